@@ -1,0 +1,2 @@
+//! `launch`: runs a Docker image as its own Xen domain.
+fn main() {}

@@ -1,0 +1,18 @@
+//! What the launcher tells the guest and what the guest tells back.
+//!
+//! One version covers everything here: kernel, `init` and launcher are shipped together, and a
+//! mismatch is an error that both sides name. Orders go down as JSON in xenstore, split into
+//! chunks that fit one xenstore message; the report comes back as one JSON node. The guest is not
+//! trusted: [`Report::parse`] bounds everything it takes.
+#![forbid(unsafe_code)]
+
+pub mod devices;
+pub mod orders;
+pub mod report;
+pub mod store;
+
+pub use orders::{Host, Network, Neighbour, Orders, Process, Root, Tmpfs, Writable};
+pub use report::{Exit, Mark, Report};
+
+/// The version of everything in this crate.
+pub const VERSION: u32 = 1;

@@ -1,0 +1,1 @@
+//! What to run, and its life from create to remove.

@@ -1,0 +1,1 @@
+//! OCI images to read-only guest disks.

@@ -1,0 +1,2 @@
+//! Static PID 1 of every domain.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Bridge, addresses and published ports.

@@ -1,0 +1,1 @@
+//! Raw Xen ABI for dom0: structs, constants, ioctls.

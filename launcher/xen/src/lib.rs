@@ -1,0 +1,1 @@
+//! Safe Xen: xenstore, hypercalls, event channels, grants, domain building.

@@ -1,0 +1,1 @@
+//! Shared pieces of the tests on a real dom0.
