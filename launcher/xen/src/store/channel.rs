@@ -1,0 +1,94 @@
+//! Where xenstored is reached: its socket in dom0, the kernel's device in a guest.
+
+use super::StoreError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// xenstored's socket in dom0; the second for systems where `/var/run` is not `/run`.
+const SOCKETS: [&str; 2] = ["/run/xenstored/socket", "/var/run/xenstored/socket"];
+/// The kernel's way to xenstored in a guest, and in a dom0 whose xenstored is a domain.
+const DEVICES: [&str; 2] = ["/dev/xen/xenbus", "/proc/xen/xenbus"];
+
+/// A stream of bytes to and from xenstored.
+#[derive(Debug)]
+pub(super) enum Channel {
+    Socket(UnixStream),
+    Device(File),
+}
+
+impl Channel {
+    /// Opens the first there is: `XENSTORED_PATH` if set, else the sockets, else the devices.
+    pub(super) fn open() -> Result<Self, StoreError> {
+        let named = std::env::var_os("XENSTORED_PATH").map(PathBuf::from);
+        let sockets = match &named {
+            Some(path) => vec![path.as_path()],
+            None => SOCKETS.iter().map(Path::new).collect(),
+        };
+        let devices = if named.is_some() { &[][..] } else { &DEVICES[..] };
+
+        for path in &sockets {
+            match UnixStream::connect(path) {
+                Ok(socket) => return Ok(Self::Socket(socket)),
+                // A socket file that a dead xenstored left: the device may still work.
+                Err(error) if named.is_none() && is_absent(&error) => {}
+                Err(source) => return Err(StoreError::Connect { path: path.into(), source }),
+            }
+        }
+        for path in devices {
+            match File::options().read(true).write(true).open(path) {
+                Ok(device) => return Ok(Self::Device(device)),
+                Err(error) if is_absent(&error) => {}
+                Err(source) => return Err(StoreError::Connect { path: path.into(), source }),
+            }
+        }
+        let tried = sockets.iter().map(|path| path.display().to_string());
+        let tried = tried.chain(devices.iter().map(|path| (*path).to_owned())).collect();
+        Err(StoreError::Absent { tried })
+    }
+
+    pub(super) fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Socket(socket) => (&*socket).write_all(bytes),
+            Self::Device(device) => (&*device).write_all(bytes),
+        }
+    }
+
+    pub(super) fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => (&*socket).read(bytes),
+            Self::Device(device) => (&*device).read(bytes),
+        }
+    }
+
+    /// Waits until there is something to read; `false` once `deadline` has passed.
+    pub(super) fn wait_readable(&self, deadline: Option<Instant>) -> io::Result<bool> {
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut [PollFd::new(self, PollFlags::IN)], timeout.as_ref()) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Socket(socket) => socket.as_fd(),
+            Self::Device(device) => device.as_fd(),
+        }
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}

@@ -1,0 +1,272 @@
+//! Xenstore: a blocking client for dom0 and for guests.
+//!
+//! In dom0 it speaks to xenstored's socket, in a guest to the kernel's `/dev/xen/xenbus`; both
+//! carry the same messages. Paths without a leading `/` are relative to the own domain's
+//! `/local/domain/<domid>`. What the peer sends is bounded and checked: xenstored relays nodes
+//! that guests wrote.
+#![forbid(unsafe_code)]
+
+mod channel;
+mod connection;
+mod error;
+mod permission;
+#[cfg(test)]
+mod tests;
+mod traits;
+mod transaction;
+mod wire;
+
+pub use connection::Event;
+pub use error::{Refusal, Request, StoreError};
+pub use permission::{Access, Permission};
+pub use transaction::Transaction;
+pub use wire::WireError;
+
+use crate::DomId;
+use channel::Channel;
+use connection::Connection;
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+use wire::Kind;
+
+/// A connection to xenstored.
+///
+/// It may move between threads; threads that use xenstore at the same time take one each.
+#[derive(Debug)]
+pub struct Store {
+    channel: Channel,
+    connection: RefCell<Connection>,
+}
+
+impl Store {
+    /// How often [`Store::transaction`] starts over before it gives up.
+    const MAX_ATTEMPTS: u32 = 100;
+
+    /// Connects to this machine's xenstored.
+    ///
+    /// In dom0 through its socket (`XENSTORED_PATH` where set, else
+    /// `/run/xenstored/socket` or `/var/run/xenstored/socket`), in a guest through
+    /// `/dev/xen/xenbus` or `/proc/xen/xenbus`.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] where none of them exists, [`StoreError::Connect`] where the first
+    /// that exists cannot be opened.
+    pub fn connect() -> Result<Self, StoreError> {
+        Ok(Self::over(Channel::open()?))
+    }
+
+    fn over(channel: Channel) -> Self {
+        Self { channel, connection: RefCell::default() }
+    }
+
+    /// Reads a node's value.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::NotPermitted`]; [`StoreError::NotText`].
+    pub fn read(&self, path: &str) -> Result<String, StoreError> {
+        Transaction::none(self).read(path)
+    }
+
+    /// Reads a node's value; `None` where the node does not exist.
+    ///
+    /// # Errors
+    /// As [`Store::read`], but for [`Refusal::NotFound`].
+    pub fn read_optional(&self, path: &str) -> Result<Option<String>, StoreError> {
+        Transaction::none(self).read_optional(path)
+    }
+
+    /// Writes a node; makes it, and those above it, where they are missing.
+    ///
+    /// # Errors
+    /// [`Refusal::NotPermitted`], [`Refusal::Quota`]; [`StoreError::Malformed`] where path and
+    /// value together do not fit one message of 4,096 bytes.
+    pub fn write(&self, path: &str, value: &str) -> Result<(), StoreError> {
+        Transaction::none(self).write(path, value)
+    }
+
+    /// Makes an empty node, and those above it; one that exists stays as it is.
+    ///
+    /// # Errors
+    /// [`Refusal::NotPermitted`], [`Refusal::Quota`].
+    pub fn mkdir(&self, path: &str) -> Result<(), StoreError> {
+        Transaction::none(self).mkdir(path)
+    }
+
+    /// Removes a node and all below it; one that does not exist is no error.
+    ///
+    /// # Errors
+    /// [`Refusal::NotPermitted`].
+    pub fn remove(&self, path: &str) -> Result<(), StoreError> {
+        Transaction::none(self).remove(path)
+    }
+
+    /// Lists the names of a node's children, in no order.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::NotPermitted`].
+    pub fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
+        Transaction::none(self).list(path)
+    }
+
+    /// Reads a node's permissions; the first entry is the owner's.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::NotPermitted`].
+    pub fn permissions(&self, path: &str) -> Result<Vec<Permission>, StoreError> {
+        Transaction::none(self).permissions(path)
+    }
+
+    /// Sets a node's permissions; the first entry names the owner.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::NotPermitted`], [`Refusal::Invalid`] for an empty list.
+    pub fn set_permissions(
+        &self,
+        path: &str,
+        permissions: &[Permission],
+    ) -> Result<(), StoreError> {
+        Transaction::none(self).set_permissions(path, permissions)
+    }
+
+    /// Carries out `changes` as one transaction, from the start again as long as other clients
+    /// change the same nodes meanwhile. An error from `changes` takes everything back.
+    ///
+    /// # Errors
+    /// What `changes` returned; [`StoreError::Contended`] after 100 conflicts in a row.
+    pub fn transaction<T, E: From<StoreError>>(
+        &self,
+        mut changes: impl FnMut(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        for attempt in 0..Self::MAX_ATTEMPTS {
+            let transaction = self.start_transaction()?;
+            let result = changes(&transaction)?;
+            match transaction.commit() {
+                Ok(()) => return Ok(result),
+                Err(error) if error.refusal() == Some(&Refusal::Conflict) => back_off(attempt),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Contended { attempts: Self::MAX_ATTEMPTS }.into())
+    }
+
+    /// Starts a transaction to commit by hand; prefer [`Store::transaction`], which retries.
+    ///
+    /// # Errors
+    /// [`Refusal::Quota`] where this client has too many open.
+    pub fn start_transaction(&self) -> Result<Transaction<'_>, StoreError> {
+        Transaction::start(self)
+    }
+
+    /// Asks for an [`Event`] with `token` whenever the node at `path` or one below it changes.
+    ///
+    /// One event comes at once, so that a change before the watch is not missed. `path` may also
+    /// be `@introduceDomain` or `@releaseDomain`.
+    ///
+    /// # Errors
+    /// [`Refusal::Exists`] for the same path and token twice; [`Refusal::Quota`].
+    pub fn watch(&self, path: &str, token: &str) -> Result<(), StoreError> {
+        self.exchange_watch(Kind::Watch, path, token)
+    }
+
+    /// Takes a watch back, with its unread events.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] where there is no such watch.
+    pub fn unwatch(&self, path: &str, token: &str) -> Result<(), StoreError> {
+        self.exchange_watch(Kind::Unwatch, path, token)?;
+        self.connection.borrow_mut().drop_events(token);
+        Ok(())
+    }
+
+    fn exchange_watch(&self, kind: Kind, path: &str, token: &str) -> Result<(), StoreError> {
+        transaction::check_path(kind, path)?;
+        if token.contains('\0') {
+            let reason = "the token contains a NUL";
+            return Err(StoreError::Malformed { request: Request::new(kind, path), reason });
+        }
+        let parts = [path.as_bytes(), b"\0", token.as_bytes(), b"\0"];
+        self.exchange(kind, 0, path, &parts).map(drop)
+    }
+
+    /// Waits for the next watch event; `None` after `timeout` without one.
+    ///
+    /// Equal events that wait unread are one. A caller that polls the file descriptor itself
+    /// calls this with a zero timeout until `None` before it polls, because events may have
+    /// arrived together with an earlier reply.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`], [`StoreError::Protocol`].
+    pub fn wait_event(&self, timeout: Option<Duration>) -> Result<Option<Event>, StoreError> {
+        self.connection.borrow_mut().wait_event(&self.channel, timeout)
+    }
+
+    /// Tells xenstored of a new domain: the frame of its xenstore ring and the domain's event
+    /// channel port for it (`XS_INTRODUCE`).
+    ///
+    /// # Errors
+    /// [`Refusal::NotPermitted`] outside dom0, [`Refusal::Invalid`] where xenstored cannot map
+    /// the frame or bind the port.
+    pub fn introduce(&self, domid: DomId, ring_gfn: u64, port: u32) -> Result<(), StoreError> {
+        let payload = format!("{domid}\0{ring_gfn}\0{port}\0");
+        self.exchange(Kind::Introduce, 0, &domid.to_string(), &[payload.as_bytes()]).map(drop)
+    }
+
+    /// Makes xenstored let go of a domain (`XS_RELEASE`).
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] where it was not introduced; [`Refusal::NotPermitted`].
+    pub fn release(&self, domid: DomId) -> Result<(), StoreError> {
+        self.about_domain(Kind::Release, domid).map(drop)
+    }
+
+    /// The domain's home, `/local/domain/<domid>`; the domain need not exist.
+    ///
+    /// # Errors
+    /// As any request.
+    pub fn get_domain_path(&self, domid: DomId) -> Result<String, StoreError> {
+        let reply = self.about_domain(Kind::GetDomainPath, domid)?;
+        Ok(wire::one_string(&reply)?.to_owned())
+    }
+
+    /// Whether xenstored serves this domain.
+    ///
+    /// # Errors
+    /// As any request.
+    pub fn is_domain_introduced(&self, domid: DomId) -> Result<bool, StoreError> {
+        let reply = self.about_domain(Kind::IsDomainIntroduced, domid)?;
+        Ok(wire::one_string(&reply)? == "T")
+    }
+
+    fn about_domain(&self, kind: Kind, domid: DomId) -> Result<Vec<u8>, StoreError> {
+        let subject = domid.to_string();
+        self.exchange(kind, 0, &subject, &[subject.as_bytes(), b"\0"])
+    }
+
+    fn exchange(
+        &self,
+        kind: Kind,
+        transaction: u32,
+        subject: &str,
+        parts: &[&[u8]],
+    ) -> Result<Vec<u8>, StoreError> {
+        let mut connection = self.connection.borrow_mut();
+        connection.exchange(&self.channel, kind, transaction, subject, parts)
+    }
+}
+
+impl AsFd for Store {
+    /// Readable when watch events may be there; see [`Store::wait_event`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+/// Lets the others finish: not at all after the first conflicts, then up to 32 ms.
+fn back_off(attempt: u32) {
+    const FREE_ATTEMPTS: u32 = 4;
+    if attempt >= FREE_ATTEMPTS {
+        let exponent = (attempt - FREE_ATTEMPTS).min(5);
+        std::thread::sleep(Duration::from_millis(1 << exponent));
+    }
+}

@@ -1,0 +1,172 @@
+//! The client against a peer that replays bytes: framing, order and errors on the stream.
+//!
+//! How xenstored itself behaves is tested against the real one, in `tests/store.rs`.
+
+use super::wire::{Kind, MAX_PAYLOAD, WireError, encode};
+use super::*;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+/// A store whose peer has already sent `replies`.
+fn store_with(replies: &[(Kind, u32, &[u8])]) -> (Store, UnixStream) {
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    for (kind, request, payload) in replies {
+        peer.write_all(&encode(*kind, *request, 0, &[payload]).unwrap()).unwrap();
+    }
+    (Store::over(Channel::Socket(ours)), peer)
+}
+
+#[test]
+fn a_request_goes_out_as_the_protocol_has_it() {
+    let (store, mut peer) = store_with(&[(Kind::Write, 1, b"OK\0")]);
+    store.write("/a/b", "value").unwrap();
+    drop(store);
+    let mut sent = Vec::new();
+    peer.read_to_end(&mut sent).unwrap();
+    let mut expected = Vec::new();
+    for field in [11u32, 1, 0, 10] {
+        expected.extend(field.to_ne_bytes());
+    }
+    expected.extend(b"/a/b\0value");
+    assert_eq!(sent, expected);
+}
+
+#[test]
+fn events_that_come_before_a_reply_are_kept_in_order_and_equal_ones_once() {
+    let (store, _peer) = store_with(&[
+        (Kind::WatchEvent, 0, b"/a\0t1\0"),
+        (Kind::WatchEvent, 0, b"/b\0t2\0"),
+        (Kind::WatchEvent, 0, b"/a\0t1\0"),
+        (Kind::Read, 1, b"value"),
+        (Kind::WatchEvent, 0, b"/c\0t1\0"),
+    ]);
+    assert_eq!(store.read("/x").unwrap(), "value");
+    let mut seen = Vec::new();
+    while let Some(event) = store.wait_event(Some(Duration::ZERO)).unwrap() {
+        seen.push((event.path, event.token));
+    }
+    let expected = [("/a", "t1"), ("/b", "t2"), ("/c", "t1")];
+    assert_eq!(seen, expected.map(|(path, token)| (path.to_owned(), token.to_owned())));
+}
+
+#[test]
+fn waiting_without_events_ends_at_the_timeout() {
+    let (store, _peer) = store_with(&[]);
+    let start = std::time::Instant::now();
+    assert_eq!(store.wait_event(Some(Duration::from_millis(30))).unwrap(), None);
+    assert!(start.elapsed() >= Duration::from_millis(30));
+}
+
+#[test]
+fn unread_events_of_a_watch_taken_back_are_gone() {
+    let (store, _peer) =
+        store_with(&[(Kind::WatchEvent, 0, b"/a\0t\0"), (Kind::Unwatch, 1, b"OK\0")]);
+    store.unwatch("/a", "t").unwrap();
+    assert_eq!(store.wait_event(Some(Duration::ZERO)).unwrap(), None);
+}
+
+#[test]
+fn unread_events_do_not_pile_up_without_end() {
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    let store = Store::over(Channel::Socket(ours));
+    let writer = std::thread::spawn(move || {
+        for number in 0..5000 {
+            let payload = format!("/data/{number}\0t\0");
+            let event = encode(Kind::WatchEvent, 0, 0, &[payload.as_bytes()]).unwrap();
+            if peer.write_all(&event).is_err() {
+                return;
+            }
+        }
+    });
+    assert!(matches!(store.read("/x"), Err(StoreError::TooManyEvents(_))));
+    drop(store);
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_refusal_leaves_the_connection_usable() {
+    let (store, _peer) = store_with(&[(Kind::Error, 1, b"ENOENT\0"), (Kind::Read, 2, b"here")]);
+    assert_eq!(store.read_optional("/gone").unwrap(), None);
+    assert_eq!(store.read("/x").unwrap(), "here");
+}
+
+#[test]
+fn a_reply_to_another_request_ends_the_connection() {
+    let (store, _peer) = store_with(&[(Kind::Read, 7, b"x"), (Kind::Read, 2, b"y")]);
+    let error = store.read("/x").unwrap_err();
+    assert!(matches!(error, StoreError::Protocol(WireError::Unexpected { request: 7, kind: 2 })));
+    assert!(matches!(store.read("/x"), Err(StoreError::Ended)));
+}
+
+#[test]
+fn a_peer_that_hangs_up_is_a_lost_connection() {
+    let (store, peer) = store_with(&[]);
+    drop(peer);
+    assert!(matches!(store.read("/x"), Err(StoreError::Lost(_))));
+    assert!(matches!(store.wait_event(None), Err(StoreError::Ended)));
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused_by_name_and_sends_nothing() {
+    let (store, peer) = store_with(&[]);
+    let long = "x".repeat(MAX_PAYLOAD);
+    for (path, value) in [("", "v"), ("/a\0b", "v"), ("/a", &long), (&format!("/{long}"), "v")] {
+        let error = store.write(path, value).unwrap_err();
+        assert!(matches!(error, StoreError::Malformed { .. }), "{path:?}: {error}");
+    }
+    assert!(store.watch("/a", "t\0").is_err());
+    peer.set_nonblocking(true).unwrap();
+    let error = (&peer).read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_transaction_starts_over_after_a_conflict_and_is_taken_back_on_an_error() {
+    let (store, mut peer) = store_with(&[
+        (Kind::TransactionStart, 1, b"5\0"),
+        (Kind::Write, 2, b"OK\0"),
+        (Kind::Error, 3, b"EAGAIN\0"),
+        (Kind::TransactionStart, 4, b"6\0"),
+        (Kind::Write, 5, b"OK\0"),
+        (Kind::TransactionEnd, 6, b"OK\0"),
+        (Kind::TransactionStart, 7, b"7\0"),
+        (Kind::Error, 8, b"EACCES\0"),
+        (Kind::TransactionEnd, 9, b"OK\0"),
+    ]);
+    let mut runs = 0;
+    let result: Result<_, StoreError> = store.transaction(|transaction| {
+        runs += 1;
+        transaction.write("/a", "b")
+    });
+    result.unwrap();
+    assert_eq!(runs, 2);
+
+    let error = store.transaction(|transaction| transaction.write("/a", "b")).unwrap_err();
+    assert_eq!(error.refusal(), Some(&Refusal::NotPermitted));
+    drop(store);
+    let mut sent = Vec::new();
+    peer.read_to_end(&mut sent).unwrap();
+    assert!(sent.ends_with(b"F\0"), "the transaction was not aborted");
+}
+
+#[test]
+fn a_list_that_exceeds_one_message_is_read_in_parts_and_anew_when_it_changed() {
+    let (store, _peer) = store_with(&[
+        (Kind::Error, 1, b"E2BIG\0"),
+        (Kind::DirectoryPart, 2, b"11\0one\0two\0"),
+        (Kind::DirectoryPart, 3, b"12\0"),
+        (Kind::DirectoryPart, 4, b"12\0one\0"),
+        (Kind::DirectoryPart, 5, b"12\0three\0\0"),
+        (Kind::Error, 6, b"E2BIG\0"),
+        (Kind::DirectoryPart, 7, b"12\0\0"),
+    ]);
+    assert_eq!(store.list("/x").unwrap(), ["one", "three"]);
+    assert_eq!(store.list("/x").unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_value_that_is_not_text_is_named() {
+    let (store, _peer) = store_with(&[(Kind::Read, 1, b"\xff")]);
+    let error = store.read("/data/x").unwrap_err();
+    assert_eq!(error.to_string(), "the value of xenstore node /data/x is not UTF-8");
+}

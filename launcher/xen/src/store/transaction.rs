@@ -1,0 +1,189 @@
+//! Changes that become visible all at once, or not at all.
+
+use super::Store;
+use super::error::{Request, StoreError};
+use super::permission::Permission;
+use super::wire::{self, Kind, MAX_ABSOLUTE_PATH, MAX_RELATIVE_PATH, WireError};
+
+/// An open transaction: the same operations as on [`Store`], seen by others only after
+/// [`Transaction::commit`]. Dropping it takes everything back.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    store: &'a Store,
+    /// 0 outside of any transaction.
+    id: u32,
+}
+
+impl<'a> Transaction<'a> {
+    /// The operations outside of a transaction, each for itself.
+    pub(super) fn none(store: &'a Store) -> Self {
+        Self { store, id: 0 }
+    }
+
+    pub(super) fn start(store: &'a Store) -> Result<Self, StoreError> {
+        let reply = store.exchange(Kind::TransactionStart, 0, "", &[b"\0"])?;
+        match wire::one_string(&reply)?.parse() {
+            Ok(id) if id != 0 => Ok(Self { store, id }),
+            _ => Err(WireError::NotANumber.into()),
+        }
+    }
+
+    /// Makes all changes visible.
+    ///
+    /// # Errors
+    /// [`super::Refusal::Conflict`] where someone else changed a node that this transaction
+    /// read or wrote: nothing was changed, start over. [`Store::transaction`] does so by itself.
+    pub fn commit(mut self) -> Result<(), StoreError> {
+        let id = std::mem::take(&mut self.id);
+        self.store.exchange(Kind::TransactionEnd, id, "", &[b"T\0"]).map(drop)
+    }
+
+    /// See [`Store::read`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, path: &str) -> Result<String, StoreError> {
+        let value = self.on_node(Kind::Read, path, &[])?;
+        String::from_utf8(value).map_err(|_| StoreError::NotText { path: path.to_owned() })
+    }
+
+    /// See [`Store::read_optional`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_optional(&self, path: &str) -> Result<Option<String>, StoreError> {
+        match self.read(path) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// See [`Store::write`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write(&self, path: &str, value: &str) -> Result<(), StoreError> {
+        self.on_node(Kind::Write, path, &[value.as_bytes()]).map(drop)
+    }
+
+    /// See [`Store::mkdir`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn mkdir(&self, path: &str) -> Result<(), StoreError> {
+        self.on_node(Kind::Mkdir, path, &[]).map(drop)
+    }
+
+    /// See [`Store::remove`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove(&self, path: &str) -> Result<(), StoreError> {
+        match self.on_node(Kind::Rm, path, &[]) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// See [`Store::list`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
+        match self.on_node(Kind::Directory, path, &[]) {
+            Ok(reply) => Ok(owned(wire::strings(&reply)?)),
+            Err(error) if error.refusal() == Some(&super::Refusal::TooBig) => {
+                self.list_in_parts(path)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lists a node whose children do not fit one message: a piece at a time, from the start
+    /// again whenever the node changed between two pieces.
+    fn list_in_parts(&self, path: &str) -> Result<Vec<String>, StoreError> {
+        const MAX_PIECES: usize = 4096;
+        let mut generation = String::new();
+        let mut names: Vec<u8> = Vec::new();
+        for _ in 0..MAX_PIECES {
+            let offset = format!("{}\0", names.len());
+            let reply = self.on_node(Kind::DirectoryPart, path, &[offset.as_bytes()])?;
+            let end = reply.iter().position(|byte| *byte == 0).ok_or(WireError::Unterminated)?;
+            let (found, rest) = (wire::one_string(&reply[..=end])?, &reply[end + 1..]);
+            if names.is_empty() {
+                found.clone_into(&mut generation);
+            } else if generation != found {
+                names.clear();
+                continue;
+            }
+            names.extend_from_slice(rest);
+            // The list ends in an empty name.
+            if names.len() <= 1 || names.ends_with(b"\0\0") {
+                names.pop();
+                return Ok(owned(wire::strings(&names)?));
+            }
+        }
+        let attempts = u32::try_from(MAX_PIECES).unwrap_or(u32::MAX);
+        Err(StoreError::Contended { attempts })
+    }
+
+    /// See [`Store::permissions`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn permissions(&self, path: &str) -> Result<Vec<Permission>, StoreError> {
+        let reply = self.on_node(Kind::GetPerms, path, &[])?;
+        let parsed: Result<_, _> =
+            wire::strings(&reply)?.into_iter().map(Permission::parse).collect();
+        Ok(parsed?)
+    }
+
+    /// See [`Store::set_permissions`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_permissions(
+        &self,
+        path: &str,
+        permissions: &[Permission],
+    ) -> Result<(), StoreError> {
+        let rendered: String = permissions.iter().map(|entry| entry.render() + "\0").collect();
+        self.on_node(Kind::SetPerms, path, &[rendered.as_bytes()]).map(drop)
+    }
+
+    fn on_node(&self, kind: Kind, path: &str, rest: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
+        check_path(kind, path)?;
+        let mut parts = vec![path.as_bytes(), b"\0"];
+        parts.extend_from_slice(rest);
+        self.store.exchange(kind, self.id, path, &parts)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.id != 0 {
+            // Where this fails the connection is gone, and the transaction with it.
+            let _ = self.store.exchange(Kind::TransactionEnd, self.id, "", &[b"F\0"]);
+        }
+    }
+}
+
+/// Refuses a path that would be cut off at a NUL and so name another node, or is too long.
+pub(super) fn check_path(kind: Kind, path: &str) -> Result<(), StoreError> {
+    let limit = if path.starts_with('/') { MAX_ABSOLUTE_PATH } else { MAX_RELATIVE_PATH };
+    let reason = if path.is_empty() {
+        "the path is empty"
+    } else if path.contains('\0') {
+        "the path contains a NUL"
+    } else if path.len() > limit {
+        "the path is too long"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::Malformed { request: Request::new(kind, path), reason })
+}
+
+fn owned(strings: Vec<&str>) -> Vec<String> {
+    strings.into_iter().map(str::to_owned).collect()
+}
