@@ -1,1 +1,23 @@
 //! What to run, and its life from create to remove.
+//!
+//! [`Launch`] is what a user asks for. [`Apps`] turns it into an app: a state folder, orders for
+//! the guest, a [`DomainSpec`], and a domain that a [`Toolstack`] builds from it. One process an
+//! app, the [`monitor`], keeps its log and takes everything down when it ends. Nothing here
+//! prints, and nothing here ends the process.
+#![deny(unsafe_code)]
+
+pub mod apps;
+pub mod launch;
+pub mod monitor;
+pub mod record;
+pub mod settings;
+pub mod spec;
+pub mod toolstack;
+pub mod xlcfg;
+
+pub use apps::{App, Apps, AppsError, Follow, Followed, Repair};
+pub use launch::{Address, Launch, NetworkChoice, WritableChoice};
+pub use record::{Outcome, Phase, Record, State};
+pub use settings::Settings;
+pub use spec::{Disk, DomainSpec, Kind, Uuid, Vif};
+pub use toolstack::{DomainState, Toolstack, ToolstackError};

@@ -1,0 +1,144 @@
+//! What a user asks for, before anything is resolved.
+
+use crate::spec::Kind;
+use contract::{Host, Tmpfs};
+use image::Image;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// One `launch run`: an image and what is to differ from its defaults.
+///
+/// `None` and empty mean "as the image says, or else as the settings say".
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The image, already on this machine.
+    pub image: Image,
+    /// What the user called the image, for `ps`; e.g. `nginx` or `docker-archive:x.tar`.
+    pub image_name: String,
+    /// The app's name; made from the image's name where absent.
+    pub name: Option<String>,
+    /// Replaces the image's entrypoint and drops its command; `[]` or `[""]` means no entrypoint.
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces the image's command.
+    pub args: Vec<String>,
+    /// `NAME=value` each; replaces or adds to the image's.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// User, as `docker run -u` takes it.
+    pub user: Option<String>,
+    /// The guest's host name; the app's id where absent, as Docker does.
+    pub hostname: Option<String>,
+    /// Labels of the app, besides the image's.
+    pub labels: BTreeMap<String, String>,
+    /// Memory in MiB.
+    pub memory_mib: Option<u32>,
+    /// Number of vCPUs.
+    pub vcpus: Option<u32>,
+    /// PV or PVH.
+    pub kind: Option<Kind>,
+    /// Another guest kernel.
+    pub kernel: Option<PathBuf>,
+    /// Further kernel command line.
+    pub extra: Option<String>,
+    /// Lets the guest kernel write its messages to the log.
+    pub verbose_kernel: bool,
+    /// Which network the app is on.
+    pub network: NetworkChoice,
+    /// Published ports.
+    pub publish: Vec<net::Publish>,
+    /// Name servers instead of the settings'.
+    pub dns: Vec<IpAddr>,
+    /// Further lines for `/etc/hosts`.
+    pub hosts: Vec<Host>,
+    /// What takes the writes to `/`.
+    pub writable: WritableChoice,
+    /// Size of the writable layer in MiB.
+    pub storage_mib: Option<u64>,
+    /// Memory file systems.
+    pub tmpfs: Vec<Tmpfs>,
+    /// Removes the app as soon as it ends.
+    pub remove_on_exit: bool,
+    /// Name or number of the signal that asks the app to stop.
+    pub stop_signal: Option<String>,
+    /// Seconds from that signal to its end.
+    pub stop_timeout_s: Option<u64>,
+}
+
+impl Launch {
+    /// A launch of `image` with nothing changed.
+    #[must_use]
+    pub fn new(image: Image, image_name: impl Into<String>) -> Self {
+        Self {
+            image,
+            image_name: image_name.into(),
+            name: None,
+            entrypoint: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: None,
+            user: None,
+            hostname: None,
+            labels: BTreeMap::new(),
+            memory_mib: None,
+            vcpus: None,
+            kind: None,
+            kernel: None,
+            extra: None,
+            verbose_kernel: false,
+            network: NetworkChoice::default(),
+            publish: Vec::new(),
+            dns: Vec::new(),
+            hosts: Vec::new(),
+            writable: WritableChoice::default(),
+            storage_mib: None,
+            tmpfs: Vec::new(),
+            remove_on_exit: false,
+            stop_signal: None,
+            stop_timeout_s: None,
+        }
+    }
+}
+
+/// Which network an app is on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkChoice {
+    /// `launch`'s own bridge, with an address from its subnet.
+    #[default]
+    Own,
+    /// No interface but `lo`.
+    None,
+    /// An admin's own bridge.
+    Bridge {
+        /// Its name in dom0.
+        bridge: String,
+        /// The guest's address there; without one the interface is left as it is.
+        address: Option<Address>,
+    },
+}
+
+/// An address that the user chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Address {
+    /// The guest's own.
+    pub address: IpAddr,
+    /// Prefix length of its subnet.
+    pub prefix: u8,
+    /// Default gateway.
+    pub gateway: Option<IpAddr>,
+}
+
+/// What takes the writes to `/`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WritableChoice {
+    /// A disk of its own, kept until the app is removed.
+    #[default]
+    Disk,
+    /// The guest's memory.
+    Memory,
+    /// Nothing: `/` is read-only.
+    Nothing,
+}

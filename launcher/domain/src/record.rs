@@ -1,0 +1,111 @@
+//! The small files of an app's state folder, as types.
+
+use crate::launch::{NetworkChoice, WritableChoice};
+use crate::spec::{Kind, Uuid};
+use contract::{Host, Mark, Process, Tmpfs};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// `app.json`: what was asked for and resolved. Written once, when the app is created.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Lower-case hex, the state folder's name.
+    pub id: String,
+    /// Unique on this machine.
+    pub name: String,
+    /// Milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// What the user called the image.
+    pub image: String,
+    /// The image's manifest digest.
+    pub image_digest: String,
+    /// The image's and the user's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Xen's handle, the same at each start.
+    pub uuid: Uuid,
+    /// PV or PVH.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Guest kernel.
+    pub kernel: PathBuf,
+    /// Initramfs.
+    pub ramdisk: PathBuf,
+    /// Kernel command line.
+    pub cmdline: String,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Number of vCPUs.
+    pub vcpus: u32,
+    /// The app's process.
+    pub process: Process,
+    /// The guest's host name.
+    pub hostname: String,
+    /// What takes the writes to `/`.
+    pub writable: WritableChoice,
+    /// Size of the writable layer in MiB, where it is a disk.
+    pub storage_mib: u64,
+    /// Memory file systems.
+    pub tmpfs: Vec<Tmpfs>,
+    /// The network it is on.
+    pub network: NetworkChoice,
+    /// Published ports, as `-p` takes them.
+    pub publish: Vec<String>,
+    /// Name servers; empty for the settings'.
+    pub dns: Vec<IpAddr>,
+    /// Further lines for `/etc/hosts`.
+    pub hosts: Vec<Host>,
+    /// Whether the app goes as soon as it ends.
+    pub remove_on_exit: bool,
+}
+
+/// `state.json`: how far the app has come.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Where in its life the app is.
+    pub phase: Phase,
+    /// The domain, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domid: Option<u16>,
+    /// The guest's address, while it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// When it was last started; milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_unix_ms: Option<u64>,
+    /// When it last ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_unix_ms: Option<u64>,
+    /// How it last ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The guest's own time marks of the last start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
+}
+
+/// Where in its life an app is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Made, never started.
+    #[default]
+    Created,
+    /// Its domain is being built.
+    Starting,
+    /// Its domain is there.
+    Running,
+    /// It ended, and its domain is gone.
+    Exited,
+}
+
+/// How an app ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The exit code as Docker reports it.
+    pub code: u8,
+    /// Why there is no exit code of the app's own; one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}

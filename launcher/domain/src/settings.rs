@@ -1,0 +1,49 @@
+//! `[domain]` in `/etc/launch/config.toml`.
+
+use crate::spec::Kind;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What an admin can set about domains; every field has a default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The guest kernel, an uncompressed `vmlinux`.
+    pub kernel: PathBuf,
+    /// The initramfs that holds `init`.
+    pub ramdisk: PathBuf,
+    /// The program that libxl runs for each disk and interface.
+    pub hotplug: PathBuf,
+    /// Where edited copies of the xl templates are looked for.
+    pub templates: PathBuf,
+    /// Kind of domain where nothing else is asked for.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Memory of a domain in MiB, where neither the image nor the user says otherwise.
+    pub memory_mib: u32,
+    /// Number of vCPUs of a domain.
+    pub vcpus: u32,
+    /// Size of the writable layer in MiB. The file is sparse: only what is written takes room.
+    pub storage_mib: u64,
+    /// How long an app has from its stop signal to its end, in seconds.
+    pub stop_timeout_s: u64,
+    /// The log is kept in two files of at most this many MiB each.
+    pub log_mib: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            kernel: "/usr/lib/launch/vmlinux".into(),
+            ramdisk: "/usr/lib/launch/initrd".into(),
+            hotplug: "/usr/lib/launch/hotplug".into(),
+            templates: "/etc/launch/xl-templates".into(),
+            kind: Kind::Pvh,
+            memory_mib: 64,
+            vcpus: 1,
+            storage_mib: 8192,
+            stop_timeout_s: 10,
+            log_mib: 16,
+        }
+    }
+}

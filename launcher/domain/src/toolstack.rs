@@ -1,0 +1,149 @@
+//! What builds and destroys domains, behind one trait.
+
+use crate::spec::{DomainSpec, Uuid};
+use std::path::{Path, PathBuf};
+use xen::DomId;
+
+/// Builds, asks about, and destroys domains.
+///
+/// Calls block. They are safe to make from several processes at once, for different domains.
+pub trait Toolstack: Send + Sync {
+    /// The toolstack's name, e.g. `xl`.
+    fn name(&self) -> &'static str;
+
+    /// Says whether domains can be built here at all: Xen is there, and so are the rights.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn check(&self) -> Result<(), ToolstackError>;
+
+    /// Builds the domain and lets it run; its app's state folder is `folder`.
+    ///
+    /// # Errors
+    /// The domain could not be built; nothing of it is left then.
+    fn create(&self, spec: &DomainSpec, folder: &Path) -> Result<DomId, ToolstackError>;
+
+    /// What has become of the domain.
+    ///
+    /// # Errors
+    /// Xen or xenstore cannot be asked.
+    fn state(&self, domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError>;
+
+    /// The domain with this handle.
+    ///
+    /// # Errors
+    /// Xen or xenstore cannot be asked.
+    fn find(&self, uuid: Uuid) -> Result<Option<DomId>, ToolstackError>;
+
+    /// Asks the guest to shut down, as `xl shutdown` does.
+    ///
+    /// # Errors
+    /// The request could not be written.
+    fn shutdown(&self, domid: DomId) -> Result<(), ToolstackError>;
+
+    /// Destroys the domain with all its devices; a domain that is already gone is no error.
+    ///
+    /// # Errors
+    /// The domain is still there.
+    fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError>;
+}
+
+/// What has become of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DomainState {
+    /// Running, blocked or paused.
+    Alive,
+    /// Shut down and not yet destroyed.
+    ShutDown(ShutdownReason),
+    /// Being destroyed, or gone.
+    Gone,
+}
+
+/// Why a domain shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownReason {
+    /// The guest powered off.
+    PowerOff,
+    /// The guest wants to start again.
+    Reboot,
+    /// The guest was saved.
+    Suspend,
+    /// The guest kernel crashed.
+    Crash,
+    /// The guest's watchdog ran out.
+    Watchdog,
+    /// Anything else.
+    Other,
+}
+
+/// Why a toolstack could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolstackError {
+    /// No Xen below.
+    #[error("cannot find {path}: this is not a Xen dom0; boot under Xen, or try it with ci/try")]
+    NoXen {
+        /// The device that is missing.
+        path: PathBuf,
+    },
+    /// Not root.
+    #[error("cannot open {path}: permission denied; run as root in dom0")]
+    NotRoot {
+        /// The device that may not be opened.
+        path: PathBuf,
+    },
+    /// The `xl` program is missing.
+    #[error("cannot find the program xl; install Xen's tools (Debian: xen-utils)")]
+    NoXl,
+    /// A file that every domain needs is missing.
+    #[error("cannot read the {what} {path}: {source}")]
+    File {
+        /// `guest kernel`, `initramfs`, …
+        what: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
+    /// The config could not be rendered.
+    #[error(transparent)]
+    Config(#[from] crate::xlcfg::ConfigError),
+    /// A program could not be run.
+    #[error("cannot run {program}: {source}")]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// `xl` ran and failed.
+    #[error("xl cannot {action} domain {domain}: {cause}")]
+    Xl {
+        /// `create`, `destroy`, …
+        action: &'static str,
+        /// Name or domid.
+        domain: String,
+        /// What xl and libxl said, in one line.
+        cause: String,
+    },
+    /// Xen has too little free memory.
+    #[error(
+        "not enough free memory in Xen for domain {domain} with {memory_mib} MiB; stop another domain, or give less with --memory"
+    )]
+    NoMemory {
+        /// Its name.
+        domain: String,
+        /// What it wanted.
+        memory_mib: u32,
+    },
+    /// Another domain has the name.
+    #[error(
+        "the name {0} is taken by another Xen domain; choose one with --name, or see `xl list`"
+    )]
+    NameTaken(String),
+    /// The domain was built, and cannot be found.
+    #[error("domain {0} is gone right after it was built")]
+    Vanished(String),
+    /// Xenstore failed.
+    #[error(transparent)]
+    Store(#[from] xen::store::StoreError),
+}
