@@ -1,1 +1,30 @@
 //! OCI images to read-only guest disks.
+//!
+//! A [`Source`] (registry, archive, layout folder, rootfs tar) is read, checked and converted
+//! into one EROFS disk by a child process without root; a [`Store`] keeps the disks by digest.
+
+mod config;
+mod converter;
+mod credentials;
+mod digest;
+mod erofs;
+mod fetch;
+mod layer;
+mod limits;
+mod progress;
+mod reference;
+mod settings;
+mod source;
+mod store;
+mod tree;
+
+pub use config::{Config, Healthcheck};
+pub use converter::{ConvertError, Converter, Disk, LayerError};
+pub use digest::{Digest, DigestError};
+pub use fetch::{FailureKind, FetchError, fetch_child};
+pub use limits::{LimitError, Limits};
+pub use progress::{Event, Progress};
+pub use reference::{DEFAULT_REGISTRY, Reference, ReferenceError};
+pub use settings::Settings;
+pub use source::{Source, SourceError};
+pub use store::{Image, Removed, Store, StoreError, convert};

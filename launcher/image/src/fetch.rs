@@ -1,0 +1,69 @@
+//! Fetching and converting in a child process that gave up root.
+//!
+//! The launcher starts itself anew as `launch __fetch` with a socket for standard input, hands
+//! over the request and open files, and gets back events and one result. Registry answers, tars
+//! and compressed data are parsed in the child only.
+
+mod channel;
+mod child;
+mod messages;
+mod parent;
+
+pub use child::fetch_child;
+pub(crate) use messages::{Credentials, Done, Input, Request, Resolved};
+pub(crate) use parent::{Decision, fetch};
+
+use serde::{Deserialize, Serialize};
+use std::io;
+
+/// Why an image could not be fetched or converted.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The child says why; one line that names object, cause and next step.
+    #[error("{message}")]
+    Failed {
+        /// What kind of failure it is.
+        kind: FailureKind,
+        /// The line.
+        message: String,
+    },
+    /// The child could not be started or talked to.
+    #[error("cannot {action}")]
+    Child {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The child was ended from outside, or by its own sandbox.
+    #[error("the child that fetches {name} {how}")]
+    Died {
+        /// The image.
+        name: String,
+        /// `was killed by signal 31 (…)` or `left with code 1`.
+        how: String,
+    },
+}
+
+/// Kinds of failures, for callers that act on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// No such image, file, tag or digest.
+    NotFound,
+    /// The registry wants other credentials.
+    Denied,
+    /// The registry cannot be reached or does not work.
+    Unreachable,
+    /// Contents do not have the digest or the size they should have.
+    Mismatch,
+    /// The image is for another architecture or system.
+    Platform,
+    /// No space left for the disk.
+    DiskFull,
+    /// The image breaks the rules or a limit.
+    Image,
+    /// Anything else.
+    Other,
+}

@@ -1,0 +1,104 @@
+//! What launcher and child say to each other.
+
+use super::FailureKind;
+use crate::{
+    config::Config, digest::Digest, progress::Event, reference::Reference, settings::Settings,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// From the launcher to the child.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// Comes first and once, with the open archive where there is one.
+    Fetch(Box<Request>),
+    /// Answers [`Answer::Resolved`], with the open file for the disk.
+    Write,
+    /// Answers [`Answer::Resolved`]: the disk is there already.
+    Stop,
+    /// Answers [`Answer::Open`], with the file.
+    File,
+    /// Answers [`Answer::Open`]: there is none.
+    NoFile {
+        /// Why.
+        cause: String,
+    },
+}
+
+/// What to fetch, and how.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    /// The source as it was given, for messages.
+    pub(crate) name: String,
+    pub(crate) input: Input,
+    pub(crate) settings: Settings,
+    /// By the registry's or mirror's `HOST[:PORT]`.
+    pub(crate) credentials: BTreeMap<String, Credentials>,
+    /// The user to become, when started by root.
+    pub(crate) uid: u32,
+}
+
+/// [`crate::Source`] without paths: the child gets open files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Input {
+    Registry(Reference),
+    DockerArchive { image: Option<Reference> },
+    OciArchive { tag: Option<String> },
+    OciLayout { tag: Option<String> },
+    Rootfs,
+}
+
+/// A user's account at a registry.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Credentials {
+    Password {
+        user: String,
+        password: String,
+    },
+    /// An OAuth2 refresh token.
+    IdentityToken(String),
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Credentials(…)")
+    }
+}
+
+/// From the child to the launcher. The child may be in an image's hands, so all of it is checked
+/// before it is used.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    Event(Event),
+    Resolved(Resolved),
+    /// A file of the layout folder is wanted.
+    Open {
+        path: String,
+    },
+    Done(Box<Done>),
+    Failed {
+        kind: FailureKind,
+        message: String,
+    },
+}
+
+/// Which image it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Resolved {
+    /// `None`: only known when all of it was read.
+    pub(crate) digest: Option<Digest>,
+    /// Full names to give it.
+    pub(crate) names: Vec<String>,
+}
+
+/// The disk is written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Done {
+    pub(crate) digest: Digest,
+    pub(crate) config: Config,
+    pub(crate) disk_bytes: u64,
+}

@@ -1,0 +1,61 @@
+//! Progress: what a pull tells while it works.
+
+use crate::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+/// One step of a pull or a conversion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// The name is being turned into a digest.
+    Resolving {
+        /// The image as it was asked for.
+        name: String,
+    },
+    /// Another process is pulling this image; its work will be used.
+    Waiting {
+        /// The image.
+        digest: Digest,
+    },
+    /// The image is in the store already.
+    Present {
+        /// The image.
+        digest: Digest,
+    },
+    /// Layers are about to be read.
+    Layers {
+        /// The size of each as stored, in bytes, in the order they are read; 0: not known.
+        bytes: Vec<u64>,
+    },
+    /// Part of a layer was read.
+    Layer {
+        /// Which one, from 0.
+        index: usize,
+        /// How much of it was read so far, in bytes as stored.
+        done_bytes: u64,
+    },
+    /// Something went wrong and is tried again.
+    Retry {
+        /// What, and when again; one line.
+        reason: String,
+    },
+    /// All layers were read; the disk is being completed.
+    Finishing,
+}
+
+/// Takes the events of a pull; `()` ignores them.
+pub trait Progress {
+    /// Called for every event, from one thread.
+    fn event(&mut self, event: &Event);
+}
+
+impl Progress for () {
+    fn event(&mut self, _: &Event) {}
+}
+
+impl<F: FnMut(&Event)> Progress for F {
+    fn event(&mut self, event: &Event) {
+        self(event);
+    }
+}

@@ -1,0 +1,50 @@
+//! Settings: the `[image]` section of `/etc/launch/config.toml`.
+
+use crate::limits::Limits;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// What an admin can set about images; all of it has defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where to look first for a registry's images, in this order, each
+    /// `http[s]://HOST[:PORT][/PREFIX]`; the registry itself comes last.
+    ///
+    /// ```toml
+    /// [image.mirrors]
+    /// "docker.io" = ["http://10.0.2.2:5000"]
+    /// ```
+    pub mirrors: BTreeMap<String, Vec<String>>,
+    /// Registries (`HOST[:PORT]`) that speak plain HTTP; those on this machine's loopback
+    /// addresses always may.
+    pub plain_http: Vec<String>,
+    /// Certificates to trust, in PEM; by default `SSL_CERT_FILE`, else the system's, else
+    /// Mozilla's as of the build.
+    pub certificates: Option<PathBuf>,
+    /// The user that fetches and converts; by default the user `_launch`, else 64321.
+    pub fetch_uid: Option<u32>,
+    /// How often a request is tried again after a network error or a busy registry.
+    pub retries: u32,
+    /// How long a connection may take to be made.
+    pub connect_timeout_s: u64,
+    /// How long a registry may send nothing.
+    pub idle_timeout_s: u64,
+    /// How large an image may be.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mirrors: BTreeMap::new(),
+            plain_http: Vec::new(),
+            certificates: None,
+            fetch_uid: None,
+            retries: 5,
+            connect_timeout_s: 15,
+            idle_timeout_s: 60,
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The image store: guest disks kept by digest, and the names that point at them.
+//!
+//! ```text
+//! DIR/lock                             held while names.json or the set of images changes
+//! DIR/names.json                       name -> digest
+//! DIR/sha256/HEX/{disk.erofs,image.json}   whole images; a folder comes here by one rename
+//! DIR/work/NAME/                       an image being made; its maker holds a lock on the folder
+//! ```
+
+mod names;
+mod pull;
+mod work;
+
+use crate::{config::Config, digest::Digest, fetch::FetchError, source::Source};
+pub use pull::convert;
+
+use names::Names;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+const DISK: &str = "disk.erofs";
+const DESCRIPTION: &str = "image.json";
+/// Fewer hex digits than this are taken for a name only.
+const SHORTEST_PREFIX: usize = 4;
+
+/// An image in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The manifest's digest; that of the config for sources without manifests.
+    pub digest: Digest,
+    /// The EROFS disk, never changed once it is there.
+    pub disk: PathBuf,
+    /// Its size.
+    pub disk_bytes: u64,
+    /// What the image says about the app.
+    pub config: Config,
+    /// The full names that point here, sorted.
+    pub names: Vec<String>,
+    /// When the disk was made.
+    pub created_unix: u64,
+}
+
+/// `image.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Description {
+    disk_bytes: u64,
+    created_unix: u64,
+    config: Config,
+}
+
+/// What [`Store::remove`] took away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The names, sorted.
+    pub names: Vec<String>,
+    /// The image itself, when no name was left.
+    pub image: Option<Digest>,
+}
+
+/// What goes wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system refused.
+    #[error("cannot {action} {path}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file of the store is not what was written there.
+    #[error("image store file {path} is damaged; remove it and pull again", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// Nothing has this name or digest.
+    #[error("no image {0:?} in the store; `launch images` lists what is there")]
+    NotFound(String),
+    /// Several images have a digest that begins so.
+    #[error("image digest {0:?} fits {1} images; give more digits")]
+    Ambiguous(String, usize),
+    /// A domain has the disk.
+    #[error("image {name} is in use; remove the apps that run it first")]
+    InUse {
+        /// As it was given.
+        name: String,
+    },
+    /// Fetching or converting failed.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+/// A folder of images.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// Opens the store in `folder`, making it where it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let store = Self { folder: folder.into() };
+        for folder in [store.images(), store.folder.join(work::FOLDER)] {
+            fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
+        }
+        Ok(store)
+    }
+
+    /// Finds an image by a name, or by the beginning of its digest.
+    ///
+    /// # Errors
+    /// The store cannot be read, or several digests begin so.
+    pub fn find(&self, name: &str) -> Result<Option<Image>, StoreError> {
+        let names = Names::read(&self.folder)?;
+        match self.resolve(&names, name)? {
+            Some((digest, _)) => self.read_image(&names, digest),
+            None => Ok(None),
+        }
+    }
+
+    /// All images, the newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn list(&self) -> Result<Vec<Image>, StoreError> {
+        let names = Names::read(&self.folder)?;
+        let mut images = Vec::new();
+        for digest in self.digests()? {
+            // One that went away since the folder was listed is no error.
+            images.extend(self.read_image(&names, digest)?);
+        }
+        images.sort_by(|a, b| {
+            b.created_unix.cmp(&a.created_unix).then_with(|| a.names.cmp(&b.names))
+        });
+        Ok(images)
+    }
+
+    /// Removes a name, and the image itself with its last name; by digest, the image with all its names.
+    ///
+    /// `in_use` tells whether a domain has an image's disk.
+    ///
+    /// # Errors
+    /// No such image, or it would go while it is in use.
+    pub fn remove(
+        &self,
+        name: &str,
+        in_use: &dyn Fn(&Digest) -> bool,
+    ) -> Result<Removed, StoreError> {
+        let _lock = self.lock()?;
+        let mut names = Names::read(&self.folder)?;
+        let (digest, key) =
+            self.resolve(&names, name)?.ok_or_else(|| StoreError::NotFound(name.to_owned()))?;
+        let going = match key {
+            Some(key) => vec![key],
+            None => names.of(&digest),
+        };
+        let last = names.of(&digest).len() == going.len();
+        if last && in_use(&digest) {
+            return Err(StoreError::InUse { name: name.to_owned() });
+        }
+        going.iter().for_each(|name| names.unset(name));
+        names.write(&self.folder)?;
+        if last {
+            self.delete(&digest)?;
+        }
+        Ok(Removed { names: going, image: last.then_some(digest) })
+    }
+
+    /// The digest that `name` stands for, with the full name when it is one.
+    fn resolve(
+        &self,
+        names: &Names,
+        name: &str,
+    ) -> Result<Option<(Digest, Option<String>)>, StoreError> {
+        let full = name.parse::<Source>().ok().and_then(|source| source.absolute().ok());
+        for key in
+            [Some(name.to_owned()), full.map(|source| source.to_string())].into_iter().flatten()
+        {
+            if let Some(digest) = names.get(&key) {
+                return Ok(Some((digest, Some(key))));
+            }
+        }
+        let prefix = name.strip_prefix("sha256:").unwrap_or(name);
+        if prefix.len() < SHORTEST_PREFIX || !prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        let mut fitting = self.digests()?;
+        fitting.retain(|digest| digest.hex().starts_with(prefix));
+        match fitting.as_slice() {
+            [] => Ok(None),
+            [digest] => Ok(Some((*digest, None))),
+            several => Err(StoreError::Ambiguous(name.to_owned(), several.len())),
+        }
+    }
+
+    fn digests(&self) -> Result<Vec<Digest>, StoreError> {
+        let folder = self.images();
+        let entries = fs::read_dir(&folder).map_err(io_error("read", &folder))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| Digest::from_hex(&name).ok()).collect())
+    }
+
+    fn read_image(&self, names: &Names, digest: Digest) -> Result<Option<Image>, StoreError> {
+        let folder = self.image_folder(&digest);
+        let path = folder.join(DESCRIPTION);
+        let json = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(io_error("read", &path))?,
+        };
+        let description: Description =
+            serde_json::from_slice(&json).map_err(|source| StoreError::Damaged { path, source })?;
+        Ok(Some(Image {
+            digest,
+            disk: folder.join(DISK),
+            disk_bytes: description.disk_bytes,
+            config: description.config,
+            names: names.of(&digest),
+            created_unix: description.created_unix,
+        }))
+    }
+
+    /// Takes the image out by a rename, so that it is never there in part.
+    fn delete(&self, digest: &Digest) -> Result<(), StoreError> {
+        let trash = work::Work::create(&self.folder)?;
+        let (from, to) = (self.image_folder(digest), trash.folder().join("removed"));
+        fs::rename(&from, &to).map_err(io_error("remove", &from))
+    }
+
+    /// Held while names or the set of images change; readers need no lock.
+    fn lock(&self) -> Result<File, StoreError> {
+        let path = self.folder.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(io_error("open", &path))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|error| io_error("lock", &path)(error.into()))?;
+        Ok(file)
+    }
+
+    fn images(&self) -> PathBuf {
+        self.folder.join("sha256")
+    }
+
+    fn image_folder(&self, digest: &Digest) -> PathBuf {
+        self.images().join(digest.hex())
+    }
+}
+
+/// For `map_err`: names what was tried on which path.
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { action, path, source }
+}
+
+/// Makes a rename or a new entry in `folder` outlive a power loss.
+fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("write", folder))
+}
