@@ -1,0 +1,241 @@
+//! `xen/include/public/domctl.h`: operations on one domain, for the toolstack.
+//!
+//! Interface versions 0x15 (Xen 4.17) to 0x17 (Xen 4.19 to 4.21). Of what is used here only
+//! `createdomain` differs: 0x17 has one field more.
+#![expect(missing_docs, reason = "fields and constants are documented in the header")]
+
+use crate::layout::{constants, layout};
+
+/// The interface versions known here, the newest first.
+pub const VERSIONS: [u32; 3] = [0x17, 0x16, 0x15];
+/// The size of the union of arguments.
+pub const PAYLOAD_BYTES: usize = 128;
+
+constants!(CONSTANTS {
+    CREATEDOMAIN: u32 = 1 => "XEN_DOMCTL_createdomain";
+    DESTROYDOMAIN: u32 = 2 => "XEN_DOMCTL_destroydomain";
+    PAUSEDOMAIN: u32 = 3 => "XEN_DOMCTL_pausedomain";
+    UNPAUSEDOMAIN: u32 = 4 => "XEN_DOMCTL_unpausedomain";
+    GETDOMAININFO: u32 = 5 => "XEN_DOMCTL_getdomaininfo";
+    MAX_MEM: u32 = 11 => "XEN_DOMCTL_max_mem";
+    SETVCPUCONTEXT: u32 = 12 => "XEN_DOMCTL_setvcpucontext";
+    MAX_VCPUS: u32 = 15 => "XEN_DOMCTL_max_vcpus";
+    HYPERCALL_INIT: u32 = 22 => "XEN_DOMCTL_hypercall_init";
+    GETHVMCONTEXT: u32 = 33 => "XEN_DOMCTL_gethvmcontext";
+    SETHVMCONTEXT: u32 = 34 => "XEN_DOMCTL_sethvmcontext";
+    SET_ADDRESS_SIZE: u32 = 35 => "XEN_DOMCTL_set_address_size";
+    SETTSCINFO: u32 = 60 => "XEN_DOMCTL_settscinfo";
+    SET_PAGING_MEMPOOL_SIZE: u32 = 86 => "XEN_DOMCTL_set_paging_mempool_size";
+
+    CDF_HVM: u32 = 1 << 0 => "XEN_DOMCTL_CDF_hvm";
+    CDF_HAP: u32 = 1 << 1 => "XEN_DOMCTL_CDF_hap";
+    CDF_OOS_OFF: u32 = 1 << 3 => "XEN_DOMCTL_CDF_oos_off";
+
+    DOMINF_DYING: u32 = 1 << 0 => "XEN_DOMINF_dying";
+    DOMINF_HVM_GUEST: u32 = 1 << 1 => "XEN_DOMINF_hvm_guest";
+    DOMINF_SHUTDOWN: u32 = 1 << 2 => "XEN_DOMINF_shutdown";
+    DOMINF_PAUSED: u32 = 1 << 3 => "XEN_DOMINF_paused";
+    DOMINF_BLOCKED: u32 = 1 << 4 => "XEN_DOMINF_blocked";
+    DOMINF_RUNNING: u32 = 1 << 5 => "XEN_DOMINF_running";
+    DOMINF_SHUTDOWN_MASK: u32 = 255 => "XEN_DOMINF_shutdownmask";
+    DOMINF_SHUTDOWN_SHIFT: u32 = 16 => "XEN_DOMINF_shutdownshift";
+
+    EMU_LAPIC: u32 = 1 => "XEN_X86_EMU_LAPIC";
+
+    SHUTDOWN_POWEROFF: u32 = 0 => "SHUTDOWN_poweroff";
+    SHUTDOWN_REBOOT: u32 = 1 => "SHUTDOWN_reboot";
+    SHUTDOWN_SUSPEND: u32 = 2 => "SHUTDOWN_suspend";
+    SHUTDOWN_CRASH: u32 = 3 => "SHUTDOWN_crash";
+    SHUTDOWN_WATCHDOG: u32 = 4 => "SHUTDOWN_watchdog";
+    SHUTDOWN_SOFT_RESET: u32 = 5 => "SHUTDOWN_soft_reset";
+});
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Domctl {
+    pub cmd: u32,
+    pub interface_version: u32,
+    pub domain: u16,
+    pub pad: [u16; 3],
+    /// One of the structures below at the start, zeroes after it.
+    pub payload: [u64; PAYLOAD_BYTES / 8],
+}
+
+layout!(Domctl = "struct xen_domctl", 144, {
+    cmd @ 0, interface_version @ 4, domain @ 8, pad @ 10 as "_pad", payload @ 16 as "u",
+});
+
+/// `struct xen_arch_domainconfig`, x86.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ArchDomainConfig {
+    pub emulation_flags: u32,
+    pub misc_flags: u32,
+}
+
+layout!(ArchDomainConfig = "struct xen_arch_domainconfig", 8, {
+    emulation_flags @ 0, misc_flags @ 4,
+});
+
+/// `createdomain` up to version 0x16.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CreateDomain16 {
+    pub ssidref: u32,
+    pub handle: [u8; 16],
+    pub flags: u32,
+    pub iommu_opts: u32,
+    pub max_vcpus: u32,
+    pub max_evtchn_port: u32,
+    pub max_grant_frames: i32,
+    pub max_maptrack_frames: i32,
+    pub grant_opts: u32,
+    pub vmtrace_size: u32,
+    pub cpupool_id: u32,
+    pub arch: ArchDomainConfig,
+}
+
+layout!(CreateDomain16 = "struct xen_domctl_createdomain", 64, domctl 0x15 ..= 0x16, {
+    ssidref @ 0, handle @ 4, flags @ 20, iommu_opts @ 24, max_vcpus @ 28, max_evtchn_port @ 32,
+    max_grant_frames @ 36, max_maptrack_frames @ 40, grant_opts @ 44, vmtrace_size @ 48,
+    cpupool_id @ 52, arch @ 56,
+});
+
+/// `createdomain` of version 0x17.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CreateDomain17 {
+    pub ssidref: u32,
+    pub handle: [u8; 16],
+    pub flags: u32,
+    pub iommu_opts: u32,
+    pub max_vcpus: u32,
+    pub max_evtchn_port: u32,
+    pub max_grant_frames: i32,
+    pub max_maptrack_frames: i32,
+    pub grant_opts: u32,
+    /// Xen 4.21 splits it into options and a count; the same where all is zero.
+    pub altp2m_opts: u32,
+    pub vmtrace_size: u32,
+    pub cpupool_id: u32,
+    pub arch: ArchDomainConfig,
+}
+
+layout!(CreateDomain17 = "struct xen_domctl_createdomain", 68, domctl 0x17 ..= 0x17, {
+    ssidref @ 0, handle @ 4, flags @ 20, iommu_opts @ 24, max_vcpus @ 28, max_evtchn_port @ 32,
+    max_grant_frames @ 36, max_maptrack_frames @ 40, grant_opts @ 44, altp2m_opts @ 48,
+    vmtrace_size @ 52, cpupool_id @ 56, arch @ 60,
+});
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct GetDomainInfo {
+    pub domain: u16,
+    pub pad1: u16,
+    pub flags: u32,
+    pub tot_pages: u64,
+    pub max_pages: u64,
+    pub outstanding_pages: u64,
+    pub shr_pages: u64,
+    pub paged_pages: u64,
+    pub shared_info_frame: u64,
+    /// In nanoseconds.
+    pub cpu_time: u64,
+    pub nr_online_vcpus: u32,
+    pub max_vcpu_id: u32,
+    pub ssidref: u32,
+    pub handle: [u8; 16],
+    pub cpupool: u32,
+    pub gpaddr_bits: u8,
+    pub pad2: [u8; 7],
+    pub arch_config: ArchDomainConfig,
+}
+
+layout!(GetDomainInfo = "struct xen_domctl_getdomaininfo", 112, {
+    domain @ 0, pad1 @ 2, flags @ 4, tot_pages @ 8, max_pages @ 16, outstanding_pages @ 24,
+    shr_pages @ 32, paged_pages @ 40, shared_info_frame @ 48, cpu_time @ 56,
+    nr_online_vcpus @ 64, max_vcpu_id @ 68, ssidref @ 72, handle @ 76, cpupool @ 92,
+    gpaddr_bits @ 96, pad2 @ 97, arch_config @ 104,
+});
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct MaxMem {
+    pub max_memkb: u64,
+}
+
+layout!(MaxMem = "struct xen_domctl_max_mem", 8, { max_memkb @ 0 });
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct MaxVcpus {
+    pub max: u32,
+}
+
+layout!(MaxVcpus = "struct xen_domctl_max_vcpus", 4, { max @ 0 });
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct VcpuContext {
+    pub vcpu: u32,
+    pub pad: u32,
+    /// Address of a [`crate::pv::VcpuGuestContext`].
+    pub ctxt: u64,
+}
+
+// The padding has no name in C.
+layout!(VcpuContext = "struct xen_domctl_vcpucontext", 16, {
+    vcpu @ 0, pad @ 4 as "", ctxt @ 8,
+});
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct HypercallInit {
+    pub gmfn: u64,
+}
+
+layout!(HypercallInit = "struct xen_domctl_hypercall_init", 8, { gmfn @ 0 });
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct HvmContext {
+    pub size: u32,
+    pub pad: u32,
+    /// Address of the records, or 0 to ask for their size.
+    pub buffer: u64,
+}
+
+layout!(HvmContext = "struct xen_domctl_hvmcontext", 16, {
+    size @ 0, pad @ 4 as "", buffer @ 8,
+});
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct AddressSize {
+    pub size: u32,
+}
+
+layout!(AddressSize = "struct xen_domctl_address_size", 4, { size @ 0 });
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct TscInfo {
+    pub tsc_mode: u32,
+    pub gtsc_khz: u32,
+    pub incarnation: u32,
+    pub pad: u32,
+    pub elapsed_nsec: u64,
+}
+
+layout!(TscInfo = "struct xen_domctl_tsc_info", 24, {
+    tsc_mode @ 0, gtsc_khz @ 4, incarnation @ 8, pad @ 12, elapsed_nsec @ 16,
+});
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct PagingMempool {
+    /// In bytes.
+    pub size: u64,
+}
+
+layout!(PagingMempool = "struct xen_domctl_paging_mempool", 8, { size @ 0 });

@@ -1,0 +1,141 @@
+//! Every structure and constant of this crate against Xen's own headers, through the C compiler.
+//!
+//! Headers are Debian's `libxen-dev` in `/usr/include`; `XEN_HEADERS` names further include
+//! folders, separated by `:`, to compare with other versions of Xen in the same run.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use xen_sys::layout::Layout;
+
+const INCLUDES: &str = "
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#define __XEN_TOOLS__ 1
+#include <xen/xen.h>
+#include <xen/domctl.h>
+#include <xen/sysctl.h>
+#include <xen/memory.h>
+#include <xen/event_channel.h>
+#include <xen/grant_table.h>
+#include <xen/sched.h>
+#include <xen/version.h>
+#include <xen/hvm/hvm_op.h>
+#include <xen/hvm/params.h>
+#include <xen/hvm/save.h>
+#include <xen/arch-x86/hvm/start_info.h>
+#include <xen/sys/privcmd.h>
+#include <xen/sys/evtchn.h>
+#include <xen/sys/gntdev.h>
+#include <xen/sys/gntalloc.h>
+";
+
+#[test]
+fn every_structure_and_constant_is_as_in_the_installed_headers() {
+    let further = std::env::var("XEN_HEADERS").unwrap_or_default();
+    let folders = std::iter::once("/usr/include").chain(further.split(':'));
+    let folders: Vec<PathBuf> =
+        folders.filter(|name| !name.is_empty()).map(PathBuf::from).collect();
+    let mut compared = 0;
+    for folder in &folders {
+        if !folder.join("xen/domctl.h").exists() {
+            println!("skipped: no Xen headers in {}; install libxen-dev", folder.display());
+            continue;
+        }
+        if Command::new("cc").arg("--version").output().is_err() {
+            println!("skipped: no C compiler; install gcc");
+            return;
+        }
+        compare(folder);
+        compared += 1;
+    }
+    println!("compared with {compared} version(s) of Xen's headers");
+}
+
+/// Compiles and runs a C program that prints all numbers, and compares them with ours.
+fn compare(folder: &Path) {
+    let found = ask_the_compiler(folder);
+    let version = u32::try_from(found["XEN_DOMCTL_INTERFACE_VERSION"]).unwrap();
+    println!("{}: domctl {version:#x}", folder.display());
+    assert!(xen_sys::domctl::VERSIONS.contains(&version), "unknown domctl version {version:#x}");
+    let sysctl = u32::try_from(found["XEN_SYSCTL_INTERFACE_VERSION"]).unwrap();
+    assert!(xen_sys::sysctl::VERSIONS.contains(&sysctl), "unknown sysctl version {sysctl:#x}");
+
+    let mut wrong = String::new();
+    for (name, ours) in expected(version) {
+        let theirs = found[&name];
+        if ours != theirs {
+            let _ = writeln!(wrong, "{name}: {ours} here, {theirs} in C");
+        }
+    }
+    assert!(wrong.is_empty(), "{}:\n{wrong}", folder.display());
+}
+
+/// What the C program has to print for headers of this domctl version.
+fn expected(version: u32) -> BTreeMap<String, u64> {
+    let mut numbers = BTreeMap::new();
+    for layout in layouts_of(version) {
+        let c_type = layout.c_type;
+        numbers.insert(format!("sizeof({c_type})"), layout.size as u64);
+        for (field, offset) in layout.fields.iter().filter(|(field, _)| !field.is_empty()) {
+            numbers.insert(format!("offsetof({c_type}, {field})"), *offset as u64);
+        }
+    }
+    for constant in xen_sys::constants() {
+        numbers.insert(constant.c_name.to_owned(), constant.value);
+    }
+    numbers
+}
+
+fn layouts_of(version: u32) -> Vec<Layout> {
+    let has =
+        |layout: &Layout| (layout.domctl_versions.0..=layout.domctl_versions.1).contains(&version);
+    xen_sys::layouts().into_iter().filter(has).collect()
+}
+
+fn ask_the_compiler(folder: &Path) -> BTreeMap<String, u64> {
+    // Names that exist in one version only are asked of the headers that have them.
+    let version_line = std::fs::read_to_string(folder.join("xen/domctl.h")).unwrap();
+    let version = version_line
+        .lines()
+        .find_map(|line| line.strip_prefix("#define XEN_DOMCTL_INTERFACE_VERSION 0x"))
+        .map(|digits| u32::from_str_radix(digits.trim(), 16).unwrap())
+        .expect("no interface version in domctl.h");
+
+    let mut source = format!("{INCLUDES}\nint main(void) {{\n");
+    let own = ["XEN_DOMCTL_INTERFACE_VERSION", "XEN_SYSCTL_INTERFACE_VERSION"];
+    let names = expected(version).into_keys().chain(own.map(str::to_owned));
+    for name in names {
+        let _ =
+            writeln!(source, "printf(\"%s=%llu\\n\", \"{name}\", (unsigned long long)({name}));");
+    }
+    source.push_str("return 0; }\n");
+
+    let scratch = std::env::temp_dir().join(format!("xen-sys-headers-{}", std::process::id()));
+    std::fs::create_dir_all(&scratch).unwrap();
+    let (input, program) = (scratch.join("probe.c"), scratch.join("probe"));
+    std::fs::write(&input, source).unwrap();
+    let compiler = Command::new("cc")
+        .args(["-w", "-I"])
+        .arg(folder)
+        .arg("-o")
+        .arg(&program)
+        .arg(&input)
+        .output()
+        .unwrap();
+    let messages = String::from_utf8_lossy(&compiler.stderr);
+    assert!(compiler.status.success(), "the probe does not compile:\n{messages}");
+    let output = Command::new(&program).output().unwrap();
+    std::fs::remove_dir_all(&scratch).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let number = |line: &str| {
+        let (name, value) = line.rsplit_once('=').unwrap();
+        (name.to_owned(), value.parse().unwrap())
+    };
+    text.lines().map(number).collect()
+}
