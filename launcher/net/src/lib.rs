@@ -1,1 +1,29 @@
 //! Bridge, addresses and published ports.
+//!
+//! [`Network`] is the bridge that is made on demand, with its own subnet, a lease for each owner and
+//! ports published from dom0. [`attach_to_bridge`] joins a vif to it. Nothing runs in the background:
+//! what is set up lives in the kernel, what is promised to whom in two small files.
+#![forbid(unsafe_code)]
+
+mod choice;
+mod dns;
+mod lease;
+mod link;
+mod netlink;
+mod network;
+mod occupant;
+mod publish;
+mod settings;
+mod state;
+mod table;
+
+pub use choice::{Choice, ChoiceError, check_bridge, static_lease};
+pub use dns::{Resolver, resolver};
+pub use lease::{Lease, LeaseError};
+pub use link::{LinkError, Route, attach_to_bridge, wait_for_interface};
+pub use network::{Network, NetworkError};
+pub use occupant::Occupant;
+pub use publish::{Protocol, Publish, PublishParseError, Published};
+pub use settings::{InterfaceName, InterfaceNameError, Mac, Settings, Subnet, SubnetError};
+pub use state::StateError;
+pub use table::TableError;

@@ -1,0 +1,177 @@
+//! Small JSON files that survive a crash at any moment, and the lock that serializes their writers.
+//!
+//! A file is only ever replaced whole: written beside itself, synced, renamed. Whatever a crash
+//! leaves is either the old file or the new one, plus at most one stray `.new` file that the next
+//! writer overwrites. The rename itself is not synced: a power failure may bring the old version
+//! back, but it also ends every domain that the new one was about.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Why a state file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A system call on a file failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is not what this program writes.
+    #[error("{} is damaged; stop all apps and remove it", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// The folder that holds the state files.
+#[derive(Clone, Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+}
+
+/// The right to change the files; given up when dropped.
+#[derive(Debug)]
+pub(crate) struct Locked<'a> {
+    dir: &'a StateDir,
+    _lock: File,
+}
+
+impl StateDir {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Waits until no other process or thread has the lock, and takes it.
+    pub(crate) fn lock(&self) -> Result<Locked<'_>, StateError> {
+        let path = self.path.join("network.lock");
+        let open =
+            || OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&self.path).map_err(failed("create", &self.path))?;
+                open()
+            }
+            other => other,
+        };
+        let lock = lock.map_err(failed("open", &path))?;
+        loop {
+            match rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => break other.map_err(|errno| failed("lock", &path)(errno.into()))?,
+            }
+        }
+        Ok(Locked { dir: self, _lock: lock })
+    }
+
+    /// Reads a file; one that is not there is empty.
+    ///
+    /// Needs no lock to see a whole version, only to see the latest until it is written.
+    pub(crate) fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, StateError> {
+        let path = self.path.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|source| StateError::Damaged { path, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+}
+
+impl Locked<'_> {
+    /// Reads a file that nobody else changes until the lock is gone.
+    pub(crate) fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, StateError> {
+        self.dir.read(name)
+    }
+
+    /// Replaces a file.
+    pub(crate) fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
+        let path = self.dir.path.join(name);
+        let staged = self.dir.path.join(format!("{name}.new"));
+        let bytes = serde_json::to_vec(value)
+            .map_err(|error| failed("render", &path)(io::Error::other(error)))?;
+        let written = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o644)
+            .open(&staged)
+            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_data()));
+        if let Err(error) = written {
+            // A half-written file is harmless, but on a full disk its blocks are wanted back.
+            let _ = fs::remove_file(&staged);
+            return Err(failed("write", &staged)(error));
+        }
+        fs::rename(&staged, &path).map_err(failed("replace", &path))
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+    let path = path.to_owned();
+    move |source| StateError::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    type Book = BTreeMap<String, u32>;
+
+    #[test]
+    fn what_a_crash_leaves_at_any_step_of_a_write_does_no_harm() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::new(folder.path());
+        let old = Book::from([("a".into(), 1)]);
+        dir.lock().unwrap().write("book", &old).unwrap();
+        let new = serde_json::to_vec(&Book::from([("b".into(), 2)])).unwrap();
+        for cut in 0..=new.len() {
+            fs::write(folder.path().join("book.new"), &new[..cut]).unwrap();
+            assert_eq!(dir.read::<Book>("book").unwrap(), old);
+        }
+        let newer = Book::from([("c".into(), 3)]);
+        dir.lock().unwrap().write("book", &newer).unwrap();
+        assert_eq!(dir.read::<Book>("book").unwrap(), newer);
+        assert!(!folder.path().join("book.new").exists());
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_never_taken_for_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("book"), b"{\"a\":").unwrap();
+        let error = StateDir::new(folder.path()).read::<Book>("book").unwrap_err();
+        assert!(error.to_string().ends_with("book is damaged; stop all apps and remove it"));
+    }
+
+    #[test]
+    fn writers_take_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::new(folder.path());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let locked = dir.lock().unwrap();
+                        let mut book: Book = locked.read("book").unwrap();
+                        *book.entry("n".into()).or_default() += 1;
+                        locked.write("book", &book).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(dir.read::<Book>("book").unwrap()["n"], 160);
+    }
+}
