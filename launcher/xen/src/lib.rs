@@ -2,7 +2,15 @@
 //!
 //! One module a concern. [`store`] works in dom0 and in guests; the rest is for dom0.
 
-pub mod domid;
+mod call;
+mod domctl;
+mod domid;
+mod error;
+mod hypervisor;
 pub mod store;
 
-pub use domid::DomId;
+pub use call::CallError;
+pub use domctl::{DomainInfo, ShutdownReason};
+pub use domid::{DomId, ParseDomIdError};
+pub use error::{Cause, XenError};
+pub use hypervisor::{Hypervisor, Machine};

@@ -1,0 +1,200 @@
+//! Hypercalls: the way in (`/dev/xen/privcmd`) and memory that Xen may access
+//! (`/dev/xen/hypercall`).
+//!
+//! Arguments must not be in ordinary memory: the kernel may move or copy a page while Xen works
+//! on it. Pages of `/dev/xen/hypercall` (Linux 4.18 and later) stay where they are.
+
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
+use std::ptr::NonNull;
+use xen_sys::{PAGE_BYTES, Plain, privcmd};
+
+const PRIVCMD: &str = "/dev/xen/privcmd";
+const BUFFERS: &str = "/dev/xen/hypercall";
+
+/// Why there is no way to make hypercalls.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// No such device.
+    #[error("cannot open {0}: it does not exist; is this a Xen dom0 with its xen modules loaded?")]
+    Absent(&'static str),
+    /// Not root.
+    #[error("cannot open {0}: permission denied; run as root in dom0")]
+    NotPermitted(&'static str),
+    /// Any other cause.
+    #[error("cannot open {path}")]
+    Open {
+        /// The device.
+        path: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Not enough memory in dom0.
+    #[error("cannot get {bytes} bytes of {BUFFERS} for a hypercall's arguments")]
+    Buffer {
+        /// How many were asked for.
+        bytes: usize,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// An open way to Xen.
+#[derive(Debug)]
+pub(crate) struct Call {
+    privcmd: File,
+    buffers: File,
+    /// The argument of most hypercalls: one page, kept to save a mapping each time.
+    scratch: RefCell<Buffer>,
+}
+
+impl Call {
+    pub(crate) fn open() -> Result<Self, CallError> {
+        let privcmd = open(PRIVCMD)?;
+        let buffers = open(BUFFERS)?;
+        let scratch = RefCell::new(Buffer::map(&buffers, PAGE_BYTES)?);
+        Ok(Self { privcmd, buffers, scratch })
+    }
+
+    /// For foreign mappings.
+    pub(crate) fn privcmd(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.privcmd.as_fd()
+    }
+
+    /// Memory for a hypercall's longer arguments: at least `bytes`, all zero.
+    pub(crate) fn buffer(&self, bytes: usize) -> Result<Buffer, CallError> {
+        Buffer::map(&self.buffers, bytes)
+    }
+
+    /// Makes a hypercall that takes `argument` in memory and may change it.
+    ///
+    /// `arguments` gets the address where Xen finds `argument`.
+    ///
+    /// # Safety
+    /// All addresses in `argument`, and those that `arguments` adds, must be those of
+    /// [`Buffer`]s that outlive the call and are as large as this hypercall accesses them.
+    pub(crate) unsafe fn invoke<T: Plain>(
+        &self,
+        number: u64,
+        argument: &mut T,
+        arguments: impl FnOnce(u64) -> [u64; 5],
+    ) -> Result<u64, Errno> {
+        let mut scratch = self.scratch.borrow_mut();
+        scratch.write(0, argument);
+        let arg = arguments(scratch.address());
+        // SAFETY: the address of the scratch buffer holds a whole T (`write` checked the size);
+        // the caller vouches for all others.
+        let result = unsafe { self.invoke_raw(number, arg) };
+        *argument = scratch.read(0);
+        result
+    }
+
+    /// Makes a hypercall.
+    ///
+    /// # Safety
+    /// As [`Call::invoke`], for all addresses.
+    pub(crate) unsafe fn invoke_raw(&self, number: u64, arg: [u64; 5]) -> Result<u64, Errno> {
+        let call = privcmd::Hypercall { op: number, arg };
+        // SAFETY: the ioctl reads one Hypercall, which lives through the call; what Xen does
+        // with the addresses in it is the caller's promise.
+        let result = unsafe {
+            libc::ioctl(self.privcmd.as_raw_fd(), privcmd::IOCTL_HYPERCALL, &raw const call)
+        };
+        u64::try_from(result).map_err(|_| last_errno())
+    }
+}
+
+/// The errno of the system call that just failed.
+pub(crate) fn last_errno() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+fn open(path: &'static str) -> Result<File, CallError> {
+    File::options().read(true).write(true).open(Path::new(path)).map_err(|source| {
+        match source.kind() {
+            io::ErrorKind::NotFound => CallError::Absent(path),
+            io::ErrorKind::PermissionDenied => CallError::NotPermitted(path),
+            // ENODEV and ENXIO: the device's number is there without a driver.
+            _ if matches!(source.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) => {
+                CallError::Absent(path)
+            }
+            _ => CallError::Open { path, source },
+        }
+    })
+}
+
+/// Pages that Xen may access during a hypercall.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the pages belong to this value alone and are no thread's own.
+unsafe impl Send for Buffer {}
+
+impl Buffer {
+    fn map(device: &File, bytes: usize) -> Result<Self, CallError> {
+        let bytes = bytes.max(1).next_multiple_of(PAGE_BYTES);
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), bytes, access, MapFlags::SHARED, device, 0) };
+        let failed = |source| CallError::Buffer { bytes, source };
+        let start = start.map_err(|errno| failed(errno.into()))?;
+        match NonNull::new(start.cast::<u8>()) {
+            Some(start) => Ok(Self { start, bytes }),
+            None => Err(failed(io::ErrorKind::OutOfMemory.into())),
+        }
+    }
+
+    /// Where Xen finds it.
+    pub(crate) fn address(&self) -> u64 {
+        self.start.as_ptr() as u64
+    }
+
+    /// Writes `value` at `index`, counted in values of its type.
+    ///
+    /// # Panics
+    /// Beyond the end.
+    pub(crate) fn write<T: Plain>(&mut self, index: usize, value: &T) {
+        let start = index * size_of::<T>();
+        self.as_bytes_mut()[start..start + size_of::<T>()].copy_from_slice(value.as_bytes());
+    }
+
+    /// Reads the value at `index`, counted in values of its type.
+    ///
+    /// # Panics
+    /// Beyond the end.
+    #[expect(clippy::expect_used, reason = "the caller's own number, never input")]
+    pub(crate) fn read<T: Plain>(&self, index: usize) -> T {
+        T::from_bytes(&self.as_bytes()[index * size_of::<T>()..]).expect("within the buffer")
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        // SAFETY: the mapping is `bytes` long, readable, and ours until dropped; Xen writes to
+        // it during hypercalls only, which take place under a mutable borrow or none.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    }
+
+    pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and writable; the borrow of `self` is the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: the whole mapping, made in `map`, and nothing can refer to it any more.
+        // It cannot fail for a range that was mapped.
+        let _ = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.bytes) };
+    }
+}

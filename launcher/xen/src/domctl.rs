@@ -1,0 +1,337 @@
+//! Operations on one domain: its life, limits and state.
+
+use crate::error::{Cause, XenError};
+use crate::{DomId, Hypervisor};
+use rustix::io::Errno;
+use std::time::Duration;
+use xen_sys::{Plain, domctl, hypercall};
+
+/// What Xen knows of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainInfo {
+    /// Its number.
+    pub domid: DomId,
+    /// Its UUID, as given at its creation.
+    pub uuid: [u8; 16],
+    /// Why it shut down; `None` while it lives.
+    pub shutdown: Option<ShutdownReason>,
+    /// Xen is taking it down, or waits for others to let go of its memory.
+    pub dying: bool,
+    /// Paused by the toolstack.
+    pub paused: bool,
+    /// PVH or HVM; otherwise PV.
+    pub hvm: bool,
+    /// Memory it has, in 4 KiB pages.
+    pub total_pages: u64,
+    /// Memory it may have, in 4 KiB pages.
+    pub max_pages: u64,
+    /// Processor time it used, of all its vcpus.
+    pub cpu_time: Duration,
+    /// Its vcpus that are online.
+    pub online_vcpus: u32,
+    /// The frame of its shared info page.
+    pub(crate) shared_info_frame: u64,
+}
+
+/// Why a domain shut down: what its kernel said, or what Xen saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShutdownReason {
+    /// In good order.
+    PowerOff,
+    /// It wants to start anew.
+    Reboot,
+    /// It is suspended, to be saved or moved.
+    Suspend,
+    /// Its kernel crashed.
+    Crash,
+    /// Its watchdog went off.
+    Watchdog,
+    /// It wants to start anew in place.
+    SoftReset,
+    /// A code of its own.
+    Other(u8),
+}
+
+impl ShutdownReason {
+    fn from_code(code: u8) -> Self {
+        match u32::from(code) {
+            domctl::SHUTDOWN_POWEROFF => Self::PowerOff,
+            domctl::SHUTDOWN_REBOOT => Self::Reboot,
+            domctl::SHUTDOWN_SUSPEND => Self::Suspend,
+            domctl::SHUTDOWN_CRASH => Self::Crash,
+            domctl::SHUTDOWN_WATCHDOG => Self::Watchdog,
+            domctl::SHUTDOWN_SOFT_RESET => Self::SoftReset,
+            _ => Self::Other(code),
+        }
+    }
+}
+
+/// What a new domain is made with; the rest is set afterwards.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewDomain {
+    pub(crate) uuid: [u8; 16],
+    /// PVH; otherwise PV.
+    pub(crate) hvm: bool,
+    /// Hardware page tables, for PVH.
+    pub(crate) hap: bool,
+    pub(crate) max_vcpus: u32,
+    pub(crate) max_grant_version: u32,
+}
+
+impl NewDomain {
+    /// The highest event channel port, as libxl has it: enough for a guest, and it bounds what
+    /// Xen allocates for it.
+    const MAX_EVENT_CHANNEL_PORT: u32 = 1023;
+    /// Xen's own default.
+    const DEFAULT: i32 = -1;
+
+    fn flags(self) -> u32 {
+        match (self.hvm, self.hap) {
+            (false, _) => 0,
+            (true, true) => domctl::CDF_HVM | domctl::CDF_HAP | domctl::CDF_OOS_OFF,
+            (true, false) => domctl::CDF_HVM | domctl::CDF_OOS_OFF,
+        }
+    }
+
+    fn arch(self) -> domctl::ArchDomainConfig {
+        let emulation_flags = if self.hvm { domctl::EMU_LAPIC } else { 0 };
+        domctl::ArchDomainConfig { emulation_flags, misc_flags: 0 }
+    }
+
+    fn version_16(self) -> domctl::CreateDomain16 {
+        domctl::CreateDomain16 {
+            handle: self.uuid,
+            flags: self.flags(),
+            max_vcpus: self.max_vcpus,
+            max_evtchn_port: Self::MAX_EVENT_CHANNEL_PORT,
+            max_grant_frames: Self::DEFAULT,
+            max_maptrack_frames: Self::DEFAULT,
+            grant_opts: self.max_grant_version,
+            arch: self.arch(),
+            ..domctl::CreateDomain16::zeroed()
+        }
+    }
+
+    fn version_17(self) -> domctl::CreateDomain17 {
+        domctl::CreateDomain17 {
+            handle: self.uuid,
+            flags: self.flags(),
+            max_vcpus: self.max_vcpus,
+            max_evtchn_port: Self::MAX_EVENT_CHANNEL_PORT,
+            max_grant_frames: Self::DEFAULT,
+            max_maptrack_frames: Self::DEFAULT,
+            grant_opts: self.max_grant_version,
+            arch: self.arch(),
+            ..domctl::CreateDomain17::zeroed()
+        }
+    }
+}
+
+impl Hypervisor {
+    /// What Xen knows of `domid`; `None` where there is no such domain.
+    ///
+    /// # Errors
+    /// [`XenError::Refused`].
+    pub fn domain_info(&self, domid: DomId) -> Result<Option<DomainInfo>, XenError> {
+        // Xen answers with the next domain where there is none of this number.
+        Ok(self.domain_info_from(domid)?.filter(|info| info.domid == domid))
+    }
+
+    /// What Xen knows of all domains, dom0 first.
+    ///
+    /// # Errors
+    /// [`XenError::Refused`].
+    pub fn domains(&self) -> Result<Vec<DomainInfo>, XenError> {
+        let mut found = Vec::new();
+        let mut next = DomId::DOM0;
+        while let Some(info) = self.domain_info_from(next)? {
+            next = DomId(info.domid.0 + 1);
+            found.push(info);
+        }
+        Ok(found)
+    }
+
+    /// The domain of this number or the first after it.
+    fn domain_info_from(&self, domid: DomId) -> Result<Option<DomainInfo>, XenError> {
+        let empty = domctl::GetDomainInfo::zeroed();
+        // SAFETY: no addresses in this argument.
+        let info = match unsafe { self.domctl(domctl::GETDOMAININFO, domid, &empty) } {
+            Ok(info) => info,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(errno) => {
+                return Err(XenError::refused(format!("ask Xen for domain {domid}"), errno));
+            }
+        };
+        let is = |flag| info.flags & flag != 0;
+        let code = (info.flags >> domctl::DOMINF_SHUTDOWN_SHIFT) & domctl::DOMINF_SHUTDOWN_MASK;
+        let code = u8::try_from(code).unwrap_or(u8::MAX);
+        Ok(Some(DomainInfo {
+            domid: DomId(info.domain),
+            uuid: info.handle,
+            shutdown: is(domctl::DOMINF_SHUTDOWN).then(|| ShutdownReason::from_code(code)),
+            dying: is(domctl::DOMINF_DYING),
+            paused: is(domctl::DOMINF_PAUSED),
+            hvm: is(domctl::DOMINF_HVM_GUEST),
+            total_pages: info.tot_pages,
+            max_pages: info.max_pages,
+            cpu_time: Duration::from_nanos(info.cpu_time),
+            online_vcpus: info.nr_online_vcpus,
+            shared_info_frame: info.shared_info_frame,
+        }))
+    }
+
+    /// Destroys a domain: its memory is Xen's again, as soon as nobody maps it any more. What
+    /// xenstore has of it stays. One that does not exist is no error.
+    ///
+    /// # Errors
+    /// [`XenError::Refused`].
+    pub fn destroy_domain(&self, domid: DomId) -> Result<(), XenError> {
+        match self.plain_domctl(domctl::DESTROYDOMAIN, domid, "destroy") {
+            Err(error) if error.cause() == Some(Cause::NoSuchDomain) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Pauses a domain; each pause takes one unpause.
+    ///
+    /// # Errors
+    /// [`XenError::Refused`] ([`Cause::NoSuchDomain`]).
+    pub fn pause_domain(&self, domid: DomId) -> Result<(), XenError> {
+        self.plain_domctl(domctl::PAUSEDOMAIN, domid, "pause")
+    }
+
+    /// Lets a paused domain run.
+    ///
+    /// # Errors
+    /// [`XenError::Refused`] ([`Cause::NoSuchDomain`]; [`Cause::Invalid`] where it is not
+    /// paused).
+    pub fn unpause_domain(&self, domid: DomId) -> Result<(), XenError> {
+        self.plain_domctl(domctl::UNPAUSEDOMAIN, domid, "unpause")
+    }
+
+    /// Makes an empty, paused domain under the next free number.
+    pub(crate) fn create_domain(&self, new: NewDomain) -> Result<DomId, XenError> {
+        let any = DomId(0);
+        let arguments = if self.domctl_version >= 0x17 {
+            padded(&new.version_17())
+        } else {
+            padded(&new.version_16())
+        };
+        let mut domctl = self.new_domctl(domctl::CREATEDOMAIN, any, arguments);
+        // SAFETY: no addresses in this argument.
+        unsafe { self.call_domctl(&mut domctl) }
+            .map_err(|errno| XenError::refused("create a domain", errno))?;
+        Ok(DomId(domctl.domain))
+    }
+
+    /// Allocates the domain's vcpus: the number it was created with.
+    pub(crate) fn set_max_vcpus(&self, domid: DomId, max: u32) -> Result<(), XenError> {
+        // SAFETY: no addresses in this argument.
+        unsafe { self.domctl(domctl::MAX_VCPUS, domid, &domctl::MaxVcpus { max }) }
+            .map(drop)
+            .map_err(|errno| XenError::refused(format!("give domain {domid} {max} vcpus"), errno))
+    }
+
+    /// Sets the ceiling on memory the domain may own, in KiB. A limit, not an allocation.
+    pub(crate) fn set_max_memory(&self, domid: DomId, max_kib: u64) -> Result<(), XenError> {
+        let payload = domctl::MaxMem { max_memkb: max_kib };
+        // SAFETY: no addresses in this argument.
+        unsafe { self.domctl(domctl::MAX_MEM, domid, &payload) }.map(drop).map_err(|errno| {
+            XenError::refused(format!("limit domain {domid}'s memory to {max_kib} KiB"), errno)
+        })
+    }
+
+    /// Lets Xen choose how the domain sees the TSC: natively where that is steady.
+    pub(crate) fn set_default_tsc(&self, domid: DomId) -> Result<(), XenError> {
+        // SAFETY: no addresses in this argument.
+        unsafe { self.domctl(domctl::SETTSCINFO, domid, &domctl::TscInfo::zeroed()) }
+            .map(drop)
+            .map_err(|errno| XenError::refused(format!("set domain {domid}'s TSC mode"), errno))
+    }
+
+    /// Sets aside Xen's own memory for the page tables of a PVH domain.
+    pub(crate) fn set_paging_memory(&self, domid: DomId, bytes: u64) -> Result<(), XenError> {
+        let payload = domctl::PagingMempool { size: bytes };
+        // SAFETY: no addresses in this argument.
+        unsafe { self.domctl(domctl::SET_PAGING_MEMPOOL_SIZE, domid, &payload) }.map(drop).map_err(
+            |errno| {
+                let kib = bytes / 1024;
+                let action = format!("set {kib} KiB aside for domain {domid}'s page tables");
+                XenError::refused(action, errno)
+            },
+        )
+    }
+
+    fn plain_domctl(&self, cmd: u32, domid: DomId, verb: &str) -> Result<(), XenError> {
+        // SAFETY: these operations take no argument.
+        unsafe { self.domctl(cmd, domid, &0u64) }
+            .map(drop)
+            .map_err(|errno| XenError::refused(format!("{verb} domain {domid}"), errno))
+    }
+
+    /// Carries out one domctl and returns its argument as Xen left it.
+    ///
+    /// # Safety
+    /// Addresses in `payload` must be those of buffers that are as large as this operation
+    /// accesses them.
+    pub(crate) unsafe fn domctl<P: Plain>(
+        &self,
+        cmd: u32,
+        domid: DomId,
+        payload: &P,
+    ) -> Result<P, Errno> {
+        let mut domctl = self.new_domctl(cmd, domid, padded(payload));
+        // SAFETY: as the caller promises.
+        unsafe { self.call_domctl(&mut domctl) }?;
+        P::from_bytes(domctl.payload.as_bytes()).ok_or(Errno::IO)
+    }
+
+    fn new_domctl(&self, cmd: u32, domid: DomId, payload: [u64; 16]) -> domctl::Domctl {
+        domctl::Domctl {
+            cmd,
+            interface_version: self.domctl_version,
+            domain: domid.0,
+            payload,
+            ..domctl::Domctl::zeroed()
+        }
+    }
+
+    /// # Safety
+    /// As [`Hypervisor::domctl`].
+    unsafe fn call_domctl(&self, domctl: &mut domctl::Domctl) -> Result<u64, Errno> {
+        // SAFETY: as the caller promises.
+        unsafe { self.call.invoke(hypercall::DOMCTL, domctl, |address| [address, 0, 0, 0, 0]) }
+    }
+}
+
+/// The argument of a domctl, filled up with zeroes.
+fn padded<P: Plain>(payload: &P) -> [u64; 16] {
+    const { assert!(size_of::<P>() <= domctl::PAYLOAD_BYTES) };
+    let mut bytes = [0u8; domctl::PAYLOAD_BYTES];
+    bytes[..size_of::<P>()].copy_from_slice(payload.as_bytes());
+    <[u64; 16]>::from_bytes(&bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_starts_the_payload_and_zeroes_fill_it_up() {
+        let payload = padded(&domctl::MaxMem { max_memkb: 65536 });
+        assert_eq!(payload[0], 65536);
+        assert!(payload[1..].iter().all(|word| *word == 0));
+    }
+
+    #[test]
+    fn a_pvh_domain_has_a_local_apic_and_a_pv_domain_has_nothing_emulated() {
+        let new =
+            NewDomain { uuid: [7; 16], hvm: true, hap: true, max_vcpus: 2, max_grant_version: 1 };
+        assert_eq!(new.version_17().arch.emulation_flags, 1);
+        assert_eq!(new.version_16().flags, 0b1011);
+        let new = NewDomain { hvm: false, ..new };
+        assert_eq!(new.version_17().arch.emulation_flags, 0);
+        assert_eq!(new.version_16().flags, 0);
+    }
+}

@@ -1,0 +1,162 @@
+//! Xen itself: opening it, its version, and the machine it runs on.
+
+use crate::call::Call;
+use crate::error::XenError;
+use rustix::io::Errno;
+use xen_sys::{Plain, domctl, hypercall, sysctl};
+
+/// An open connection to Xen, from dom0.
+///
+/// It may move between threads; threads that use Xen at the same time open one each.
+#[derive(Debug)]
+pub struct Hypervisor {
+    pub(crate) call: Call,
+    pub(crate) domctl_version: u32,
+    sysctl_version: u32,
+    version: (u16, u16),
+}
+
+/// The machine, as Xen shares it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Memory that Xen knows of, in 4 KiB pages.
+    pub total_pages: u64,
+    /// Memory that a new domain can have, in 4 KiB pages.
+    pub free_pages: u64,
+    /// Memory that is being cleaned before it is free, in 4 KiB pages.
+    pub scrub_pages: u64,
+    /// Processors that are online.
+    pub cpus: u32,
+    /// Whether PVH domains can run: the processor has virtualization that Xen uses.
+    pub hvm: bool,
+    /// Whether PVH domains have hardware page tables; without they are slow.
+    pub hap: bool,
+    /// Whether PV domains can run.
+    pub pv: bool,
+}
+
+impl Hypervisor {
+    /// Opens `/dev/xen/privcmd` and finds out which interface versions this Xen speaks.
+    ///
+    /// # Errors
+    /// [`XenError::Call`] outside dom0 or without root; [`XenError::UnknownDomctl`] for a Xen
+    /// that only the xl toolstack can handle.
+    pub fn open() -> Result<Self, XenError> {
+        let call = Call::open()?;
+        let version = version(&call)?;
+        let (major, minor) = version;
+        let domctl_version = probe(domctl::VERSIONS, |version| probe_domctl(&call, version))
+            .map_err(|errno| match errno {
+                Errno::ACCESS => XenError::UnknownDomctl { major, minor },
+                _ => XenError::refused("ask Xen for its domctl version", errno),
+            })?;
+        let sysctl_version = probe(sysctl::VERSIONS, |version| physinfo(&call, version).map(drop))
+            .map_err(|errno| XenError::refused("ask Xen for its sysctl version", errno))?;
+        Ok(Self { call, domctl_version, sysctl_version, version })
+    }
+
+    /// Xen's version: major and minor.
+    #[must_use]
+    pub fn version(&self) -> (u16, u16) {
+        self.version
+    }
+
+    /// The machine's memory and abilities, as they are now.
+    ///
+    /// # Errors
+    /// [`XenError::Refused`].
+    ///
+    /// Source: `xen/include/public/sysctl.h` (`xen_sysctl_physinfo`).
+    pub fn machine(&self) -> Result<Machine, XenError> {
+        let info = physinfo(&self.call, self.sysctl_version)
+            .map_err(|errno| XenError::refused("ask Xen for the machine's memory", errno))?;
+        let can = |flag| info.capabilities & flag != 0;
+        Ok(Machine {
+            total_pages: info.total_pages,
+            // Claimed memory is counted as free, but spoken for.
+            free_pages: info.free_pages.saturating_sub(info.outstanding_pages),
+            scrub_pages: info.scrub_pages,
+            cpus: info.nr_cpus,
+            hvm: can(sysctl::PHYSCAP_HVM),
+            hap: can(sysctl::PHYSCAP_HAP),
+            pv: can(sysctl::PHYSCAP_PV),
+        })
+    }
+}
+
+/// Tries versions until one is not refused as another version (`EACCES`).
+fn probe<const N: usize>(
+    versions: [u32; N],
+    mut attempt: impl FnMut(u32) -> Result<(), Errno>,
+) -> Result<u32, Errno> {
+    let mut result = Err(Errno::ACCESS);
+    for version in versions {
+        result = attempt(version).map(|()| version);
+        if result != Err(Errno::ACCESS) {
+            break;
+        }
+    }
+    result
+}
+
+fn version(call: &Call) -> Result<(u16, u16), XenError> {
+    let mut unused = 0u64;
+    // SAFETY: this operation takes no addresses.
+    let answer = unsafe {
+        call.invoke(hypercall::XEN_VERSION, &mut unused, |_| {
+            [hypercall::XENVER_VERSION, 0, 0, 0, 0]
+        })
+    };
+    let number = answer.map_err(|errno| XenError::refused("ask Xen for its version", errno))?;
+    let half = |bits: u64| u16::try_from(bits & 0xffff).unwrap_or_default();
+    Ok((half(number >> 16), half(number)))
+}
+
+/// Asks for dom0, which is always there.
+fn probe_domctl(call: &Call, version: u32) -> Result<(), Errno> {
+    let mut domctl = domctl::Domctl {
+        cmd: domctl::GETDOMAININFO,
+        interface_version: version,
+        ..domctl::Domctl::zeroed()
+    };
+    // SAFETY: this operation has no addresses in its argument.
+    unsafe { call.invoke(hypercall::DOMCTL, &mut domctl, |address| [address, 0, 0, 0, 0]) }
+        .map(drop)
+}
+
+fn physinfo(call: &Call, version: u32) -> Result<sysctl::PhysInfo, Errno> {
+    let mut sysctl = sysctl::Sysctl {
+        cmd: sysctl::PHYSINFO,
+        interface_version: version,
+        ..sysctl::Sysctl::zeroed()
+    };
+    // SAFETY: this operation has no addresses in its argument.
+    unsafe { call.invoke(hypercall::SYSCTL, &mut sysctl, |address| [address, 0, 0, 0, 0]) }?;
+    sysctl::PhysInfo::from_bytes(sysctl.payload.as_bytes()).ok_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probing_goes_on_only_while_the_version_is_refused() {
+        let only = |known: u32| {
+            probe(
+                domctl::VERSIONS,
+                move |version| {
+                    if version == known { Ok(()) } else { Err(Errno::ACCESS) }
+                },
+            )
+        };
+        assert_eq!(only(0x15), Ok(0x15));
+        assert_eq!(only(0x17), Ok(0x17));
+        assert_eq!(only(0x18), Err(Errno::ACCESS));
+        let mut tries = 0;
+        let result = probe(domctl::VERSIONS, |_| {
+            tries += 1;
+            Err(Errno::PERM)
+        });
+        assert_eq!((result, tries), (Err(Errno::PERM), 1));
+    }
+}
