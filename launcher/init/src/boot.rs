@@ -1,0 +1,158 @@
+//! The whole life of a domain, in order.
+
+use crate::console::{Console, Relay};
+use crate::failure::{Failure, OrFail};
+use crate::marks::Marks;
+use crate::program::Program;
+use crate::root::Root;
+use crate::signals::{self, Signals};
+use crate::spawn::spawn;
+use crate::supervise::{Stop, Supervisor};
+use crate::{clock, end, etc, file_systems, network, orders, user};
+use contract::{Exit, Orders, Process, devices};
+use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
+use rustix::mount::{MountFlags, mount};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Resource, Rlimit, setrlimit};
+use std::os::fd::AsFd;
+use std::time::Duration;
+use xen::store::Store;
+
+/// Open files that the app may have, soft and hard; Docker's usual value and the kernel's
+/// `fs.nr_open`.
+const MAX_OPEN_FILES: u64 = 1 << 20;
+/// How long the last output may take without any progress.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Lives the domain's life; the kernel calls this through `main`.
+pub fn run() -> ! {
+    end::install_panic_hook();
+    let mut domain = Domain::default();
+    domain.marks.note("init");
+    let exit = domain.live().unwrap_or_else(|Failure { code, message }| {
+        domain.say(&message);
+        Exit::NotStarted { code, message }
+    });
+    domain.end(exit)
+}
+
+/// What has been set up so far.
+#[derive(Debug, Default)]
+struct Domain {
+    marks: Marks,
+    console: Option<Console>,
+    xenstore: Option<Store>,
+    root: Option<Root>,
+}
+
+impl Domain {
+    fn live(&mut self) -> Result<Exit, Failure> {
+        mount("dev", "/dev", "devtmpfs", MountFlags::NOSUID, c"mode=0755")
+            .or_fail(|| "mount devtmpfs on /dev".into())?;
+        let console = self.console.insert(Console::open()?);
+        let signals = Signals::open()?;
+        let xenstore =
+            self.xenstore.insert(Store::connect().map_err(|error| Failure::from_error(&error))?);
+        let orders = orders::receive(xenstore, &signals, prepare_to_wait)?;
+        self.marks.note("orders");
+
+        // Neither is worth the app: without them it starts later, or in the past.
+        for result in [clock::credit_entropy(&orders.seed), clock::set_forward(orders.unix_time)] {
+            if let Err(failure) = result {
+                console.say(&failure.message);
+            }
+        }
+        network::configure(devices::INTERFACE, orders.network.as_ref(), &signals)?;
+        self.marks.note("network");
+        let root = self.root.insert(Root::mount(&orders.root.writable, &signals)?);
+        root.enter()?;
+        furnish(&orders)?;
+        let process = &orders.process;
+        let program = prepare(&orders)?;
+        root.seal()?;
+        self.marks.note("root");
+
+        let (app, relay) = start(&program)?;
+        self.marks.note("exec");
+        if let Err(error) = end::report(xenstore, None, self.marks.list()) {
+            console.say(&Failure::from_error(&error).message);
+        }
+        let mut supervisor = Supervisor { signals: &signals, console, relay };
+        let exit = supervisor.watch(app, stop_rule(process));
+        supervisor.finish(LAST_WORDS);
+        Ok(exit)
+    }
+
+    fn say(&self, message: &str) {
+        match &self.console {
+            Some(console) => console.say(message),
+            None => eprintln!("launch-init: {message}"),
+        }
+    }
+
+    /// Writes everything out, then reports: whoever sees the exit code may destroy the domain.
+    fn end(&self, exit: Exit) -> ! {
+        if let Some(Err(failure)) = self.root.as_ref().map(Root::close) {
+            self.say(&failure.message);
+        }
+        if let Some(xenstore) = &self.xenstore {
+            if let Err(error) = end::report(xenstore, Some(exit), self.marks.list()) {
+                self.say(&Failure::from_error(&error).message);
+            }
+        }
+        end::power_off()
+    }
+}
+
+/// Lets dom0 shut down a domain that still waits for its orders.
+fn prepare_to_wait() -> Result<(), Failure> {
+    mount("proc", "/proc", "proc", MountFlags::empty(), c"")
+        .or_fail(|| "mount proc on /proc".into())?;
+    signals::register_stop_command()
+}
+
+/// Puts into the new root what every app expects there.
+fn furnish(orders: &Orders) -> Result<(), Failure> {
+    file_systems::mount_kernel_file_systems()?;
+    signals::register_stop_command()?;
+    network::relax_limits();
+    rustix::system::sethostname(orders.hostname.as_bytes())
+        .or_fail(|| format!("set the host name to '{}'", orders.hostname))?;
+    etc::write_all(etc::open_root("/")?.as_fd(), orders)?;
+    file_systems::mount_tmpfs(&orders.tmpfs)
+}
+
+fn prepare(orders: &Orders) -> Result<Program, Failure> {
+    let read = |path| user::read_database(path).or_fail(|| format!("read the image's {path}"));
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+    let user = user::resolve(&orders.process.user, &passwd, &group)
+        .map_err(|error| Failure::from_error(&error))?;
+    let program = Program::prepare(&orders.process, &orders.hostname, user)?;
+    file_systems::make_folder(&program.cwd.to_string_lossy())?;
+    Ok(program)
+}
+
+fn start(program: &Program) -> Result<(Pid, Relay), Failure> {
+    let limit = Rlimit { current: Some(MAX_OPEN_FILES), maximum: Some(MAX_OPEN_FILES) };
+    setrlimit(Resource::Nofile, limit).or_fail(|| "raise the limit of open files".into())?;
+    let stdin = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .or_fail(|| "open /dev/null".into())?;
+    let (ours, theirs) =
+        pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe for the app's output".into())?;
+    rustix::io::ioctl_fionbio(&ours, true)
+        .or_fail(|| "make the output pipe non-blocking".into())?;
+    // So that the app may open /dev/stdout anew when it does not run as root.
+    let uid = program.user.uid;
+    if uid != 0 {
+        fchown(&theirs, Some(Uid::from_raw(uid)), None::<Gid>)
+            .or_fail(|| format!("give the output pipe to user {uid}"))?;
+    }
+    let app = spawn(program, stdin.as_fd(), theirs.as_fd())?;
+    Ok((app, Relay::new(ours)))
+}
+
+fn stop_rule(process: &Process) -> Stop {
+    let signal =
+        if (1..=64).contains(&process.stop_signal) { process.stop_signal } else { libc::SIGTERM };
+    Stop { signal, patience: Duration::from_millis(process.stop_timeout_ms) }
+}

@@ -1,0 +1,187 @@
+//! The domain's console: the app's output goes there as it is, and so do lines of our own.
+
+use crate::failure::{Failure, OrFail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{Errno, read, write};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The Xen console.
+const TTY: &str = "/dev/hvc0";
+/// The most output that is held here; beyond it the app waits, as on any full pipe.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// How long a line of our own waits for room on the console.
+const LINE_PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
+/// The console, opened so that nobody waits in `write`.
+#[derive(Debug)]
+pub struct Console(OwnedFd);
+
+impl Console {
+    /// Opens the console and turns off all processing: what goes in comes out in dom0.
+    ///
+    /// # Errors
+    /// There is no console.
+    pub fn open() -> Result<Self, Failure> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let tty = open(TTY, flags, Mode::empty()).or_fail(|| format!("open {TTY}"))?;
+        let mut settings = tcgetattr(&tty).or_fail(|| format!("read the settings of {TTY}"))?;
+        settings.make_raw();
+        tcsetattr(&tty, OptionalActions::Now, &settings)
+            .or_fail(|| format!("make {TTY} transparent"))?;
+        Ok(Self(tty))
+    }
+
+    /// Writes to any other file instead.
+    #[must_use]
+    pub fn over(file: OwnedFd) -> Self {
+        Self(file)
+    }
+
+    /// Says one line of our own. A console that stays full loses it: there is nowhere else to
+    /// complain.
+    pub fn say(&self, text: &str) {
+        let line = format!("launch-init: {}\n", text.replace(['\n', '\r'], " "));
+        let mut rest = line.as_bytes();
+        while !rest.is_empty() {
+            match write(&self.0, rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let mut fds = [PollFd::new(&self.0, PollFlags::OUT)];
+                    if !matches!(poll(&mut fds, Some(&LINE_PATIENCE)), Ok(1..)) {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl AsFd for Console {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What a [`Relay`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Output of the app.
+    Output,
+    /// Room on the console.
+    Room,
+    /// Nothing: every writer has closed the pipe, and all is written.
+    Nothing,
+}
+
+/// Copies the app's output to the console.
+///
+/// Standard output and standard error share one pipe, which keeps their lines in the order in
+/// which they were written: the console is one stream anyway.
+#[derive(Debug)]
+pub struct Relay {
+    pipe: OwnedFd,
+    buffer: Vec<u8>,
+    pending: std::ops::Range<usize>,
+    wait: Wait,
+}
+
+impl Relay {
+    /// Copies from `pipe`, which must not block.
+    #[must_use]
+    pub fn new(pipe: OwnedFd) -> Self {
+        Self { pipe, buffer: vec![0; BUFFER_BYTES], pending: 0..0, wait: Wait::Output }
+    }
+
+    /// What to wait for before the next [`Relay::copy`].
+    #[must_use]
+    pub fn wait(&self) -> Wait {
+        self.wait
+    }
+
+    /// The pipe, to wait for [`Wait::Output`].
+    #[must_use]
+    pub fn pipe(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    /// Copies what there is, as far as the console takes it; whether anything moved.
+    pub fn copy(&mut self, console: &Console) -> bool {
+        let mut moved = false;
+        loop {
+            if self.pending.is_empty() {
+                match read(&self.pipe, &mut self.buffer[..]) {
+                    Ok(0) => self.wait = Wait::Nothing,
+                    Ok(got) => {
+                        self.pending = 0..got;
+                        moved = true;
+                    }
+                    Err(Errno::INTR) => continue,
+                    Err(_) => self.wait = Wait::Output,
+                }
+                if self.pending.is_empty() {
+                    return moved;
+                }
+            }
+            match write(console, &self.buffer[self.pending.clone()]) {
+                Ok(0) | Err(Errno::AGAIN) => {
+                    self.wait = Wait::Room;
+                    return moved;
+                }
+                Ok(written) => {
+                    self.pending.start += written;
+                    moved = true;
+                }
+                Err(Errno::INTR) => {}
+                // A console that is broken takes nothing any more; the app must not hang on it.
+                Err(_) => self.pending = 0..0,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    fn pipe() -> (OwnedFd, OwnedFd) {
+        pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap()
+    }
+
+    #[test]
+    fn output_survives_a_console_that_is_full_for_a_while() {
+        let (app_out, app_in) = pipe();
+        let (console_out, console_in) = pipe();
+        let console = Console::over(console_in);
+        let mut relay = Relay::new(app_out);
+        let text: Vec<u8> = (0..150_000u32).map(|n| (n % 251) as u8).collect();
+        let (mut sent, mut received) = (0, Vec::new());
+        let mut chunk = [0u8; 5000];
+        let mut was_full = false;
+        while received.len() < text.len() {
+            sent += write(&app_in, &text[sent..]).unwrap_or(0);
+            relay.copy(&console);
+            was_full |= relay.wait() == Wait::Room;
+            let got = read(&console_out, &mut chunk[..]).unwrap_or(0);
+            received.extend_from_slice(&chunk[..got]);
+        }
+        assert!(was_full);
+        assert!(received == text);
+        drop(app_in);
+        relay.copy(&console);
+        assert_eq!(relay.wait(), Wait::Nothing);
+    }
+
+    #[test]
+    fn a_line_of_ours_stays_one_line() {
+        let (console_out, console_in) = pipe();
+        Console::over(console_in).say("a\nb\rc");
+        let mut text = [0u8; 64];
+        let got = read(&console_out, &mut text[..]).unwrap();
+        assert_eq!(&text[..got], b"launch-init: a b c\n");
+    }
+}

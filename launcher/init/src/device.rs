@@ -1,0 +1,77 @@
+//! Devices that may appear later than `init`: waited for by the kernel's own announcements.
+
+use crate::failure::{Failure, OrFail};
+use crate::signals::{Event, Signals};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// How long a device may take to appear.
+///
+/// Dom0 under load attaches devices in seconds; one that has not come by now never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The kernel's own announcements; group 2 carries udev's.
+const KERNEL_GROUP: u32 = 1;
+
+/// Tries `probe` until it finds its device, again after each announcement of the kernel.
+///
+/// # Errors
+/// `probe` fails, nothing comes within a minute, or dom0 asks for a shutdown.
+pub fn wait_for<T>(
+    name: &str,
+    signals: &Signals,
+    mut probe: impl FnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    if let Some(found) = probe()? {
+        return Ok(found);
+    }
+    let announcements = open().or_fail(|| "listen to device announcements".into())?;
+    let deadline = Instant::now() + PATIENCE;
+    // Probed again after opening: the device may have come in between.
+    loop {
+        if let Some(found) = probe()? {
+            return Ok(found);
+        }
+        wait(&announcements, signals, name, deadline)?;
+    }
+}
+
+fn open() -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let protocol = Some(netlink::KOBJECT_UEVENT);
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, protocol)?;
+    bind(&socket, &SocketAddrNetlink::new(0, KERNEL_GROUP))?;
+    Ok(socket)
+}
+
+fn wait(
+    announcements: &OwnedFd,
+    signals: &Signals,
+    name: &str,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = Timespec::try_from(left).unwrap_or_default();
+    let mut fds = [PollFd::new(announcements, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(0) => {
+            return Err(Failure::set_up(format!(
+                "no {name} after {} seconds; see the domain's backends in dom0's xenstore",
+                PATIENCE.as_secs()
+            )));
+        }
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error).or_fail(|| format!("wait for {name}")),
+    }
+    if signals.take() == Some(Event::Stop) {
+        return Err(Failure::set_up(format!("shut down while waiting for {name}")));
+    }
+    // What is announced does not matter, and an overrun (ENOBUFS) says as much as a message:
+    // `probe` looks for itself.
+    let mut message = [0u8; 64];
+    while recv(announcements, &mut message[..], RecvFlags::empty()).is_ok() {}
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! PID 1 of every domain: from the orders in xenstore to the running app, and from its end to
+//! power-off.
+//!
+//! [`boot::run`] is the whole life of a domain, in order; the other modules are one step each.
+//! All of it runs in one thread: the steps are short, and what takes long (disk reads, xenstore
+//! round trips) is dom0's work, which is asked for early.
+
+pub mod boot;
+pub mod clock;
+pub mod console;
+pub mod device;
+pub mod end;
+pub mod etc;
+pub mod failure;
+pub mod file_systems;
+pub mod marks;
+pub mod netlink;
+pub mod network;
+pub mod orders;
+pub mod program;
+pub mod root;
+pub mod signals;
+pub mod spawn;
+pub mod supervise;
+pub mod user;

@@ -1,0 +1,140 @@
+//! While the app runs: its output, its end, other children's ends, and requests to stop it.
+
+use crate::console::{Console, Relay, Wait};
+use crate::signals::{Event, Signals};
+use contract::Exit;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How the app is asked to stop.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop {
+    /// The signal that asks.
+    pub signal: i32,
+    /// How long it has before it is killed.
+    pub patience: Duration,
+}
+
+/// Everything that goes on around the app.
+#[derive(Debug)]
+pub struct Supervisor<'a> {
+    /// Signals to this process.
+    pub signals: &'a Signals,
+    /// Where output goes.
+    pub console: &'a Console,
+    /// Where output comes from.
+    pub relay: Relay,
+}
+
+impl Supervisor<'_> {
+    /// Waits for the app's end; passes signals on to it, and stops it when dom0 asks.
+    pub fn watch(&mut self, app: Pid, stop: Stop) -> Exit {
+        let mut kill_at = None;
+        loop {
+            while let Some(event) = self.signals.take() {
+                match event {
+                    // Children are looked for in each round.
+                    Event::Child => {}
+                    Event::PassOn(signal) => send(app, signal),
+                    Event::Stop if kill_at.is_some() => {}
+                    Event::Stop => {
+                        send(app, stop.signal);
+                        kill_at = Some(Instant::now() + stop.patience);
+                    }
+                }
+            }
+            if let Some(exit) = reap(Some(app)).exit {
+                return exit;
+            }
+            if kill_at.is_some_and(|at| at <= Instant::now()) {
+                send(app, libc::SIGKILL);
+            }
+            self.relay.copy(self.console);
+            self.pause(kill_at);
+        }
+    }
+
+    /// Kills everything that is left and passes on its last words; gives up after `patience`
+    /// without progress.
+    pub fn finish(&mut self, patience: Duration) {
+        let mut deadline = Instant::now() + patience;
+        loop {
+            kill_all();
+            while self.signals.take().is_some() {}
+            let alone = reap(None).alone;
+            if self.relay.copy(self.console) {
+                deadline = Instant::now() + patience;
+            }
+            let silent = self.relay.wait() != Wait::Room;
+            if (alone && silent) || deadline <= Instant::now() {
+                return;
+            }
+            self.pause(Some(deadline));
+        }
+    }
+
+    /// Until something happens, or `deadline`.
+    fn pause(&self, deadline: Option<Instant>) {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
+        let signals = PollFd::new(self.signals, PollFlags::IN);
+        // An error of poll means that there is something to look at, as after any other return.
+        let _ = match self.relay.wait() {
+            Wait::Nothing => poll(&mut [signals], timeout.as_ref()),
+            Wait::Output => {
+                let pipe = PollFd::from_borrowed_fd(self.relay.pipe(), PollFlags::IN);
+                poll(&mut [signals, pipe], timeout.as_ref())
+            }
+            Wait::Room => {
+                let room = PollFd::from_borrowed_fd(self.console.as_fd(), PollFlags::OUT);
+                poll(&mut [signals, room], timeout.as_ref())
+            }
+        };
+    }
+}
+
+#[derive(Default)]
+struct Reaped {
+    /// How the app ended, if it did.
+    exit: Option<Exit>,
+    /// There is no child left.
+    alone: bool,
+}
+
+/// Takes leave of all children that ended; orphans of the app are children too.
+fn reap(app: Option<Pid>) -> Reaped {
+    let mut reaped = Reaped::default();
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if Some(pid) == app => reaped.exit = Some(exit_of(status)),
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) => return reaped,
+            Err(_) => return Reaped { alone: true, ..reaped },
+        }
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Exit {
+    let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(byte(code)),
+        (None, Some(signal)) => Exit::Signal(byte(signal)),
+        // Neither ended: cannot come back without WUNTRACED.
+        (None, None) => Exit::Code(u8::MAX),
+    }
+}
+
+fn send(app: Pid, signal: i32) {
+    // SAFETY: plain system call; a wrong number is an error that leaves the app as it is.
+    unsafe { libc::kill(app.as_raw_nonzero().get(), signal) };
+}
+
+/// Kills every process but this one; only where this one is PID 1, of a domain or a namespace.
+fn kill_all() {
+    if std::process::id() == 1 {
+        // SAFETY: plain system call.
+        unsafe { libc::kill(-1, libc::SIGKILL) };
+    }
+}
