@@ -45,7 +45,11 @@ pub struct Launch {
     /// Lets the guest kernel write its messages to the log.
     pub verbose_kernel: bool,
     /// Which network the app is on.
-    pub network: NetworkChoice,
+    pub network: net::Choice,
+    /// A wanted address: one of our subnet, or `ADDRESS/PREFIX` on an admin's bridge.
+    pub ip: Option<String>,
+    /// Default gateway on an admin's bridge.
+    pub gateway: Option<IpAddr>,
     /// Published ports.
     pub publish: Vec<net::Publish>,
     /// Name servers instead of the settings'.
@@ -87,7 +91,9 @@ impl Launch {
             kernel: None,
             extra: None,
             verbose_kernel: false,
-            network: NetworkChoice::default(),
+            network: net::Choice::default(),
+            ip: None,
+            gateway: None,
             publish: Vec::new(),
             dns: Vec::new(),
             hosts: Vec::new(),
@@ -99,35 +105,6 @@ impl Launch {
             stop_timeout_s: None,
         }
     }
-}
-
-/// Which network an app is on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NetworkChoice {
-    /// `launch`'s own bridge, with an address from its subnet.
-    #[default]
-    Own,
-    /// No interface but `lo`.
-    None,
-    /// An admin's own bridge.
-    Bridge {
-        /// Its name in dom0.
-        bridge: String,
-        /// The guest's address there; without one the interface is left as it is.
-        address: Option<Address>,
-    },
-}
-
-/// An address that the user chose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Address {
-    /// The guest's own.
-    pub address: IpAddr,
-    /// Prefix length of its subnet.
-    pub prefix: u8,
-    /// Default gateway.
-    pub gateway: Option<IpAddr>,
 }
 
 /// What takes the writes to `/`.

@@ -7,16 +7,20 @@
 #![deny(unsafe_code)]
 
 pub mod apps;
+pub mod folder;
 pub mod launch;
 pub mod monitor;
 pub mod record;
+pub mod resolve;
 pub mod settings;
+pub mod signal;
+pub mod size;
 pub mod spec;
 pub mod toolstack;
 pub mod xlcfg;
 
 pub use apps::{App, Apps, AppsError, Follow, Followed, Repair};
-pub use launch::{Address, Launch, NetworkChoice, WritableChoice};
+pub use launch::{Launch, WritableChoice};
 pub use record::{Outcome, Phase, Record, State};
 pub use settings::Settings;
 pub use spec::{Disk, DomainSpec, Kind, Uuid, Vif};

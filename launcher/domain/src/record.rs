@@ -1,8 +1,9 @@
 //! The small files of an app's state folder, as types.
 
-use crate::launch::{NetworkChoice, WritableChoice};
+use crate::launch::WritableChoice;
 use crate::spec::{Kind, Uuid};
 use contract::{Host, Mark, Process, Tmpfs};
+use net::{InterfaceName, Publish};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -49,15 +50,37 @@ pub struct Record {
     /// Memory file systems.
     pub tmpfs: Vec<Tmpfs>,
     /// The network it is on.
-    pub network: NetworkChoice,
-    /// Published ports, as `-p` takes them.
-    pub publish: Vec<String>,
+    pub network: Network,
+    /// Published ports.
+    pub publish: Vec<Publish>,
     /// Name servers; empty for the settings'.
     pub dns: Vec<IpAddr>,
     /// Further lines for `/etc/hosts`.
     pub hosts: Vec<Host>,
     /// Whether the app goes as soon as it ends.
     pub remove_on_exit: bool,
+}
+
+/// The network an app is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// `launch`'s own bridge.
+    Launch {
+        /// The address wanted, if any.
+        ip: Option<IpAddr>,
+    },
+    /// An admin's bridge.
+    Bridge {
+        /// The bridge.
+        bridge: InterfaceName,
+        /// `ADDRESS/PREFIX`.
+        ip: Option<String>,
+        /// Default gateway.
+        gateway: Option<IpAddr>,
+    },
+    /// No interface but `lo`.
+    None,
 }
 
 /// `state.json`: how far the app has come.

@@ -95,7 +95,7 @@ pub enum ToolstackError {
     #[error("cannot find the program xl; install Xen's tools (Debian: xen-utils)")]
     NoXl,
     /// A file that every domain needs is missing.
-    #[error("cannot read the {what} {path}: {source}")]
+    #[error("cannot read the {what} {path}")]
     File {
         /// `guest kernel`, `initramfs`, …
         what: &'static str,
@@ -108,7 +108,7 @@ pub enum ToolstackError {
     #[error(transparent)]
     Config(#[from] crate::xlcfg::ConfigError),
     /// A program could not be run.
-    #[error("cannot run {program}: {source}")]
+    #[error("cannot run {program}")]
     Run {
         /// The program.
         program: PathBuf,

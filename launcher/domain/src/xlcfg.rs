@@ -5,6 +5,7 @@
 
 use crate::settings::Settings;
 use crate::spec::{Disk, DomainSpec, Kind, Vif};
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, context};
 use std::fmt::Write as _;
@@ -39,7 +40,7 @@ pub enum ConfigError {
         max: usize,
     },
     /// A user's template cannot be read.
-    #[error("cannot read the template {path}: {source}")]
+    #[error("cannot read the template {path}")]
     Read {
         /// The template.
         path: PathBuf,
@@ -105,7 +106,8 @@ fn render_text(
     };
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_keep_trailing_newline(true);
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
+    environment.set_syntax(syntax.unwrap_or_default());
     environment.set_formatter(format_value);
     environment.render_str(template, values).map_err(|error| ConfigError::Template {
         path: path.to_owned(),
@@ -183,7 +185,11 @@ fn flaw(what: &'static str, value: &str, flaw: &'static str) -> ConfigError {
 }
 
 /// Writes a value as xl.cfg has it.
-fn format_value(out: &mut Output<'_>, _state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+fn format_value(
+    out: &mut Output<'_>,
+    _state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
     Ok(out.write_str(&xl_value(value)?)?)
 }
 

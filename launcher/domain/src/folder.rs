@@ -1,0 +1,400 @@
+//! An app's state folder: its files, how they are written, and who is in charge of them.
+//!
+//! Whoever is in charge of an app holds the lock file's `flock`: first the process that creates
+//! or starts it, then, through the inherited file, its monitor. A free lock on an app that should
+//! run says that its monitor died. The last thing a monitor does is to write the app's outcome
+//! into the lock file, so that those who wait on the lock learn it even when the folder goes.
+
+use crate::record::{Outcome, Record, State};
+use rustix::fs::{FlockOperation, Mode, flock};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What was asked for and resolved.
+pub const RECORD: &str = "app.json";
+/// How far it has come.
+pub const STATE: &str = "state.json";
+/// The orders for the guest.
+pub const ORDERS: &str = "orders.json";
+/// The xl config.
+pub const CONFIG: &str = "domain.cfg";
+/// The image's disk: a link to it.
+pub const ROOT_DISK: &str = "root.erofs";
+/// The writable layer.
+pub const WRITABLE_DISK: &str = "write.ext4";
+/// The newer part of the log.
+pub const LOG: &str = "console.log";
+/// The older part of the log.
+pub const OLD_LOG: &str = "console.log.1";
+/// Who is in charge.
+pub const LOCK: &str = "lock";
+
+/// Why a file of the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system said no.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is not what it should be.
+    #[error("{path} is damaged")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+impl FileError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether the file is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// An app's state folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder at `path`, which need not be there.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of one of its files.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Makes the folder with its empty lock file, and takes the lock.
+    ///
+    /// # Errors
+    /// It is there already, or cannot be made.
+    pub fn make(&self) -> Result<Lock, FileError> {
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&self.0)
+            .map_err(FileError::io("make", &self.0))?;
+        let path = self.file(LOCK);
+        let made =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let file = made.map_err(FileError::io("make", &path))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|errno| FileError::io("lock", &path)(errno.into()))?;
+        Ok(Lock { file, path })
+    }
+
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened.
+    pub fn try_lock(&self) -> Result<Option<Lock>, FileError> {
+        let path = self.file(LOCK);
+        let opened = OpenOptions::new().read(true).write(true).open(&path);
+        let file = opened.map_err(FileError::io("open", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Lock { file, path })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(FileError::io("lock", &path)(errno.into())),
+        }
+    }
+
+    /// Opens the lock file to wait on it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn watch_lock(&self) -> Result<LockWatch, FileError> {
+        let path = self.file(LOCK);
+        let file = File::open(&path).map_err(FileError::io("open", &path))?;
+        Ok(LockWatch { file, path })
+    }
+
+    /// Reads `app.json`.
+    ///
+    /// # Errors
+    /// It is not there or damaged.
+    pub fn read_record(&self) -> Result<Record, FileError> {
+        read_json(&self.file(RECORD))
+    }
+
+    /// Writes `app.json`.
+    ///
+    /// # Errors
+    /// Disk full and the like.
+    pub fn write_record(&self, record: &Record) -> Result<(), FileError> {
+        write_json(&self.file(RECORD), record)
+    }
+
+    /// Reads `state.json`.
+    ///
+    /// # Errors
+    /// It is not there or damaged.
+    pub fn read_state(&self) -> Result<State, FileError> {
+        read_json(&self.file(STATE))
+    }
+
+    /// Writes `state.json`.
+    ///
+    /// # Errors
+    /// Disk full and the like.
+    pub fn write_state(&self, state: &State) -> Result<(), FileError> {
+        write_json(&self.file(STATE), state)
+    }
+
+    /// Removes the folder and all in it.
+    ///
+    /// The record goes first: a folder without one is known to be on its way out.
+    ///
+    /// # Errors
+    /// Something in it cannot be removed.
+    pub fn remove(&self) -> Result<(), FileError> {
+        for path in [self.file(RECORD), self.0.clone()] {
+            let removed =
+                if path == self.0 { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(FileError::io("remove", &path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The right to change an app. It is given up when the last copy of its file is closed.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes over a lock whose file this process inherited, e.g. as its standard input.
+    ///
+    /// # Errors
+    /// Someone else holds the lock.
+    pub fn inherit(file: File, folder: &Folder) -> Result<Self, FileError> {
+        let path = folder.file(LOCK);
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|errno| FileError::io("lock", &path)(errno.into()))?;
+        Ok(Self { file, path })
+    }
+
+    /// The file, for a child process to inherit.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    /// Forgets the outcome of an earlier run.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn clear(&self) -> Result<(), FileError> {
+        self.file.set_len(0).map_err(FileError::io("write", &self.path))
+    }
+
+    /// Leaves the outcome for those who wait.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn leave(&self, outcome: &Outcome) -> Result<(), FileError> {
+        let json = serde_json::to_vec(outcome)
+            .map_err(|source| FileError::Damaged { path: self.path.clone(), source })?;
+        let write = || {
+            let mut file = &self.file;
+            file.set_len(0)?;
+            file.rewind()?;
+            file.write_all(&json)
+        };
+        write().map_err(FileError::io("write", &self.path))
+    }
+}
+
+/// An app's lock file, opened by someone who waits for the app's end.
+#[derive(Debug)]
+pub struct LockWatch {
+    file: File,
+    path: PathBuf,
+}
+
+impl LockWatch {
+    /// Whether somebody is in charge of the app right now.
+    ///
+    /// # Errors
+    /// The file system knows no locks.
+    pub fn is_held(&self) -> Result<bool, FileError> {
+        match flock(&self.file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => {
+                flock(&self.file, FlockOperation::Unlock)
+                    .map_err(|errno| FileError::io("unlock", &self.path)(errno.into()))?;
+                Ok(false)
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(FileError::io("lock", &self.path)(errno.into())),
+        }
+    }
+
+    /// What the last one in charge left; `None` where it died before.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn outcome(&self) -> Result<Option<Outcome>, FileError> {
+        let mut json = Vec::new();
+        let mut file = &self.file;
+        file.rewind()
+            .and_then(|()| file.read_to_end(&mut json))
+            .map_err(FileError::io("read", &self.path))?;
+        Ok(serde_json::from_slice(&json).ok())
+    }
+}
+
+/// Reads a JSON file.
+///
+/// # Errors
+/// It is not there or damaged.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+    let bytes = fs::read(path).map_err(FileError::io("read", path))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|source| FileError::Damaged { path: path.to_owned(), source })
+}
+
+/// Writes a JSON file so that readers see the old or the new content and nothing else.
+///
+/// # Errors
+/// Disk full and the like; the old content is still there then.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    let mut json = serde_json::to_vec_pretty(value)
+        .map_err(|source| FileError::Damaged { path: path.to_owned(), source })?;
+    json.push(b'\n');
+    write_file(path, &json)
+}
+
+/// Writes a file that only root may read, through a temporary one beside it.
+///
+/// # Errors
+/// Disk full and the like; the old content is still there then.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    // Several processes may write the same file at once: each its own temporary one.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        sync_folder(path)
+    };
+    write().map_err(|source| {
+        // The error to report is the first one.
+        let _ = fs::remove_file(&temporary);
+        FileError::Io { action: "write", path: path.to_owned(), source }
+    })
+}
+
+/// Makes a rename in the folder of `path` last through a power cut.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let flags =
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let fd = rustix::fs::open(folder, flags, Mode::empty())?;
+    Ok(rustix::fs::fsync(fd)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path().join("app"));
+        (root, folder)
+    }
+
+    #[test]
+    fn only_one_is_in_charge_of_an_app() {
+        let (_root, folder) = folder();
+        let lock = folder.make().unwrap();
+        assert!(folder.try_lock().unwrap().is_none());
+        drop(lock);
+        assert!(folder.try_lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_lock_stays_held_while_an_inherited_copy_is_open() {
+        let (_root, folder) = folder();
+        let file = folder.make().unwrap().into_file();
+        let copy = file.try_clone().unwrap();
+        drop(file);
+        assert!(folder.watch_lock().unwrap().is_held().unwrap());
+        drop(Lock::inherit(copy, &folder).unwrap());
+        assert!(!folder.watch_lock().unwrap().is_held().unwrap());
+    }
+
+    #[test]
+    fn those_who_wait_learn_the_outcome_even_when_the_folder_is_gone() {
+        let (_root, folder) = folder();
+        let lock = folder.make().unwrap();
+        let watch = folder.watch_lock().unwrap();
+        assert_eq!(watch.outcome().unwrap(), None);
+        let outcome = Outcome { code: 3, message: None };
+        lock.leave(&Outcome { code: 255, message: Some("long ".repeat(99)) }).unwrap();
+        lock.leave(&outcome).unwrap();
+        folder.remove().unwrap();
+        drop(lock);
+        assert!(!watch.is_held().unwrap());
+        assert_eq!(watch.outcome().unwrap(), Some(outcome));
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_written_leaves_the_old_one() {
+        let (_root, folder) = folder();
+        let _lock = folder.make().unwrap();
+        folder.write_state(&State::default()).unwrap();
+        fs::create_dir(folder.file(&format!("{STATE}.{}.tmp", std::process::id()))).unwrap();
+        assert!(folder.write_state(&State { domid: Some(3), ..State::default() }).is_err());
+        assert_eq!(folder.read_state().unwrap(), State::default());
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let (_root, folder) = folder();
+        let _lock = folder.make().unwrap();
+        fs::write(folder.file(STATE), b"{\"phase\":").unwrap();
+        let error = folder.read_state().unwrap_err().to_string();
+        assert!(error.contains("state.json is damaged"), "{error}");
+    }
+}

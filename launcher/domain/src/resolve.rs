@@ -1,0 +1,388 @@
+//! From what a user asks to what is run: Docker's rules for merging an image with its flags.
+
+use crate::launch::{Launch, WritableChoice};
+use crate::record::{Network, Record};
+use crate::settings::Settings;
+use crate::signal::{self, SignalError, parse_signal};
+use crate::size::{SizeError, parse_size_mib};
+use crate::spec::{Disk, DomainSpec, Uuid, Vif};
+use contract::{Neighbour, Orders, Process, Root, Writable, devices};
+use std::net::IpAddr;
+use std::path::Path;
+
+/// Labels that set a domain's memory, e.g. `launch.memory=128m`; the first one found counts.
+pub const MEMORY_LABELS: [&str; 2] = ["launch.memory", "io.launch.memory"];
+
+/// What a domain needs for kernel and `init` alone, in MiB.
+pub const MIN_MEMORY_MIB: u32 = 16;
+
+/// The largest number of vCPUs that Xen gives an HVM guest (`HVM_MAX_VCPUS`).
+const MAX_VCPUS: u32 = 128;
+
+/// Docker's own default.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What every domain's kernel is told.
+const CMDLINE: &str = "console=hvc0 rdinit=/init panic=-1 tsc=reliable";
+
+/// Why a launch makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// Nothing to run.
+    #[error("image {0} names no command; give one after the image, or with --entrypoint")]
+    NoCommand(String),
+    /// Too little memory.
+    #[error(
+        "{memory_mib} MiB of memory are too little: a guest needs at least {MIN_MEMORY_MIB} MiB; give more with --memory"
+    )]
+    Memory {
+        /// What was asked for.
+        memory_mib: u32,
+    },
+    /// The image's label is wrong.
+    #[error("label {label} of image {image}")]
+    MemoryLabel {
+        /// The label.
+        label: &'static str,
+        /// The image.
+        image: String,
+        /// What is wrong.
+        source: SizeError,
+    },
+    /// No or too many vCPUs.
+    #[error("a domain cannot have {0} vCPUs; give 1 to {MAX_VCPUS}")]
+    Vcpus(u32),
+    /// Not an absolute path.
+    #[error("working directory {0:?} is not an absolute path")]
+    Cwd(String),
+    /// A signal nobody knows.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+    /// Something that C strings cannot hold.
+    #[error("{what} {value:?} has a NUL character")]
+    Nul {
+        /// Argument, variable, …
+        what: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// A variable without a name.
+    #[error("environment variable {0:?} has no name")]
+    Env(String),
+    /// Not a host name.
+    #[error("hostname {0:?} is not valid; use up to 64 letters, digits, dots and hyphens")]
+    Hostname(String),
+    /// A wrong address.
+    #[error("address {0:?} is not valid")]
+    Ip(String),
+    /// Ports of an app that has no address.
+    #[error("ports can only be published on launch's own network; leave out -p or --network")]
+    PublishWithoutNetwork,
+    /// Orders beyond what the guest reads.
+    #[error(
+        "arguments and environment are too large for the guest: {bytes} bytes, at most {max}", max = contract::store::CHUNK_BYTES * contract::store::MAX_CHUNKS
+    )]
+    OrdersTooLarge {
+        /// Size of the orders.
+        bytes: usize,
+    },
+}
+
+/// What distinguishes one app from another of the same launch.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Lower-case hex.
+    pub id: String,
+    /// Unique on this machine.
+    pub name: String,
+    /// Xen's handle.
+    pub uuid: Uuid,
+    /// Milliseconds since 1970.
+    pub created_unix_ms: u64,
+}
+
+/// Merges the image, the user's wishes and the settings.
+///
+/// # Errors
+/// A wish that cannot be fulfilled, named.
+pub fn resolve(
+    launch: &Launch,
+    identity: Identity,
+    settings: &Settings,
+) -> Result<Record, ResolveError> {
+    let image = &launch.image.config;
+    let vcpus = launch.vcpus.unwrap_or(settings.vcpus);
+    if !(1..=MAX_VCPUS).contains(&vcpus) {
+        return Err(ResolveError::Vcpus(vcpus));
+    }
+    let hostname = launch.hostname.clone().unwrap_or_else(|| identity.id.clone());
+    check_hostname(&hostname)?;
+    let mut labels = image.labels.clone();
+    labels.extend(launch.labels.clone());
+    let mut cmdline = CMDLINE.to_owned();
+    if !launch.verbose_kernel {
+        cmdline.push_str(" quiet");
+    }
+    if let Some(extra) = launch.extra.as_deref().map(str::trim).filter(|extra| !extra.is_empty()) {
+        cmdline.push(' ');
+        cmdline.push_str(extra);
+    }
+    let network = network(launch)?;
+    if !launch.publish.is_empty() && !matches!(network, Network::Launch { .. }) {
+        return Err(ResolveError::PublishWithoutNetwork);
+    }
+    let record = Record {
+        image: launch.image_name.clone(),
+        image_digest: launch.image.digest.to_string(),
+        labels,
+        kind: launch.kind.unwrap_or(settings.kind),
+        kernel: launch.kernel.clone().unwrap_or_else(|| settings.kernel.clone()),
+        ramdisk: settings.ramdisk.clone(),
+        cmdline,
+        memory_mib: memory_mib(launch, settings)?,
+        vcpus,
+        process: process(launch, &hostname, settings)?,
+        hostname,
+        writable: launch.writable,
+        storage_mib: launch.storage_mib.unwrap_or(settings.storage_mib),
+        tmpfs: launch.tmpfs.clone(),
+        network,
+        publish: launch.publish.clone(),
+        dns: launch.dns.clone(),
+        hosts: launch.hosts.clone(),
+        remove_on_exit: launch.remove_on_exit,
+        id: identity.id,
+        name: identity.name,
+        uuid: identity.uuid,
+        created_unix_ms: identity.created_unix_ms,
+    };
+    // What the network adds is a few hundred bytes; the orders are checked again when sent.
+    check_orders_size(&render_orders(&record, None, &net::Resolver::default(), &[0; 32]))?;
+    Ok(record)
+}
+
+/// Makes sure that orders fit into xenstore.
+///
+/// # Errors
+/// They do not.
+pub fn check_orders_size(orders: &Orders) -> Result<(), ResolveError> {
+    let json = orders.render();
+    match contract::store::split(&json) {
+        Some(_) => Ok(()),
+        None => Err(ResolveError::OrdersTooLarge { bytes: json.len() }),
+    }
+}
+
+/// The orders for one start of an app.
+#[must_use]
+pub fn render_orders(
+    record: &Record,
+    link: Option<&Link>,
+    resolver: &net::Resolver,
+    seed: &[u8],
+) -> Orders {
+    let network = link.and_then(|link| link.lease.as_ref().map(|lease| (link, lease)));
+    Orders {
+        version: contract::VERSION,
+        hostname: record.hostname.clone(),
+        root: Root {
+            writable: match record.writable {
+                WritableChoice::Disk => Writable::Disk,
+                WritableChoice::Memory => Writable::Memory { max_bytes: 0 },
+                WritableChoice::Nothing => Writable::Nothing,
+            },
+        },
+        process: record.process.clone(),
+        network: network.map(|(link, lease)| contract::Network {
+            address: lease.address,
+            prefix: lease.prefix,
+            gateway: lease.gateway,
+            neighbours: lease
+                .gateway
+                .zip(link.gateway_mac)
+                .map(|(address, mac)| Neighbour { address, mac })
+                .into_iter()
+                .collect(),
+            dns: if record.dns.is_empty() { resolver.servers.clone() } else { record.dns.clone() },
+            search: resolver.search.clone(),
+        }),
+        hosts: record.hosts.clone(),
+        tmpfs: record.tmpfs.clone(),
+        seed: seed.iter().map(|byte| format!("{byte:02x}")).collect(),
+        // Xen gives the guest dom0's clock; seconds pass before these orders are read.
+        unix_time: 0,
+    }
+}
+
+/// How a started app hangs on its network.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Dom0's bridge.
+    pub bridge: String,
+    /// The guest's link address.
+    pub mac: [u8; 6],
+    /// Its addresses; `None` leaves the interface as it is.
+    pub lease: Option<net::Lease>,
+    /// The gateway's link address, where it is known.
+    pub gateway_mac: Option<[u8; 6]>,
+}
+
+/// The domain for one start of an app whose state folder is `folder`.
+#[must_use]
+pub fn domain_spec(record: &Record, folder: &Path, link: Option<&Link>) -> DomainSpec {
+    let disk = |vdev: &str, file: &str, writable| Disk {
+        vdev: vdev.to_owned(),
+        file: folder.join(file),
+        writable,
+    };
+    let mut disks = vec![disk(devices::ROOT_DISK, crate::folder::ROOT_DISK, false)];
+    if record.writable == WritableChoice::Disk {
+        disks.push(disk(devices::WRITABLE_DISK, crate::folder::WRITABLE_DISK, true));
+    }
+    DomainSpec {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        uuid: record.uuid,
+        kind: record.kind,
+        kernel: record.kernel.clone(),
+        ramdisk: record.ramdisk.clone(),
+        cmdline: record.cmdline.clone(),
+        memory_mib: record.memory_mib,
+        vcpus: record.vcpus,
+        disks,
+        vif: link.map(|link| Vif { bridge: link.bridge.clone(), mac: link.mac }),
+    }
+}
+
+fn memory_mib(launch: &Launch, settings: &Settings) -> Result<u32, ResolveError> {
+    let memory_mib = match launch.memory_mib {
+        Some(memory_mib) => memory_mib,
+        None => match label_memory_mib(launch)? {
+            Some(memory_mib) => memory_mib,
+            None => settings.memory_mib,
+        },
+    };
+    if memory_mib < MIN_MEMORY_MIB {
+        return Err(ResolveError::Memory { memory_mib });
+    }
+    Ok(memory_mib)
+}
+
+fn label_memory_mib(launch: &Launch) -> Result<Option<u32>, ResolveError> {
+    let labels = &launch.image.config.labels;
+    let Some((label, text)) =
+        MEMORY_LABELS.iter().find_map(|label| labels.get(*label).map(|text| (*label, text)))
+    else {
+        return Ok(None);
+    };
+    parse_size_mib(text).map(Some).map_err(|source| ResolveError::MemoryLabel {
+        label,
+        image: launch.image_name.clone(),
+        source,
+    })
+}
+
+fn network(launch: &Launch) -> Result<Network, ResolveError> {
+    Ok(match &launch.network {
+        net::Choice::Launch => Network::Launch {
+            ip: match &launch.ip {
+                Some(ip) => Some(ip.parse::<IpAddr>().map_err(|_| ResolveError::Ip(ip.clone()))?),
+                None => None,
+            },
+        },
+        net::Choice::Bridge(bridge) => Network::Bridge {
+            bridge: bridge.clone(),
+            ip: launch.ip.clone(),
+            gateway: launch.gateway,
+        },
+        net::Choice::None => Network::None,
+    })
+}
+
+fn process(launch: &Launch, hostname: &str, settings: &Settings) -> Result<Process, ResolveError> {
+    let image = &launch.image.config;
+    let args =
+        merge_args((&image.entrypoint, &image.cmd), (launch.entrypoint.as_deref(), &launch.args));
+    if args.first().is_none_or(String::is_empty) {
+        return Err(ResolveError::NoCommand(launch.image_name.clone()));
+    }
+    let env = merge_env(hostname, &image.env, &launch.env);
+    if let Some(entry) = env.iter().find(|entry| entry.starts_with('=')) {
+        return Err(ResolveError::Env(entry.clone()));
+    }
+    let cwd = match launch.cwd.as_deref() {
+        Some(cwd) if !cwd.starts_with('/') => return Err(ResolveError::Cwd(cwd.to_owned())),
+        Some(cwd) => cwd.to_owned(),
+        // Dockerfiles may have a relative one; it counts from the root.
+        None => format!("/{}", image.working_dir.trim_start_matches('/')),
+    };
+    let user = launch.user.as_ref().unwrap_or(&image.user).clone();
+    for (what, values) in [
+        ("argument", &args),
+        ("environment variable", &env),
+        ("working directory", &vec![cwd.clone()]),
+        ("user", &vec![user.clone()]),
+    ] {
+        if let Some(value) = values.iter().find(|value| value.contains('\0')) {
+            return Err(ResolveError::Nul { what, value: value.clone() });
+        }
+    }
+    let stop_signal = launch.stop_signal.as_ref().or(image.stop_signal.as_ref());
+    let stop_timeout_s =
+        launch.stop_timeout_s.or(image.stop_timeout_s).unwrap_or(settings.stop_timeout_s);
+    Ok(Process {
+        args,
+        env,
+        cwd,
+        user,
+        stop_signal: stop_signal.map_or(Ok(signal::TERM), |signal| parse_signal(signal))?,
+        stop_timeout_ms: stop_timeout_s.saturating_mul(1000),
+    })
+}
+
+/// Docker's rules: an entrypoint of the user's drops the image's command; arguments of the user's
+/// replace it.
+fn merge_args(
+    (image_entrypoint, image_cmd): (&[String], &[String]),
+    (entrypoint, args): (Option<&[String]>, &[String]),
+) -> Vec<String> {
+    let (entrypoint, cmd) = match entrypoint {
+        Some([empty]) if empty.is_empty() => (&[][..], args),
+        Some(entrypoint) => (entrypoint, args),
+        None if args.is_empty() => (image_entrypoint, image_cmd),
+        None => (image_entrypoint, args),
+    };
+    [entrypoint, cmd].concat()
+}
+
+/// Later entries replace earlier ones of the same name, in place; one without `=` takes it away.
+fn merge_env(hostname: &str, image: &[String], user: &[String]) -> Vec<String> {
+    let mut merged = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
+    for entry in image.iter().chain(user) {
+        let (name, value) = match entry.split_once('=') {
+            Some((name, _)) => (name, Some(entry)),
+            None => (entry.as_str(), None),
+        };
+        let known =
+            merged.iter().position(|old| old.split_once('=').is_some_and(|(n, _)| n == name));
+        match (known, value) {
+            (Some(index), Some(entry)) => merged[index].clone_from(entry),
+            (Some(index), None) => drop(merged.remove(index)),
+            (None, Some(entry)) => merged.push(entry.clone()),
+            (None, None) => {}
+        }
+    }
+    merged
+}
+
+/// What Linux takes (`__NEW_UTS_LEN` is 64) and `/etc/hosts` can hold.
+fn check_hostname(name: &str) -> Result<(), ResolveError> {
+    let fine = (1..=64).contains(&name.len())
+        && !name.starts_with(['-', '.'])
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
+    if fine { Ok(()) } else { Err(ResolveError::Hostname(name.to_owned())) }
+}
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;

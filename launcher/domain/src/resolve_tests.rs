@@ -1,0 +1,250 @@
+//! Docker's merging rules, as sentences.
+
+use super::*;
+use image::{Config, Digest, Image};
+
+fn launch(config: Config) -> Launch {
+    let image = Image {
+        digest: Digest::of(b"manifest"),
+        disk: "/images/disk.erofs".into(),
+        disk_bytes: 4096,
+        config,
+        names: vec![],
+        created_unix: 0,
+    };
+    Launch::new(image, "docker.io/library/nginx:latest")
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn nginx() -> Launch {
+    launch(Config {
+        entrypoint: strings(&["/entrypoint.sh"]),
+        cmd: strings(&["nginx", "-g", "daemon off;"]),
+        env: strings(&["NGINX_VERSION=1.22", "PATH=/opt/bin:/bin"]),
+        working_dir: "srv".into(),
+        user: "www-data".into(),
+        stop_signal: Some("SIGQUIT".into()),
+        ..Config::default()
+    })
+}
+
+fn identity() -> Identity {
+    Identity {
+        id: "5f0c6e9a1b2d".into(),
+        name: "nginx".into(),
+        uuid: Uuid([7; 16]),
+        created_unix_ms: 1,
+    }
+}
+
+fn record(launch: &Launch) -> Result<Record, ResolveError> {
+    resolve(launch, identity(), &Settings::default())
+}
+
+fn args(launch: &Launch) -> Vec<String> {
+    record(launch).unwrap().process.args
+}
+
+#[test]
+fn an_image_runs_its_entrypoint_with_its_command() {
+    assert_eq!(args(&nginx()), ["/entrypoint.sh", "nginx", "-g", "daemon off;"]);
+}
+
+#[test]
+fn arguments_replace_the_images_command() {
+    let mut launch = nginx();
+    launch.args = strings(&["nginx", "-T"]);
+    assert_eq!(args(&launch), ["/entrypoint.sh", "nginx", "-T"]);
+}
+
+#[test]
+fn an_entrypoint_drops_the_images_command() {
+    let mut launch = nginx();
+    launch.entrypoint = Some(strings(&["/bin/sh"]));
+    assert_eq!(args(&launch), ["/bin/sh"]);
+    launch.args = strings(&["-c", "id"]);
+    assert_eq!(args(&launch), ["/bin/sh", "-c", "id"]);
+}
+
+#[test]
+fn an_empty_entrypoint_leaves_only_the_arguments() {
+    let mut launch = nginx();
+    launch.entrypoint = Some(strings(&[""]));
+    launch.args = strings(&["id"]);
+    assert_eq!(args(&launch), ["id"]);
+}
+
+#[test]
+fn nothing_to_run_is_an_error_that_names_the_image() {
+    let mut empty_entrypoint = nginx();
+    empty_entrypoint.entrypoint = Some(strings(&[""]));
+    for launch in [launch(Config::default()), empty_entrypoint] {
+        let error = record(&launch).unwrap_err().to_string();
+        assert!(error.contains("library/nginx") && error.contains("--entrypoint"), "{error}");
+    }
+}
+
+#[test]
+fn the_users_variables_win_over_the_images_and_those_over_the_defaults() {
+    let mut launch = nginx();
+    launch.env = strings(&["NGINX_VERSION=2", "EMPTY=", "NEW=a=b"]);
+    assert_eq!(
+        record(&launch).unwrap().process.env,
+        ["PATH=/opt/bin:/bin", "HOSTNAME=5f0c6e9a1b2d", "NGINX_VERSION=2", "EMPTY=", "NEW=a=b"]
+    );
+}
+
+#[test]
+fn a_variable_without_a_value_is_taken_away() {
+    let mut launch = nginx();
+    launch.env = strings(&["NGINX_VERSION", "ABSENT"]);
+    assert_eq!(
+        record(&launch).unwrap().process.env,
+        ["PATH=/opt/bin:/bin", "HOSTNAME=5f0c6e9a1b2d"]
+    );
+}
+
+#[test]
+fn an_image_without_path_gets_dockers() {
+    let mut launch = launch(Config::default());
+    launch.args = strings(&["/server"]);
+    assert_eq!(record(&launch).unwrap().process.env[0], DEFAULT_PATH);
+}
+
+#[test]
+fn user_folder_and_stop_signal_come_from_the_image_unless_given() {
+    let mut launch = nginx();
+    let process = record(&launch).unwrap().process;
+    assert_eq!((process.user.as_str(), process.cwd.as_str()), ("www-data", "/srv"));
+    assert_eq!((process.stop_signal, process.stop_timeout_ms), (3, 10_000));
+    launch.user = Some("0:0".into());
+    launch.cwd = Some("/tmp".into());
+    launch.stop_signal = Some("RTMIN+3".into());
+    launch.stop_timeout_s = Some(0);
+    let process = record(&launch).unwrap().process;
+    assert_eq!((process.user.as_str(), process.cwd.as_str()), ("0:0", "/tmp"));
+    assert_eq!((process.stop_signal, process.stop_timeout_ms), (37, 0));
+}
+
+#[test]
+fn a_relative_folder_of_the_users_is_refused() {
+    let mut launch = nginx();
+    launch.cwd = Some("srv".into());
+    assert!(matches!(record(&launch), Err(ResolveError::Cwd(_))));
+}
+
+#[test]
+fn memory_comes_from_flag_then_label_then_settings() {
+    let mut launch = nginx();
+    assert_eq!(record(&launch).unwrap().memory_mib, 64);
+    launch.image.config.labels.insert("launch.memory".into(), "256M".into());
+    assert_eq!(record(&launch).unwrap().memory_mib, 256);
+    launch.memory_mib = Some(32);
+    assert_eq!(record(&launch).unwrap().memory_mib, 32);
+}
+
+#[test]
+fn too_little_memory_is_refused_with_the_least_that_works() {
+    let mut launch = nginx();
+    launch.memory_mib = Some(MIN_MEMORY_MIB - 1);
+    let error = record(&launch).unwrap_err().to_string();
+    assert!(error.contains("15 MiB") && error.contains("at least 16 MiB"), "{error}");
+}
+
+#[test]
+fn a_wrong_memory_label_is_named() {
+    let mut launch = nginx();
+    launch.image.config.labels.insert("io.launch.memory".into(), "lots".into());
+    let error = record(&launch).unwrap_err();
+    assert!(error.to_string().contains("io.launch.memory"), "{error}");
+}
+
+#[test]
+fn arguments_beyond_what_xenstore_carries_are_refused() {
+    let mut launch = nginx();
+    launch.args = vec!["x".repeat(800_000)];
+    assert!(matches!(record(&launch), Err(ResolveError::OrdersTooLarge { .. })));
+}
+
+#[test]
+fn a_nul_is_refused_wherever_it_hides() {
+    for change in [
+        |launch: &mut Launch| launch.args = vec!["a\0b".into()],
+        |launch: &mut Launch| launch.env = vec!["A=\0".into()],
+        |launch: &mut Launch| launch.user = Some("\0".into()),
+        |launch: &mut Launch| launch.cwd = Some("/\0".into()),
+    ] {
+        let mut launch = nginx();
+        change(&mut launch);
+        assert!(matches!(record(&launch), Err(ResolveError::Nul { .. })));
+    }
+}
+
+#[test]
+fn ports_need_launchs_own_network() {
+    let mut launch = nginx();
+    launch.publish = vec!["8080:80".parse().unwrap()];
+    record(&launch).unwrap();
+    launch.network = net::Choice::None;
+    assert!(matches!(record(&launch), Err(ResolveError::PublishWithoutNetwork)));
+}
+
+#[test]
+fn extra_words_come_last_on_the_kernels_command_line() {
+    let mut launch = nginx();
+    launch.extra = Some(" loglevel=7 ".into());
+    let cmdline = record(&launch).unwrap().cmdline;
+    assert_eq!(cmdline, "console=hvc0 rdinit=/init panic=-1 tsc=reliable quiet loglevel=7");
+    launch.verbose_kernel = true;
+    assert!(!record(&launch).unwrap().cmdline.contains("quiet"));
+}
+
+#[test]
+fn a_hostname_that_hosts_files_cannot_hold_is_refused() {
+    for name in ["", "-web", "a b", "web\n127.0.0.1 x", &"x".repeat(65)] {
+        let mut launch = nginx();
+        launch.hostname = Some(name.to_owned());
+        assert!(matches!(record(&launch), Err(ResolveError::Hostname(_))), "{name:?} was taken");
+    }
+}
+
+#[test]
+fn orders_carry_the_lease_and_a_static_neighbour() {
+    let record = record(&nginx()).unwrap();
+    let gateway = "10.107.0.1".parse().unwrap();
+    let link = Link {
+        bridge: "launch0".into(),
+        mac: [2; 6],
+        lease: Some(net::Lease {
+            address: "10.107.0.2".parse().unwrap(),
+            prefix: 16,
+            gateway: Some(gateway),
+            mac: [2; 6],
+        }),
+        gateway_mac: Some([4; 6]),
+    };
+    let resolver = net::Resolver { servers: vec![gateway], search: vec![] };
+    let orders = render_orders(&record, Some(&link), &resolver, &[0xab, 0x01]);
+    assert_eq!(orders.seed, "ab01");
+    let network = orders.network.unwrap();
+    assert_eq!(network.neighbours, [Neighbour { address: gateway, mac: [4; 6] }]);
+    assert_eq!(network.dns, [gateway]);
+    assert_eq!(render_orders(&record, None, &resolver, &[]).network, None);
+}
+
+#[test]
+fn a_read_only_app_has_no_writable_disk() {
+    let mut launch = nginx();
+    let disks = |launch: &Launch| -> Vec<String> {
+        let spec = domain_spec(&record(launch).unwrap(), Path::new("/d"), None);
+        spec.disks.into_iter().map(|disk| disk.vdev).collect()
+    };
+    assert_eq!(disks(&launch), ["xvda", "xvdb"]);
+    launch.writable = WritableChoice::Nothing;
+    assert_eq!(disks(&launch), ["xvda"]);
+    launch.writable = WritableChoice::Memory;
+    assert_eq!(disks(&launch), ["xvda"]);
+}
