@@ -1,0 +1,69 @@
+//! What one image may cost: every cap the converter enforces, as settings.
+
+use serde::{Deserialize, Serialize};
+
+/// Caps on what the layers of one image may ask for.
+///
+/// An image is not trusted. Each of these stops a small download from becoming a large bill in
+/// disk, memory or time; the error names the field to raise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Uncompressed bytes of one layer, padding and trailer included.
+    pub max_layer_bytes: u64,
+    /// Size of the finished guest disk, holes of sparse files included. EROFS itself ends at 16 TiB.
+    pub max_disk_bytes: u64,
+    /// Tar entries of all layers together, whiteouts and replaced files included.
+    pub max_entries: u64,
+    /// Names, link targets and attributes held in memory at once, in bytes.
+    pub max_metadata_bytes: u64,
+    /// Directories below one another.
+    pub max_depth: u32,
+    /// Length of one path in an archive. Linux itself takes 4095.
+    pub max_path_bytes: u32,
+    /// Size of one PAX header or GNU long name. Docker's own parser stops at 1 MiB.
+    pub max_pax_bytes: u64,
+    /// Extended attributes of one file, names and values together.
+    pub max_xattr_bytes: u32,
+    /// Number of extended attributes of one file; at most 128 fit in EROFS.
+    pub max_xattrs: u32,
+    /// Data runs of one sparse file.
+    pub max_sparse_runs: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const KIB: u32 = 1 << 10;
+        const MIB: u64 = 1 << 20;
+        const GIB: u64 = 1 << 30;
+        Self {
+            max_layer_bytes: 64 * GIB,
+            max_disk_bytes: 128 * GIB,
+            max_entries: 4_000_000,
+            max_metadata_bytes: 1024 * MIB,
+            max_depth: 256,
+            max_path_bytes: 4095,
+            max_pax_bytes: MIB,
+            max_xattr_bytes: 256 * KIB,
+            max_xattrs: 64,
+            max_sparse_runs: 1 << 18,
+        }
+    }
+}
+
+/// A cap that an image went past.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {allowed}; raise {name} under [image.limits] if you trust the image")]
+pub struct LimitError {
+    /// The field of [`Limits`].
+    pub name: &'static str,
+    /// What that field allows.
+    pub allowed: u64,
+}
+
+impl LimitError {
+    /// An error about the field `name` when `value` is past `allowed`.
+    pub(crate) fn check(name: &'static str, value: u64, allowed: u64) -> Result<(), Self> {
+        if value > allowed { Err(Self { name, allowed }) } else { Ok(()) }
+    }
+}
