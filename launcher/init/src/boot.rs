@@ -13,7 +13,7 @@ use contract::{Exit, Orders, Process, devices};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
 use rustix::mount::{MountFlags, mount};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Resource, Rlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use std::os::fd::AsFd;
 use std::time::Duration;
 use xen::store::Store;
@@ -111,8 +111,11 @@ fn prepare_to_wait() -> Result<(), Failure> {
     signals::register_stop_command()
 }
 
-/// Puts into the new root what every app expects there.
-fn furnish(orders: &Orders) -> Result<(), Failure> {
+/// Puts into the new root, which must be entered, what every app expects there.
+///
+/// # Errors
+/// A mount or a file that the app needs cannot be made.
+pub fn furnish(orders: &Orders) -> Result<(), Failure> {
     file_systems::mount_kernel_file_systems()?;
     signals::register_stop_command()?;
     network::relax_limits();
@@ -122,7 +125,12 @@ fn furnish(orders: &Orders) -> Result<(), Failure> {
     file_systems::mount_tmpfs(&orders.tmpfs)
 }
 
-fn prepare(orders: &Orders) -> Result<Program, Failure> {
+/// Works out what to run, from the orders and the image's user database; makes the working
+/// directory.
+///
+/// # Errors
+/// No such user, no command, or no such folder can be made.
+pub fn prepare(orders: &Orders) -> Result<Program, Failure> {
     let read = |path| user::read_database(path).or_fail(|| format!("read the image's {path}"));
     let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
     let user = user::resolve(&orders.process.user, &passwd, &group)
@@ -132,9 +140,12 @@ fn prepare(orders: &Orders) -> Result<Program, Failure> {
     Ok(program)
 }
 
-fn start(program: &Program) -> Result<(Pid, Relay), Failure> {
-    let limit = Rlimit { current: Some(MAX_OPEN_FILES), maximum: Some(MAX_OPEN_FILES) };
-    setrlimit(Resource::Nofile, limit).or_fail(|| "raise the limit of open files".into())?;
+/// Starts the app; its output comes out of the relay.
+///
+/// # Errors
+/// It cannot be run.
+pub fn start(program: &Program) -> Result<(Pid, Relay), Failure> {
+    raise_open_files();
     let stdin = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .or_fail(|| "open /dev/null".into())?;
     let (ours, theirs) =
@@ -149,6 +160,14 @@ fn start(program: &Program) -> Result<(Pid, Relay), Failure> {
     }
     let app = spawn(program, stdin.as_fd(), theirs.as_fd())?;
     Ok((app, Relay::new(ours)))
+}
+
+/// As far as the kernel allows; an app that needs more than it gets says so itself.
+fn raise_open_files() {
+    let both = |limit| Rlimit { current: limit, maximum: limit };
+    if setrlimit(Resource::Nofile, both(Some(MAX_OPEN_FILES))).is_err() {
+        let _ = setrlimit(Resource::Nofile, both(getrlimit(Resource::Nofile).maximum));
+    }
 }
 
 fn stop_rule(process: &Process) -> Stop {

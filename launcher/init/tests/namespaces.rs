@@ -1,0 +1,426 @@
+//! `init`'s steps on real disks, mounts, processes and interfaces, each scenario as PID 1 of
+//! namespaces of its own. Needs root; Xen's part is tested on Xen.
+
+#![expect(clippy::unwrap_used, reason = "these are tests, though not in the usual harness")]
+
+mod stage;
+
+use contract::{Exit, Network, Orders, Process, Tmpfs, Writable};
+use init::boot;
+use init::console::Console;
+use init::failure::Failure;
+use init::root::Root;
+use init::signals::Signals;
+use init::supervise::{Stop, Supervisor};
+use stage::Loop;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+type Scenario = (&'static str, fn(&Stage));
+
+const SCENARIOS: [Scenario; 15] = [
+    ("the root looks as Docker's does", root_looks_as_dockers),
+    ("what the image keeps in run survives", run_survives),
+    ("a writable disk is left clean and keeps its files", writable_disk_keeps_files),
+    ("image folders can be renamed in the layer", folders_can_be_renamed),
+    ("a read-only root refuses writes", read_only_root),
+    ("memory file systems take their options", tmpfs_options),
+    ("a user other than root can reopen its standard output", user_reopens_stdout),
+    ("exit codes and signals come back", exit_codes),
+    ("a program that cannot run has docker's code and a clear line", cannot_run),
+    ("the app starts with default signals and no files but its streams", clean_start),
+    ("a stop request is the stop signal, then the end", stop_request),
+    ("an app that does not stop is killed", stubborn_app),
+    ("signals to PID 1 reach the app", signals_passed_on),
+    ("what the app leaves running is ended and its output kept", leftovers),
+    ("an interface that comes late gets its address, route and neighbour", late_interface),
+];
+
+/// The disks, by file, for all scenarios; `layer` is new for each.
+struct Stage {
+    folder: PathBuf,
+}
+
+impl Stage {
+    fn image(&self) -> PathBuf {
+        self.folder.join("image.erofs")
+    }
+
+    fn layer(&self) -> PathBuf {
+        self.folder.join("layer.ext4")
+    }
+}
+
+fn main() -> ExitCode {
+    if let Ok(index) = std::env::var("SCENARIO") {
+        let (_, scenario) = SCENARIOS[index.parse::<usize>().unwrap()];
+        let stage = Stage { folder: std::env::var_os("STAGE").unwrap().into() };
+        scenario(&stage);
+        return ExitCode::SUCCESS;
+    }
+    let filter: Vec<String> =
+        std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if let Some(reason) = missing() {
+        println!("skipped all {} scenarios: {reason}", SCENARIOS.len());
+        return ExitCode::SUCCESS;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage { folder: folder.path().to_owned() };
+    let tree = stage.folder.join("tree");
+    stage::make_tree(&tree);
+    stage::make_erofs(&tree, &stage.image());
+    let mut failed = 0;
+    for (index, (name, _)) in SCENARIOS.iter().enumerate() {
+        if !filter.is_empty() && !filter.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        stage::make_ext4(&stage.layer());
+        let good = play(index, &stage);
+        println!("scenario {name} ... {}", if good { "ok" } else { "FAILED" });
+        failed += u32::from(!good);
+    }
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// What this machine lacks.
+fn missing() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("only root can mount; run as root".into());
+    }
+    let file_systems = std::fs::read_to_string("/proc/filesystems").unwrap();
+    let lacks = |kind: &&&str| !file_systems.lines().any(|line| line.ends_with(**kind));
+    if let Some(kind) = ["erofs", "overlay", "ext4"].iter().find(lacks) {
+        return Some(format!("this kernel has no {kind}"));
+    }
+    let absent = |tool: &&&str| {
+        Command::new("sh")
+            .args(["-c", &format!("command -v {tool} >/dev/null")])
+            .status()
+            .is_ok_and(|status| !status.success())
+    };
+    let tools = ["mkfs.erofs", "mke2fs", "losetup", "unshare", "ip"];
+    tools.iter().find(|tool| absent(tool)).map(|tool| format!("there is no {tool}"))
+}
+
+fn play(index: usize, stage: &Stage) -> bool {
+    let image = Loop::attach(&stage.image(), true);
+    let layer = Loop::attach(&stage.layer(), false);
+    let status = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount", "--net", "--uts", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .env("SCENARIO", index.to_string())
+        .env("STAGE", &stage.folder)
+        .env("DISKS", format!("{} {}", image.number(), layer.number()))
+        .status()
+        .unwrap();
+    drop((image, layer));
+    let wants_clean = SCENARIOS[index].0.contains("left clean");
+    status.success() && (!wants_clean || stage::is_clean(&stage.layer()))
+}
+
+/// A domain whose root is in place and furnished.
+struct Domain {
+    root: Root,
+    signals: Signals,
+}
+
+fn orders(writable: Writable) -> Orders {
+    Orders {
+        version: contract::VERSION,
+        hostname: "web".into(),
+        root: contract::Root { writable },
+        ..Orders::default()
+    }
+}
+
+fn boot(stage: &Stage, orders: &Orders) -> Domain {
+    let disks = std::env::var("DISKS").unwrap();
+    let numbers: Vec<u64> = disks.split(' ').map(|number| number.parse().unwrap()).collect();
+    stage::enter_initramfs(&stage.folder, &[("xvda", numbers[0]), ("xvdb", numbers[1])]);
+    let signals = Signals::open().unwrap();
+    let root = Root::mount(&orders.root.writable, &signals).unwrap();
+    root.enter().unwrap();
+    boot::furnish(orders).unwrap();
+    Domain { root, signals }
+}
+
+struct Ended {
+    exit: Exit,
+    output: String,
+    took: Duration,
+}
+
+impl Domain {
+    /// Runs an app to its end; `during` is called once it runs.
+    fn run(&self, process: Process, during: impl FnOnce()) -> Result<Ended, Failure> {
+        self.run_with(process, stop(Duration::from_secs(20)), during)
+    }
+
+    fn run_with(
+        &self,
+        process: Process,
+        stop: Stop,
+        during: impl FnOnce(),
+    ) -> Result<Ended, Failure> {
+        let orders = Orders { process, hostname: "web".into(), ..Orders::default() };
+        let program = boot::prepare(&orders)?;
+        self.root.seal()?;
+        let file = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open("/dev/shm/console")
+            .unwrap();
+        let console = Console::over(file.into());
+        let began = Instant::now();
+        let (app, relay) = boot::start(&program)?;
+        during();
+        let mut supervisor = Supervisor { signals: &self.signals, console: &console, relay };
+        let exit = supervisor.watch(app, stop);
+        let took = began.elapsed();
+        supervisor.finish(Duration::from_secs(5));
+        let output = std::fs::read_to_string("/dev/shm/console").unwrap();
+        Ok(Ended { exit, output, took })
+    }
+
+    fn shell(&self, script: &str) -> Ended {
+        self.run(shell(script), || {}).unwrap()
+    }
+}
+
+fn shell(script: &str) -> Process {
+    Process { args: ["sh", "-c", script].map(str::to_owned).into(), ..Process::default() }
+}
+
+fn stop(patience: Duration) -> Stop {
+    Stop { signal: libc::SIGTERM, patience }
+}
+
+fn stop_soon(after: &'static str) {
+    // A process, not a thread: signals to this process must find no thread that takes them.
+    Command::new("/bin/sh").args(["-c", &format!("sleep {after}; kill -PWR 1")]).spawn().unwrap();
+}
+
+fn root_looks_as_dockers(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Disk));
+    let ended = domain.shell(
+        "cat /etc/hostname /proc/sys/kernel/hostname; ls -d /proc/self /sys/kernel; \
+         ls /dev/pts/ptmx; stat -c '%N' /dev/fd /dev/stdout; stat -c '%a' /dev/shm; \
+         cat /etc/hosts; echo $HOME $PATH $HOSTNAME; pwd",
+    );
+    let text = &ended.output;
+    assert_eq!(ended.exit, Exit::Code(0), "{text}");
+    for line in [
+        "web\nweb\n",
+        "/proc/self\n/sys/kernel\n",
+        "/dev/pts/ptmx\n",
+        "'/dev/fd' -> '/proc/self/fd'\n'/dev/stdout' -> '/proc/self/fd/1'\n",
+        "1777\n",
+        "127.0.0.1\tlocalhost\n",
+        "/root /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin web\n/\n",
+    ] {
+        assert!(text.contains(line), "no {line:?} in {text}");
+    }
+}
+
+fn run_survives(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 1 << 20 }));
+    assert_eq!(domain.shell("cat /run/app/kept").output, "from the image\n");
+}
+
+fn writable_disk_keeps_files(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Disk));
+    assert_eq!(
+        domain.shell("echo kept > /srv/file; exec 5> /srv/open; sleep 100 &").exit,
+        Exit::Code(0)
+    );
+    domain.root.close().unwrap();
+    assert_eq!(std::fs::read_to_string("/srv/file").unwrap(), "kept\n");
+    let refused = std::fs::write("/srv/more", "").unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
+}
+
+fn folders_can_be_renamed(stage: &Stage) {
+    let _domain = boot(stage, &orders(Writable::Disk));
+    // Asked of the system itself: `mv` would copy where it refuses.
+    std::fs::rename("/folder", "/moved").unwrap();
+    assert!(Path::new("/moved/inner").is_dir());
+}
+
+fn read_only_root(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Nothing));
+    let ended = domain
+        .shell("echo > /srv/file; echo > /dev/shm/file && ls -d /proc/1 && cat /etc/hostname");
+    assert!(ended.output.contains("ead-only file system"), "{}", ended.output);
+    assert!(ended.output.ends_with("/proc/1\nweb\n"), "{}", ended.output);
+}
+
+fn tmpfs_options(stage: &Stage) {
+    let tmpfs = Tmpfs { path: "/var/cache/app".into(), options: "size=1m,mode=0700,noexec".into() };
+    let orders = Orders { tmpfs: vec![tmpfs], ..orders(Writable::Nothing) };
+    let domain = boot(stage, &orders);
+    let ended = domain.shell("stat -c %a /var/cache/app; cat /proc/mounts");
+    let line = ended.output.lines().find(|line| line.contains("/var/cache/app ")).unwrap();
+    assert!(ended.output.starts_with("700\n"), "{}", ended.output);
+    assert!(line.contains("noexec") && line.contains("size=1024k"), "{line}");
+}
+
+fn user_reopens_stdout(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Disk));
+    let mut process =
+        shell("id -u; id -g; id -G; echo out > /dev/stdout; echo err > /dev/stderr; pwd");
+    process.user = "app".into();
+    process.cwd = "/made/for/it".into();
+    let ended = domain.run(process, || {}).unwrap();
+    assert_eq!(ended.output, "1000\n1000\n1000 44\nout\nerr\n/made/for/it\n");
+}
+
+fn exit_codes(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    assert_eq!(domain.shell("exit 0").exit, Exit::Code(0));
+    assert_eq!(domain.shell("exit 37").exit, Exit::Code(37));
+    assert_eq!(domain.shell("kill -SEGV $$").exit, Exit::Signal(11));
+}
+
+fn cannot_run(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    for (name, user, code, line) in [
+        ("nginx", "", 127, "'nginx': executable file not found in PATH"),
+        ("/no/such", "", 127, "/no/such: no such file in the image"),
+        ("a-folder", "", 127, "not found in PATH"),
+        (
+            "/bin/lost-interpreter",
+            "",
+            127,
+            "interpreter or loader that it names is not in the image",
+        ),
+        ("lost-interpreter", "", 127, "/bin/lost-interpreter: the interpreter"),
+        ("/bin/not-executable", "", 126, "permission denied for user 0"),
+        ("not-executable", "", 126, "/bin/not-executable: permission denied"),
+        ("/bin/a-folder", "", 126, "it is a directory"),
+        ("/bin/no-format", "", 126, "exec format error"),
+        ("sh", "ghost", 125, "unable to find user ghost: no matching entries in /etc/passwd"),
+    ] {
+        let process = Process { args: vec![name.into()], user: user.into(), ..Process::default() };
+        let failure = domain.run(process, || {}).err().unwrap_or_else(|| panic!("{name} ran"));
+        assert_eq!(failure.code, code, "{name}: {failure}");
+        assert!(failure.message.contains(line), "{name}: {failure}");
+    }
+    let process = Process { cwd: "/etc/passwd".into(), ..shell("true") };
+    let failure = domain.run(process, || {}).err().unwrap();
+    assert_eq!((failure.code, failure.message.contains("/etc/passwd")), (125, true), "{failure}");
+}
+
+fn clean_start(stage: &Stage) {
+    // What this test itself inherited from whoever started it is not init's to close.
+    let inherited = open_files("/proc/self/fd");
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    let run = |args: &[&str]| {
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        domain.run(Process { args, ..Process::default() }, || {}).unwrap().output
+    };
+    let status = run(&["cat", "/proc/self/status"]);
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    assert_eq!(mask("SigBlk:"), 0);
+    assert_eq!(mask("SigIgn:") & (1 << (libc::SIGPIPE - 1)), 0, "SIGPIPE is ignored");
+    // No shell: it has files of its own.
+    let files = run(&["ls", "/proc/self/fd"]);
+    let unknown: Vec<&str> = files.lines().filter(|file| !inherited.contains(*file)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    // What this machine allows; a domain allows all of it.
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap();
+    assert_eq!(domain.shell("ulimit -n").output, format!("{hard}\n"));
+}
+
+/// The numbers of the open files, that of the listed folder included, as `ls` has it.
+fn open_files(folder: &str) -> HashSet<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn stop_request(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    let app = shell("trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.1; done");
+    let ended = domain.run(app, || stop_soon("0.5")).unwrap();
+    assert_eq!((ended.exit, ended.output.as_str()), (Exit::Code(9), "up\nbye\n"));
+}
+
+fn stubborn_app(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    let app = shell("trap '' TERM; while :; do sleep 0.1; done");
+    let patience = Duration::from_millis(700);
+    let ended = domain.run_with(app, stop(patience), || stop_soon("0.3")).unwrap();
+    assert_eq!(ended.exit, Exit::Signal(9));
+    assert!(ended.took >= patience, "{:?}", ended.took);
+    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
+}
+
+fn signals_passed_on(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    let app = shell("trap 'echo again' HUP; kill -HUP 1; sleep 0.3; echo done");
+    assert_eq!(domain.run(app, || {}).unwrap().output, "again\ndone\n");
+}
+
+fn leftovers(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    let ended =
+        domain.shell("(trap '' TERM HUP; while :; do sleep 0.1; done) & echo last words; exit 4");
+    assert_eq!((ended.exit, ended.output.as_str()), (Exit::Code(4), "last words\n"));
+    let others = std::fs::read_dir("/proc").unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().parse::<u32>().is_ok_and(|pid| pid != 1)
+    });
+    assert_eq!(others.count(), 0);
+}
+
+fn late_interface(_: &Stage) {
+    let signals = Signals::open().unwrap();
+    let mut later = Command::new("sh")
+        .args(["-c", "sleep 0.5; ip link add eth0 type veth peer name peer && ip link set peer up"])
+        .spawn()
+        .unwrap();
+    let network = Network {
+        address: "10.107.0.2".parse().unwrap(),
+        prefix: 16,
+        gateway: Some("10.107.0.1".parse().unwrap()),
+        neighbours: vec![contract::Neighbour {
+            address: "10.107.0.1".parse().unwrap(),
+            mac: [2, 0, 0, 0, 0, 1],
+        }],
+        dns: vec![],
+        search: vec![],
+    };
+    let began = Instant::now();
+    init::network::configure("eth0", Some(&network), &signals).unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    later.wait().unwrap();
+    let shown = stage::run("ip", &["address", "show", "eth0"]);
+    assert!(shown.contains("inet 10.107.0.2/16 brd 10.107.255.255"), "{shown}");
+    let shown = stage::run("ip", &["route"]);
+    assert!(shown.contains("default via 10.107.0.1 dev eth0"), "{shown}");
+    let shown = stage::run("ip", &["neighbour"]);
+    assert!(shown.contains("10.107.0.1 dev eth0 lladdr 02:00:00:00:00:01 PERMANENT"), "{shown}");
+    let shown = stage::run("ip", &["link", "show", "lo"]);
+    assert!(shown.contains("LOOPBACK,UP"), "{shown}");
+
+    // Version 6 as well, and a refusal that is named.
+    let version_6 = Network {
+        address: "fd00::2".parse().unwrap(),
+        prefix: 64,
+        gateway: None,
+        neighbours: vec![],
+        ..network.clone()
+    };
+    init::network::configure("eth0", Some(&version_6), &signals).unwrap();
+    let shown = stage::run("ip", &["-6", "address", "show", "eth0"]);
+    assert!(shown.contains("inet6 fd00::2/64 scope global nodad"), "{shown}");
+    let bad = Network { prefix: 77, ..network };
+    let failure = init::network::configure("eth0", Some(&bad), &signals).unwrap_err();
+    assert!(failure.message.contains("give eth0 the address 10.107.0.2/77"), "{failure}");
+}
