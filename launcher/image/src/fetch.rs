@@ -6,11 +6,14 @@
 
 mod channel;
 mod child;
+mod job;
 mod messages;
 mod parent;
+mod sandbox;
 
 pub use child::fetch_child;
-pub(crate) use messages::{Credentials, Done, Input, Request, Resolved};
+pub(crate) use job::Host;
+pub(crate) use messages::{Credentials, Done};
 pub(crate) use parent::{Decision, fetch};
 
 use serde::{Deserialize, Serialize};

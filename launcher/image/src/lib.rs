@@ -2,17 +2,24 @@
 //!
 //! A [`Source`] (registry, archive, layout folder, rootfs tar) is read, checked and converted
 //! into one EROFS disk by a child process without root; a [`Store`] keeps the disks by digest.
+#![deny(unsafe_code)]
 
+mod archive;
 mod config;
 mod converter;
 mod credentials;
 mod digest;
 mod erofs;
+mod failure;
 mod fetch;
 mod layer;
+mod layers;
 mod limits;
+mod manifest;
+mod oci;
 mod progress;
 mod reference;
+mod registry;
 mod settings;
 mod source;
 mod store;

@@ -26,6 +26,8 @@ pub struct Settings {
     pub fetch_uid: Option<u32>,
     /// How often a request is tried again after a network error or a busy registry.
     pub retries: u32,
+    /// The pause before the first retry; it doubles with each further one.
+    pub first_retry_ms: u64,
     /// How long a connection may take to be made.
     pub connect_timeout_s: u64,
     /// How long a registry may send nothing.
@@ -42,6 +44,7 @@ impl Default for Settings {
             certificates: None,
             fetch_uid: None,
             retries: 5,
+            first_retry_ms: 500,
             connect_timeout_s: 15,
             idle_timeout_s: 60,
             limits: Limits::default(),

@@ -21,6 +21,8 @@ pub(super) enum Order {
     File,
     /// Answers [`Answer::Open`]: there is none.
     NoFile {
+        /// It is simply not there.
+        missing: bool,
         /// Why.
         cause: String,
     },

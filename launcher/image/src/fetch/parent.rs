@@ -8,6 +8,7 @@ use super::{
 use crate::{
     credentials,
     digest::Digest,
+    failure::plain,
     progress::{Event, Progress},
     reference::Reference,
     settings::Settings,
@@ -128,7 +129,10 @@ fn converse(
             Answer::Open { path } => {
                 match opened.open(&path) {
                     Ok(file) => channel.send(&Order::File, Some(file.as_fd())),
-                    Err(error) => channel.send(&Order::NoFile { cause: error.to_string() }, None),
+                    Err(error) => {
+                        let missing = error.kind() == io::ErrorKind::NotFound;
+                        channel.send(&Order::NoFile { missing, cause: plain(&error) }, None)
+                    }
                 }
                 .map_err(broken)?;
             }
@@ -331,16 +335,6 @@ fn drain(mut pipe: impl io::Read) -> String {
 fn clean(text: &str) -> String {
     let text = text.trim_end().replace('\n', "; ");
     text.chars().take(MAX_TEXT).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-/// An I/O error without Rust's `(os error 2)`.
-pub(crate) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error ").next().unwrap_or_default();
-    let mut characters = text.chars();
-    characters
-        .next()
-        .map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
 /// The uid of the user made for this, where the admin made one.

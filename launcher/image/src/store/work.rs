@@ -54,7 +54,7 @@ impl Work {
             }
             // Whoever had the lock before may have moved or removed the folder.
             if is_at(&lock, folder) {
-                let work = Self { folder: folder.to_owned(), lock: lock };
+                let work = Self { folder: folder.to_owned(), lock };
                 work.empty()?;
                 return Ok(work);
             }
@@ -100,7 +100,7 @@ pub(super) fn sweep(store: &Path) {
         let Ok(lock) = File::open(&path) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && is_at(&lock, &path) {
             tracing::debug!(folder = %path.display(), "removing what a killed pull left");
-            drop(Work { folder: path, lock: lock });
+            drop(Work { folder: path, lock });
         }
     }
 }

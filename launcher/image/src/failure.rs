@@ -1,0 +1,154 @@
+//! Failures of the fetching child: what kind, and one line for the user.
+
+use crate::{
+    archive::ArchiveError, converter::ConvertError, fetch::FailureKind, layers::LayersError,
+    manifest::ManifestError, registry::RegistryError,
+};
+use std::{error::Error, fmt, io};
+
+/// Any error of the child, with its kind told at once.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// One line: object, value, cause, next step.
+    pub(crate) message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {}
+
+impl Failure {
+    fn new(kind: FailureKind, error: &(dyn Error + 'static)) -> Self {
+        Self { kind, message: one_line(error) }
+    }
+
+    /// The failure that a reader carried, or the I/O error itself as one of `image`.
+    pub(crate) fn from_io(error: io::Error, action: &str) -> Self {
+        let kind = if is_full(&error) { FailureKind::DiskFull } else { FailureKind::Other };
+        match error.downcast::<Self>() {
+            Ok(failure) => failure,
+            Err(error) => Self { kind, message: format!("cannot {action}: {}", plain(&error)) },
+        }
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        Self::new(registry_kind(&error), &error)
+    }
+}
+
+fn registry_kind(error: &RegistryError) -> FailureKind {
+    match error {
+        RegistryError::NotFound { .. } => FailureKind::NotFound,
+        RegistryError::Denied { .. } | RegistryError::Credentials { .. } => FailureKind::Denied,
+        RegistryError::Unreachable { .. } | RegistryError::Status { .. } => {
+            FailureKind::Unreachable
+        }
+        RegistryError::Protocol { .. }
+        | RegistryError::Long { .. }
+        | RegistryError::Digest { .. } => FailureKind::Mismatch,
+        RegistryError::Mirror { .. } | RegistryError::Certificates { .. } => FailureKind::Other,
+        RegistryError::WithMirrors { error, .. } => registry_kind(error),
+    }
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        let kind = match error {
+            ManifestError::Platform { .. } => FailureKind::Platform,
+            ManifestError::ConfigDigest { .. } => FailureKind::Mismatch,
+            _ => FailureKind::Image,
+        };
+        Self::new(kind, &error)
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        let kind = match error {
+            ArchiveError::NoImage { .. } | ArchiveError::NoFile { .. } => FailureKind::NotFound,
+            ArchiveError::Several { .. } => FailureKind::Other,
+            _ => FailureKind::Image,
+        };
+        Self::new(kind, &error)
+    }
+}
+
+impl From<LayersError> for Failure {
+    fn from(error: LayersError) -> Self {
+        let kind = match error {
+            LayersError::Digest { .. } | LayersError::DiffId { .. } | LayersError::Size { .. } => {
+                FailureKind::Mismatch
+            }
+            _ => FailureKind::Image,
+        };
+        Self::new(kind, &error)
+    }
+}
+
+impl From<ConvertError> for Failure {
+    fn from(error: ConvertError) -> Self {
+        let kind = match &error {
+            ConvertError::Write(error) if is_full(error) => FailureKind::DiskFull,
+            ConvertError::Write(_) => FailureKind::Other,
+            _ => FailureKind::Image,
+        };
+        Self::new(kind, &error)
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// An error and its causes on one line; what was said already is not said again.
+fn one_line(error: &(dyn Error + 'static)) -> String {
+    let mut line = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.downcast_ref().map_or_else(|| error.to_string(), plain);
+        if !line.contains(&text) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&text);
+        }
+        next = error.source();
+    }
+    line
+}
+
+/// An I/O error in lower case and without Rust's `(os error 2)`.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut characters = text.chars();
+    let first = characters.next().into_iter().flat_map(char::to_lowercase);
+    first.chain(characters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_errors_through_the_converter() {
+        let full = io::Error::from_raw_os_error(libc::ENOSPC);
+        let failure = Failure::from(ConvertError::Write(full));
+        assert_eq!(failure.kind, FailureKind::DiskFull);
+        assert!(failure.message.ends_with(": no space left on device"), "{failure}");
+    }
+
+    #[test]
+    fn a_failure_survives_a_reader() {
+        let inner = Failure { kind: FailureKind::Unreachable, message: "down".into() };
+        let outer = Failure::from_io(io::Error::other(inner), "read a layer");
+        assert_eq!((outer.kind, outer.message.as_str()), (FailureKind::Unreachable, "down"));
+    }
+}

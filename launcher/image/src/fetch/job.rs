@@ -1,0 +1,106 @@
+//! The work of the child, from the request to the finished disk, without any process around it.
+
+use super::messages::{Done, Input, Request, Resolved};
+use crate::{
+    archive::{DockerArchive, Folder, Layout, TarIndex, digest_of_tree, rootfs},
+    digest::Digest,
+    failure::Failure,
+    layers,
+    oci::{self, Blobs, Plan},
+    progress::Event,
+    registry::Remote,
+};
+use std::{fs::File, io, sync::Arc};
+
+/// What the work needs of the launcher.
+pub(crate) trait Host: Send + Sync {
+    /// Something happened.
+    fn event(&self, event: Event);
+    /// A file of the layout folder.
+    fn open(&self, path: &str) -> io::Result<File>;
+    /// It is known which image it is; `None`: the disk is there already.
+    fn resolved(&self, resolved: Resolved) -> io::Result<Option<File>>;
+}
+
+/// Fetches and converts; `None` when the launcher has the disk already.
+pub(crate) fn run(
+    request: Request,
+    archive: Option<File>,
+    host: &Arc<dyn Host>,
+) -> Result<Option<Done>, Failure> {
+    let job = Job { name: &request.name, settings: &request.settings, host };
+    let archive = || archive.ok_or(io::Error::from(io::ErrorKind::NotFound));
+    let archive = || archive().map_err(|error| Failure::from_io(error, "find the archive"));
+    match &request.input {
+        Input::Registry(reference) => {
+            let notify = Arc::clone(host);
+            let remote = Remote::new(
+                reference.clone(),
+                &request.settings,
+                request.credentials,
+                Arc::new(move |event| notify.event(event)),
+            )?;
+            job.oci(&remote, remote.top()?)
+        }
+        Input::OciLayout { tag } => {
+            let folder = Folder { host: Arc::clone(host), name: request.name.clone() };
+            let layout = Layout::open(Box::new(folder), &request.name)?;
+            job.oci(&layout, layout.top(tag.as_deref())?)
+        }
+        Input::OciArchive { tag } => {
+            let files = TarIndex::read(archive()?, &request.name)?;
+            let layout = Layout::open(Box::new(files), &request.name)?;
+            job.oci(&layout, layout.top(tag.as_deref())?)
+        }
+        Input::DockerArchive { image } => {
+            let files = TarIndex::read(archive()?, &request.name)?;
+            let saved = DockerArchive::open(files, image.as_ref())?;
+            let Some(out) = job.resolved(Some(saved.digest()), saved.names())? else {
+                return Ok(None);
+            };
+            job.convert(saved.plan()?, out, |_| saved.digest()).map(Some)
+        }
+        Input::Rootfs => {
+            let Some(out) = job.resolved(None, Vec::new())? else { return Ok(None) };
+            job.convert(rootfs(archive()?), out, digest_of_tree).map(Some)
+        }
+    }
+}
+
+struct Job<'a> {
+    name: &'a str,
+    settings: &'a crate::Settings,
+    host: &'a Arc<dyn Host>,
+}
+
+impl Job<'_> {
+    fn oci(&self, blobs: &dyn Blobs, top: Vec<u8>) -> Result<Option<Done>, Failure> {
+        let (digest, manifest) = oci::resolve(blobs, top, self.name)?;
+        let Some(out) = self.resolved(Some(digest), Vec::new())? else { return Ok(None) };
+        let plan = oci::plan(blobs, manifest, self.name)?;
+        self.convert(plan, out, |_| digest).map(Some)
+    }
+
+    fn resolved(
+        &self,
+        digest: Option<Digest>,
+        names: Vec<String>,
+    ) -> Result<Option<File>, Failure> {
+        let answer = self.host.resolved(Resolved { digest, names });
+        answer.map_err(|error| Failure::from_io(error, "talk to the launcher"))
+    }
+
+    fn convert(
+        &self,
+        plan: Plan<'_>,
+        out: File,
+        digest: impl FnOnce(&[Digest]) -> Digest,
+    ) -> Result<Done, Failure> {
+        let config = plan.config.clone();
+        let limits = &self.settings.limits;
+        let notify = |event| self.host.event(event);
+        let converted = layers::convert(plan, out, self.name, limits, &notify)?;
+        let digest = digest(&converted.diff_ids);
+        Ok(Done { digest, config, disk_bytes: converted.disk.bytes })
+    }
+}
