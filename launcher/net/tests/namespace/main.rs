@@ -128,8 +128,7 @@ fn a_guest_cannot_be_reached_by_routing_around_the_published_ports() {
 
 /// Lets a place send packets for 127.0.0.0/8 over its wire, as an attacker's machine would.
 fn send_loopback_to(place: &str, gateway: &str) {
-    run(&format!("ip -n {place} link set lo down"));
-    run(&format!("ip -n {place} route flush table local dev lo"));
+    run(&format!("ip -n {place} addr flush dev lo"));
     inside(place, || {
         std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").unwrap();
     });
@@ -150,6 +149,10 @@ fn dom0s_loopback_is_closed_to_guests_and_to_the_outside() {
         dom0.guest(&network, "evil");
         send_loopback_to("evil", "10.107.0.1");
         send_loopback_to("outside", DOM0);
+        // The attack is a real one: without our rules it succeeds.
+        run("nft flush ruleset");
+        answers(ask_tcp("evil", "127.0.0.1", 9999), "secret");
+        network.ensure_up().unwrap();
         for rules_on_bridges in [false, true] {
             call_rules_on_bridges(rules_on_bridges);
             for place in ["evil", "outside"] {
@@ -256,6 +259,40 @@ fn ten_launches_at_once_from_nothing_all_get_their_network() {
             assert_eq!(is_closed("outside", DOM0, 8000 + number), number != 3);
         }
         assert_eq!(dom0.network().leases().unwrap().into_keys().collect::<Vec<_>>(), ["app3"]);
+    });
+}
+
+#[test]
+fn a_process_killed_while_it_publishes_leaves_nothing_that_stays_in_the_way() {
+    const NAME: &str = "a_process_killed_while_it_publishes_leaves_nothing_that_stays_in_the_way";
+    if let Ok(state) = std::env::var("LAUNCH_NET_PUBLISH") {
+        let network = net::Network::open(&Settings::default(), state);
+        loop {
+            let address = "10.107.0.2".parse().unwrap();
+            network.publish("web", address, &publish(&["8080:80", "81-89:1-9"])).unwrap();
+            network.unpublish("web").unwrap();
+        }
+    }
+    in_own_network(NAME, |dom0| {
+        let network = dom0.network_up();
+        let mut left_over = 0;
+        for round in 0..30 {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", NAME])
+                .env("LAUNCH_NET_PUBLISH", dom0.state())
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(Duration::from_micros(40_000 + round * 1_377));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            left_over += network.retain(|owner| owner != "web").unwrap().len();
+            assert!(!run("nft list table ip launch").contains("elements"), "round {round}");
+            let db = network.lease("db", None).unwrap().address;
+            network.publish("db", db, &publish(&["8080:80"])).unwrap();
+            network.unpublish("db").unwrap();
+        }
+        assert!(left_over > 0, "no child was killed between publishing and taking back");
     });
 }
 
