@@ -1,0 +1,109 @@
+//! Hardware virtualization or emulation: which one can run Xen here.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+/// What runs the lab's processor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The host's processor, through KVM with nested virtualization.
+    Kvm,
+    /// QEMU's emulation, and why.
+    Emulation(String),
+}
+
+impl Accelerator {
+    /// Looks at this host. `LAB_ACCEL=tcg` (or `kvm`) decides it by hand.
+    ///
+    /// A readable `/dev/kvm` alone proves nothing: some cloud machines have one that cannot run a
+    /// hypervisor inside. So nested virtualization must be on, and the processor must have it.
+    #[must_use]
+    pub fn detect() -> Self {
+        match std::env::var("LAB_ACCEL").as_deref() {
+            Ok("kvm") => return Self::Kvm,
+            Ok("tcg") => return Self::Emulation("LAB_ACCEL=tcg".into()),
+            _ => {}
+        }
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let nested = |module: &str| {
+            fs::read_to_string(format!("/sys/module/{module}/parameters/nested")).ok()
+        };
+        let can_open = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
+        match reason_against_kvm(
+            &cpuinfo,
+            [nested("kvm_intel"), nested("kvm_amd")],
+            Path::new("/dev/kvm").exists(),
+            can_open,
+        ) {
+            None => Self::Kvm,
+            Some(reason) => Self::Emulation(reason.into()),
+        }
+    }
+
+    /// QEMU's options for machine and processor.
+    ///
+    /// `qemu64,+svm,+npt`: richer models (`max`, `EPYC-Milan`) crash dom0 under Xen 4.20 in QEMU 7.2's
+    /// emulation; this one runs PV and PVH.
+    #[must_use]
+    pub fn qemu_options(&self) -> [&'static str; 6] {
+        match self {
+            Self::Kvm => ["-machine", "q35", "-accel", "kvm", "-cpu", "host"],
+            Self::Emulation(_) => {
+                ["-machine", "q35", "-accel", "tcg,tb-size=256", "-cpu", "qemu64,+svm,+npt"]
+            }
+        }
+    }
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kvm => out.write_str("KVM with nested virtualization"),
+            Self::Emulation(reason) => write!(out, "emulation: {reason}"),
+        }
+    }
+}
+
+fn reason_against_kvm(
+    cpuinfo: &str,
+    nested: [Option<String>; 2],
+    exists: bool,
+    can_open: bool,
+) -> Option<&'static str> {
+    let has_flag = cpuinfo
+        .lines()
+        .filter(|line| line.starts_with("flags"))
+        .any(|line| line.split_whitespace().any(|flag| flag == "svm" || flag == "vmx"));
+    let is_nested = nested.iter().flatten().any(|value| matches!(value.trim(), "1" | "Y"));
+    if !has_flag {
+        Some("the processor offers no svm or vmx")
+    } else if !exists {
+        Some("there is no /dev/kvm")
+    } else if !can_open {
+        Some("/dev/kvm cannot be opened")
+    } else if !is_nested {
+        Some("nested virtualization is off in kvm_intel or kvm_amd")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AMD: &str = "model name\t: EPYC\nflags\t\t: fpu svm npt\n";
+
+    #[test]
+    fn kvm_is_used_only_where_nested_virtualization_is_on() {
+        let on = || Some("1\n".to_owned());
+        assert_eq!(reason_against_kvm(AMD, [None, on()], true, true), None);
+        assert_eq!(reason_against_kvm(AMD, [Some("Y\n".into()), None], true, true), None);
+        assert!(reason_against_kvm(AMD, [None, Some("0\n".into())], true, true).is_some());
+        assert!(reason_against_kvm(AMD, [None, None], true, true).is_some());
+        assert!(reason_against_kvm("flags : fpu\n", [None, on()], true, true).is_some());
+        assert!(reason_against_kvm(AMD, [None, on()], true, false).is_some());
+        assert!(reason_against_kvm(AMD, [None, on()], false, false).is_some());
+    }
+}

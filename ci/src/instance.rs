@@ -1,0 +1,270 @@
+//! One running lab: brought up from the snapshot, used, taken down.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::accelerator::Accelerator;
+use crate::cache::{Lock, cache_root, make_private_folder, remove_tree};
+use crate::frame::Start;
+use crate::host::{install_missing, say};
+use crate::qemu::{Machine, Qemu, console_tail};
+use crate::session::{Address, Collected, Session};
+use crate::snapshot::find_or_make_snapshot;
+use crate::stage;
+use crate::xen_version::XenVersion;
+
+/// (program, package) of what the lab needs on the host.
+const HOST_PROGRAMS: &[(&str, &str)] = &[
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("mke2fs", "e2fsprogs"),
+    ("debugfs", "e2fsprogs"),
+    ("gzip", "gzip"),
+];
+
+/// How long an agent that works may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a lab is asked to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Labs of different names run side by side.
+    pub name: String,
+    /// Xen and Debian of dom0.
+    pub xen: XenVersion,
+    /// Memory of the whole machine: Xen, dom0 (1536 MiB) and all guests.
+    pub memory_mib: u32,
+    /// Host folder to show at /share; none means a folder of the lab's own.
+    pub share: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { name: "default".into(), xen: XenVersion::default(), memory_mib: 4096, share: None }
+    }
+}
+
+/// What is written down about a running lab.
+#[derive(Debug, Serialize, Deserialize)]
+struct Facts {
+    port: u16,
+    token: String,
+    xen: String,
+    memory_mib: u32,
+    share: PathBuf,
+}
+
+/// A lab that runs.
+#[derive(Debug)]
+pub struct Instance {
+    own: PathBuf,
+    facts: Facts,
+}
+
+impl Instance {
+    /// Finds the running lab of this name.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn find(name: &str) -> Result<Option<Self>> {
+        let own = instance_folder(name)?;
+        let Ok(text) = fs::read(own.join("facts.json")) else { return Ok(None) };
+        if Qemu::find(&own)?.is_none() {
+            return Ok(None);
+        }
+        let facts = serde_json::from_slice(&text)
+            .with_context(|| format!("cannot read {}/facts.json", own.display()))?;
+        Ok(Some(Self { own, facts }))
+    }
+
+    /// Finds the running lab, or brings one up; what is missing for that is made.
+    ///
+    /// # Errors
+    /// When a step fails, or the lab runs with other options.
+    pub fn up(options: &Options) -> Result<Self> {
+        Self::up_locked(options, false)
+    }
+
+    /// Brings up a lab of which nothing has been used yet; one of the same name is taken down.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub fn fresh(options: &Options) -> Result<Self> {
+        Self::up_locked(options, true)
+    }
+
+    fn up_locked(options: &Options, fresh: bool) -> Result<Self> {
+        let own = instance_folder(&options.name)?;
+        make_private_folder(&own)?;
+        let _lock = Lock::take(&own.join("lock"))?;
+        if let Some(running) = Self::find(&options.name)? {
+            if !fresh {
+                return running.check(options);
+            }
+            running.down()?;
+        }
+        install_missing(HOST_PROGRAMS)?;
+        let accelerator = Accelerator::detect();
+        let made = find_or_make_snapshot(options.xen, options.memory_mib, &accelerator)?;
+        let share = match &options.share {
+            Some(share) => fs::canonicalize(share)
+                .with_context(|| format!("cannot share {}", share.display()))?,
+            None => own.join("share"),
+        };
+        remove_tree(&own.join("stage"))?;
+        make_private_folder(&own.join("share"))?;
+        make_private_folder(&own.join("stage"))?;
+        let _ = fs::remove_file(own.join("installed"));
+        let machine = Machine {
+            made: &made,
+            own: &own,
+            share: &share,
+            memory_mib: options.memory_mib,
+            accelerator: &accelerator,
+        };
+        let mut qemu = machine.start(true)?;
+        let result = Self::load(&mut qemu, &made, own.clone(), options, share.clone());
+        match result {
+            Ok(instance) => {
+                say(&format!("Xen {} is up ({accelerator})", options.xen));
+                Ok(instance)
+            }
+            Err(error) => {
+                let tail = console_tail(&own);
+                let _ = qemu.quit();
+                Err(error.context(tail))
+            }
+        }
+    }
+
+    fn load(
+        qemu: &mut Qemu,
+        made: &Path,
+        own: PathBuf,
+        options: &Options,
+        share: PathBuf,
+    ) -> Result<Self> {
+        qemu.wait_loaded_and_run(Duration::from_secs(120))?;
+        let facts = Facts {
+            port: qemu.forward_agent()?,
+            token: fs::read_to_string(made.join("token")).context("cannot read the token")?,
+            xen: options.xen.to_string(),
+            memory_mib: options.memory_mib,
+            share,
+        };
+        let instance = Self { own, facts };
+        // The snapshot's clock stands at the time it was made, and its disk is read-only.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let script = format!(
+            "date -u -s @{}.{:03} && mount -o remount,rw / && for tag in share stage; do \
+             mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 $tag /$tag || exit; done",
+            now.as_secs(),
+            now.subsec_millis()
+        );
+        let output = instance.run(["sh", "-c", &script], &[], PATIENCE)?;
+        if output.code != 0 {
+            bail!("cannot set dom0 up:\n{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let text = serde_json::to_vec(&instance.facts)?;
+        fs::write(instance.own.join("facts.json"), text).context("cannot write facts.json")?;
+        Ok(instance)
+    }
+
+    fn check(self, options: &Options) -> Result<Self> {
+        if self.facts.xen != options.xen.to_string() {
+            bail!(
+                "the lab {} runs Xen {}; `ci/lab down` first, or give the other one a --name",
+                options.name,
+                self.facts.xen
+            );
+        }
+        Ok(self)
+    }
+
+    /// Starts a command in dom0.
+    ///
+    /// # Errors
+    /// When the lab does not answer or the command cannot be started.
+    pub fn start(&self, start: Start) -> Result<Session> {
+        let address = Address { port: self.facts.port, token: self.facts.token.clone() };
+        Session::start(&address, start, PATIENCE)
+    }
+
+    /// Runs a command in dom0 to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started or takes longer than `timeout`.
+    pub fn run<S: Into<String>>(
+        &self,
+        argv: impl IntoIterator<Item = S>,
+        input: &[u8],
+        timeout: Duration,
+    ) -> Result<Collected> {
+        let argv = argv.into_iter().map(Into::into).collect();
+        self.start(Start { argv, ..Start::default() })?.collect(input, timeout)
+    }
+
+    /// Installs the staged build into dom0, when it is not there already. Returns whether there is
+    /// one at all.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn install_stage(&self, staged: &Path) -> Result<bool> {
+        if !staged.is_dir() {
+            return Ok(false);
+        }
+        let _lock = Lock::take(&self.own.join("stage.lock"))?;
+        let fingerprint = stage::fingerprint(staged)?;
+        let marker = self.own.join("installed");
+        if fs::read_to_string(&marker).is_ok_and(|text| text == fingerprint) {
+            return Ok(true);
+        }
+        stage::copy(staged, &self.own.join("stage"))?;
+        // A running program's file cannot be written, but it can be replaced.
+        let copy = "cp -R --preserve=mode --remove-destination /stage/. / && sync";
+        let output = self.run(["sh", "-c", copy], &[], PATIENCE)?;
+        if output.code != 0 {
+            bail!("cannot install the build:\n{}", String::from_utf8_lossy(&output.stderr));
+        }
+        fs::write(marker, fingerprint).context("cannot note what was installed")?;
+        Ok(true)
+    }
+
+    /// Makes a port of dom0 answer at the same or another port of this machine's loopback.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub fn forward(&self, protocol: &str, host: u16, dom0: u16) -> Result<()> {
+        let mut qemu = Qemu::find(&self.own)?.context("the lab is gone")?;
+        qemu.forward(protocol, host, dom0)
+    }
+
+    /// The host folder that dom0 sees at /share.
+    #[must_use]
+    pub fn share(&self) -> &Path {
+        &self.facts.share
+    }
+
+    /// Ends the lab; what was done in it is lost.
+    ///
+    /// # Errors
+    /// When QEMU does not end.
+    pub fn down(self) -> Result<()> {
+        if let Some(qemu) = Qemu::find(&self.own)? {
+            qemu.quit()?;
+        }
+        let _ = fs::remove_file(self.own.join("facts.json"));
+        Ok(())
+    }
+}
+
+fn instance_folder(name: &str) -> Result<PathBuf> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || !name.chars().all(is_plain) {
+        bail!("{name:?} is no name for a lab: use letters, digits, - and _");
+    }
+    Ok(cache_root()?.join("labs").join(name))
+}

@@ -1,0 +1,232 @@
+//! One QEMU with Xen in it: its command line, its start, its control socket.
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::accelerator::Accelerator;
+use crate::frame::AGENT_PORT;
+use crate::host::{last_lines, run_quietly};
+use crate::qmp::Qmp;
+
+/// Xen's own options. dom0 has a fixed size; scrubbing all memory at boot would only make QEMU
+/// touch it; the grant limits are also dom0's own, and hundreds of guests need more than the default.
+pub const XEN_OPTIONS: &str = "dom0_mem=1536M,max:1536M dom0_max_vcpus=1 console=com1 com1=115200 \
+    loglvl=warning guest_loglvl=none bootscrub=0 gnttab_max_frames=256 gnttab_max_maptrack_frames=8192";
+
+/// dom0's kernel command line.
+pub const DOM0_OPTIONS: &str = "root=/dev/vda ro fastboot console=hvc0 init=/usr/sbin/lab-init \
+    net.ifnames=0 quiet";
+
+/// What a QEMU is started with. The machine is the same for the boot and for every load of the
+/// snapshot, or the snapshot would not fit.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    /// Folder with `disk.img`, `xen`, `vmlinuz`, `initrd` (and `state`).
+    pub made: &'a Path,
+    /// Folder of this QEMU's own files.
+    pub own: &'a Path,
+    /// Host folder that dom0 sees at /share.
+    pub share: &'a Path,
+    /// Memory of the whole machine.
+    pub memory_mib: u32,
+    /// What runs its processor.
+    pub accelerator: &'a Accelerator,
+}
+
+impl Machine<'_> {
+    /// The folder through which the project's build goes to dom0.
+    #[must_use]
+    pub fn stage(&self) -> PathBuf {
+        self.own.join("stage")
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let in_made = |name: &str| comma_escaped(&self.made.join(name));
+        let in_own = |name: &str| comma_escaped(&self.own.join(name));
+        let mut arguments: Vec<String> = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).into()));
+        add(&self.accelerator.qemu_options());
+        add(&["-smp", "2", "-m", &self.memory_mib.to_string()]);
+        add(&["-display", "none", "-nodefaults", "-no-reboot", "-daemonize"]);
+        add(&["-kernel", &self.made.join("xen").to_string_lossy(), "-append", XEN_OPTIONS]);
+        add(&["-initrd", &format!("{} {DOM0_OPTIONS},{}", in_made("vmlinuz"), in_made("initrd"))]);
+        // Writes go to a layer that vanishes with QEMU; the disk itself is shared by every lab.
+        let disk = in_made("disk.img");
+        add(&["-drive", &format!("file={disk},if=none,id=disk,format=raw,snapshot=on")]);
+        add(&["-device", "virtio-blk-pci,drive=disk"]);
+        add(&["-serial", &format!("file:{}", in_own("console.log"))]);
+        for (tag, path) in [("share", comma_escaped(self.share)), ("stage", in_own("stage"))] {
+            add(&["-fsdev", &format!("local,id={tag},path={path},security_model=none")]);
+            add(&["-device", &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")]);
+        }
+        add(&["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);
+        add(&["-qmp", &format!("unix:{},server=on,wait=off", in_own("qmp.sock"))]);
+        add(&["-pidfile", &self.own.join("qemu.pid").to_string_lossy()]);
+        arguments
+    }
+
+    /// Starts QEMU in the background: from the snapshot when `load` is set, else from power-on.
+    ///
+    /// # Errors
+    /// When QEMU refuses to start.
+    pub fn start(&self, load: bool) -> Result<Qemu> {
+        for stale in ["qmp.sock", "qemu.pid", "console.log"] {
+            let _ = fs::remove_file(self.own.join(stale));
+        }
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(self.arguments());
+        if load {
+            let state = self.made.join("state");
+            let quoted = state.to_string_lossy().replace('\'', "'\\''");
+            command.arg("-incoming").arg(format!("exec:cat '{quoted}'"));
+        }
+        run_quietly(&mut command).context("cannot start QEMU")?;
+        Qemu::find(self.own)?.context("QEMU ended at once")
+    }
+}
+
+/// QEMU splits options at commas; two of them stand for one.
+fn comma_escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+/// A QEMU that runs in the background.
+#[derive(Debug)]
+pub struct Qemu {
+    own: PathBuf,
+    qmp: Qmp,
+}
+
+impl Qemu {
+    /// The QEMU whose files are in `own`, if it runs.
+    ///
+    /// # Errors
+    /// When it runs and does not answer.
+    pub fn find(own: &Path) -> Result<Option<Self>> {
+        let qmp = Qmp::connect(&own.join("qmp.sock"))?;
+        Ok(qmp.map(|qmp| Self { own: own.to_path_buf(), qmp }))
+    }
+
+    /// Forwards a port of this machine's loopback to one of dom0.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub fn forward(&mut self, protocol: &str, host: u16, dom0: u16) -> Result<()> {
+        self.qmp
+            .execute_human(&format!("hostfwd_add net {protocol}:127.0.0.1:{host}-:{dom0}"))
+            .with_context(|| format!("cannot forward port {host} of this machine"))
+    }
+
+    /// Forwards a free port to the agent and returns it.
+    ///
+    /// # Errors
+    /// When no port could be had.
+    pub fn forward_agent(&mut self) -> Result<u16> {
+        let mut last = None;
+        for _ in 0..10 {
+            // Someone may take the port between our look and QEMU's bind: then the next one.
+            let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+            let port = probe.local_addr()?.port();
+            drop(probe);
+            match self.forward("tcp", port, AGENT_PORT) {
+                Ok(()) => return Ok(port),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.context("no free port")?)
+    }
+
+    /// Lets the loaded machine run.
+    ///
+    /// # Errors
+    /// When the snapshot does not load.
+    pub fn wait_loaded_and_run(&mut self, timeout: Duration) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let status = self.qmp.execute("query-status", &json!({}))?;
+            match status["status"].as_str() {
+                Some("inmigrate") if start.elapsed() < timeout => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Some("inmigrate") => bail!("the snapshot did not load in {} s", timeout.as_secs()),
+                _ => break,
+            }
+        }
+        self.qmp.execute("cont", &json!({})).map(drop)
+    }
+
+    /// Stops the machine and writes all of it, but the disk, to `state`.
+    ///
+    /// # Errors
+    /// When QEMU cannot write it.
+    pub fn save(&mut self, state: &Path, timeout: Duration) -> Result<()> {
+        self.qmp.execute("stop", &json!({}))?;
+        let unlimited = json!({ "max-bandwidth": 1_u64 << 40 });
+        self.qmp.execute("migrate-set-parameters", &unlimited)?;
+        let quoted = state.to_string_lossy().replace('\'', "'\\''");
+        self.qmp.execute("migrate", &json!({ "uri": format!("exec:cat >'{quoted}'") }))?;
+        let start = Instant::now();
+        loop {
+            let progress = self.qmp.execute("query-migrate", &json!({}))?;
+            match progress["status"].as_str() {
+                Some("completed") => return Ok(()),
+                Some("failed" | "cancelled") => {
+                    bail!("QEMU cannot save its state: {}", progress["error-desc"])
+                }
+                _ if start.elapsed() > timeout => bail!("QEMU's state takes too long to save"),
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    /// Ends QEMU and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it stays.
+    pub fn quit(mut self) -> Result<()> {
+        let pid = fs::read_to_string(self.own.join("qemu.pid")).unwrap_or_default();
+        self.qmp.execute("quit", &json!({}))?;
+        let process = Path::new("/proc").join(pid.trim());
+        for _ in 0..600 {
+            if pid.is_empty() || !process.exists() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("QEMU (process {}) does not end", pid.trim())
+    }
+}
+
+/// The end of the console log, for a message about a boot that failed.
+#[must_use]
+pub fn console_tail(own: &Path) -> String {
+    let path = own.join("console.log");
+    match fs::read(&path) {
+        Ok(text) => format!("{}:\n{}", path.display(), last_lines(&text, 40)),
+        Err(_) => "there is no console log".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comma_in_a_folder_name_does_not_split_an_option() {
+        let machine = Machine {
+            made: Path::new("/cache/a,b"),
+            own: Path::new("/own"),
+            share: Path::new("/share"),
+            memory_mib: 4096,
+            accelerator: &Accelerator::Kvm,
+        };
+        let arguments = machine.arguments();
+        assert!(arguments.iter().any(|word| word.starts_with("file=/cache/a,,b/disk.img,if=")));
+        assert!(arguments.iter().any(|word| word.starts_with("/cache/a,,b/vmlinuz root=")));
+    }
+}

@@ -1,0 +1,168 @@
+//! The host's half of a command in dom0: start it, pass its streams, return its exit code.
+
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
+use signal_hook::iterator::Signals;
+use std::io::{IsTerminal, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::frame::{Frame, Start};
+use crate::terminal::{RawMode, size_of_stdin};
+
+/// Where a lab's agent is reached, and the secret it wants to hear.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// Port on the loopback.
+    pub port: u16,
+    /// See [`Start::token`].
+    pub token: String,
+}
+
+/// A command in dom0 that was started.
+#[derive(Debug)]
+pub struct Session {
+    stream: TcpStream,
+}
+
+impl Session {
+    /// Starts `argv` in dom0.
+    ///
+    /// # Errors
+    /// When the agent does not answer in `patience`, or cannot start the command.
+    pub fn start(address: &Address, mut start: Start, patience: Duration) -> Result<Self> {
+        start.token.clone_from(&address.token);
+        let agent = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port));
+        let mut stream = TcpStream::connect_timeout(&agent, patience)
+            .context("cannot reach the lab's agent; is the lab up?")?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(patience))?;
+        Frame::Start(start).write(&mut stream)?;
+        match Frame::read(&mut stream).context("the lab's agent does not answer")? {
+            Some(Frame::Started) => {}
+            Some(Frame::Failed(reason)) => bail!("{reason}"),
+            _ => bail!("the lab's agent closed the connection"),
+        }
+        stream.set_read_timeout(None)?;
+        Ok(Self { stream })
+    }
+
+    /// Sends `input` as standard input, collects the output, and waits for the end.
+    ///
+    /// # Errors
+    /// When the command has not ended after `timeout` (it is then told to), or the lab is gone.
+    pub fn collect(mut self, input: &[u8], timeout: Duration) -> Result<Collected> {
+        let deadline = Instant::now() + timeout;
+        let mut writer = self.stream.try_clone()?;
+        let mut collected = Collected { code: 0, stdout: Vec::new(), stderr: Vec::new() };
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // The command may end without reading all: not an error.
+                for piece in input.chunks(64 << 10) {
+                    if Frame::Stdin(piece.to_vec()).write(&mut writer).is_err() {
+                        return;
+                    }
+                }
+                let _ = Frame::StdinEnd.write(&mut writer);
+            });
+            let result = collected.read_until_end(&mut self.stream, deadline, timeout);
+            // Ends the writer too, when it still writes.
+            let _ = self.stream.shutdown(std::net::Shutdown::Both);
+            result
+        })?;
+        Ok(collected)
+    }
+
+    /// Connects the command to our own standard streams and signals, until it ends.
+    ///
+    /// # Errors
+    /// When the lab is gone, or our output is.
+    pub fn follow(mut self, has_terminal: bool) -> Result<i32> {
+        let raw_mode = if has_terminal { Some(RawMode::enter()?) } else { None };
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH])
+            .context("cannot ask for signals")?;
+        let mut for_signals = self.stream.try_clone()?;
+        std::thread::spawn(move || {
+            for signal in &mut signals {
+                let frame = match (signal, size_of_stdin()) {
+                    (SIGWINCH, Some((rows, columns))) => Frame::Resize(rows, columns),
+                    (SIGWINCH, None) => continue,
+                    _ => Frame::Signal(signal),
+                };
+                let _ = frame.write(&mut for_signals);
+            }
+        });
+        let mut for_input = self.stream.try_clone()?;
+        // Not joined: a read of standard input cannot be called off, and we are about to exit.
+        std::thread::spawn(move || {
+            let mut stdin = std::io::stdin().lock();
+            let mut buffer = vec![0; 64 << 10];
+            while let Ok(length @ 1..) = stdin.read(&mut buffer) {
+                if Frame::Stdin(buffer[..length].to_vec()).write(&mut for_input).is_err() {
+                    return;
+                }
+            }
+            let _ = Frame::StdinEnd.write(&mut for_input);
+        });
+        let code = loop {
+            match Frame::read(&mut self.stream).context("the lab is gone")? {
+                Some(Frame::Stdout(bytes)) => write_out(&mut std::io::stdout(), &bytes)?,
+                Some(Frame::Stderr(bytes)) => write_out(&mut std::io::stderr(), &bytes)?,
+                Some(Frame::Exit(code)) => break code,
+                Some(Frame::Failed(reason)) => bail!("{reason}"),
+                Some(_) => {}
+                None => bail!("the lab went away while the command ran"),
+            }
+        };
+        drop(raw_mode);
+        Ok(code)
+    }
+}
+
+fn write_out(out: &mut (impl Write + IsTerminal), bytes: &[u8]) -> Result<()> {
+    out.write_all(bytes).and_then(|()| out.flush()).context("cannot write the output")
+}
+
+/// How a command in dom0 ended, and all it wrote.
+#[derive(Debug, Clone)]
+pub struct Collected {
+    /// Exit code, 128 + signal when killed.
+    pub code: i32,
+    /// All of its standard output.
+    pub stdout: Vec<u8>,
+    /// All of its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Collected {
+    fn read_until_end(
+        &mut self,
+        stream: &mut TcpStream,
+        deadline: Instant,
+        timeout: Duration,
+    ) -> Result<()> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Zero would mean no timeout at all.
+            stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            match Frame::read(stream) {
+                Ok(Some(Frame::Stdout(bytes))) => self.stdout.extend(bytes),
+                Ok(Some(Frame::Stderr(bytes))) => self.stderr.extend(bytes),
+                Ok(Some(Frame::Exit(code))) => {
+                    self.code = code;
+                    return Ok(());
+                }
+                Ok(Some(Frame::Failed(reason))) => bail!("{reason}"),
+                Ok(Some(_)) => {}
+                Ok(None) => bail!("the lab went away while the command ran"),
+                Err(_) if Instant::now() >= deadline => bail!(
+                    "no end after {} s; stdout so far:\n{}\nstderr so far:\n{}",
+                    timeout.as_secs(),
+                    String::from_utf8_lossy(&self.stdout),
+                    String::from_utf8_lossy(&self.stderr)
+                ),
+                Err(error) => return Err(error).context("the lab is gone"),
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The snapshot of a dom0 that is ready: made once by booting, then loaded again and again.
+
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::accelerator::Accelerator;
+use crate::agent::TOKEN_FILE;
+use crate::cache::{find_or_make, make_private_folder};
+use crate::cargo::{Linking, build};
+use crate::dom0::Dom0;
+use crate::frame::Start;
+use crate::host::{find_program, run_quietly, with_progress};
+use crate::qemu::{DOM0_OPTIONS, Machine, XEN_OPTIONS, console_tail};
+use crate::session::{Address, Session};
+use crate::xen_version::XenVersion;
+
+/// dom0's first process.
+const INIT: &str = include_str!("../dom0/init");
+
+/// Longest boot on a busy machine without hardware virtualization.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Finds or makes the folder with `disk.img`, `xen`, `vmlinuz`, `initrd`, `token` and `state`.
+///
+/// # Errors
+/// When a step fails; for a boot with the end of its console log.
+pub fn find_or_make_snapshot(
+    version: XenVersion,
+    memory_mib: u32,
+    accelerator: &Accelerator,
+) -> Result<PathBuf> {
+    let dom0 = Dom0::find_or_make(version)?;
+    let agent = build("lab", "lab-agent", Linking::Static)?;
+    let qemu = run_quietly(Command::new("qemu-system-x86_64").arg("--version"))?;
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = cpu.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
+    let key = dom0
+        .key
+        .clone()
+        .with("init", INIT)
+        .with_file("agent", &agent)?
+        .with("qemu", qemu)
+        .with("cpu", cpu)
+        .with("machine", accelerator.qemu_options().join(" "))
+        .with("memory", memory_mib.to_string())
+        .with("xen options", XEN_OPTIONS)
+        .with("dom0 options", DOM0_OPTIONS);
+    find_or_make("snapshots", &key, |folder| {
+        prepare(&dom0, &agent, folder)?;
+        let text = format!("booting Xen {version} and dom0 once ({accelerator}), about a minute");
+        with_progress(&text, || boot_and_save(folder, memory_mib, accelerator))
+    })
+}
+
+/// Copies the boot files and puts our own into a copy of the root disk.
+fn prepare(dom0: &Dom0, agent: &Path, folder: &Path) -> Result<()> {
+    for name in ["xen", "vmlinuz", "initrd"] {
+        fs::hard_link(dom0.folder.join(name), folder.join(name))
+            .with_context(|| format!("cannot link {name}"))?;
+    }
+    let disk = folder.join("disk.img");
+    run_quietly(
+        Command::new("cp").arg("--sparse=always").args([&dom0.folder.join("disk.img"), &disk]),
+    )
+    .context("cannot copy dom0's root disk")?;
+    let token = random_token()?;
+    fs::write(folder.join("token"), &token)?;
+    fs::write(folder.join("init"), INIT)?;
+    // debugfs writes into the disk without mounting it, so it needs no root.
+    let commands: String = [
+        (agent, "/usr/sbin/lab-agent", "0100755"),
+        (&folder.join("init"), "/usr/sbin/lab-init", "0100755"),
+        (&folder.join("token"), TOKEN_FILE, "0100600"),
+    ]
+    .iter()
+    .map(|(from, to, mode)| {
+        format!(
+            "write \"{}\" {to}\nset_inode_field {to} mode {mode}\n\
+             set_inode_field {to} uid 0\nset_inode_field {to} gid 0\n",
+            from.display()
+        )
+    })
+    .collect();
+    let script = folder.join("debugfs");
+    fs::write(&script, commands)?;
+    let debugfs = find_program("debugfs").context("debugfs is missing: install e2fsprogs")?;
+    let mut command = Command::new(debugfs);
+    run_quietly(command.arg("-w").arg("-f").args([&script, &disk]))
+        .context("cannot write to dom0's root disk")?;
+    Ok(())
+}
+
+fn boot_and_save(folder: &Path, memory_mib: u32, accelerator: &Accelerator) -> Result<()> {
+    let share = folder.join("share");
+    let machine = Machine { made: folder, own: folder, share: &share, memory_mib, accelerator };
+    make_private_folder(&share)?;
+    make_private_folder(&machine.stage())?;
+    let mut qemu = machine.start(false)?;
+    let result = qemu.forward_agent().and_then(|port| {
+        let token = fs::read_to_string(folder.join("token"))?;
+        wait_for_agent(&Address { port, token }, folder)?;
+        qemu.save(&folder.join("state"), Duration::from_secs(120))
+    });
+    result.and(qemu.quit()).with_context(|| console_tail(folder))
+}
+
+/// Waits until dom0 runs commands, and leaves Xen's tools in its page cache.
+fn wait_for_agent(address: &Address, folder: &Path) -> Result<()> {
+    let deadline = Instant::now() + BOOT_TIMEOUT;
+    let warm_up = "xl info && xl list && xenstore-ls / && sync";
+    loop {
+        let argv = ["sh", "-c", warm_up].map(String::from).into();
+        let start = Start { argv, ..Start::default() };
+        let error = match Session::start(address, start, Duration::from_secs(5)) {
+            Ok(session) => {
+                let output = session.collect(&[], Duration::from_secs(60))?;
+                if output.code == 0 {
+                    return Ok(());
+                }
+                let text = String::from_utf8_lossy(&output.stderr).into_owned();
+                anyhow::bail!("dom0 is up, but xl info or xl list failed there:\n{text}");
+            }
+            Err(error) => error,
+        };
+        let pid = fs::read_to_string(folder.join("qemu.pid")).unwrap_or_default();
+        if !Path::new("/proc").join(pid.trim()).exists() {
+            anyhow::bail!("QEMU ended while dom0 booted");
+        }
+        if Instant::now() > deadline {
+            let limit = BOOT_TIMEOUT.as_secs();
+            return Err(error).context(format!("dom0 was not ready after {limit} s"));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+fn random_token() -> Result<String> {
+    let mut bytes = [0; 16];
+    let file = fs::File::open("/dev/urandom").context("cannot open /dev/urandom")?;
+    std::io::Read::read_exact(&mut &file, &mut bytes).context("cannot read /dev/urandom")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
