@@ -71,6 +71,9 @@ impl Domain {
         let program = prepare(&orders)?;
         root.seal()?;
         self.marks.note("root");
+        if orders.network.is_some() {
+            network::await_link(devices::INTERFACE);
+        }
 
         let (app, relay) = start(&program)?;
         self.marks.note("exec");

@@ -2,12 +2,15 @@
 //!
 //! Layouts: `linux/netlink.h`, `linux/rtnetlink.h`, `linux/if_addr.h`, `linux/neighbour.h`.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
 };
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// `NLM_F_REQUEST`
 const REQUEST: u16 = 0x01;
@@ -97,6 +100,29 @@ impl Socket {
     pub fn open() -> Result<Self, Errno> {
         // NETLINK_ROUTE is protocol 0.
         socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).map(Self)
+    }
+
+    /// Opens one that receives a message whenever an interface changes.
+    ///
+    /// # Errors
+    /// The kernel has no rtnetlink.
+    pub fn open_link_changes() -> Result<Self, Errno> {
+        const LINK_GROUP: u32 = 1;
+        let socket = Self::open()?;
+        bind(&socket, &SocketAddrNetlink::new(0, LINK_GROUP))?;
+        Ok(socket)
+    }
+
+    /// Waits for a message and forgets it; whether one came within `timeout`.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let timeout = Timespec::try_from(timeout).unwrap_or_default();
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let came = matches!(poll(&mut fds, Some(&timeout)), Ok(1..));
+        if came {
+            let _ = recv(&self.0, &mut [0u8; 64][..], RecvFlags::empty());
+        }
+        came
     }
 
     /// Has the kernel carry out `batch`.

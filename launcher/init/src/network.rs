@@ -9,6 +9,7 @@ use contract::{Neighbour, Network};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 /// `RTM_NEWLINK`, `RTM_NEWADDR`, `RTM_NEWROUTE`, `RTM_NEWNEIGH`
 const NEW_LINK: u16 = 16;
@@ -20,6 +21,9 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 /// The loopback interface's index: the kernel makes it first.
 const LOOPBACK: u32 = 1;
+
+/// How long [`await_link`] waits.
+const LINK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a request was for, to name it where it is refused.
 type Purposes = Vec<String>;
@@ -49,6 +53,26 @@ pub fn configure(
         }
         BatchError::Socket(_) => Failure::from_error(&error),
     })
+}
+
+/// Waits for `interface` to be connected, so that the app's first packets are not dropped: one
+/// lost to a link that is still coming up costs it a second of retransmission.
+///
+/// Returns after a second at the latest; a network that is broken is for the app to notice.
+pub fn await_link(interface: &str) {
+    let path = format!("/sys/class/net/{interface}/carrier");
+    let connected = || std::fs::read(&path).is_ok_and(|text| text.first() == Some(&b'1'));
+    if connected() {
+        return;
+    }
+    let Ok(changes) = Socket::open_link_changes() else { return };
+    let deadline = Instant::now() + LINK_PATIENCE;
+    while !connected() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !changes.wait(left) {
+            return;
+        }
+    }
 }
 
 /// Lets every user open low ports and send pings, as Docker does; needs `/proc`. A kernel

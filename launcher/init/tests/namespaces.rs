@@ -199,6 +199,7 @@ fn stop(patience: Duration) -> Stop {
     Stop { signal: libc::SIGTERM, patience }
 }
 
+#[expect(clippy::zombie_processes, reason = "it is reaped as any child of PID 1")]
 fn stop_soon(after: &'static str) {
     // A process, not a thread: signals to this process must find no thread that takes them.
     Command::new("/bin/sh").args(["-c", &format!("sleep {after}; kill -PWR 1")]).spawn().unwrap();
@@ -380,6 +381,7 @@ fn leftovers(stage: &Stage) {
 }
 
 fn late_interface(_: &Stage) {
+    stage::make_mounts_private();
     let signals = Signals::open().unwrap();
     let mut later = Command::new("sh")
         .args(["-c", "sleep 0.5; ip link add eth0 type veth peer name peer && ip link set peer up"])
@@ -408,6 +410,18 @@ fn late_interface(_: &Stage) {
     assert!(shown.contains("10.107.0.1 dev eth0 lladdr 02:00:00:00:00:01 PERMANENT"), "{shown}");
     let shown = stage::run("ip", &["link", "show", "lo"]);
     assert!(shown.contains("LOOPBACK,UP"), "{shown}");
+
+    // The peer is up: connected already.
+    let began = Instant::now();
+    stage::run("mount", &["-t", "sysfs", "sysfs", "/sys"]);
+    init::network::await_link("eth0");
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    stage::run("ip", &["link", "set", "peer", "down"]);
+    let mut later =
+        Command::new("sh").args(["-c", "sleep 0.3; ip link set peer up"]).spawn().unwrap();
+    init::network::await_link("eth0");
+    assert_eq!(stage::run("cat", &["/sys/class/net/eth0/carrier"]), "1\n");
+    later.wait().unwrap();
 
     // Version 6 as well, and a refusal that is named.
     let version_6 = Network {

@@ -94,11 +94,15 @@ impl Drop for Loop {
     }
 }
 
-/// Makes `folder` the root of this process, laid out as the initramfs, with the given disks.
-pub(crate) fn enter_initramfs(folder: &Path, disks: &[(&str, u64)]) {
-    // Nothing that is mounted here may reach this machine's own mounts.
+/// Keeps what is mounted from now on from reaching this machine's own mounts.
+pub(crate) fn make_mounts_private() {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).unwrap();
+}
+
+/// Makes `folder` the root of this process, laid out as the initramfs, with the given disks.
+pub(crate) fn enter_initramfs(folder: &Path, disks: &[(&str, u64)]) {
+    make_mounts_private();
     mount("tmpfs", folder, "tmpfs", MountFlags::empty(), c"mode=0755").unwrap();
     for inside in ["dev", "proc"] {
         fs::create_dir(folder.join(inside)).unwrap();
