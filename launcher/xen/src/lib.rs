@@ -2,11 +2,18 @@
 //!
 //! One module a concern. [`store`] works in dom0 and in guests; the rest is for dom0.
 
+pub mod builder;
 mod call;
 mod domctl;
 mod domid;
 mod error;
+mod evtchn;
+mod foreignmemory;
+mod gnttab;
+mod hvm;
 mod hypervisor;
+mod memory;
+mod pv;
 pub mod store;
 
 pub use call::CallError;

@@ -1,0 +1,61 @@
+//! Why a domain could not be built.
+
+use super::kernel::KernelError;
+use crate::error::XenError;
+use crate::store::StoreError;
+
+/// Why a domain could not be built. All that was made for it is undone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Xen refused a step.
+    #[error(transparent)]
+    Xen(#[from] XenError),
+    /// xenstored refused a step.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The kernel cannot be used.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Xen has not enough memory.
+    #[error(
+        "not enough free memory in Xen: the domain takes {wanted_mib} MiB, {free_mib} MiB are \
+         free; stop other domains or give dom0 less (dom0_mem=)"
+    )]
+    OutOfMemory {
+        /// What the domain takes, Xen's overhead included.
+        wanted_mib: u64,
+        /// What Xen has.
+        free_mib: u64,
+    },
+    /// The kernel and initrd do not fit.
+    #[error(
+        "{memory_mib} MiB of memory are too few: kernel and initrd alone take {needed_mib} MiB"
+    )]
+    MemoryTooSmall {
+        /// What the domain was to have.
+        memory_mib: u32,
+        /// What it needs at least.
+        needed_mib: u64,
+    },
+    /// This machine cannot run this kind of domain.
+    #[error("this machine cannot run {kind} domains: {why}")]
+    KindUnsupported {
+        /// PVH or PV.
+        kind: &'static str,
+        /// What is missing.
+        why: &'static str,
+    },
+    /// Something in the description cannot be.
+    #[error("cannot build the domain: {0}")]
+    Invalid(String),
+    /// And then it could not be undone.
+    #[error("{error}; then undoing it failed: {undo}")]
+    NotUndone {
+        /// Why it could not be built.
+        #[source]
+        error: Box<BuildError>,
+        /// Why it could not be undone.
+        undo: Box<BuildError>,
+    },
+}

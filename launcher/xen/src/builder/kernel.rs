@@ -1,0 +1,296 @@
+//! The guest kernel: an ELF file with Xen's notes.
+
+use elf::ElfBytes;
+use elf::abi::{EM_X86_64, PT_LOAD, PT_NOTE};
+use elf::endian::LittleEndian;
+use elf::file::Class;
+use elf::note::Note;
+
+/// `xen/include/public/elfnote.h`
+const NOTE_ENTRY: u64 = 1;
+const NOTE_HYPERCALL_PAGE: u64 = 2;
+const NOTE_VIRT_BASE: u64 = 3;
+const NOTE_PADDR_OFFSET: u64 = 4;
+const NOTE_INIT_P2M: u64 = 15;
+const NOTE_MOD_START_PFN: u64 = 16;
+const NOTE_PHYS32_ENTRY: u64 = 18;
+
+/// The largest kernel, its bss included.
+const MAX_MEMORY_BYTES: u64 = 512 << 20;
+
+/// Why a file cannot be a guest's kernel.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// No ELF file, or a damaged one.
+    #[error("the kernel is not a whole ELF file ({0}); it must be a vmlinux, not a bzImage")]
+    Damaged(String),
+    /// For another processor.
+    #[error("the kernel is not for 64-bit x86")]
+    WrongMachine,
+    /// Ends before its last segment does.
+    #[error("the kernel is cut off: a segment ends at byte {wanted}, the file at {found}")]
+    Truncated {
+        /// Where the segment ends, in bytes.
+        wanted: u64,
+        /// The file's size, in bytes.
+        found: u64,
+    },
+    /// Segments that make no sense.
+    #[error("the kernel's segments make no sense")]
+    BadSegments,
+    /// Not built for this kind of domain.
+    #[error("the kernel has no ELF note {note}; it was built without {option}")]
+    MissingNote {
+        /// The note's name in `elfnote.h`.
+        note: &'static str,
+        /// Linux's option that makes it.
+        option: &'static str,
+    },
+}
+
+/// A part of the kernel that is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segment<'a> {
+    /// Guest physical address.
+    pub(super) address: u64,
+    pub(super) data: &'a [u8],
+    /// In memory; zeroes follow the data.
+    pub(super) memory_bytes: u64,
+}
+
+/// A parsed kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kernel<'a> {
+    pub(super) segments: Vec<Segment<'a>>,
+    /// The first byte after it, a guest physical address.
+    pub(super) end: u64,
+    notes: Notes,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Notes {
+    entry: Option<u64>,
+    hypercall_page: Option<u64>,
+    virt_base: Option<u64>,
+    paddr_offset: u64,
+    init_p2m: Option<u64>,
+    mod_start_pfn: bool,
+    phys32_entry: Option<u64>,
+}
+
+/// What a PV domain needs to know of its kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PvEntry {
+    /// Virtual address of the first instruction.
+    pub(super) entry: u64,
+    /// Virtual address of guest page 0.
+    pub(super) virt_base: u64,
+    /// Virtual address of the page for hypercall entries; newer kernels have none.
+    pub(super) hypercall_page: Option<u64>,
+    /// Virtual address where the p2m list is to be.
+    pub(super) p2m_base: u64,
+}
+
+impl<'a> Kernel<'a> {
+    pub(super) fn parse(file: &'a [u8]) -> Result<Self, KernelError> {
+        let damaged = |error: elf::ParseError| KernelError::Damaged(error.to_string());
+        let elf = ElfBytes::<LittleEndian>::minimal_parse(file).map_err(damaged)?;
+        if elf.ehdr.e_machine != EM_X86_64 || elf.ehdr.class != Class::ELF64 {
+            return Err(KernelError::WrongMachine);
+        }
+        let mut segments = Vec::new();
+        let mut notes = Notes::default();
+        for header in elf.segments().ok_or(KernelError::BadSegments)? {
+            let found = file.len() as u64;
+            let wanted = header.p_offset.checked_add(header.p_filesz);
+            let wanted = wanted.ok_or(KernelError::BadSegments)?;
+            if wanted > found && matches!(header.p_type, PT_LOAD | PT_NOTE) {
+                return Err(KernelError::Truncated { wanted, found });
+            }
+            match header.p_type {
+                PT_LOAD if header.p_memsz > 0 => {
+                    let data = elf.segment_data(&header).map_err(damaged)?;
+                    let memory_bytes = header.p_memsz;
+                    segments.push(Segment { address: header.p_paddr, data, memory_bytes });
+                }
+                PT_NOTE => {
+                    for note in elf.segment_data_as_notes(&header).map_err(damaged)? {
+                        notes.take(&note);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for segment in &mut segments {
+            let moved = segment.address.checked_sub(notes.paddr_offset);
+            segment.address = moved.ok_or(KernelError::BadSegments)?;
+        }
+        let end = check_segments(&segments)?;
+        Ok(Self { segments, end, notes })
+    }
+
+    /// Guest physical address of the first instruction of a PVH domain.
+    pub(super) fn pvh_entry(&self) -> Result<u64, KernelError> {
+        let note = "XEN_ELFNOTE_PHYS32_ENTRY";
+        self.notes.phys32_entry.ok_or(KernelError::MissingNote { note, option: "CONFIG_PVH" })
+    }
+
+    pub(super) fn pv_entry(&self) -> Result<PvEntry, KernelError> {
+        let need = |value: Option<u64>, note| {
+            value.ok_or(KernelError::MissingNote { note, option: "CONFIG_XEN_PV" })
+        };
+        // Without this note an initrd would have to be part of the initial mapping.
+        need(self.notes.mod_start_pfn.then_some(1), "XEN_ELFNOTE_MOD_START_PFN")?;
+        Ok(PvEntry {
+            entry: need(self.notes.entry, "XEN_ELFNOTE_ENTRY")?,
+            virt_base: need(self.notes.virt_base, "XEN_ELFNOTE_VIRT_BASE")?,
+            hypercall_page: self.notes.hypercall_page,
+            p2m_base: need(self.notes.init_p2m, "XEN_ELFNOTE_INIT_P2M")?,
+        })
+    }
+}
+
+impl Notes {
+    fn take(&mut self, note: &Note<'_>) {
+        let Note::Unknown(note) = note else { return };
+        if note.name.strip_suffix(b"\0").unwrap_or(note.name) != b"Xen" {
+            return;
+        }
+        let Some(number) = number(note.desc) else { return };
+        match note.n_type {
+            NOTE_ENTRY => self.entry = Some(number),
+            NOTE_HYPERCALL_PAGE => self.hypercall_page = Some(number),
+            NOTE_VIRT_BASE => self.virt_base = Some(number),
+            NOTE_PADDR_OFFSET => self.paddr_offset = number,
+            NOTE_INIT_P2M => self.init_p2m = Some(number),
+            NOTE_MOD_START_PFN => self.mod_start_pfn = number != 0,
+            NOTE_PHYS32_ENTRY => self.phys32_entry = Some(number),
+            _ => {}
+        }
+    }
+}
+
+/// Notes hold numbers of 4 or 8 bytes.
+fn number(bytes: &[u8]) -> Option<u64> {
+    match bytes.len() {
+        4 => bytes.try_into().ok().map(u32::from_le_bytes).map(u64::from),
+        8 => bytes.try_into().ok().map(u64::from_le_bytes),
+        _ => None,
+    }
+}
+
+/// Checks that the segments are of sane sizes and apart from each other; returns where the last
+/// one ends.
+fn check_segments(segments: &[Segment<'_>]) -> Result<u64, KernelError> {
+    let mut ranges = Vec::new();
+    for segment in segments {
+        let end = segment.address.checked_add(segment.memory_bytes);
+        let end = end.filter(|end| *end <= MAX_MEMORY_BYTES).ok_or(KernelError::BadSegments)?;
+        if segment.data.len() as u64 > segment.memory_bytes {
+            return Err(KernelError::BadSegments);
+        }
+        ranges.push((segment.address, end));
+    }
+    ranges.sort_unstable();
+    if ranges.windows(2).any(|pair| pair[0].1 > pair[1].0) {
+        return Err(KernelError::BadSegments);
+    }
+    ranges.last().map(|(_, end)| *end).ok_or(KernelError::BadSegments)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An ELF file with one segment of `data` at `address` and these notes.
+    pub(in crate::builder) fn elf_file(address: u64, data: &[u8], notes: &[(u32, u64)]) -> Vec<u8> {
+        let mut note_bytes = Vec::new();
+        for (kind, value) in notes {
+            for word in [4u32, 8, *kind] {
+                note_bytes.extend(word.to_le_bytes());
+            }
+            note_bytes.extend(b"Xen\0");
+            note_bytes.extend(value.to_le_bytes());
+        }
+        let notes_at = 64 + 2 * 56;
+        let data_at = notes_at + note_bytes.len();
+        let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+        file.resize(16, 0);
+        for half in [2u16, EM_X86_64] {
+            file.extend(half.to_le_bytes());
+        }
+        file.extend(1u32.to_le_bytes());
+        for word in [0u64, 64, 0] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(0u32.to_le_bytes());
+        for half in [64u16, 56, 2, 64, 0, 0] {
+            file.extend(half.to_le_bytes());
+        }
+        let mut header = |kind: u32, offset: usize, address: u64, size: usize, memory: usize| {
+            file.extend(kind.to_le_bytes());
+            file.extend(4u32.to_le_bytes());
+            let align = 4;
+            for word in [offset as u64, address, address, size as u64, memory as u64, align] {
+                file.extend(word.to_le_bytes());
+            }
+        };
+        header(PT_LOAD, data_at, address, data.len(), data.len() + 4096);
+        header(PT_NOTE, notes_at, 0, note_bytes.len(), note_bytes.len());
+        file.extend(note_bytes);
+        file.extend(data);
+        file
+    }
+
+    #[test]
+    fn segments_and_notes_are_found() {
+        let file = elf_file(0x100_0000, b"code", &[(18, 0x100_0100)]);
+        let kernel = Kernel::parse(&file).unwrap();
+        assert_eq!(kernel.segments[0].data, b"code");
+        assert_eq!(kernel.end, 0x100_0000 + 4 + 4096);
+        assert_eq!(kernel.pvh_entry().unwrap(), 0x100_0100);
+    }
+
+    #[test]
+    fn a_kernel_without_the_note_is_refused_by_its_name() {
+        let file = elf_file(0x100_0000, b"code", &[]);
+        let kernel = Kernel::parse(&file).unwrap();
+        let error = kernel.pvh_entry().unwrap_err().to_string();
+        assert!(error.contains("XEN_ELFNOTE_PHYS32_ENTRY"), "{error}");
+        assert!(kernel.pv_entry().is_err());
+    }
+
+    #[test]
+    fn a_truncated_kernel_is_refused_at_every_length() {
+        let file = elf_file(0x100_0000, &[7; 64], &[(18, 0x100_0100)]);
+        for length in 0..file.len() {
+            assert!(Kernel::parse(&file[..length]).is_err(), "{length} bytes were taken");
+        }
+        assert!(Kernel::parse(&file).is_ok());
+    }
+
+    #[test]
+    fn a_bzimage_is_no_kernel() {
+        let error = Kernel::parse(&[0x4d, 0x5a, 0, 0]).unwrap_err().to_string();
+        assert!(error.contains("vmlinux"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_the_parser_panic(
+            changes in prop::collection::vec((0usize..300, any::<u8>()), 0..12),
+        ) {
+            let mut file = elf_file(0x100_0000, &[7; 64], &[(18, 0x100_0100), (3, 1 << 40)]);
+            for (position, byte) in changes {
+                if let Some(place) = file.get_mut(position) {
+                    *place = byte;
+                }
+            }
+            if let Ok(kernel) = Kernel::parse(&file) {
+                prop_assert!(kernel.end <= MAX_MEMORY_BYTES);
+            }
+        }
+    }
+}

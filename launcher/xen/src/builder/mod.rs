@@ -1,0 +1,268 @@
+//! Builds PV and PVH domains: the native toolstack's work from a description to a paused domain.
+//!
+//! Nothing here runs a script or waits for a device: all nodes are written at once, and backends
+//! connect while the guest boots.
+
+mod acpi;
+mod error;
+mod kernel;
+mod nodes;
+mod pagetables;
+mod pv;
+mod pvh;
+mod ram;
+
+pub use error::BuildError;
+pub use kernel::KernelError;
+
+use crate::domctl::NewDomain;
+use crate::store::Store;
+use crate::{DomId, Hypervisor};
+
+/// What Xen's tools grant a domain beyond its memory, in KiB; special pages come out of it.
+const SLACK_KIB: u64 = 1024;
+/// The newest grant table that a guest may switch to; the second is for machines beyond 16 TiB.
+const MAX_GRANT_VERSION: u32 = 1;
+
+/// A domain to be built.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest<'a> {
+    /// Its name, as `xl list` shows it. That it is unique is the caller's care.
+    pub name: &'a str,
+    /// Its UUID.
+    pub uuid: [u8; 16],
+    /// PVH or PV.
+    pub kind: Kind,
+    /// The kernel, a whole ELF file (`vmlinux`).
+    pub kernel: &'a [u8],
+    /// The initrd.
+    pub initrd: Option<&'a [u8]>,
+    /// The kernel's command line.
+    pub cmdline: &'a str,
+    /// Its memory.
+    pub memory_mib: u32,
+    /// Its vcpus, 1 to 128.
+    pub vcpus: u32,
+    /// Its disks.
+    pub disks: &'a [Disk<'a>],
+    /// Its network interfaces; the first is the guest's `eth0`.
+    pub interfaces: &'a [Interface<'a>],
+    /// Further xenstore nodes below `/local/domain/<domid>` that the guest may read.
+    pub nodes: &'a [(&'a str, &'a str)],
+}
+
+/// The kind of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Hardware virtualization, nothing emulated.
+    Pvh,
+    /// Paravirtualized throughout; needs no hardware support.
+    Pv,
+}
+
+impl Kind {
+    /// As libxl names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pvh => "pvh",
+            Self::Pv => "pv",
+        }
+    }
+}
+
+/// A disk, served by dom0's kernel from a block device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk<'a> {
+    /// In the guest: `xvda` to `xvdp`.
+    pub device: &'a str,
+    /// Dom0's block device: major and minor number.
+    pub physical_device: (u32, u32),
+    /// Whether the guest may only read it.
+    pub read_only: bool,
+    /// What `xl block-list` shows as its source, such as the device's path.
+    pub params: &'a str,
+    /// The program that libxl runs with `remove` when `xl destroy` takes the disk away.
+    pub script: &'a str,
+}
+
+/// A network interface, served by dom0's kernel as `vif<domid>.<index>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface<'a> {
+    /// Its link address.
+    pub mac: [u8; 6],
+    /// Its largest packet, in bytes.
+    pub mtu: u32,
+    /// The bridge that the caller joins it to.
+    pub bridge: &'a str,
+    /// The program that libxl runs with `offline` when `xl destroy` takes the interface away.
+    pub script: &'a str,
+}
+
+/// The domain's ports for its xenstore and console rings.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    store: u32,
+    console: u32,
+}
+
+/// The frames of the domain's xenstore and console rings, as dom0 maps them.
+#[derive(Clone, Copy, Debug)]
+struct Rings {
+    store: u64,
+    console: u64,
+}
+
+/// A domain that was built and has not run yet. Dropping it destroys it.
+#[derive(Debug)]
+pub struct PausedDomain<'a> {
+    xen: &'a Hypervisor,
+    store: &'a Store,
+    domid: DomId,
+    uuid: [u8; 16],
+    /// Whether dropping destroys it.
+    armed: bool,
+}
+
+impl PausedDomain<'_> {
+    /// Its number.
+    #[must_use]
+    pub fn domid(&self) -> DomId {
+        self.domid
+    }
+
+    /// Lets it run, and run on after this value is gone.
+    ///
+    /// # Errors
+    /// [`BuildError::Xen`]; the domain is destroyed then.
+    pub fn unpause(mut self) -> Result<DomId, BuildError> {
+        self.xen.unpause_domain(self.domid)?;
+        self.armed = false;
+        Ok(self.domid)
+    }
+
+    /// Leaves it paused after this value is gone.
+    #[must_use]
+    pub fn keep_paused(mut self) -> DomId {
+        self.armed = false;
+        self.domid
+    }
+
+    /// Destroys it now, to hear of errors.
+    fn take_back(mut self) -> Result<(), BuildError> {
+        self.armed = false;
+        self.xen.destroy_domain(self.domid)?;
+        nodes::remove(self.store, self.domid, &self.uuid)?;
+        Ok(())
+    }
+}
+
+impl Drop for PausedDomain<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            // Nobody is left to tell; what stays behind is found by its nodes.
+            let _ = self.xen.destroy_domain(self.domid);
+            let _ = nodes::remove(self.store, self.domid, &self.uuid);
+        }
+    }
+}
+
+/// Builds a domain with all its devices, paused.
+///
+/// # Errors
+/// [`BuildError`]. All that was made is undone; [`BuildError::NotUndone`] where that failed too.
+pub fn build<'a>(
+    xen: &'a Hypervisor,
+    store: &'a Store,
+    guest: &Guest<'_>,
+) -> Result<PausedDomain<'a>, BuildError> {
+    check(guest)?;
+    let hap = check_machine(xen, guest.kind)?;
+    let new = NewDomain {
+        uuid: guest.uuid,
+        hvm: guest.kind == Kind::Pvh,
+        hap,
+        max_vcpus: guest.vcpus,
+        max_grant_version: MAX_GRANT_VERSION,
+    };
+    let domid = xen.create_domain(new)?;
+    let domain = PausedDomain { xen, store, domid, uuid: guest.uuid, armed: true };
+    match fill(xen, store, domid, guest) {
+        Ok(()) => Ok(domain),
+        Err(error) => Err(match domain.take_back() {
+            Ok(()) => error,
+            Err(undo) => BuildError::NotUndone { error: Box::new(error), undo: Box::new(undo) },
+        }),
+    }
+}
+
+fn fill(
+    xen: &Hypervisor,
+    store: &Store,
+    domid: DomId,
+    guest: &Guest<'_>,
+) -> Result<(), BuildError> {
+    xen.set_max_vcpus(domid, guest.vcpus)?;
+    xen.set_max_memory(domid, u64::from(guest.memory_mib) * 1024 + SLACK_KIB)?;
+    let ports = Ports {
+        store: xen.allocate_port(domid, DomId::DOM0)?,
+        console: xen.allocate_port(domid, DomId::DOM0)?,
+    };
+    let rings = match guest.kind {
+        Kind::Pvh => pvh::build(xen, domid, guest, ports)?,
+        Kind::Pv => pv::build(xen, domid, guest, ports)?,
+    };
+    nodes::write(store, domid, guest, ports, rings)?;
+    store.introduce(domid, rings.store, ports.store)?;
+    Ok(())
+}
+
+/// Destroys a domain and removes its nodes, and so its devices, from xenstore. What does not
+/// exist is no error.
+///
+/// Backends let go of block devices and interfaces on their own, a moment later.
+///
+/// # Errors
+/// [`BuildError::Xen`], [`BuildError::Store`].
+pub fn destroy(
+    xen: &Hypervisor,
+    store: &Store,
+    domid: DomId,
+    uuid: &[u8; 16],
+) -> Result<(), BuildError> {
+    xen.destroy_domain(domid)?;
+    nodes::remove(store, domid, uuid)?;
+    Ok(())
+}
+
+/// Refuses what cannot be, before anything is made.
+fn check(guest: &Guest<'_>) -> Result<(), BuildError> {
+    let problem = if !(1..=acpi::MAX_VCPUS).contains(&guest.vcpus) {
+        format!("{} vcpus are not possible, 1 to {} are", guest.vcpus, acpi::MAX_VCPUS)
+    } else if guest.memory_mib == 0 {
+        "0 MiB of memory".to_owned()
+    } else if guest.cmdline.contains('\0') {
+        "the kernel command line contains a NUL".to_owned()
+    } else if guest.name.is_empty() || guest.name.contains(['/', '\0', '\n']) {
+        format!("{:?} is no name for a domain", guest.name)
+    } else {
+        return Ok(());
+    };
+    Err(BuildError::Invalid(problem))
+}
+
+/// Checks that this machine can run such domains; tells whether with hardware page tables.
+fn check_machine(xen: &Hypervisor, kind: Kind) -> Result<bool, BuildError> {
+    let machine = xen.machine()?;
+    match kind {
+        Kind::Pvh if !machine.hvm => Err(BuildError::KindUnsupported {
+            kind: "PVH",
+            why: "its processor has no virtualization, or the firmware has it off; use --type pv",
+        }),
+        Kind::Pv if !machine.pv => Err(BuildError::KindUnsupported {
+            kind: "PV",
+            why: "its Xen is built without PV; use --type pvh",
+        }),
+        _ => Ok(machine.hap),
+    }
+}

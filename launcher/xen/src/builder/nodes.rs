@@ -1,0 +1,388 @@
+//! The nodes of a new domain in xenstore: those that libxl makes, so that guests, backends,
+//! xenconsoled and `xl` find what they look for.
+//!
+//! A new node gets its parent's permissions, so they are set where they change only.
+
+use super::{BuildError, Disk, Guest, Interface, Ports, Rings};
+use crate::DomId;
+use crate::store::{Access, Permission, Store, StoreError, Transaction};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Nodes below the domain's own that the guest may write, as libxl has them.
+const GUEST_WRITES: [&str; 11] = [
+    "device/suspend/event-channel",
+    "control/shutdown",
+    "control/feature-poweroff",
+    "control/feature-reboot",
+    "control/feature-suspend",
+    "control/sysrq",
+    "data",
+    "drivers",
+    "feature",
+    "attr",
+    "error",
+];
+/// How much of its console's output xenconsoled keeps in memory, in bytes; libxl's own figure.
+const CONSOLE_LIMIT_BYTES: &str = "1048576";
+/// A backend's or frontend's state before anything happened (`XenbusStateInitialising`).
+const INITIALISING: &str = "1";
+/// Xen's number of a guest's first disk, `xvda`: major 202; each disk has 16 minors.
+const FIRST_DISK: u32 = 202 << 8;
+const KINDS: [&str; 3] = ["console", "vbd", "vif"];
+
+/// A node to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Node {
+    path: String,
+    value: String,
+    permissions: Option<Vec<Permission>>,
+}
+
+/// The nodes of a device: its frontend's, its backend's, and libxl's own copy of these.
+struct Device<'a> {
+    kind: &'a str,
+    number: u32,
+    frontend: Vec<(&'a str, String)>,
+    backend: Vec<(&'a str, String)>,
+}
+
+/// Makes all nodes of a domain, in one transaction.
+pub(super) fn write(
+    store: &Store,
+    domid: DomId,
+    guest: &Guest<'_>,
+    ports: Ports,
+    rings: Rings,
+) -> Result<(), BuildError> {
+    let nodes = all(domid, guest, ports, rings)?;
+    store.transaction(|transaction| {
+        remove_in(transaction, domid, &guest.uuid)?;
+        for node in &nodes {
+            transaction.write(&node.path, &node.value)?;
+            if let Some(permissions) = &node.permissions {
+                transaction.set_permissions(&node.path, permissions)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Removes all nodes of a domain, and so its devices.
+pub(super) fn remove(store: &Store, domid: DomId, uuid: &[u8; 16]) -> Result<(), StoreError> {
+    store.transaction(|transaction| remove_in(transaction, domid, uuid))
+}
+
+fn remove_in(
+    transaction: &Transaction<'_>,
+    domid: DomId,
+    uuid: &[u8; 16],
+) -> Result<(), StoreError> {
+    // Frontends first: a backend that sees its frontend gone closes in good order.
+    transaction.remove(&home(domid))?;
+    for kind in KINDS {
+        transaction.remove(&format!("{}/backend/{kind}/{domid}", home(DomId::DOM0)))?;
+    }
+    transaction.remove(&format!("/libxl/{domid}"))?;
+    transaction.remove(&format!("/vm/{}", render_uuid(uuid)))
+}
+
+fn home(domid: DomId) -> String {
+    format!("/local/domain/{domid}")
+}
+
+/// As in `xl list -v`: five groups of lower-case hexadecimal digits.
+pub(super) fn render_uuid(uuid: &[u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (index, byte) in uuid.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+fn all(
+    domid: DomId,
+    guest: &Guest<'_>,
+    ports: Ports,
+    rings: Rings,
+) -> Result<Vec<Node>, BuildError> {
+    let mut nodes = vec![];
+    own(&mut nodes, domid, guest, ports, rings);
+    device(&mut nodes, domid, console());
+    console_details(&mut nodes, domid, ports, rings);
+    for disk in guest.disks {
+        device(&mut nodes, domid, vbd(disk)?);
+    }
+    for (index, interface) in (0..).zip(guest.interfaces) {
+        device(&mut nodes, domid, vif(index, interface));
+    }
+    Ok(nodes)
+}
+
+fn plain(path: String, value: impl Into<String>) -> Node {
+    Node { path, value: value.into(), permissions: None }
+}
+
+/// Owned by dom0, the guest may read.
+fn readable(domid: DomId) -> Option<Vec<Permission>> {
+    Some(vec![Permission::new(DomId::DOM0, Access::None), Permission::new(domid, Access::Read)])
+}
+
+/// The domain's nodes but for its devices.
+fn own(nodes: &mut Vec<Node>, domid: DomId, guest: &Guest<'_>, ports: Ports, rings: Rings) {
+    let home = home(domid);
+    let vm = format!("/vm/{}", render_uuid(&guest.uuid));
+    nodes.push(Node { path: home.clone(), value: String::new(), permissions: readable(domid) });
+    nodes.push(Node { path: vm.clone(), value: String::new(), permissions: readable(domid) });
+
+    let memory_kib = (u64::from(guest.memory_mib) * 1024).to_string();
+    let own = [
+        ("vm", vm.clone()),
+        ("name", guest.name.to_owned()),
+        ("domid", domid.to_string()),
+        ("memory/static-max", memory_kib.clone()),
+        ("memory/target", memory_kib),
+        ("store/port", ports.store.to_string()),
+        ("store/ring-ref", rings.store.to_string()),
+        ("control/platform-feature-multiprocessor-suspend", "1".to_owned()),
+        ("control/platform-feature-xs_reset_watches", "1".to_owned()),
+    ];
+    nodes.extend(own.map(|(name, value)| plain(format!("{home}/{name}"), value)));
+    for vcpu in 0..guest.vcpus {
+        nodes.push(plain(format!("{home}/cpu/{vcpu}/availability"), "online"));
+    }
+    for (name, value) in guest.nodes {
+        nodes.push(plain(format!("{home}/{name}"), *value));
+    }
+    for name in GUEST_WRITES {
+        let permissions = Some(vec![Permission::new(domid, Access::None)]);
+        nodes.push(Node { path: format!("{home}/{name}"), value: String::new(), permissions });
+    }
+
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let start_time = format!("{}.{:02}", now.as_secs(), now.subsec_millis() / 10);
+    nodes.push(plain(format!("{vm}/uuid"), render_uuid(&guest.uuid)));
+    nodes.push(plain(format!("{vm}/name"), guest.name));
+    nodes.push(plain(format!("{vm}/start_time"), start_time));
+    nodes.push(plain(format!("/libxl/{domid}/type"), guest.kind.name()));
+}
+
+fn frontend_path(domid: DomId, kind: &str, number: u32) -> String {
+    // The first console is older than the rest.
+    match kind {
+        "console" => format!("{}/console", home(domid)),
+        _ => format!("{}/device/{kind}/{number}", home(domid)),
+    }
+}
+
+fn device(nodes: &mut Vec<Node>, domid: DomId, device: Device<'_>) {
+    let Device { kind, number, .. } = device;
+    let frontend = frontend_path(domid, kind, number);
+    let backend = format!("{}/backend/{kind}/{domid}/{number}", home(DomId::DOM0));
+    let libxl = format!("/libxl/{domid}/device/{kind}/{number}");
+
+    // The guest must not change where its console goes to.
+    let permissions = match kind {
+        "console" => readable(domid),
+        _ => Some(vec![
+            Permission::new(domid, Access::None),
+            Permission::new(DomId::DOM0, Access::Read),
+        ]),
+    };
+    nodes.push(Node { path: frontend.clone(), value: String::new(), permissions });
+    nodes.push(plain(format!("{frontend}/backend"), backend.clone()));
+    nodes.push(plain(format!("{frontend}/backend-id"), "0"));
+    for (name, value) in device.frontend {
+        nodes.push(plain(format!("{frontend}/{name}"), value));
+    }
+
+    let permissions = readable(domid);
+    nodes.push(Node { path: backend.clone(), value: String::new(), permissions });
+    let common = [
+        ("frontend", frontend.clone()),
+        ("frontend-id", domid.to_string()),
+        ("online", "1".to_owned()),
+    ];
+    let values: Vec<_> = common.into_iter().chain(device.backend).collect();
+    for (name, value) in &values {
+        nodes.push(plain(format!("{backend}/{name}"), value.clone()));
+    }
+    // libxl trusts its own copy only.
+    nodes.push(plain(format!("{libxl}/backend"), backend));
+    for (name, value) in values {
+        nodes.push(plain(format!("{libxl}/{name}"), value));
+    }
+}
+
+fn console() -> Device<'static> {
+    Device {
+        kind: "console",
+        number: 0,
+        frontend: vec![],
+        backend: vec![("state", INITIALISING.to_owned()), ("protocol", "vt100".to_owned())],
+    }
+}
+
+/// What xenconsoled reads, once it hears of the domain.
+fn console_details(nodes: &mut Vec<Node>, domid: DomId, ports: Ports, rings: Rings) {
+    let console = frontend_path(domid, "console", 0);
+    let details = [
+        ("limit", CONSOLE_LIMIT_BYTES.to_owned()),
+        ("type", "xenconsoled".to_owned()),
+        ("output", "pty".to_owned()),
+        ("tty", String::new()),
+        ("port", ports.console.to_string()),
+        ("ring-ref", rings.console.to_string()),
+    ];
+    nodes.extend(details.map(|(name, value)| plain(format!("{console}/{name}"), value)));
+}
+
+fn vbd<'a>(disk: &Disk<'a>) -> Result<Device<'a>, BuildError> {
+    let number = disk_number(disk.device)?;
+    let (major, minor) = disk.physical_device;
+    Ok(Device {
+        kind: "vbd",
+        number,
+        frontend: vec![
+            ("state", INITIALISING.to_owned()),
+            ("virtual-device", number.to_string()),
+            ("device-type", "disk".to_owned()),
+        ],
+        backend: vec![
+            ("removable", "0".to_owned()),
+            ("bootable", "1".to_owned()),
+            ("dev", disk.device.to_owned()),
+            ("type", "phy".to_owned()),
+            ("mode", if disk.read_only { "r" } else { "w" }.to_owned()),
+            ("device-type", "disk".to_owned()),
+            ("discard-enable", if disk.read_only { "0" } else { "1" }.to_owned()),
+            ("params", disk.params.to_owned()),
+            ("script", disk.script.to_owned()),
+            ("physical-device", format!("{major:x}:{minor:x}")),
+            ("hotplug-status", "connected".to_owned()),
+            ("state", INITIALISING.to_owned()),
+        ],
+    })
+}
+
+/// The number of `xvda` to `xvdp` in xenstore.
+fn disk_number(device: &str) -> Result<u32, BuildError> {
+    match device.strip_prefix("xvd").map(str::as_bytes) {
+        Some([letter @ b'a'..=b'p']) => Ok(FIRST_DISK + u32::from(letter - b'a') * 16),
+        _ => {
+            let problem = format!("{device:?} is no disk of a guest, xvda to xvdp are");
+            Err(BuildError::Invalid(problem))
+        }
+    }
+}
+
+fn vif<'a>(index: u32, interface: &Interface<'a>) -> Device<'a> {
+    let mac: Vec<String> = interface.mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mac = mac.join(":");
+    let mtu = interface.mtu.to_string();
+    Device {
+        kind: "vif",
+        number: index,
+        frontend: vec![
+            ("state", INITIALISING.to_owned()),
+            ("handle", index.to_string()),
+            ("mac", mac.clone()),
+            ("mtu", mtu.clone()),
+        ],
+        backend: vec![
+            ("mac", mac),
+            ("handle", index.to_string()),
+            ("type", "vif".to_owned()),
+            ("mtu", mtu),
+            ("bridge", interface.bridge.to_owned()),
+            ("script", interface.script.to_owned()),
+            ("hotplug-status", "connected".to_owned()),
+            ("state", INITIALISING.to_owned()),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Kind;
+    use super::*;
+    use std::collections::HashSet;
+
+    fn nodes() -> Vec<Node> {
+        let disk = Disk {
+            device: "xvdb",
+            physical_device: (7, 12),
+            read_only: true,
+            params: "/dev/loop12",
+            script: "/usr/lib/launch/hotplug",
+        };
+        let interface = Interface {
+            mac: [0, 0x16, 0x3e, 1, 2, 0xff],
+            mtu: 1500,
+            bridge: "launch0",
+            script: "/usr/lib/launch/hotplug",
+        };
+        let guest = Guest {
+            name: "web",
+            uuid: *b"0123456789abcdef",
+            kind: Kind::Pvh,
+            kernel: &[],
+            initrd: None,
+            cmdline: "",
+            memory_mib: 64,
+            vcpus: 2,
+            disks: &[disk],
+            interfaces: &[interface],
+            nodes: &[("vm-data/launch/orders", "1")],
+        };
+        let ports = Ports { store: 1, console: 2 };
+        all(DomId(7), &guest, ports, Rings { store: 3, console: 4 }).unwrap()
+    }
+
+    fn value(nodes: &[Node], path: &str) -> String {
+        let node = nodes.iter().find(|node| node.path == path);
+        node.unwrap_or_else(|| panic!("no node {path}")).value.clone()
+    }
+
+    #[test]
+    fn a_disk_names_dom0s_device_in_hexadecimal() {
+        let nodes = nodes();
+        let backend = "/local/domain/0/backend/vbd/7/51728";
+        assert_eq!(value(&nodes, &format!("{backend}/physical-device")), "7:c");
+        assert_eq!(value(&nodes, &format!("{backend}/mode")), "r");
+        assert_eq!(value(&nodes, "/local/domain/7/device/vbd/51728/backend"), backend);
+        assert_eq!(value(&nodes, "/libxl/7/device/vbd/51728/backend"), backend);
+        assert!(disk_number("xvdq").is_err() && disk_number("sda").is_err());
+    }
+
+    #[test]
+    fn the_guest_owns_its_data_and_frontends_and_nothing_else() {
+        let nodes = nodes();
+        let owned: HashSet<&str> = nodes
+            .iter()
+            .filter(|node| node.permissions.as_ref().is_some_and(|list| list[0].domid == DomId(7)))
+            .map(|node| node.path.strip_prefix("/local/domain/7/").unwrap())
+            .collect();
+        let mut expected: HashSet<&str> = GUEST_WRITES.into_iter().collect();
+        expected.extend(["device/vbd/51728", "device/vif/0"]);
+        assert_eq!(owned, expected);
+        // The domain's own node comes before all below it, which get its permissions.
+        assert_eq!(nodes[0].path, "/local/domain/7");
+        assert!(nodes.iter().skip(2).all(|node| !node.path.is_empty()));
+    }
+
+    #[test]
+    fn no_node_is_made_twice() {
+        let mut seen = HashSet::new();
+        for node in nodes() {
+            assert!(seen.insert(node.path.clone()), "{} twice", node.path);
+        }
+    }
+
+    #[test]
+    fn a_uuid_is_rendered_as_xl_does() {
+        assert_eq!(render_uuid(b"0123456789abcdef"), "30313233-3435-3637-3839-616263646566");
+    }
+}

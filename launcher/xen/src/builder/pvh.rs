@@ -1,0 +1,345 @@
+//! Building a PVH domain: its memory, kernel, start info and first registers.
+//!
+//! Step by step as Xen's own tools do (`tools/libs/guest/xg_dom_x86.c`).
+
+use super::acpi;
+use super::error::BuildError;
+use super::kernel::Kernel;
+use super::ram::{Ram, pages_of, to_index};
+use super::{Guest, Ports, Rings};
+use crate::{DomId, Hypervisor};
+use xen_sys::memory::{E820_ACPI, E820_RAM, E820_RESERVED, E820Entry};
+use xen_sys::{PAGE_BYTES, PAGE_SHIFT, Plain, hvm};
+
+/// RAM beyond this goes above 4 GiB: between are the ACPI tables, special pages and local APICs.
+const LOW_END: u64 = acpi::ADDRESS;
+const HIGH_START: u64 = 4 << 30;
+
+/// Pages that the guest shares with Xen and dom0, where Xen's tools have them.
+const SPECIAL_PAGES: std::ops::Range<u64> = 0xFEFF8..0xFF000;
+const STORE_PFN: u64 = SPECIAL_PAGES.start + 4;
+const IDENTITY_PFN: u64 = SPECIAL_PAGES.start + 6;
+const CONSOLE_PFN: u64 = SPECIAL_PAGES.start + 7;
+/// The three of them.
+const SPECIAL_PAGE_COUNT: u64 = 3;
+
+/// Reserved in the registers of the first vcpu: dr6 and dr7 at reset.
+pub(super) const DR6_DEFAULT: u64 = 0xffff_0ff0;
+pub(super) const DR7_DEFAULT: u64 = 0x400;
+/// cr0: protected mode, and a bit that is always set.
+const CR0: u64 = 1 | 1 << 4;
+/// MTRRs enabled, all memory write-back.
+const MTRR_DEFAULT_TYPE: u64 = 1 << 11 | 6;
+
+/// Builds the domain's inside. Devices and xenstore are set up elsewhere.
+pub(super) fn build(
+    xen: &Hypervisor,
+    domid: DomId,
+    guest: &Guest<'_>,
+    ports: Ports,
+) -> Result<Rings, BuildError> {
+    let kernel = Kernel::parse(guest.kernel)?;
+    let entry = kernel.pvh_entry()?;
+    let layout = Layout::new(guest, &kernel)?;
+
+    xen.set_param(domid, hvm::PARAM_TIMER_MODE, hvm::TIMER_MODE_NO_DELAY_FOR_MISSED_TICKS)?;
+    xen.set_default_tsc(domid)?;
+    xen.set_paging_memory(domid, paging_bytes(guest))?;
+
+    let tables = acpi::tables(guest.vcpus);
+    let acpi_pages = pages_of(tables.len() as u64);
+    let wanted = layout.ram_pages() + SPECIAL_PAGE_COUNT + acpi_pages;
+    let mut ram = Ram::translated(xen, domid, wanted);
+    ram.claim()?;
+    ram.populate(0..layout.low_end >> PAGE_SHIFT)?;
+    if layout.high_end > HIGH_START {
+        ram.populate(HIGH_START >> PAGE_SHIFT..layout.high_end >> PAGE_SHIFT)?;
+    }
+    for page in [STORE_PFN, IDENTITY_PFN, CONSOLE_PFN] {
+        ram.populate(page..page + 1)?;
+    }
+    let acpi_first = acpi::ADDRESS >> PAGE_SHIFT;
+    ram.populate(acpi_first..acpi_first + acpi_pages)?;
+    ram.end_claim()?;
+
+    let map = layout.memory_map(acpi_pages);
+    let entries: Vec<_> =
+        map.iter().map(|range| E820Entry::new(range.addr, range.size, range.kind)).collect();
+    xen.set_memory_map(domid, &entries)?;
+
+    for segment in &kernel.segments {
+        ram.write(segment.address, segment.data, segment.memory_bytes)?;
+    }
+    if let Some(initrd) = guest.initrd {
+        ram.write(layout.initrd, initrd, 0)?;
+    }
+    ram.write(acpi::ADDRESS, &tables, acpi_pages << PAGE_SHIFT)?;
+    let start_info = layout.render_start_info(guest, &map);
+    ram.write(layout.start_info, &start_info, 0)?;
+    set_up_special_pages(xen, domid, &ram, ports)?;
+    set_registers(xen, domid, guest.vcpus, entry, layout.start_info)?;
+    xen.seed_grants(domid, CONSOLE_PFN, STORE_PFN)?;
+    Ok(Rings { store: STORE_PFN, console: CONSOLE_PFN })
+}
+
+/// Xen's own memory for a domain's page tables, as its tools reckon it: 1 MiB a vcpu for vcpus,
+/// and 1/256 of memory.
+fn paging_bytes(guest: &Guest<'_>) -> u64 {
+    4096 * (256 * u64::from(guest.vcpus) + u64::from(guest.memory_mib))
+}
+
+/// Where everything is, as guest physical addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    /// RAM from 0 to here.
+    low_end: u64,
+    /// RAM from 4 GiB to here; 4 GiB where there is none.
+    high_end: u64,
+    initrd: u64,
+    start_info: u64,
+}
+
+impl Layout {
+    fn new(guest: &Guest<'_>, kernel: &Kernel<'_>) -> Result<Self, BuildError> {
+        let bytes = u64::from(guest.memory_mib) << 20;
+        let low_end = bytes.min(LOW_END);
+        let initrd = kernel.end.next_multiple_of(PAGE_BYTES as u64);
+        let initrd_bytes = guest.initrd.map_or(0, |initrd| initrd.len() as u64);
+        let start_info = (initrd + initrd_bytes).next_multiple_of(PAGE_BYTES as u64);
+        // One page beyond the command line has room for everything else.
+        let end = start_info + guest.cmdline.len() as u64 + PAGE_BYTES as u64;
+        if end > low_end {
+            let needed_mib = end.div_ceil(1 << 20);
+            return Err(BuildError::MemoryTooSmall { memory_mib: guest.memory_mib, needed_mib });
+        }
+        Ok(Self { low_end, high_end: HIGH_START + (bytes - low_end), initrd, start_info })
+    }
+
+    fn ram_pages(&self) -> u64 {
+        (self.low_end + self.high_end - HIGH_START) >> PAGE_SHIFT
+    }
+
+    fn memory_map(&self, acpi_pages: u64) -> Vec<hvm::MemmapEntry> {
+        let range = |addr, size, kind| hvm::MemmapEntry { addr, size, kind, reserved: 0 };
+        let special_bytes = (SPECIAL_PAGES.end - SPECIAL_PAGES.start) << PAGE_SHIFT;
+        let mut map = vec![
+            range(0, self.low_end, E820_RAM),
+            range(acpi::ADDRESS, acpi_pages << PAGE_SHIFT, E820_ACPI),
+            range(SPECIAL_PAGES.start << PAGE_SHIFT, special_bytes, E820_RESERVED),
+        ];
+        if self.high_end > HIGH_START {
+            map.push(range(HIGH_START, self.high_end - HIGH_START, E820_RAM));
+        }
+        map
+    }
+
+    /// The start info, followed by what it points to.
+    fn render_start_info(&self, guest: &Guest<'_>, map: &[hvm::MemmapEntry]) -> Vec<u8> {
+        let modules_at = size_of::<hvm::StartInfo>();
+        let map_at = modules_at + size_of::<hvm::ModlistEntry>();
+        let cmdline_at = map_at + size_of_val(map);
+        let address = |offset: usize| self.start_info + offset as u64;
+
+        let header = hvm::StartInfo {
+            magic: hvm::START_MAGIC,
+            version: 1,
+            flags: 0,
+            nr_modules: u32::from(guest.initrd.is_some()),
+            modlist_paddr: address(modules_at),
+            cmdline_paddr: address(cmdline_at),
+            rsdp_paddr: acpi::ADDRESS,
+            memmap_paddr: address(map_at),
+            memmap_entries: u32::try_from(map.len()).unwrap_or_default(),
+            reserved: 0,
+        };
+        let module = hvm::ModlistEntry {
+            paddr: self.initrd,
+            size: guest.initrd.map_or(0, |initrd| initrd.len() as u64),
+            ..hvm::ModlistEntry::zeroed()
+        };
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend_from_slice(module.as_bytes());
+        for entry in map {
+            bytes.extend_from_slice(entry.as_bytes());
+        }
+        bytes.extend_from_slice(guest.cmdline.as_bytes());
+        bytes.push(0);
+        bytes
+    }
+}
+
+fn set_up_special_pages(
+    xen: &Hypervisor,
+    domid: DomId,
+    ram: &Ram<'_>,
+    ports: Ports,
+) -> Result<(), BuildError> {
+    ram.clear_pages(STORE_PFN..STORE_PFN + 1)?;
+    ram.clear_pages(CONSOLE_PFN..CONSOLE_PFN + 1)?;
+    ram.write(IDENTITY_PFN << PAGE_SHIFT, &identity_map(), 0)?;
+    // The one parameter that is an address, not a frame.
+    xen.set_param(domid, hvm::PARAM_IDENT_PT, IDENTITY_PFN << PAGE_SHIFT)?;
+    xen.set_param(domid, hvm::PARAM_STORE_PFN, STORE_PFN)?;
+    xen.set_param(domid, hvm::PARAM_CONSOLE_PFN, CONSOLE_PFN)?;
+    xen.set_param(domid, hvm::PARAM_STORE_EVTCHN, ports.store.into())?;
+    xen.set_param(domid, hvm::PARAM_CONSOLE_EVTCHN, ports.console.into())?;
+    Ok(())
+}
+
+/// A page directory of 4 MiB pages, each mapped to itself: older Intel processors need paging
+/// even while the guest has it off.
+fn identity_map() -> Vec<u8> {
+    // Present, writable, user, accessed, dirty, 4 MiB.
+    const FLAGS: u32 = 1 | 1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 7;
+    (0..1024u32).flat_map(|index| (index << 22 | FLAGS).to_le_bytes()).collect()
+}
+
+/// Starts vcpu 0 at `entry` in flat protected mode without paging; the others stay down until
+/// the guest starts them.
+fn set_registers(
+    xen: &Hypervisor,
+    domid: DomId,
+    vcpus: u32,
+    entry: u64,
+    start_info: u64,
+) -> Result<(), BuildError> {
+    let saved = xen.hvm_context(domid)?;
+    let nonsense = || crate::XenError::Nonsense {
+        action: format!("read domain {domid}'s processor state"),
+        what: "records are missing",
+    };
+    // Xen loads only what starts with its own header.
+    let header = record(&saved, hvm::SAVE_HEADER).ok_or_else(nonsense)?;
+    let mtrr = record(&saved, hvm::SAVE_MTRR).and_then(hvm::Mtrr::from_bytes);
+    let mtrr = hvm::Mtrr { msr_mtrr_def_type: MTRR_DEFAULT_TYPE, ..mtrr.ok_or_else(nonsense)? };
+
+    let mut context = Vec::new();
+    push_record(&mut context, hvm::SAVE_HEADER, 0, header);
+    for vcpu in 0..vcpus {
+        let instance = u16::try_from(vcpu).unwrap_or(u16::MAX);
+        push_record(&mut context, hvm::SAVE_MTRR, instance, mtrr.as_bytes());
+    }
+    push_record(&mut context, hvm::SAVE_CPU, 0, first_cpu(entry, start_info).as_bytes());
+    push_record(&mut context, hvm::SAVE_END, 0, &[]);
+    xen.set_hvm_context(domid, &context)?;
+    Ok(())
+}
+
+fn first_cpu(entry: u64, start_info: u64) -> hvm::Cpu {
+    /// 32-bit code and data over all of memory, and a task segment, as descriptors have them.
+    const CODE: u32 = 0xc9b;
+    const DATA: u32 = 0xc93;
+    const TASK: u32 = 0x8b;
+    hvm::Cpu {
+        rip: entry,
+        rbx: start_info,
+        cr0: CR0,
+        dr6: DR6_DEFAULT,
+        dr7: DR7_DEFAULT,
+        cs_limit: u32::MAX,
+        ds_limit: u32::MAX,
+        es_limit: u32::MAX,
+        ss_limit: u32::MAX,
+        tr_limit: 0x67,
+        cs_arbytes: CODE,
+        ds_arbytes: DATA,
+        es_arbytes: DATA,
+        ss_arbytes: DATA,
+        tr_arbytes: TASK,
+        ..hvm::Cpu::zeroed()
+    }
+}
+
+fn push_record(context: &mut Vec<u8>, typecode: u16, instance: u16, record: &[u8]) {
+    let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+    let descriptor = hvm::SaveDescriptor { typecode, instance, length };
+    context.extend_from_slice(descriptor.as_bytes());
+    context.extend_from_slice(record);
+}
+
+/// Finds the first record of a type, instance 0.
+fn record(mut saved: &[u8], typecode: u16) -> Option<&[u8]> {
+    loop {
+        let descriptor = hvm::SaveDescriptor::from_bytes(saved)?;
+        let rest = saved.get(size_of::<hvm::SaveDescriptor>()..)?;
+        let (body, next) = rest.split_at_checked(to_index(descriptor.length.into()))?;
+        if descriptor.typecode == typecode && descriptor.instance == 0 {
+            return Some(body);
+        }
+        if descriptor.typecode == hvm::SAVE_END {
+            return None;
+        }
+        saved = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Kind;
+    use super::super::kernel::tests::elf_file;
+    use super::*;
+
+    fn guest(memory_mib: u32) -> Guest<'static> {
+        Guest {
+            name: "web",
+            uuid: [1; 16],
+            kind: Kind::Pvh,
+            kernel: &[],
+            initrd: Some(&[7; 5000]),
+            cmdline: "console=hvc0",
+            memory_mib,
+            vcpus: 2,
+            disks: &[],
+            interfaces: &[],
+            nodes: &[],
+        }
+    }
+
+    fn layout(memory_mib: u32) -> Result<Layout, BuildError> {
+        let file = elf_file(0x100_0000, b"code", &[(18, 0x100_0000)]);
+        Layout::new(&guest(memory_mib), &Kernel::parse(&file).unwrap())
+    }
+
+    #[test]
+    fn memory_above_the_hole_starts_at_4_gib_and_none_is_lost() {
+        let small = layout(64).unwrap();
+        assert_eq!((small.low_end, small.high_end), (64 << 20, HIGH_START));
+        let large = layout(8192).unwrap();
+        assert_eq!(large.low_end, LOW_END);
+        assert_eq!(large.ram_pages(), 8192 * 256);
+        assert_eq!(large.memory_map(1).len(), 4);
+    }
+
+    #[test]
+    fn memory_too_small_for_kernel_and_initrd_is_refused_with_the_figure() {
+        let error = layout(16).unwrap_err();
+        assert!(matches!(error, BuildError::MemoryTooSmall { memory_mib: 16, needed_mib: 17 }));
+        assert!(layout(17).is_ok());
+    }
+
+    #[test]
+    fn the_start_info_points_to_initrd_map_and_command_line() {
+        let layout = layout(64).unwrap();
+        let map = layout.memory_map(1);
+        let bytes = layout.render_start_info(&guest(64), &map);
+        let info = hvm::StartInfo::from_bytes(&bytes).unwrap();
+        let at = |address: u64| &bytes[to_index(address - layout.start_info)..];
+        let module = hvm::ModlistEntry::from_bytes(at(info.modlist_paddr)).unwrap();
+        assert_eq!((module.paddr, module.size), (layout.initrd, 5000));
+        assert_eq!(at(info.cmdline_paddr), b"console=hvc0\0");
+        let first = hvm::MemmapEntry::from_bytes(at(info.memmap_paddr)).unwrap();
+        assert_eq!((first.addr, first.size, first.kind), (0, 64 << 20, 1));
+    }
+
+    #[test]
+    fn a_record_is_found_by_type_and_a_cut_off_list_has_none() {
+        let mut saved = Vec::new();
+        push_record(&mut saved, hvm::SAVE_HEADER, 0, b"head");
+        push_record(&mut saved, hvm::SAVE_MTRR, 1, b"second");
+        push_record(&mut saved, hvm::SAVE_MTRR, 0, b"first");
+        push_record(&mut saved, hvm::SAVE_END, 0, b"");
+        assert_eq!(record(&saved, hvm::SAVE_MTRR), Some(&b"first"[..]));
+        assert_eq!(record(&saved, hvm::SAVE_CPU), None);
+        assert_eq!(record(&saved[..20], hvm::SAVE_MTRR), None);
+    }
+}

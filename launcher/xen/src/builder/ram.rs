@@ -1,0 +1,202 @@
+//! A new domain's memory: populated in the largest extents, then written to.
+
+use super::error::BuildError;
+use crate::error::XenError;
+use crate::{DomId, Hypervisor};
+use rustix::io::Errno;
+use std::ops::Range;
+use xen_sys::{PAGE_BYTES, PAGE_SHIFT};
+
+/// Orders of the extents that are tried: 1 GiB and 2 MiB, then pages.
+const ORDERS: [u32; 2] = [18, 9];
+/// How many pages are mapped at a time, to bound dom0's address space and the lists for it.
+const WINDOW_PAGES: u64 = 1024;
+
+/// The memory of a domain that has not run yet.
+#[derive(Debug)]
+pub(super) struct Ram<'a> {
+    pub(super) xen: &'a Hypervisor,
+    pub(super) domid: DomId,
+    /// For PV: the machine frame of each guest page. PVH domains are addressed by guest frames.
+    p2m: Option<Vec<u64>>,
+    /// What the domain takes in all, for the error when it cannot be had.
+    wanted_pages: u64,
+}
+
+impl<'a> Ram<'a> {
+    /// The memory of a PVH domain, which takes `wanted_pages` in all.
+    pub(super) fn translated(xen: &'a Hypervisor, domid: DomId, wanted_pages: u64) -> Self {
+        Self { xen, domid, p2m: None, wanted_pages }
+    }
+
+    /// The memory of a PV domain of `pages` pages.
+    pub(super) fn direct(xen: &'a Hypervisor, domid: DomId, pages: u64) -> Self {
+        Self { xen, domid, p2m: Some((0..pages).collect()), wanted_pages: pages }
+    }
+
+    /// Claims the memory before any is taken, so that of several domains that are built at once
+    /// and do not all fit, some are built and some fail at once.
+    pub(super) fn claim(&self) -> Result<(), BuildError> {
+        match self.xen.claim_pages(self.domid, self.wanted_pages) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOMEM) => Err(self.out_of_memory()),
+            Err(errno) => {
+                let action = format!("claim memory for domain {}", self.domid);
+                Err(XenError::refused(action, errno).into())
+            }
+        }
+    }
+
+    /// Gives back what is left of the claim, now that the domain has all its memory.
+    pub(super) fn end_claim(&self) -> Result<(), BuildError> {
+        self.xen.claim_pages(self.domid, 0).map_err(|errno| {
+            let action = format!("end the claim of memory for domain {}", self.domid);
+            XenError::refused(action, errno).into()
+        })
+    }
+
+    fn out_of_memory(&self) -> BuildError {
+        match self.xen.machine() {
+            Ok(machine) => BuildError::OutOfMemory {
+                wanted_mib: self.wanted_pages.div_ceil(256),
+                free_mib: machine.free_pages / 256,
+            },
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Gives the domain all pages of `range` (guest frame numbers).
+    pub(super) fn populate(&mut self, range: Range<u64>) -> Result<(), BuildError> {
+        let mut at = range.start;
+        while at < range.end {
+            at = self.populate_some(at, range.end)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the domain a run of pages from `start` on, of the largest order that can be had;
+    /// returns where the run ends.
+    fn populate_some(&mut self, start: u64, end: u64) -> Result<u64, BuildError> {
+        // PV: 2 MiB at most, for its page tables map single pages anyway.
+        let largest = usize::from(self.p2m.is_some());
+        for order in &ORDERS[largest..] {
+            let run = run_of_order(start, end, *order);
+            if run.start == run.end || run.start != start {
+                continue;
+            }
+            let given = self.populate_run(run, *order)?;
+            if given > 0 {
+                return Ok(start + given);
+            }
+        }
+        // To the next 2 MiB boundary, where larger extents may be had again.
+        let next = (start + 1).next_multiple_of(1 << ORDERS[1]).min(end);
+        let given = self.populate_run(start..next, 0)?;
+        if given < next - start {
+            return Err(self.out_of_memory());
+        }
+        Ok(next)
+    }
+
+    /// Asks for a run of whole extents; returns how many pages were given.
+    fn populate_run(&mut self, run: Range<u64>, order: u32) -> Result<u64, BuildError> {
+        let mut frames: Vec<u64> = run.clone().step_by(1 << order).collect();
+        let given = self.xen.populate(self.domid, order, &mut frames)?;
+        if let Some(p2m) = &mut self.p2m {
+            for (index, base) in frames[..given].iter().enumerate() {
+                let first = to_index(run.start) + (index << order);
+                for (offset, entry) in (0..).zip(&mut p2m[first..first + (1 << order)]) {
+                    *entry = base + offset;
+                }
+            }
+        }
+        Ok((given as u64) << order)
+    }
+
+    /// The frame by which Xen knows guest page `pfn`.
+    pub(super) fn frame(&self, pfn: u64) -> u64 {
+        match &self.p2m {
+            Some(p2m) => p2m[to_index(pfn)],
+            None => pfn,
+        }
+    }
+
+    /// The machine frames of all pages, for PV.
+    pub(super) fn p2m(&self) -> &[u64] {
+        self.p2m.as_deref().unwrap_or_default()
+    }
+
+    /// Writes `data` at guest physical address `address`, and zeroes up to `memory_bytes`.
+    pub(super) fn write(
+        &self,
+        address: u64,
+        data: &[u8],
+        memory_bytes: u64,
+    ) -> Result<(), BuildError> {
+        let end = address + memory_bytes.max(data.len() as u64);
+        let data_end = address + data.len() as u64;
+        let mut at = address;
+        while at < end {
+            let first = at >> PAGE_SHIFT;
+            let last = (end - 1) >> PAGE_SHIFT;
+            let pages = (last - first + 1).min(WINDOW_PAGES);
+            let frames: Vec<u64> = (first..first + pages).map(|pfn| self.frame(pfn)).collect();
+            let mut window = self.xen.map_foreign(self.domid, &frames)?;
+
+            let window_start = first << PAGE_SHIFT;
+            let window_end = (window_start + (pages << PAGE_SHIFT)).min(end);
+            if at < data_end {
+                let stop = data_end.min(window_end);
+                let piece = &data[to_index(at - address)..to_index(stop - address)];
+                window.write(to_index(at - window_start), piece);
+                at = stop;
+            }
+            if at < window_end {
+                window.clear(to_index(at - window_start), to_index(window_end - at));
+                at = window_end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Clears whole pages.
+    pub(super) fn clear_pages(&self, pages: Range<u64>) -> Result<(), BuildError> {
+        let bytes = (pages.end - pages.start) << PAGE_SHIFT;
+        self.write(pages.start << PAGE_SHIFT, &[], bytes)
+    }
+}
+
+/// The whole extents of this order within `start..end` that begin at or after `start`.
+fn run_of_order(start: u64, end: u64, order: u32) -> Range<u64> {
+    let extent = 1u64 << order;
+    let first = start.next_multiple_of(extent);
+    let last = end - end % extent;
+    first..last.max(first)
+}
+
+/// Guest addresses and frame numbers fit dom0's own address space.
+#[expect(clippy::cast_possible_truncation, reason = "64-bit x86 only")]
+pub(super) fn to_index(number: u64) -> usize {
+    const { assert!(size_of::<usize>() == size_of::<u64>()) };
+    number as usize
+}
+
+/// How many pages `bytes` take.
+pub(super) fn pages_of(bytes: u64) -> u64 {
+    bytes.div_ceil(PAGE_BYTES as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_whole_aligned_extents() {
+        assert_eq!(run_of_order(0, 16384, 9), 0..16384);
+        assert_eq!(run_of_order(0, 16385, 9), 0..16384);
+        assert_eq!(run_of_order(1, 16384, 9), 512..16384);
+        let none = run_of_order(1, 511, 9);
+        assert!(none.is_empty());
+        assert!(run_of_order(0, 16384, 18).is_empty());
+    }
+}

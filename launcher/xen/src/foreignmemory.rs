@@ -1,0 +1,135 @@
+//! Foreign mappings: another domain's pages in this process.
+
+use crate::call::last_errno;
+use crate::error::XenError;
+use crate::{DomId, Hypervisor};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::ffi::c_void;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use xen_sys::{PAGE_BYTES, Plain, memory, privcmd};
+
+/// Pages of another domain, writable here until dropped.
+///
+/// The other domain may change them at any time, so nothing here hands out a reference into
+/// them: bytes are copied in.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Mapping {
+    /// Copies `bytes` to `offset`.
+    ///
+    /// # Panics
+    /// Beyond the end.
+    pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let start = self.at(offset, bytes.len());
+        // SAFETY: `at` checked that the range is within the mapping, which is writable and ours;
+        // `bytes` is other memory.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
+    }
+
+    /// Sets `count` bytes from `offset` on to zero.
+    ///
+    /// # Panics
+    /// Beyond the end.
+    pub(crate) fn clear(&mut self, offset: usize, count: usize) {
+        let start = self.at(offset, count);
+        // SAFETY: as above.
+        unsafe { std::ptr::write_bytes(start, 0, count) };
+    }
+
+    /// Copies one structure to `offset`.
+    ///
+    /// # Panics
+    /// Beyond the end.
+    pub(crate) fn write_plain<T: Plain>(&mut self, offset: usize, value: &T) {
+        self.write(offset, value.as_bytes());
+    }
+
+    fn at(&self, offset: usize, count: usize) -> *mut u8 {
+        let end = offset.checked_add(count);
+        assert!(end.is_some_and(|end| end <= self.bytes), "beyond the end of a foreign mapping");
+        // SAFETY: `offset` is within the mapping, or at its end.
+        unsafe { self.start.as_ptr().add(offset) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the whole mapping, and no reference into it was ever handed out. It cannot
+        // fail for a range that was mapped.
+        let _ = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.bytes) };
+    }
+}
+
+impl Hypervisor {
+    /// Maps the pages `frames` of a domain, one after the other: guest frame numbers for PVH,
+    /// machine frame numbers for PV.
+    pub(crate) fn map_foreign(&self, domid: DomId, frames: &[u64]) -> Result<Mapping, XenError> {
+        let failed = |errno| {
+            let count = frames.len();
+            XenError::refused(format!("map {count} pages of domain {domid}"), errno)
+        };
+        let mapping = self.reserve(frames.len()).map_err(failed)?;
+        let mut results = vec![0i32; frames.len()];
+        let batch = privcmd::MmapBatchV2 {
+            num: u32::try_from(frames.len()).map_err(|_| failed(Errno::INVAL))?,
+            dom: domid.0,
+            pad: 0,
+            addr: mapping.start.as_ptr() as u64,
+            arr: frames.as_ptr() as u64,
+            err: results.as_mut_ptr() as u64,
+        };
+        // SAFETY: the kernel reads `num` frames and writes `num` results, which is how long both
+        // are, and fills the range at `addr`, which was reserved for as many pages.
+        unsafe { self.privcmd_ioctl(privcmd::IOCTL_MMAPBATCH_V2, &raw const batch) }
+            .map_err(failed)?;
+        match results.iter().find(|result| **result != 0) {
+            Some(result) => Err(failed(Errno::from_raw_os_error(-*result))),
+            None => Ok(mapping),
+        }
+    }
+
+    /// Maps the first page of a domain's grant table, where entries of version 1 are.
+    pub(crate) fn map_grant_table(&self, domid: DomId) -> Result<Mapping, XenError> {
+        let failed = |errno| XenError::refused(format!("map domain {domid}'s grant table"), errno);
+        let mapping = self.reserve(1).map_err(failed)?;
+        let resource = privcmd::MmapResource {
+            dom: domid.0,
+            pad: 0,
+            kind: memory::RESOURCE_GRANT_TABLE,
+            id: memory::RESOURCE_GRANT_TABLE_ID_SHARED,
+            idx: 0,
+            num: 1,
+            addr: mapping.start.as_ptr() as u64,
+        };
+        // SAFETY: the kernel fills one page at `addr`, which was reserved for it.
+        unsafe { self.privcmd_ioctl(privcmd::IOCTL_MMAP_RESOURCE, &raw const resource) }
+            .map_err(failed)?;
+        Ok(mapping)
+    }
+
+    /// Reserves a range of addresses that an ioctl fills with pages.
+    fn reserve(&self, pages: usize) -> Result<Mapping, Errno> {
+        let bytes = pages.checked_mul(PAGE_BYTES).filter(|bytes| *bytes > 0).ok_or(Errno::INVAL)?;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+        let start = unsafe {
+            mmap(std::ptr::null_mut(), bytes, access, MapFlags::SHARED, self.call.privcmd(), 0)
+        }?;
+        let start = NonNull::new(start.cast::<u8>()).ok_or(Errno::NOMEM)?;
+        Ok(Mapping { start, bytes })
+    }
+
+    /// # Safety
+    /// `argument` must be what `request` takes, with addresses that are valid for it.
+    unsafe fn privcmd_ioctl<T>(&self, request: u64, argument: *const T) -> Result<(), Errno> {
+        // SAFETY: as the caller promises.
+        let result = unsafe { libc::ioctl(self.call.privcmd().as_raw_fd(), request, argument) };
+        if result < 0 { Err(last_errno()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,109 @@
+//! Guest memory: giving it, and describing it.
+
+use crate::call::Buffer;
+use crate::error::XenError;
+use crate::{DomId, Hypervisor};
+use rustix::io::Errno;
+use xen_sys::{Plain, hypercall, memory};
+
+/// How many extents one hypercall is asked for; their numbers fill eight pages.
+const BATCH: usize = 4096;
+
+impl Hypervisor {
+    /// Sets memory aside for a domain, so that populating it cannot fail for want of it.
+    ///
+    /// `pages` counts what the domain has already. What is left of a claim is given back by
+    /// claiming 0.
+    pub(crate) fn claim_pages(&self, domid: DomId, pages: u64) -> Result<(), Errno> {
+        let mut reservation = memory::MemoryReservation {
+            nr_extents: pages,
+            domid: domid.0,
+            ..memory::MemoryReservation::zeroed()
+        };
+        // SAFETY: this operation takes no list of extents; the argument has no addresses.
+        unsafe { self.memory_op(memory::CLAIM_PAGES, &mut reservation) }.map(drop)
+    }
+
+    /// Gives a domain extents of 2^`order` pages at `frames` (guest frame numbers), in order,
+    /// until one cannot be had. Replaces each that was given by what Xen returned for it (for a
+    /// PV domain the machine frame number). Returns how many were given.
+    pub(crate) fn populate(
+        &self,
+        domid: DomId,
+        order: u32,
+        frames: &mut [u64],
+    ) -> Result<usize, XenError> {
+        let bytes = frames.len().min(BATCH) * size_of::<u64>();
+        let mut buffer = self.call.buffer(bytes)?;
+        let mut given = 0;
+        for batch in frames.chunks_mut(BATCH) {
+            let count = self
+                .populate_batch(domid, order, batch, &mut buffer)
+                .map_err(|errno| XenError::refused(format!("give domain {domid} memory"), errno))?;
+            given += count;
+            if count < batch.len() {
+                break;
+            }
+        }
+        Ok(given)
+    }
+
+    fn populate_batch(
+        &self,
+        domid: DomId,
+        order: u32,
+        batch: &mut [u64],
+        buffer: &mut Buffer,
+    ) -> Result<usize, Errno> {
+        for (index, frame) in batch.iter().enumerate() {
+            buffer.write(index, frame);
+        }
+        let mut reservation = memory::MemoryReservation {
+            extent_start: buffer.address(),
+            nr_extents: batch.len() as u64,
+            extent_order: order,
+            domid: domid.0,
+            ..memory::MemoryReservation::zeroed()
+        };
+        // SAFETY: the buffer outlives the call and holds `nr_extents` frame numbers: `write`
+        // checked each against its size.
+        let given = unsafe { self.memory_op(memory::POPULATE_PHYSMAP, &mut reservation) }?;
+        let given = usize::try_from(given).unwrap_or(usize::MAX).min(batch.len());
+        for (index, frame) in batch[..given].iter_mut().enumerate() {
+            *frame = buffer.read(index);
+        }
+        Ok(given)
+    }
+
+    /// Tells Xen the memory map that a PVH domain may ask for.
+    pub(crate) fn set_memory_map(
+        &self,
+        domid: DomId,
+        map: &[memory::E820Entry],
+    ) -> Result<(), XenError> {
+        let mut buffer = self.call.buffer(size_of_val(map))?;
+        for (index, entry) in map.iter().enumerate() {
+            buffer.write(index, entry);
+        }
+        let mut argument = memory::ForeignMemoryMap {
+            domid: domid.0,
+            nr_entries: u32::try_from(map.len()).unwrap_or(u32::MAX),
+            buffer: buffer.address(),
+            ..memory::ForeignMemoryMap::zeroed()
+        };
+        // SAFETY: the buffer outlives the call and holds `nr_entries` entries, as above.
+        unsafe { self.memory_op(memory::SET_MEMORY_MAP, &mut argument) }
+            .map(drop)
+            .map_err(|errno| XenError::refused(format!("set domain {domid}'s memory map"), errno))
+    }
+
+    /// # Safety
+    /// As [`crate::call::Call::invoke`], for the addresses in `argument`.
+    unsafe fn memory_op<T: Plain>(&self, operation: u64, argument: &mut T) -> Result<u64, Errno> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            self.call
+                .invoke(hypercall::MEMORY_OP, argument, |address| [operation, address, 0, 0, 0])
+        }
+    }
+}
