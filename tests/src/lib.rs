@@ -1,1 +1,216 @@
-//! Shared pieces of the tests on a real dom0.
+//! Shared pieces of the tests on a real dom0: one lab, with `launch` installed and images to pull.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::host::project_root;
+use lab::instance::{Instance, Options};
+use lab::stage::default_stage;
+use lab::xen_version::XenVersion;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Longest time for one command in dom0. Emulated Xen is slow; a hang is longer than this.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A fresh dom0 for one run of the tests.
+pub struct Dom0 {
+    lab: Instance,
+}
+
+/// How a command in dom0 ended.
+#[derive(Debug)]
+pub struct Output {
+    /// Exit code; 128 + signal when killed.
+    pub code: i32,
+    /// Standard output as text.
+    pub stdout: String,
+    /// Standard error as text.
+    pub stderr: String,
+}
+
+impl Dom0 {
+    /// The dom0 that all tests share, brought up by the first of them.
+    ///
+    /// # Panics
+    /// When the lab cannot be brought up: no test can say anything then.
+    #[must_use]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Dom0> = OnceLock::new();
+        SHARED.get_or_init(|| match Self::new() {
+            Ok(dom0) => dom0,
+            Err(error) => panic!("no dom0 to test on: {error:#}"),
+        })
+    }
+
+    fn new() -> Result<Self> {
+        let port = start_registry()?;
+        let xen = match std::env::var("LAB_XEN") {
+            Ok(version) => version.parse().map_err(|error| anyhow::anyhow!("LAB_XEN: {error}"))?,
+            Err(_) => XenVersion::default(),
+        };
+        let name = format!("tests-{xen}").replace('.', "-");
+        let lab = Instance::fresh(&Options { name, xen, ..Options::default() })?;
+        ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build first");
+        let dom0 = Self { lab };
+        let mirror = format!("[image.mirrors]\n\"docker.io\" = [\"http://10.0.2.2:{port}\"]\n");
+        dom0.write("/etc/launch/config.toml", &mirror);
+        Ok(dom0)
+    }
+
+    /// Runs a program in dom0 to its end.
+    ///
+    /// # Panics
+    /// When the lab goes away or the program does not end.
+    #[must_use]
+    pub fn run(&self, argv: &[&str]) -> Output {
+        self.run_with_input(argv, &[])
+    }
+
+    fn run_with_input(&self, argv: &[&str], input: &[u8]) -> Output {
+        let output = match self.lab.run(argv.iter().copied(), input, PATIENCE) {
+            Ok(output) => output,
+            Err(error) => panic!("cannot run {argv:?} in dom0: {error:#}"),
+        };
+        Output {
+            code: output.code,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs `launch` with these arguments.
+    #[must_use]
+    pub fn launch(&self, args: &[&str]) -> Output {
+        self.run(&[&["launch"], args].concat())
+    }
+
+    /// Runs a shell script.
+    #[must_use]
+    pub fn sh(&self, script: &str) -> Output {
+        self.run(&["sh", "-c", script])
+    }
+
+    /// Writes a file in dom0, and its folder where that is missing.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, path: &str, text: &str) {
+        let script = "mkdir -p \"$(dirname \"$0\")\" && cat > \"$0\"";
+        self.run_with_input(&["sh", "-c", script, path], text.as_bytes()).expect_success();
+    }
+
+    /// Runs `script` again and again until it succeeds, and returns what it printed.
+    ///
+    /// # Panics
+    /// When it has not succeeded after `seconds`; says what it printed last.
+    #[must_use]
+    pub fn eventually(&self, seconds: u64, script: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            let output = self.sh(script);
+            if output.code == 0 {
+                return output.stdout;
+            }
+            assert!(Instant::now() < until, "{script:?} failed for {seconds} s: {output:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Starts `launch -d --name NAME ARGS` and removes the app, whatever comes, when dropped.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start<'a>(&'a self, name: &'a str, args: &[&str]) -> App<'a> {
+        self.launch(&[&["run", "-d", "--name", name], args].concat()).expect_success();
+        App { dom0: self, name }
+    }
+}
+
+impl Output {
+    /// The output of a command that must succeed.
+    ///
+    /// # Panics
+    /// When it did not.
+    pub fn expect_success(self) -> Self {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+
+    /// Checks that the command failed as a user should see it: this code, nothing on stdout, and
+    /// one line on stderr with each of `words` in it.
+    ///
+    /// # Panics
+    /// When one of these does not hold.
+    pub fn expect_failure(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "not one line: {self:?}");
+        assert!(self.stderr.starts_with("launch: "), "{self:?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "no {word:?} in {self:?}");
+        }
+    }
+}
+
+/// A running app that goes away with this value.
+pub struct App<'a> {
+    dom0: &'a Dom0,
+    name: &'a str,
+}
+
+impl App<'_> {
+    /// What `launch inspect` says about it.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[must_use]
+    pub fn inspect(&self) -> serde_json::Value {
+        let text = self.dom0.launch(&["inspect", self.name]).expect_success().stdout;
+        let all: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        all[0].clone()
+    }
+
+    /// Its address on `launch0`.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let about = self.inspect();
+        match about["state"]["address"].as_str() {
+            Some(address) => address.to_owned(),
+            None => panic!("{} has no address: {about}", self.name),
+        }
+    }
+}
+
+impl Drop for App<'_> {
+    fn drop(&mut self) {
+        let output = self.dom0.launch(&["rm", "-f", self.name]);
+        // A test that fails already has more to say than this.
+        if !std::thread::panicking() {
+            output.expect_success();
+        }
+    }
+}
+
+/// Makes the test images and serves them on this machine's loopback; returns the port.
+fn start_registry() -> Result<u16> {
+    let images = project_root().join("ci/images");
+    for arguments in [&["make"][..], &["registry", "start"]] {
+        let output = Command::new(&images)
+            .args(arguments)
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot run {}", images.display()))?;
+        if !output.status.success() {
+            bail!("{} {} failed", images.display(), arguments.join(" "));
+        }
+        if arguments[0] == "registry" {
+            let port = String::from_utf8_lossy(&output.stdout);
+            return port.trim().parse().with_context(|| format!("registry port {port:?}"));
+        }
+    }
+    bail!("no registry was started")
+}

@@ -1,0 +1,23 @@
+//! `launch config`: print the domain config of an image, for `xl create`.
+
+use super::spec::Spec;
+use crate::here::{Here, print};
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// What the domain is to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    spec: Spec,
+}
+
+/// Makes the app, so that its disks and orders exist, and prints its config without starting it.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let here = Here::new()?;
+    let apps = here.apps()?;
+    let image = here.image(&args.spec.image)?;
+    let app = apps.create(&args.spec.into_launch(image)?)?;
+    print(&apps.config(&app)?)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,21 @@
+//! Commands that take several names: each is tried, and every failure has its line.
+
+use crate::failure;
+use crate::here::print;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Does `action` for each of `names` and prints those that it worked for, as Docker does.
+pub(crate) fn each(
+    names: &[String],
+    mut action: impl FnMut(&str) -> Result<()>,
+) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for name in names {
+        match action(name) {
+            Ok(()) => print(&format!("{name}\n"))?,
+            Err(error) => code = failure::report(&error),
+        }
+    }
+    Ok(code)
+}

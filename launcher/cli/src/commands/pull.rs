@@ -1,0 +1,19 @@
+//! `launch pull`: fetch an image and make its guest disk.
+
+use crate::here::{Here, print};
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Which image.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE
+    image: String,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let here = Here::new()?;
+    let image = here.pull(&here.images()?, &args.image.parse()?)?;
+    print(&format!("{}\n", image.digest))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,22 @@
+//! `launch rm`: remove stopped apps.
+
+use super::each::each;
+use crate::here::Here;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Which apps.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Also those that run; they are ended at once
+    #[arg(short, long)]
+    force: bool,
+    /// Names, or beginnings of ids
+    #[arg(required = true)]
+    apps: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let apps = Here::new()?.apps()?;
+    each(&args.apps, |name| Ok(apps.remove(&apps.find(name)?, args.force)?))
+}

@@ -1,0 +1,135 @@
+//! `launch run`: start an image as a new domain.
+
+use super::spec::Spec;
+use crate::here::{self, Here, print};
+use anyhow::{Context, Result};
+use domain::{App, Apps, Followed, Outcome};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// What to start, and how to stay with it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leave the app running in the background and print its id
+    #[arg(short, long)]
+    detach: bool,
+    /// Remove the app and its writable layer when it ends
+    #[arg(long)]
+    rm: bool,
+    /// Print the milliseconds of each phase of the start to stderr
+    #[arg(long)]
+    time: bool,
+    #[command(flatten)]
+    spec: Spec,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let begin = Instant::now();
+    here::require_dom0()?;
+    let here = Here::new()?;
+    let apps = here.apps()?;
+    let ready = begin.elapsed();
+    let image = here.image(&args.spec.image)?;
+    let mut phases = vec![("settings and state", ready), ("image", begin.elapsed() - ready)];
+    let mut launch = args.spec.into_launch(image)?;
+    launch.remove_on_exit = args.rm;
+
+    let created = Instant::now();
+    let mut app = apps.create(&launch)?;
+    phases.push(("app folder", created.elapsed()));
+    let started = apps.start(&mut app);
+    let timings = match started {
+        Ok(timings) => timings,
+        // A launch that failed leaves nothing; Docker would keep an app that never ran.
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            return Err(match apps.remove(&app, true) {
+                Ok(()) => error,
+                Err(second) => error.context(format!("and {second}")),
+            });
+        }
+    };
+    phases.extend(timings);
+    if args.time {
+        print_phases(&phases, begin.elapsed());
+    }
+    if args.detach {
+        print(&format!("{}\n", app.record.id))?;
+        if args.time {
+            print_marks(&apps, &app);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    std::thread::scope(|scope| {
+        if args.time {
+            scope.spawn(|| print_marks(&apps, &app));
+        }
+        foreground(&apps, &app)
+    })
+}
+
+/// Shows the app's output until it ends; the first signal stops it gracefully, the next at once.
+fn foreground(apps: &Apps, app: &App) -> Result<ExitCode> {
+    let signals = Arc::new(AtomicUsize::new(0));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let seen = Arc::clone(&signals);
+        // SAFETY is signal-hook's: the closure only adds to an atomic.
+        signal_hook::flag::register_usize(signal, Arc::clone(&seen), 1)
+            .with_context(|| format!("cannot handle signal {signal}"))?;
+    }
+    let mut follow = apps.follow(app, true)?;
+    let mut out = std::io::stdout().lock();
+    let outcome = std::thread::scope(|scope| -> Result<Outcome> {
+        let mut asked = false;
+        loop {
+            if !asked && signals.swap(0, Ordering::Relaxed) > 0 {
+                asked = true;
+                scope.spawn(|| apps.stop(app, None));
+            } else if asked && signals.swap(0, Ordering::Relaxed) > 0 {
+                scope.spawn(|| apps.kill(app));
+            }
+            match follow.next(Duration::from_millis(200))? {
+                Followed::Output(bytes) => {
+                    out.write_all(&bytes)
+                        .and_then(|()| out.flush())
+                        .context("cannot write to stdout")?;
+                }
+                Followed::Nothing => {}
+                Followed::Ended(outcome) => return Ok(outcome),
+            }
+        }
+    })?;
+    if let Some(message) = &outcome.message {
+        eprintln!("launch: {message}");
+    }
+    Ok(ExitCode::from(outcome.code))
+}
+
+fn print_phases(phases: &[(&str, Duration)], total: Duration) {
+    for (name, took) in phases {
+        eprintln!("{:>10.1} ms  {name}", took.as_secs_f64() * 1e3);
+    }
+    eprintln!("{:>10.1} ms  in all, until the domain runs", total.as_secs_f64() * 1e3);
+}
+
+/// The guest's own steps, on its own clock, once it has told them.
+fn print_marks(apps: &Apps, app: &App) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < until {
+        // An app that is gone already (--rm) has nothing more to tell.
+        let Ok(now) = apps.find(&app.record.id) else { return };
+        if !now.state.marks.is_empty() {
+            for mark in &now.state.marks {
+                #[expect(clippy::cast_precision_loss, reason = "milliseconds are shown")]
+                let at_ms = mark.at_us as f64 / 1e3;
+                eprintln!("{at_ms:>10.1} ms  guest: {}", mark.step);
+            }
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

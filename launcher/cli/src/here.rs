@@ -1,0 +1,87 @@
+//! This machine: settings, images and apps, as the commands need them.
+
+use crate::progress::Bars;
+use crate::settings::Settings;
+use anyhow::{Context, Result, bail};
+use domain::Apps;
+use image::{Image, Source, Store};
+use std::path::Path;
+
+/// What every command works on.
+pub(crate) struct Here {
+    pub(crate) settings: Settings,
+}
+
+impl Here {
+    /// Reads the settings.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self { settings: Settings::read()? })
+    }
+
+    /// The images of this machine.
+    pub(crate) fn images(&self) -> Result<Store> {
+        require_root("images are kept")?;
+        Ok(Store::open(self.settings.state.join("images"))?)
+    }
+
+    /// The apps of this machine, after what killed processes left behind was put right.
+    pub(crate) fn apps(&self) -> Result<Apps> {
+        require_root("domains are handled")?;
+        let apps = Apps::open(&self.settings.state, &self.settings.domain, &self.settings.network)?;
+        for repair in apps.reconcile()? {
+            eprintln!("launch: {repair}");
+        }
+        Ok(apps)
+    }
+
+    /// The image called `name`: the one that is here, or else a pulled one.
+    pub(crate) fn image(&self, name: &str) -> Result<Image> {
+        let store = self.images()?;
+        let source: Source = name.parse()?;
+        if matches!(source, Source::Registry(_)) {
+            if let Some(image) = store.find(name)? {
+                return Ok(image);
+            }
+        }
+        self.pull(&store, &source)
+    }
+
+    /// Fetches and converts `source`, with bars on a terminal.
+    pub(crate) fn pull(&self, store: &Store, source: &Source) -> Result<Image> {
+        Ok(store.pull(source, &self.settings.image, &mut Bars::new())?)
+    }
+}
+
+/// Says so where this is no dom0, before anything is fetched or made.
+pub(crate) fn require_dom0() -> Result<()> {
+    const DEVICE: &str = "/dev/xen/privcmd";
+    require_root("domains are started")?;
+    if !Path::new(DEVICE).exists() {
+        bail!(
+            "{DEVICE} is not there: this is not a Xen dom0; boot Xen first, or run ./ci/try to see it work in QEMU"
+        );
+    }
+    Ok(())
+}
+
+fn require_root(what: &str) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "{what} by root only, and this is user {}; run it with sudo",
+            rustix::process::geteuid()
+        );
+    }
+    Ok(())
+}
+
+/// Prints to stdout; a closed pipe ends the command quietly.
+pub(crate) fn print(text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
+}
+
+/// Prints `value` as indented JSON.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}

@@ -1,0 +1,78 @@
+//! Progress of a pull: bars on a terminal, silence elsewhere.
+
+use image::{Event, Progress};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+
+/// One bar a layer, and a line for what is not a layer.
+pub(crate) struct Bars {
+    all: MultiProgress,
+    line: ProgressBar,
+    layers: Vec<ProgressBar>,
+    /// Off where stderr is no terminal; then only retries are told, as plain lines.
+    on: bool,
+}
+
+impl Bars {
+    /// Bars on stderr.
+    pub(crate) fn new() -> Self {
+        let all = MultiProgress::new();
+        let on = std::io::stderr().is_terminal();
+        let line = if on {
+            let line = ProgressBar::new_spinner();
+            line.enable_steady_tick(std::time::Duration::from_millis(120));
+            all.add(line)
+        } else {
+            ProgressBar::hidden()
+        };
+        Self { all, line, layers: Vec::new(), on }
+    }
+
+    fn start_layers(&mut self, sizes: &[u64]) {
+        #[expect(clippy::literal_string_with_formatting_args, reason = "indicatif's own braces")]
+        const BAR: &str = "{prefix:>9} [{bar:40}] {bytes:>11} of {total_bytes:<11} {bytes_per_sec}";
+        let known = ProgressStyle::with_template(BAR).map(|style| style.progress_chars("=> "));
+        for (index, &size) in sizes.iter().enumerate() {
+            let bar = if size == 0 { ProgressBar::new_spinner() } else { ProgressBar::new(size) };
+            if let (Ok(style), true) = (&known, size > 0) {
+                bar.set_style(style.clone());
+            }
+            bar.set_prefix(format!("layer {}", index + 1));
+            self.layers.push(if self.on { self.all.add(bar) } else { bar });
+        }
+    }
+}
+
+impl Progress for Bars {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Resolving { name } => self.line.set_message(format!("looking up {name}")),
+            Event::Waiting { .. } => self.line.set_message("another launch is pulling this image"),
+            Event::Layers { bytes } if self.on => self.start_layers(bytes),
+            Event::Layer { index, done_bytes } => {
+                if let Some(bar) = self.layers.get(*index) {
+                    bar.set_position(*done_bytes);
+                    if bar.length() == Some(*done_bytes) {
+                        bar.finish();
+                    }
+                }
+            }
+            Event::Retry { reason } if self.on => {
+                // A closed stderr does not matter to the pull.
+                drop(self.all.println(reason));
+            }
+            Event::Retry { reason } => eprintln!("launch: {reason}"),
+            Event::Finishing => self.line.set_message("writing the disk"),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        for bar in &self.layers {
+            bar.finish_and_clear();
+        }
+        self.line.finish_and_clear();
+    }
+}

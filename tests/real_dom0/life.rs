@@ -1,0 +1,118 @@
+//! An app's life: output, exit codes, stopping, removing, and what is left afterwards.
+
+use tests::Dom0;
+
+/// What must be the same before and after an app: domains, loop devices, interfaces, leases, ports.
+const TRACES: &str = "xl list | awk 'NR>1{print $1}' | sort; losetup -a | grep domains/; \
+    ip -o link | grep -o 'vif[0-9.]*' ; nft list table ip launch 2>/dev/null | grep dport; \
+    ls /var/lib/launch/domains /var/lib/launch/names 2>/dev/null; true";
+
+#[test]
+fn the_apps_output_and_exit_code_come_through() {
+    let dom0 = Dom0::shared();
+    let output = dom0.launch(&[
+        "--rm",
+        "--name",
+        "echo",
+        "python",
+        "sh",
+        "-c",
+        "echo out; echo err >&2; exit 42",
+    ]);
+    assert_eq!(output.code, 42, "{output:?}");
+    assert!(output.stdout.contains("out\n"), "{output:?}");
+    assert!(output.stdout.contains("err\n") || output.stderr.contains("err\n"), "{output:?}");
+}
+
+#[test]
+fn a_signal_that_kills_the_app_is_told_as_128_plus_its_number() {
+    let output =
+        Dom0::shared().launch(&["--rm", "--name", "killed", "python", "sh", "-c", "kill -9 $$"]);
+    assert_eq!(output.code, 137, "{output:?}");
+}
+
+#[test]
+fn environment_folder_user_and_hostname_are_as_asked() {
+    let script = "echo $A:$B:$(pwd):$(id -u):$(id -g):$(hostname)";
+    let output = Dom0::shared().launch(&[
+        "--rm",
+        "--name",
+        "asked",
+        "-e",
+        "A=1",
+        "-e",
+        "B=two words",
+        "-w",
+        "/tmp/new",
+        "-u",
+        "daemon",
+        "--hostname",
+        "elsewhere",
+        "python",
+        "sh",
+        "-c",
+        script,
+    ]);
+    assert!(output.stdout.contains("1:two words:/tmp/new:1:1:elsewhere"), "{output:?}");
+}
+
+#[test]
+fn an_app_that_is_there_but_cannot_run_ends_with_126_and_one_that_is_not_with_127() {
+    let dom0 = Dom0::shared();
+    for (program, code) in [("/etc/passwd", 126), ("/no/such/program", 127), ("nosuch", 127)] {
+        let output = dom0.launch(&["--rm", "--name", "absent", "--entrypoint", program, "python"]);
+        output.expect_failure(code, &[program]);
+    }
+    dom0.launch(&["--rm", "--name", "absent", "-u", "nobody-here", "python", "true"])
+        .expect_failure(125, &["nobody-here"]);
+}
+
+#[test]
+fn stop_lets_the_app_finish_and_nothing_of_it_is_left() {
+    let dom0 = Dom0::shared();
+    let before = dom0.sh(TRACES).stdout;
+    let script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.1; done";
+    dom0.launch(&["-d", "--name", "stopped", "-p", "18090:80", "python", "sh", "-c", script])
+        .expect_success();
+    let _ = dom0.eventually(60, "launch logs stopped | grep ready");
+    dom0.launch(&["stop", "stopped"]).expect_success();
+    let listed = dom0.launch(&["ps", "-a"]).expect_success().stdout;
+    assert!(listed.contains("exited (3)"), "{listed}");
+    assert!(dom0.launch(&["logs", "stopped"]).stdout.contains("bye"));
+    dom0.launch(&["rm", "stopped"]).expect_success();
+    assert_eq!(dom0.sh(TRACES).stdout, before);
+}
+
+#[test]
+fn an_app_that_ignores_the_stop_signal_is_killed_in_time() {
+    let dom0 = Dom0::shared();
+    let script = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
+    let app = dom0.start("stubborn", &["python", "sh", "-c", script]);
+    let _ = dom0.eventually(60, "launch logs stubborn | grep ready");
+    dom0.launch(&["stop", "-t", "1", "stubborn"]).expect_success();
+    assert_eq!(app.inspect()["state"]["outcome"]["code"], 137);
+}
+
+#[test]
+fn ctrl_c_stops_a_foreground_app_gracefully() {
+    let dom0 = Dom0::shared();
+    let script = "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.1; done";
+    let run = format!(
+        "launch --rm --name interrupted python sh -c {script:?} > /tmp/interrupted.log & pid=$!; \
+         for i in $(seq 300); do grep -q ready /tmp/interrupted.log && break; sleep 0.2; done; \
+         kill -INT $pid; wait $pid; echo code $?; cat /tmp/interrupted.log"
+    );
+    // A background job of a shell ignores SIGINT, so the shell must let job control do it.
+    let output = dom0.run(&["bash", "-mc", &run]);
+    assert!(output.stdout.contains("code 0") && output.stdout.contains("bye"), "{output:?}");
+}
+
+#[test]
+fn a_printed_config_starts_by_hand() {
+    let dom0 = Dom0::shared();
+    dom0.sh("launch config --name by-hand hello > /tmp/by-hand.cfg").expect_success();
+    dom0.run(&["xl", "create", "-q", "/tmp/by-hand.cfg"]).expect_success();
+    let _ = dom0.eventually(60, "ip=$(launch inspect by-hand | jq -re .[0].state.address) && curl -sf --max-time 5 http://$ip/");
+    dom0.run(&["xl", "shutdown", "-w", "by-hand"]).expect_success();
+    dom0.launch(&["rm", "by-hand"]).expect_success();
+}
