@@ -11,7 +11,7 @@ pub mod orders;
 pub mod report;
 pub mod store;
 
-pub use orders::{Host, Network, Neighbour, Orders, Process, Root, Tmpfs, Writable};
+pub use orders::{Host, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};
 
 /// The version of everything in this crate.

@@ -135,7 +135,9 @@ pub enum OrdersError {
     #[error("the orders are not valid")]
     Json(#[from] serde_json::Error),
     /// Written by a launcher of another version.
-    #[error("the orders have contract version {theirs}, this init has {ours}; install the launcher and its guest files together")]
+    #[error(
+        "the orders have contract version {theirs}, this init has {ours}; install the launcher and its guest files together"
+    )]
     Version {
         /// Version found.
         theirs: u32,
