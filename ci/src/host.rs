@@ -50,7 +50,8 @@ pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
         return Ok(Command::new(program));
     }
     if find_program("sudo").is_none() {
-        bail!("{} needs root: run this as root, or install sudo", program.display());
+        let program = program.to_string_lossy();
+        bail!("{program} needs root: run this as root, or install sudo");
     }
     let mut command = Command::new("sudo");
     command.arg(program);
@@ -62,7 +63,7 @@ pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
 /// # Errors
 /// When it cannot be started or fails: then with the last lines it wrote.
 pub fn run_quietly(command: &mut Command) -> Result<Vec<u8>> {
-    let name = command.get_program().display().to_string();
+    let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("cannot start {name}"))?;
     if !output.status.success() {
         let text = [output.stdout, output.stderr].concat();

@@ -20,6 +20,15 @@ use crate::xen_version::XenVersion;
 /// dom0's first process.
 const INIT: &str = include_str!("../dom0/init");
 
+/// What the agent is built from. Two builds of the same sources need not have the same bytes, and a
+/// snapshot costs a minute.
+const AGENT_SOURCES: [&str; 4] = [
+    include_str!("agent.rs"),
+    include_str!("bin/lab-agent.rs"),
+    include_str!("frame.rs"),
+    include_str!("terminal.rs"),
+];
+
 /// Longest boot on a busy machine without hardware virtualization.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -33,7 +42,6 @@ pub fn find_or_make_snapshot(
     accelerator: &Accelerator,
 ) -> Result<PathBuf> {
     let dom0 = Dom0::find_or_make(version)?;
-    let agent = build("lab", "lab-agent", Linking::Static)?;
     let qemu = run_quietly(Command::new("qemu-system-x86_64").arg("--version"))?;
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
@@ -41,7 +49,7 @@ pub fn find_or_make_snapshot(
         .key
         .clone()
         .with("init", INIT)
-        .with_file("agent", &agent)?
+        .with("agent", AGENT_SOURCES.concat())
         .with("qemu", qemu)
         .with("cpu", cpu)
         .with("machine", accelerator.qemu_options().join(" "))
@@ -49,6 +57,7 @@ pub fn find_or_make_snapshot(
         .with("xen options", XEN_OPTIONS)
         .with("dom0 options", DOM0_OPTIONS);
     find_or_make("snapshots", &key, |folder| {
+        let agent = build("lab", "lab-agent", Linking::Static)?;
         prepare(&dom0, &agent, folder)?;
         let text = format!("booting Xen {version} and dom0 once ({accelerator}), about a minute");
         with_progress(&text, || boot_and_save(folder, memory_mib, accelerator))
