@@ -8,7 +8,9 @@
 
 pub mod apps;
 pub mod folder;
+pub mod hotplug;
 pub mod launch;
+pub mod loopdev;
 pub mod monitor;
 pub mod record;
 pub mod resolve;
@@ -17,6 +19,8 @@ pub mod signal;
 pub mod size;
 pub mod spec;
 pub mod toolstack;
+pub mod writable;
+pub mod xl;
 pub mod xlcfg;
 
 pub use apps::{App, Apps, AppsError, Follow, Followed, Repair};

@@ -127,14 +127,34 @@ pub enum ToolstackError {
     },
     /// Xen has too little free memory.
     #[error(
-        "not enough free memory in Xen for domain {domain} with {memory_mib} MiB; stop another domain, or give less with --memory"
+        "not enough memory for domain {domain}: it wants {memory_mib} MiB{free}; stop another domain, or give less with --memory"
     )]
     NoMemory {
         /// Its name.
         domain: String,
         /// What it wanted.
         memory_mib: u32,
+        /// `, N MiB are free`, where that is known.
+        free: String,
     },
+    /// The machine cannot run domains of this kind.
+    #[error("this machine cannot run {0} domains; choose the other with --type pv or --type pvh")]
+    KindImpossible(crate::Kind),
+    /// The config could not be written.
+    #[error(transparent)]
+    Write(crate::folder::FileError),
+    /// Xen refused.
+    #[error(transparent)]
+    Xen(#[from] xen::XenError),
+    /// A disk could not be detached.
+    #[error(transparent)]
+    Loop(#[from] crate::loopdev::LoopError),
+    /// The loop devices cannot be listed.
+    #[error("cannot list /sys/block")]
+    Loops(#[source] std::io::Error),
+    /// Something failed, and so did undoing it.
+    #[error("{}; and then: {}", crate::hotplug::describe(.0.as_ref()), crate::hotplug::describe(.1.as_ref()))]
+    Both(Box<ToolstackError>, Box<ToolstackError>),
     /// Another domain has the name.
     #[error(
         "the name {0} is taken by another Xen domain; choose one with --name, or see `xl list`"

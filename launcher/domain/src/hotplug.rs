@@ -1,0 +1,271 @@
+//! What libxl runs for each disk and interface, in the place of Xen's shell scripts.
+//!
+//! libxl (4.17 to 4.20, `tools/libs/light/libxl_linux.c`) runs `SCRIPT add|remove` for a disk and
+//! `SCRIPT online|offline type_if=vif` for an interface, with `XENBUS_TYPE`, `XENBUS_PATH`
+//! (relative to dom0's home) and, for interfaces, `vif` in the environment. The guest is paused
+//! until all have ended. An exit code other than 0 fails the domain; libxl shows the node
+//! `hotplug-error` then.
+
+use crate::folder;
+use crate::loopdev::{self, Attached, LoopError};
+use contract::{devices, store as nodes};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use xen::DomId;
+use xen::store::{Access, Permission, Store, StoreError, Transaction};
+
+/// Labels of loop devices that were made here begin with this.
+pub const LABEL: &str = "launch vbd ";
+
+/// What libxl asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// `add`, `remove`, `online` or `offline`.
+    pub command: String,
+    /// `XENBUS_TYPE`: `vbd` or `vif`.
+    pub device_type: String,
+    /// `XENBUS_PATH`: the backend's node.
+    pub backend: String,
+    /// `vif`: the interface's name.
+    pub interface: Option<String>,
+}
+
+/// Why a device could not be connected.
+#[derive(Debug, thiserror::Error)]
+pub enum HotplugError {
+    /// Not started by libxl.
+    #[error("{0} is missing; this program is run by Xen's xl, not by hand")]
+    Missing(&'static str),
+    /// Nothing we know.
+    #[error("{command} of a {device_type} is not known")]
+    Unknown {
+        /// The command.
+        command: String,
+        /// The type of device.
+        device_type: String,
+    },
+    /// Xenstore failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A node is not a domain number.
+    #[error("backend {backend} has no valid frontend-id")]
+    Frontend {
+        /// The backend's node.
+        backend: String,
+    },
+    /// The disk cannot be served.
+    #[error(transparent)]
+    Loop(#[from] LoopError),
+    /// The orders cannot be read.
+    #[error("cannot read the orders {path}")]
+    Orders {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The orders are longer than the guest reads.
+    #[error("the orders {0} are too large for the guest")]
+    OrdersTooLarge(PathBuf),
+    /// A setting of an edited template.
+    #[error("vifname is not supported; remove it from the template")]
+    VifName,
+    /// The interface could not join its bridge.
+    #[error(transparent)]
+    Link(#[from] net::LinkError),
+}
+
+impl Call {
+    /// Takes the call from the program's first argument and its environment.
+    ///
+    /// # Errors
+    /// Something is missing.
+    pub fn parse(
+        command: Option<String>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, HotplugError> {
+        let command = command.ok_or(HotplugError::Missing("the command"))?;
+        let path = variable("XENBUS_PATH").filter(|path| !path.is_empty());
+        let path = path.ok_or(HotplugError::Missing("XENBUS_PATH"))?;
+        // Relative paths count from the own domain's home, which is dom0's here.
+        let backend = if path.starts_with('/') { path } else { format!("/local/domain/0/{path}") };
+        let device_type = variable("XENBUS_TYPE").ok_or(HotplugError::Missing("XENBUS_TYPE"))?;
+        Ok(Self { command, device_type, backend, interface: variable("vif") })
+    }
+
+    /// The label of this disk's loop device, which says whose it is: `launch vbd 12/51712`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let mut parts = self.backend.rsplit('/');
+        let device = parts.next().unwrap_or_default();
+        let domid = parts.next().unwrap_or_default();
+        format!("{LABEL}{domid}/{device}")
+    }
+}
+
+/// Does what libxl asked for.
+///
+/// # Errors
+/// The device could not be connected; the cause is also in the backend's `hotplug-error`.
+pub fn run(call: &Call) -> Result<(), HotplugError> {
+    let store = Store::connect()?;
+    let done = match (call.device_type.as_str(), call.command.as_str()) {
+        ("vbd", "add") => add_disk(&store, call),
+        ("vbd", "remove") => remove_disk(&store, call),
+        ("vif", "online") => bring_up_interface(&store, call),
+        // The kernel takes the interface off the bridge when it goes. `add` and `remove` are for
+        // emulated interfaces, which our domains do not have.
+        ("vif", "offline" | "add" | "remove") => Ok(()),
+        (device_type, command) => Err(HotplugError::Unknown {
+            command: command.to_owned(),
+            device_type: device_type.to_owned(),
+        }),
+    };
+    if let Err(error) = &done {
+        // The cause is what matters; where xenstore fails too, libxl still sees the exit code.
+        let _ = store.write(&format!("{}/hotplug-error", call.backend), &describe(error));
+        let _ = store.write(&format!("{}/hotplug-status", call.backend), "error");
+    }
+    done
+}
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+fn add_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
+    let node = |name: &str| format!("{}/{name}", call.backend);
+    if store.read_optional(&node("physical-device"))?.is_some() {
+        return Ok(());
+    }
+    let file = PathBuf::from(store.read(&node("params"))?);
+    let writable = store.read(&node("mode"))?.contains('w');
+    let domid: DomId = store
+        .read(&node("frontend-id"))?
+        .parse()
+        .map_err(|_| HotplugError::Frontend { backend: call.backend.clone() })?;
+    if store.read_optional(&node("dev"))?.as_deref() == Some(devices::ROOT_DISK) {
+        hand_over_orders(store, domid, &file)?;
+    }
+    let attached = loopdev::attach(&file, writable, &call.label())?;
+    let connect = || -> Result<(), StoreError> {
+        let device = match &attached {
+            Attached::Loop(device) => {
+                // Where `remove` finds it.
+                store.write(&node("node"), &device.path.to_string_lossy())?;
+                device
+            }
+            Attached::Direct(device) => device,
+        };
+        store.write(&node("physical-device-path"), &device.path.to_string_lossy())?;
+        store.write(&node("physical-device"), &format!("{:x}:{:x}", device.major, device.minor))?;
+        store.write(&node("hotplug-status"), "connected")
+    };
+    connect().map_err(|error| {
+        if let Attached::Loop(device) = &attached {
+            // The first error says more than that of undoing it.
+            let _ = loopdev::detach(&device.path, &call.label());
+        }
+        error.into()
+    })
+}
+
+/// The orders lie beside the root disk; a disk without any is one that `launch` did not make.
+fn hand_over_orders(store: &Store, domid: DomId, disk: &Path) -> Result<(), HotplugError> {
+    let path = disk.with_file_name(folder::ORDERS);
+    let json = match fs::read_to_string(&path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(HotplugError::Orders { path, source }),
+    };
+    let chunks = nodes::split(&json).ok_or(HotplugError::OrdersTooLarge(path))?;
+    write_orders(store, domid, &chunks)?;
+    Ok(())
+}
+
+/// Writes the orders of a domain: all chunks, then their number, in one transaction. The guest
+/// may read them and nothing more.
+///
+/// # Errors
+/// Xenstore refuses.
+pub fn write_orders(store: &Store, domid: DomId, chunks: &[&str]) -> Result<(), StoreError> {
+    let home = format!("/local/domain/{domid}");
+    let orders = format!("{home}/{}", nodes::ORDERS);
+    let readable = [
+        Permission { domid: DomId::DOM0, access: Access::None },
+        Permission { domid, access: Access::Read },
+    ];
+    store.transaction(|transaction: &Transaction<'_>| {
+        transaction.mkdir(&orders)?;
+        // The chunks below inherit this.
+        transaction.set_permissions(&orders, &readable)?;
+        for (index, chunk) in chunks.iter().enumerate() {
+            transaction.write(&format!("{home}/{}", nodes::chunk_path(index)), chunk)?;
+        }
+        transaction.write(&orders, &chunks.len().to_string())
+    })
+}
+
+fn remove_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
+    if let Some(path) = store.read_optional(&format!("{}/node", call.backend))? {
+        loopdev::detach(Path::new(&path), &call.label())?;
+    }
+    Ok(())
+}
+
+fn bring_up_interface(store: &Store, call: &Call) -> Result<(), HotplugError> {
+    let interface = call.interface.as_deref().filter(|name| !name.is_empty());
+    let interface = interface.ok_or(HotplugError::Missing("vif"))?;
+    if store.read_optional(&format!("{}/vifname", call.backend))?.is_some() {
+        return Err(HotplugError::VifName);
+    }
+    let bridge = store.read(&format!("{}/bridge", call.backend))?;
+    net::attach_to_bridge(interface, &bridge)?;
+    Ok(store.write(&format!("{}/hotplug-status", call.backend), "connected")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(name: &str) -> Option<String> {
+        match name {
+            "XENBUS_TYPE" => Some("vbd".into()),
+            "XENBUS_PATH" => Some("backend/vbd/12/51712".into()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_call_of_libxls_is_understood() {
+        let call = Call::parse(Some("add".into()), disk).unwrap();
+        assert_eq!(call.backend, "/local/domain/0/backend/vbd/12/51712");
+        assert_eq!(call.label(), "launch vbd 12/51712");
+    }
+
+    #[test]
+    fn a_call_by_hand_says_what_is_missing() {
+        let error = Call::parse(Some("add".into()), |_| None).unwrap_err().to_string();
+        assert!(error.contains("XENBUS_PATH") && error.contains("not by hand"), "{error}");
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_in_one_line() {
+        let error =
+            HotplugError::from(loopdev::attach(Path::new("/nonexistent"), false, "").unwrap_err());
+        assert_eq!(
+            describe(&error),
+            "cannot open disk /nonexistent: No such file or directory (os error 2)"
+        );
+    }
+}

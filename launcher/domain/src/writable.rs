@@ -1,0 +1,224 @@
+//! The writable layer: a sparse ext4 disk, copied from a template that is made once a size.
+//!
+//! `mke2fs` punches holes into a regular file and therefore marks all inode tables as zeroed:
+//! the template of 8 GiB holds 200 KiB, nothing is initialized in the guest later on, and a copy
+//! takes as long as copying those. The journal stays, so that data outlive a killed domain.
+
+use rustix::fs::{SeekFrom, copy_file_range, seek};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Changes whenever the options below do.
+const TEMPLATE_VERSION: u32 = 1;
+const OPTIONS: [&str; 11] = [
+    "-q",
+    "-F",
+    // Nothing is kept back for root, who is everyone here; growing needs no reserved blocks.
+    "-m",
+    "0",
+    "-O",
+    "^resize_inode",
+    "-J",
+    "size=8",
+    "-E",
+    "lazy_journal_init=1,root_owner=0:0",
+    "-text4",
+];
+/// ext4 with its journal needs a few MiB.
+const MIN_MIB: u64 = 16;
+/// The largest file of an ext4 dom0.
+const MAX_MIB: u64 = 16 << 20;
+
+/// Why there is no writable layer.
+#[derive(Debug, thiserror::Error)]
+pub enum WritableError {
+    /// Too small or too large.
+    #[error("a writable layer cannot have {0} MiB; give from {MIN_MIB} MiB to {MAX_MIB} MiB")]
+    Size(u64),
+    /// `mke2fs` is missing.
+    #[error("cannot find the program mke2fs; install e2fsprogs")]
+    NoMke2fs,
+    /// `mke2fs` failed.
+    #[error("mke2fs cannot make {path}: {cause}")]
+    Mke2fs {
+        /// The template.
+        path: PathBuf,
+        /// Its words.
+        cause: String,
+    },
+    /// The file system of dom0 said no.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> WritableError {
+    move |source| WritableError::Io { action, path: path.to_owned(), source }
+}
+
+/// Makes the disk `path` of `size_mib`; templates are kept in the folder `templates`.
+///
+/// # Errors
+/// `mke2fs` is missing, or the disk is full; nothing is left at `path` then.
+pub fn make(templates: &Path, path: &Path, size_mib: u64) -> Result<(), WritableError> {
+    if !(MIN_MIB..=MAX_MIB).contains(&size_mib) {
+        return Err(WritableError::Size(size_mib));
+    }
+    let template = template(templates, size_mib)?;
+    copy_sparse(&template, path).map_err(|source| {
+        // The error to report is the first one.
+        let _ = fs::remove_file(path);
+        failed("write", path)(source)
+    })
+}
+
+fn template(folder: &Path, size_mib: u64) -> Result<PathBuf, WritableError> {
+    let path = folder.join(format!("ext4-v{TEMPLATE_VERSION}-{size_mib}.img"));
+    if path.exists() {
+        return Ok(path);
+    }
+    fs::create_dir_all(folder).map_err(failed("make", folder))?;
+    // Two processes may make the same template at once: the last one stays.
+    let temporary = tempfile_in(folder, size_mib)?;
+    let made = run_mke2fs(&temporary, &path)
+        .and_then(|()| fs::rename(&temporary, &path).map_err(failed("write", &path)));
+    if made.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    made.map(|()| path)
+}
+
+fn tempfile_in(folder: &Path, size_mib: u64) -> Result<PathBuf, WritableError> {
+    let path = folder.join(format!("{}-{size_mib}.tmp", std::process::id()));
+    let make = || {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)?
+            .set_len(size_mib << 20)
+    };
+    make().map_err(failed("write", &path))?;
+    Ok(path)
+}
+
+fn run_mke2fs(file: &Path, path: &Path) -> Result<(), WritableError> {
+    for program in ["mke2fs", "/usr/sbin/mke2fs", "/sbin/mke2fs"] {
+        let output = Command::new(program).args(OPTIONS).arg(file).stdin(Stdio::null()).output();
+        match output {
+            Ok(output) if output.status.success() => {
+                let synced = File::open(file).and_then(|file| file.sync_all());
+                return synced.map_err(failed("write", file));
+            }
+            Ok(output) => {
+                let words = String::from_utf8_lossy(&output.stderr);
+                let cause = words.lines().find(|line| !line.trim().is_empty());
+                let cause = cause.map_or_else(|| output.status.to_string(), str::to_owned);
+                return Err(WritableError::Mke2fs { path: path.to_owned(), cause });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("run mke2fs for", path)(error)),
+        }
+    }
+    Err(WritableError::NoMke2fs)
+}
+
+/// Copies what is not a hole.
+fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
+    let from = File::open(from)?;
+    let length = from.metadata()?.len();
+    let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    to.set_len(length)?;
+    let mut position = 0;
+    while position < length {
+        let start = match seek(&from, SeekFrom::Data(position)) {
+            Ok(start) => start,
+            // Only holes from here on.
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(errno) => return Err(errno.into()),
+        };
+        let end = seek(&from, SeekFrom::Hole(start))?;
+        let (mut read_at, mut write_at) = (start, start);
+        while read_at < end {
+            let left = usize::try_from(end - read_at).unwrap_or(usize::MAX);
+            if copy_file_range(&from, Some(&mut read_at), &to, Some(&mut write_at), left)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        position = end;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    fn have_e2fsprogs() -> bool {
+        let have = Command::new("e2fsck").arg("-V").output().is_ok();
+        if !have {
+            eprintln!("skipped: e2fsprogs is not installed");
+        }
+        have
+    }
+
+    #[test]
+    fn a_layer_is_a_clean_file_system_that_takes_little_room() {
+        if !have_e2fsprogs() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["first", "second"] {
+            let path = folder.path().join(name);
+            make(&folder.path().join("templates"), &path, 8192).unwrap();
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!(metadata.len(), 8 << 30);
+            assert!(metadata.blocks() * 512 < 1 << 20, "{} blocks", metadata.blocks());
+            let check = Command::new("e2fsck").args(["-f", "-n"]).arg(&path).output().unwrap();
+            assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+        }
+        assert_eq!(fs::read_dir(folder.path().join("templates")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn data_and_holes_are_copied_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let file = File::create(&from).unwrap();
+        file.set_len(10 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"data", 5 << 20).unwrap();
+        copy_sparse(&from, &to).unwrap();
+        assert_eq!(fs::read(&from).unwrap(), fs::read(&to).unwrap());
+        assert!(fs::metadata(&to).unwrap().blocks() * 512 < 1 << 20);
+    }
+
+    #[test]
+    fn a_layer_never_overwrites_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::write(&from, "new").unwrap();
+        fs::write(&to, "old").unwrap();
+        assert!(copy_sparse(&from, &to).is_err());
+        assert_eq!(fs::read(&to).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_size_that_ext4_cannot_have_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for size_mib in [0, 15, MAX_MIB + 1] {
+            let made = make(folder.path(), &folder.path().join("x"), size_mib);
+            assert!(matches!(made, Err(WritableError::Size(_))), "{size_mib}");
+        }
+    }
+}

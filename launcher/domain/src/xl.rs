@@ -1,0 +1,383 @@
+//! The xl toolstack: renders a config and runs Xen's own `xl`. Works on any Xen.
+
+use crate::folder::{self, Folder};
+use crate::hotplug::{LABEL, describe};
+use crate::loopdev;
+use crate::settings::Settings;
+use crate::spec::{DomainSpec, Kind, Uuid};
+use crate::toolstack::{DomainState, ShutdownReason, Toolstack, ToolstackError};
+use crate::xlcfg;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
+use xen::store::Store;
+use xen::{DomId, Hypervisor, XenError};
+
+/// Where root's `PATH` may lack it.
+const USUAL_PLACE: &str = "/usr/sbin/xl";
+const PRIVCMD: &str = "/dev/xen/privcmd";
+/// The most of `xl`'s words that go into an error.
+const MAX_CAUSE_CHARS: usize = 300;
+
+/// Domains by way of `xl`.
+#[derive(Debug)]
+pub struct Xl {
+    settings: Settings,
+    /// Opened when first needed; `None` in it where this Xen's interface is not known.
+    hypervisor: Mutex<Option<Option<Hypervisor>>>,
+}
+
+impl Xl {
+    /// The toolstack with these settings.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { settings: settings.clone(), hypervisor: Mutex::new(None) }
+    }
+
+    /// Asks Xen itself; `None` where this Xen is not known and only `xl` can be asked.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&Hypervisor) -> Result<T, XenError>,
+    ) -> Result<Option<T>, ToolstackError> {
+        let mut slot = self.hypervisor.lock().unwrap_or_else(PoisonError::into_inner);
+        let hypervisor = match &mut *slot {
+            Some(opened) => opened,
+            empty => empty.insert(match Hypervisor::open() {
+                Ok(hypervisor) => Some(hypervisor),
+                Err(XenError::UnknownDomctl { .. }) => None,
+                Err(error) => return Err(error.into()),
+            }),
+        };
+        Ok(hypervisor.as_ref().map(question).transpose()?)
+    }
+
+    fn check_machine(&self, spec: &DomainSpec) -> Result<(), ToolstackError> {
+        let Some(machine) = self.ask(Hypervisor::machine)? else { return Ok(()) };
+        let possible = match spec.kind {
+            Kind::Pv => machine.pv,
+            Kind::Pvh => machine.hvm,
+        };
+        if possible { Ok(()) } else { Err(ToolstackError::KindImpossible(spec.kind)) }
+    }
+
+    fn failure(&self, spec: &DomainSpec, output: &Output) -> ToolstackError {
+        let words = String::from_utf8_lossy(&output.stderr);
+        if words.contains("failed to free memory") || words.contains("Out of memory") {
+            let free_mib = self
+                .ask(Hypervisor::machine)
+                .ok()
+                .flatten()
+                .map(|machine| machine.free_pages / 256);
+            return ToolstackError::NoMemory {
+                domain: spec.name.clone(),
+                memory_mib: spec.memory_mib,
+                free: free_mib.map_or(String::new(), |mib| format!(", {mib} MiB are free")),
+            };
+        }
+        if words.contains("already exists") {
+            return ToolstackError::NameTaken(spec.name.clone());
+        }
+        let cause = cause(&words, output);
+        ToolstackError::Xl { action: "create", domain: spec.name.clone(), cause }
+    }
+
+    fn wipe(&self, uuid: Uuid) -> Result<(), ToolstackError> {
+        match self.find(uuid)? {
+            Some(domid) => self.destroy(domid, uuid),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Toolstack for Xl {
+    fn name(&self) -> &'static str {
+        "xl"
+    }
+
+    fn check(&self) -> Result<(), ToolstackError> {
+        let path = PathBuf::from(PRIVCMD);
+        match File::options().read(true).write(true).open(&path) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(ToolstackError::NotRoot { path })
+            }
+            Err(_) => Err(ToolstackError::NoXen { path }),
+        }
+    }
+
+    fn create(&self, spec: &DomainSpec, folder: &Path) -> Result<DomId, ToolstackError> {
+        self.check()?;
+        let config = xlcfg::render(spec, &self.settings)?;
+        for (what, path) in [("guest kernel", &spec.kernel), ("initramfs", &spec.ramdisk)] {
+            File::open(path).map_err(|source| ToolstackError::File {
+                what,
+                path: path.clone(),
+                source,
+            })?;
+        }
+        self.check_machine(spec)?;
+        let path = Folder::new(folder.to_owned()).file(folder::CONFIG);
+        folder::write_file(&path, config.as_bytes()).map_err(ToolstackError::Write)?;
+        let output =
+            run_xl([OsStr::new("create"), OsStr::new("-e"), OsStr::new("-q"), path.as_os_str()])?;
+        if !output.status.success() {
+            let error = self.failure(spec, &output);
+            // libxl cleans up after itself, but not after having been killed.
+            return Err(match self.wipe(spec.uuid) {
+                Ok(()) => error,
+                Err(second) => ToolstackError::Both(Box::new(error), Box::new(second)),
+            });
+        }
+        self.find(spec.uuid)?.ok_or_else(|| ToolstackError::Vanished(spec.name.clone()))
+    }
+
+    fn state(&self, domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> {
+        let Some(info) = self.ask(|hypervisor| hypervisor.domain_info(domid))? else {
+            return state_by_xl(domid, uuid);
+        };
+        Ok(match info {
+            Some(info) if info.uuid == uuid.0 && !info.dying => {
+                info.shutdown.map_or(DomainState::Alive, |why| DomainState::ShutDown(reason(why)))
+            }
+            _ => DomainState::Gone,
+        })
+    }
+
+    fn find(&self, uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
+        match self.ask(Hypervisor::domains)? {
+            Some(domains) => Ok(domains
+                .into_iter()
+                .find(|info| info.uuid == uuid.0 && !info.dying)
+                .map(|info| info.domid)),
+            None => find_in_xenstore(uuid),
+        }
+    }
+
+    fn shutdown(&self, domid: DomId) -> Result<(), ToolstackError> {
+        Ok(Store::connect()?
+            .write(&format!("/local/domain/{domid}/control/shutdown"), "poweroff")?)
+    }
+
+    fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
+        if self.state(domid, uuid)? != DomainState::Gone {
+            let output = run_xl(["destroy", &domid.to_string()])?;
+            if !output.status.success() && self.state(domid, uuid)? != DomainState::Gone {
+                let cause = cause(&String::from_utf8_lossy(&output.stderr), &output);
+                let domain = domid.to_string();
+                return Err(ToolstackError::Xl { action: "destroy", domain, cause });
+            }
+        }
+        detach_disks(domid)
+    }
+}
+
+/// libxl has our hotplug program detach the disks; this is for what it could not.
+fn detach_disks(domid: DomId) -> Result<(), ToolstackError> {
+    let mut done = Ok(());
+    for device in loopdev::list(&format!("{LABEL}{domid}/")).map_err(ToolstackError::Loops)? {
+        done = done.and(loopdev::detach(&device.path, &device.label));
+    }
+    Ok(done?)
+}
+
+fn run_xl<I, S>(args: I) -> Result<Output, ToolstackError>
+where
+    I: IntoIterator<Item = S> + Clone,
+    S: AsRef<OsStr>,
+{
+    for program in ["xl", USUAL_PLACE] {
+        let output = Command::new(program)
+            .args(args.clone())
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            // Ctrl-C is ours to act on: it must not tear a build in two.
+            .process_group(0)
+            .output();
+        match output {
+            Ok(output) => return Ok(output),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(ToolstackError::Run { program: program.into(), source }),
+        }
+    }
+    Err(ToolstackError::NoXl)
+}
+
+/// What `xl` and libxl said, in one line: our hotplug program's own words where there are any, or
+/// else the first error.
+fn cause(words: &str, output: &Output) -> String {
+    let plain = |line: &str| -> String {
+        let line = strip_origin(line);
+        line.chars().filter(|c| !c.is_control()).take(MAX_CAUSE_CHARS).collect()
+    };
+    let script = words.lines().find_map(|line| line.split_once(" script: ").map(|(_, rest)| rest));
+    let said = script
+        .or_else(|| words.lines().find(|line| line.contains("error:")))
+        .or_else(|| words.lines().rfind(|line| !line.trim().is_empty()));
+    said.map_or_else(|| format!("xl ended with {}", output.status), plain)
+}
+
+/// `libxl: error: libxl_create.c:1700:domcreate_launch_dm: Domain 5:unable to …` to its end.
+fn strip_origin(line: &str) -> &str {
+    let Some((_, rest)) = line.split_once("error: ") else { return line.trim() };
+    let mut rest = rest;
+    if let Some((origin, message)) = rest.split_once(": ") {
+        if origin.contains(".c:") {
+            rest = message;
+        }
+    }
+    if let Some((domain, message)) = rest.split_once(':') {
+        if domain.strip_prefix("Domain ").is_some_and(|id| id.bytes().all(|b| b.is_ascii_digit())) {
+            rest = message;
+        }
+    }
+    rest.trim()
+}
+
+fn reason(why: xen::ShutdownReason) -> ShutdownReason {
+    match why {
+        xen::ShutdownReason::PowerOff => ShutdownReason::PowerOff,
+        xen::ShutdownReason::Reboot => ShutdownReason::Reboot,
+        xen::ShutdownReason::Suspend => ShutdownReason::Suspend,
+        xen::ShutdownReason::Crash => ShutdownReason::Crash,
+        xen::ShutdownReason::Watchdog => ShutdownReason::Watchdog,
+        _ => ShutdownReason::Other,
+    }
+}
+
+fn find_in_xenstore(uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
+    let store = Store::connect()?;
+    let wanted = format!("/vm/{uuid}");
+    let mut domids: Vec<DomId> =
+        store.list("/local/domain")?.iter().filter_map(|name| name.parse().ok()).collect();
+    // The newest has the highest number, but for the rare overflow.
+    domids.sort_unstable_by(|a, b| b.cmp(a));
+    for domid in domids {
+        if store.read_optional(&format!("/local/domain/{domid}/vm"))?.as_deref() == Some(&wanted) {
+            return Ok(Some(domid));
+        }
+    }
+    Ok(None)
+}
+
+fn state_by_xl(domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> {
+    let home = Store::connect()?.read_optional(&format!("/local/domain/{domid}/vm"))?;
+    if home != Some(format!("/vm/{uuid}")) {
+        return Ok(DomainState::Gone);
+    }
+    let output = run_xl(["list", &domid.to_string()])?;
+    Ok(parse_xl_list(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The state column of `xl list N`: `rbpsSd`, where the fifth character is the reason, one of
+/// `-rscwS` (`tools/xl/xl_info.c`, `list_domains`).
+fn parse_xl_list(text: &str) -> DomainState {
+    // Names may hold anything: columns are counted from the end.
+    let flags = text.lines().nth(1).and_then(|line| line.split_whitespace().rev().nth(1));
+    let Some(&[_, _, _, shut_down, why, dying]) =
+        flags.and_then(|flags| flags.as_bytes().first_chunk::<6>())
+    else {
+        return DomainState::Gone;
+    };
+    if dying == b'd' {
+        return DomainState::Gone;
+    }
+    if shut_down != b's' {
+        return DomainState::Alive;
+    }
+    DomainState::ShutDown(match why {
+        b'-' => ShutdownReason::PowerOff,
+        b'r' => ShutdownReason::Reboot,
+        b's' => ShutdownReason::Suspend,
+        b'c' => ShutdownReason::Crash,
+        b'w' => ShutdownReason::Watchdog,
+        _ => ShutdownReason::Other,
+    })
+}
+
+/// Loop devices of domains that are gone: made by our hotplug program, and their domain was not
+/// taken down by libxl.
+///
+/// # Errors
+/// Xenstore or the loop driver cannot be asked.
+pub fn detach_orphaned_disks() -> Result<Vec<String>, ToolstackError> {
+    let devices = loopdev::list(LABEL).map_err(ToolstackError::Loops)?;
+    if devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let store = Store::connect()?;
+    let mut repaired = Vec::new();
+    for device in devices {
+        let backend = device.label.trim_start_matches(LABEL);
+        let backend = format!("/local/domain/0/backend/vbd/{backend}");
+        // A backend without `node` is one whose disk is being attached right now.
+        let in_use = match store.read_optional(&format!("{backend}/node"))? {
+            Some(node) => Path::new(&node) == device.path,
+            None => store.read_optional(&format!("{backend}/frontend-id"))?.is_some(),
+        };
+        if !in_use {
+            let path = device.path.display().to_string();
+            match loopdev::detach(&device.path, &device.label) {
+                Ok(()) => repaired.push(format!("detached {path}, which no domain uses any more")),
+                Err(error) => repaired.push(describe(&error)),
+            }
+        }
+    }
+    Ok(repaired)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    fn said(words: &str) -> String {
+        let output = Output { status: ExitStatus::from_raw(256), stdout: vec![], stderr: vec![] };
+        cause(words, &output)
+    }
+
+    #[test]
+    fn the_hotplug_programs_words_come_first() {
+        let words = "libxl: error: libxl_exec.c:117:libxl_report_child_exitstatus: /usr/lib/launch/hotplug add [77] exited with error status 1\n\
+            libxl: error: libxl_device.c:1294:device_hotplug_child_death_cb: script: cannot open disk /x: No such file or directory\n\
+            libxl: error: libxl_create.c:1921:domcreate_attach_devices: Domain 3:unable to add vbd devices\n";
+        assert_eq!(said(words), "cannot open disk /x: No such file or directory");
+    }
+
+    #[test]
+    fn libxls_first_error_is_told_without_its_origin() {
+        let words = "xc: notice: whatever\n\
+            libxl: error: libxl_create.c:1921:domcreate_attach_devices: Domain 3:unable to add vif devices\n\
+            libxl: error: libxl_domain.c:1183:libxl__destroy_domid: Domain 3:Non-existent domain\n";
+        assert_eq!(said(words), "unable to add vif devices");
+        assert_eq!(
+            said("domain config: line 3: bad\x1b[2J thing\n"),
+            "domain config: line 3: bad[2J thing"
+        );
+    }
+
+    #[test]
+    fn a_silent_failure_is_told_with_its_code() {
+        assert_eq!(said(""), "xl ended with exit status: 1");
+    }
+
+    #[test]
+    fn the_state_column_of_xl_list_is_understood() {
+        let listed = |flags: &str| {
+            parse_xl_list(&format!(
+                "Name                                        ID   Mem VCPUs\tState\tTime(s)\n\
+                 a name with spaces                           5    64     1     {flags}      12.3\n"
+            ))
+        };
+        assert_eq!(listed("r-----"), DomainState::Alive);
+        assert_eq!(listed("--p---"), DomainState::Alive);
+        assert_eq!(listed("---s--"), DomainState::ShutDown(ShutdownReason::PowerOff));
+        assert_eq!(listed("---sc-"), DomainState::ShutDown(ShutdownReason::Crash));
+        assert_eq!(listed("---s-d"), DomainState::Gone);
+        assert_eq!(parse_xl_list("xl: no such domain\n"), DomainState::Gone);
+    }
+}
