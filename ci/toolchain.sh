@@ -62,5 +62,11 @@ run_ours() {
     program=$1
     shift
     ensure_toolchain
+    # A relative one would mean another folder in each program that is started from elsewhere.
+    case ${CARGO_TARGET_DIR:-} in
+    '') unset CARGO_TARGET_DIR ;;
+    /*) ;;
+    *) CARGO_TARGET_DIR=$PWD/$CARGO_TARGET_DIR ;;
+    esac
     exec cargo run --quiet --manifest-path "$ci/../Cargo.toml" --package lab --bin "$program" -- "$@"
 }

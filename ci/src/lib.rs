@@ -5,6 +5,7 @@ pub mod accelerator;
 pub mod agent;
 pub mod cache;
 pub mod cargo;
+pub mod cpio;
 pub mod dom0;
 pub mod frame;
 pub mod host;

@@ -1,0 +1,116 @@
+//! `ci/build`: builds everything that is installed on a dom0 and lays it out as it will lie there.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use lab::cargo::{Linking, build};
+use lab::cpio::Archive;
+use lab::host::{project_root, say};
+use lab::stage::default_stage;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// Builds `launch`, its guest kernel, init and hotplug program, into a folder that is laid out like /.
+///
+/// To install on a dom0, copy the folder's contents to /.
+#[derive(Debug, Parser)]
+#[command(name = "ci/build", bin_name = "ci/build")]
+struct Cli {
+    /// Where to; the default is `stage` in cargo's target folder, where `ci/lab` looks for it
+    folder: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let folder = Cli::parse().folder.unwrap_or_else(default_stage);
+    match stage(&folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn stage(folder: &Path) -> Result<()> {
+    say("building launch");
+    let launch = build("cli", "launch", Linking::Dynamic)?;
+    say("building init and hotplug");
+    let init = build("init", "init", Linking::Static)?;
+    let hotplug = build("domain", "hotplug", Linking::Static)?;
+    say("building the guest kernel, some minutes unless it is there already");
+    let vmlinux = build_kernel()?;
+    install(&read(&launch)?, folder, "usr/bin/launch", 0o755)?;
+    install(&read(&hotplug)?, folder, "usr/lib/launch/hotplug", 0o755)?;
+    install(&read(&vmlinux)?, folder, "usr/lib/launch/vmlinux", 0o644)?;
+    install(&initrd(&read(&init)?)?, folder, "usr/lib/launch/initrd", 0o644)?;
+    say(&format!("all is in {}", folder.display()));
+    Ok(())
+}
+
+/// The archive that the kernel unpacks: init, and the folders it mounts on.
+fn initrd(init: &[u8]) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for folder in ["dev", "proc", "sys", "newroot"] {
+        archive.add_directory(folder, 0o755)?;
+    }
+    // The kernel opens it as init's standard streams, before anything is mounted.
+    archive.add_character_device("dev/console", 0o600, (5, 1))?;
+    archive.add_file("init", 0o755, init)?;
+    archive.finish()
+}
+
+/// Runs the kernel's own build command; the last line it prints is the kernel's path.
+fn build_kernel() -> Result<PathBuf> {
+    let output = Command::new(project_root().join("guest-kernel-config/build"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start guest-kernel-config/build")?;
+    if !output.status.success() {
+        bail!("guest-kernel-config/build failed ({})", output.status);
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let path = text.lines().last().context("guest-kernel-config/build named no kernel")?;
+    Ok(path.into())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Writes a file of the tree, unless it is the same already: then its time stays, and a lab that has
+/// it need not be given it again.
+fn install(contents: &[u8], folder: &Path, name: &str, mode: u32) -> Result<()> {
+    let path = folder.join(name);
+    if fs::read(&path).is_ok_and(|old| old == contents) {
+        return Ok(());
+    }
+    let explain = || format!("cannot write {}", path.display());
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(explain)?;
+    }
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, contents).with_context(explain)?;
+    fs::set_permissions(&unfinished, fs::Permissions::from_mode(mode)).with_context(explain)?;
+    fs::rename(&unfinished, &path).with_context(explain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_the_same_is_not_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let time = || fs::metadata(folder.path().join("a/b")).unwrap().modified().unwrap();
+        install(b"1", folder.path(), "a/b", 0o755).unwrap();
+        let before = time();
+        install(b"1", folder.path(), "a/b", 0o755).unwrap();
+        assert_eq!(before, time());
+        install(b"2", folder.path(), "a/b", 0o755).unwrap();
+        assert_eq!(fs::read(folder.path().join("a/b")).unwrap(), b"2");
+        assert_eq!(fs::read_dir(folder.path().join("a")).unwrap().count(), 1);
+    }
+}
