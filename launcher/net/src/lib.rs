@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod choice;
+mod conntrack;
 mod dns;
 mod lease;
 mod link;

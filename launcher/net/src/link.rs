@@ -46,25 +46,25 @@ const ROUTE_HEADER: usize = 12;
 
 /// A request about an interface that the kernel refused.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action}{hint}")]
+#[error("cannot {action}{}", if .source.is_none() { DENIED } else { "" })]
 pub struct LinkError {
     action: String,
-    hint: &'static str,
+    /// None: not root, which the message says together with what to do.
     #[source]
-    source: io::Error,
+    source: Option<io::Error>,
 }
+
+/// What a message ends with instead of a cause.
+pub(crate) const DENIED: &str = ": permission denied; run as root in dom0";
 
 impl LinkError {
     pub(crate) fn new(action: impl Into<String>, source: io::Error) -> Self {
-        let hint = match source.kind() {
-            io::ErrorKind::PermissionDenied => "; run as root in dom0",
-            _ => "",
-        };
-        Self { action: action.into(), hint, source }
+        let source = (source.kind() != io::ErrorKind::PermissionDenied).then_some(source);
+        Self { action: action.into(), source }
     }
 
     fn is(&self, errno: rustix::io::Errno) -> bool {
-        self.source.raw_os_error() == Some(errno.raw_os_error())
+        self.source.as_ref().and_then(io::Error::raw_os_error) == Some(errno.raw_os_error())
     }
 }
 
@@ -119,8 +119,11 @@ impl Links {
         }
     }
 
-    /// The IPv4 addresses of an interface, with their prefix lengths.
-    pub(crate) fn addresses(&mut self, index: u32) -> Result<Vec<(Ipv4Addr, u8)>, LinkError> {
+    /// The IPv4 addresses of an interface, or of all, with their prefix lengths.
+    pub(crate) fn addresses(
+        &mut self,
+        index: Option<u32>,
+    ) -> Result<Vec<(Ipv4Addr, u8)>, LinkError> {
         let mut header = [0; ADDRESS_HEADER];
         header[0] = AF_INET;
         let request = Message::new(RTM_GETADDR, DUMP, &header);
@@ -128,8 +131,9 @@ impl Links {
         let parse = |answer: &Answer| {
             let body = &answer.body;
             let local = attribute(body, ADDRESS_HEADER, IFA_LOCAL)?;
-            (answer.kind == RTM_NEWADDR && read_u32(body, 4)? == index)
-                .then(|| Some((parse_address(local)?, *body.get(1)?)))?
+            (answer.kind == RTM_NEWADDR
+                && index.is_none_or(|index| read_u32(body, 4) == Some(index)))
+            .then(|| Some((parse_address(local)?, *body.get(1)?)))?
         };
         Ok(answers.iter().filter_map(parse).collect())
     }

@@ -27,7 +27,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const HEADER: usize = 16;
 /// `NLA_F_NESTED`; with `NLA_F_NET_BYTEORDER` above the bits of an attribute's type.
-const NESTED: u16 = 0x8000;
+pub(crate) const NESTED: u16 = 0x8000;
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
 /// The kernel never fills more than this with one answer.
 const BUFFER: usize = 32 * 1024;

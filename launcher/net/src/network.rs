@@ -1,5 +1,6 @@
 //! Our own network: bridge, leases and published ports, brought together.
 
+use crate::conntrack;
 use crate::dns::{Resolver, resolver};
 use crate::lease::{Lease, LeaseError, Leases};
 use crate::link::{Link, LinkError, Links, Route};
@@ -63,7 +64,7 @@ pub enum NetworkError {
         subnet: Subnet,
     },
     /// A kernel setting.
-    #[error("cannot write {value} to {path}; run as root in dom0")]
+    #[error("cannot write {value} to {path}")]
     Sysctl {
         /// The setting's file.
         path: String,
@@ -177,6 +178,15 @@ impl Network {
         }
         let locked = self.state.lock()?;
         self.set_up(&locked)
+    }
+
+    /// Chains of other firewalls that drop forwarded packets unless a rule of theirs accepts them,
+    /// as `FAMILY TABLE CHAIN`: the likely cause when guests have no connection.
+    ///
+    /// # Errors
+    /// The kernel refuses, e.g. not root.
+    pub fn dropping_firewalls() -> Result<Vec<String>, NetworkError> {
+        Ok(table::dropping_chains()?)
     }
 
     /// Removes the bridge and the rules. Leases and published ports stay noted; running apps lose
@@ -350,7 +360,7 @@ impl Network {
         let Some(link) = links.find(self.bridge())? else { return Ok(false) };
         Ok(link.is_up
             && self.is_ours(&link)
-            && links.addresses(link.index)?.contains(&(subnet.gateway(), subnet.prefix()))
+            && links.addresses(Some(link.index))?.contains(&(subnet.gateway(), subnet.prefix()))
             && is_on(FORWARD)
             && is_on(&self.localnet())
             && Table::open()?.is_built(&self.settings)?)
@@ -365,7 +375,7 @@ impl Network {
             return Err(NetworkError::NotABridge(bridge.clone()));
         }
         let own = found.as_ref().map(|link| link.index);
-        let addresses = own.map_or_else(|| Ok(Vec::new()), |own| links.addresses(own))?;
+        let addresses = own.map_or_else(|| Ok(Vec::new()), |own| links.addresses(Some(own)))?;
         if !addresses.contains(&(subnet.gateway(), subnet.prefix())) {
             if let Some((address, prefix)) = addresses.first() {
                 let found = format!("{address}/{prefix}");
@@ -410,6 +420,11 @@ impl Network {
     fn apply(&self, remove: &[Target], add: &[Target], all: &Ports) -> Result<(), NetworkError> {
         if !Table::open()?.change(remove, add)? {
             table::build(&self.settings, &table::targets(all))?;
+        }
+        if add.iter().any(|(_, port)| port.protocol == Protocol::Udp) {
+            let own = Links::open()?.addresses(None)?.into_iter().map(|(address, _)| address);
+            // Most senders pause for long enough anyway, and a kernel may lack this interface.
+            let _ = conntrack::forget(add, &own.collect::<Vec<_>>());
         }
         Ok(())
     }

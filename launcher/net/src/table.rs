@@ -3,7 +3,8 @@
 //! The rules never change while it stands: a published port is one element in a map, added and
 //! removed by a netlink transaction. Only building the table runs the `nft` program.
 
-use crate::netlink::{ACK, Answer, CREATE, Message, Socket, attribute};
+use crate::link::DENIED;
+use crate::netlink::{ACK, Answer, CREATE, DUMP, Message, Socket, attribute};
 use crate::publish::{Port, Ports, Protocol};
 use crate::settings::Settings;
 use rustix::net::netlink::NETFILTER;
@@ -36,7 +37,12 @@ const TABLE_NAME: u16 = 1;
 const TABLE_USERDATA: u16 = 6;
 const CHAIN_TABLE: u16 = 1;
 const CHAIN_NAME: u16 = 3;
+const CHAIN_HOOK: u16 = 4;
+const CHAIN_POLICY: u16 = 5;
 const CHAIN_USE: u16 = 6;
+const HOOK_NUMBER: u16 = 1;
+/// `NF_INET_FORWARD`, big-endian.
+const HOOK_FORWARD: [u8; 4] = [0, 0, 0, 2];
 const LIST_TABLE: u16 = 1;
 const LIST_SET: u16 = 2;
 const LIST_ELEMENTS: u16 = 3;
@@ -67,16 +73,36 @@ pub enum TableError {
     #[error("nft refuses table ip launch: {0}")]
     Refused(String),
     /// The kernel refused a request.
-    #[error("cannot {action} nftables table ip launch{hint}")]
+    #[error("cannot {action} nftables table ip launch{}", if .source.is_none() { DENIED } else { "" })]
     Kernel {
         /// What was tried.
         action: &'static str,
-        /// What to do.
-        hint: &'static str,
-        /// Why it failed.
+        /// Why it failed; `None`: not root.
         #[source]
-        source: io::Error,
+        source: Option<io::Error>,
     },
+}
+
+/// Forward chains of others that drop what none of their rules accepts, as `FAMILY TABLE CHAIN`.
+///
+/// A packet passes only if every table lets it, so ours cannot help where one of these drops.
+pub(crate) fn dropping_chains() -> Result<Vec<String>, TableError> {
+    let request = Message::new(GET_CHAIN, DUMP, &[0; HEADER]);
+    let answers = Table::open()?.0.ask(vec![request]);
+    let parse = |answer: &Answer| {
+        let value = |kind| attribute(&answer.body, HEADER, kind);
+        let family = match answer.body.first()? {
+            1 => "inet",
+            2 => "ip",
+            _ => return None,
+        };
+        let text = |kind| Some(String::from_utf8_lossy(value(kind)?.strip_suffix(b"\0")?));
+        let forwards = attribute(value(CHAIN_HOOK)?, 0, HOOK_NUMBER)? == HOOK_FORWARD;
+        let drops = value(CHAIN_POLICY)? == [0; 4];
+        let (table, chain) = (text(CHAIN_TABLE)?, text(CHAIN_NAME)?);
+        (forwards && drops).then(|| format!("{family} {table} {chain}"))
+    };
+    Ok(answers.map_err(|error| failed("look up", error))?.iter().filter_map(parse).collect())
 }
 
 /// A published port and the guest it leads to.
@@ -314,8 +340,7 @@ fn denied(error: &io::Error) -> bool {
 }
 
 fn failed(action: &'static str, source: io::Error) -> TableError {
-    let hint = if denied(&source) { "; run as root in dom0" } else { "" };
-    TableError::Kernel { action, hint, source }
+    TableError::Kernel { action, source: Some(source).filter(|source| !denied(source)) }
 }
 
 #[cfg(test)]

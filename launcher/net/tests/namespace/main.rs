@@ -3,6 +3,7 @@
 //! Needs root, `ip`, `nft` and `unshare`; says so and skips where one is missing.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod benchmark;
 mod sandbox;
 
 use net::{InterfaceName, NetworkError, Publish, Settings, check_bridge, wait_for_interface};
@@ -11,7 +12,7 @@ use sandbox::{
     serve,
 };
 use std::collections::HashSet;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 fn publish(texts: &[&str]) -> Vec<Publish> {
@@ -211,6 +212,36 @@ fn thousands_of_ports_can_be_published_at_once() {
         }
         network.unpublish("web").unwrap();
         assert!(!run("nft list table ip launch").contains("elements"));
+    });
+}
+
+#[test]
+fn a_udp_sender_that_never_pauses_reaches_whoever_has_the_port_now() {
+    const NAME: &str = "a_udp_sender_that_never_pauses_reaches_whoever_has_the_port_now";
+    in_own_network(NAME, |dom0| {
+        let network = dom0.network_up();
+        let (web, db) = (dom0.guest(&network, "web"), dom0.guest(&network, "db"));
+        let sender = inside("outside", || {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            socket
+        });
+        let ask = || {
+            let mut buffer = [0; 64];
+            // The first answers may be of dom0, that nobody has the port.
+            let length = (0..5).find_map(|_| {
+                sender.send_to(b"?", (DOM0, 8080)).ok()?;
+                sender.recv(&mut buffer).ok()
+            });
+            String::from_utf8_lossy(&buffer[..length.unwrap_or_default()]).into_owned()
+        };
+        let ports = publish(&["8080:80/udp"]);
+        assert_eq!(ask(), "");
+        network.publish("web", web.address, &ports).unwrap();
+        assert_eq!(ask(), format!("web to {OUTSIDE}"));
+        network.unpublish("web").unwrap();
+        network.publish("db", db.address, &ports).unwrap();
+        assert_eq!(ask(), format!("db to {OUTSIDE}"));
     });
 }
 
@@ -432,6 +463,65 @@ fn waiting_for_an_interface_ends_when_it_comes() {
             let woken = waiting.join().unwrap().unwrap();
             assert!(woken.saturating_duration_since(made) < Duration::from_secs(1));
         });
+    });
+}
+
+#[test]
+fn without_root_or_without_nft_the_message_says_so() {
+    const NAME: &str = "without_root_or_without_nft_the_message_says_so";
+    if std::env::var_os("LAUNCH_NET_NOT_ROOT").is_some() {
+        // The subject is the message, printed as a user would see it.
+        let state = std::env::temp_dir().join(format!("launch-net-{}", std::process::id()));
+        let network = net::Network::open(&Settings::default(), &state);
+        println!("{}", network.ensure_up().unwrap_err());
+        println!("{}", network.take_down().unwrap_err());
+        println!("{}", net::attach_to_bridge("lo", "launch0").unwrap_err());
+        let _ = std::fs::remove_dir_all(state);
+        return;
+    }
+    in_own_network(NAME, |dom0| {
+        // Where nobody may look into the folder of the build.
+        std::fs::copy(std::env::current_exe().unwrap(), "/run/test").unwrap();
+        let as_nobody = || {
+            let output = std::process::Command::new("setpriv")
+                .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", "/run/test"])
+                .args(["--exact", NAME, "--nocapture"])
+                .env("LAUNCH_NET_NOT_ROOT", "1")
+                .output()
+                .unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let said = as_nobody();
+        let denied = ": permission denied; run as root in dom0";
+        assert!(said.contains(&format!("cannot make bridge launch0{denied}")), "{said}");
+        assert!(said.contains(&format!("cannot remove nftables table ip launch{denied}")));
+        run("ip link add launch0 type bridge");
+        let said = as_nobody();
+        assert!(said.contains(&format!("cannot attach interface lo to bridge launch0{denied}")));
+
+        let programs = run("which nft");
+        run("mount -t tmpfs tmpfs /usr/sbin");
+        assert!(programs.starts_with("/usr/sbin/"), "{programs}");
+        let error = dom0.network().ensure_up().unwrap_err().to_string();
+        assert_eq!(error, "cannot run nft: not found; install the package nftables");
+    });
+}
+
+#[test]
+fn a_firewall_that_drops_forwarded_packets_is_named() {
+    in_own_network("a_firewall_that_drops_forwarded_packets_is_named", |dom0| {
+        dom0.network_up();
+        run("nft add table ip filter");
+        run("nft add chain ip filter FORWARD { type filter hook forward priority 0; }");
+        run("nft add chain ip filter INPUT { type filter hook input priority 0; policy drop; }");
+        run("nft add chain ip filter DOCKER");
+        assert!(net::Network::dropping_firewalls().unwrap().is_empty());
+        run("nft chain ip filter FORWARD { policy drop; }");
+        run("nft add table inet mine");
+        run("nft add chain inet mine fw { type filter hook forward priority 9; policy drop; }");
+        let mut found = net::Network::dropping_firewalls().unwrap();
+        found.sort();
+        assert_eq!(found, ["inet mine fw", "ip filter FORWARD"]);
     });
 }
 

@@ -31,12 +31,13 @@ pub(crate) fn in_own_network(name: &str, test: impl FnOnce(&Dom0)) {
     let output = Command::new("unshare")
         .args(["--net", "--mount", "--"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .args(["--exact", name, "--nocapture", "--test-threads=1", "--include-ignored"])
         .env(NAMED, name)
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}");
+    println!("{text}");
+    assert!(output.status.success(), "test {name} failed in its own network");
     // A renamed test would else run nothing and pass.
     assert!(text.contains("1 passed"), "test {name} did not run:\n{text}");
 }
