@@ -3,6 +3,7 @@
 
 pub mod accelerator;
 pub mod agent;
+pub mod app;
 pub mod cache;
 pub mod cargo;
 pub mod cpio;
@@ -15,5 +16,6 @@ pub mod qmp;
 pub mod session;
 pub mod snapshot;
 pub mod stage;
+pub mod tally;
 pub mod terminal;
 pub mod xen_version;

@@ -90,6 +90,18 @@ impl Machine<'_> {
     }
 }
 
+/// Looks through QEMU's list of connections, a line each: `TCP[HOST_FORWARD]`, a number, then
+/// address and port on this machine and in dom0.
+fn is_forwarded(list: &str, protocol: &str, host: u16, dom0: u16) -> bool {
+    let kind = format!("{}[HOST_FORWARD]", protocol.to_uppercase());
+    let wanted = (Some(host.to_string()), Some(dom0.to_string()));
+    list.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let word = |index: usize| words.get(index).map(|word| (*word).to_owned());
+        words.first() == Some(&kind.as_str()) && (word(3), word(5)) == wanted
+    })
+}
+
 /// QEMU splits options at commas; two of them stand for one.
 fn comma_escaped(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
@@ -112,14 +124,19 @@ impl Qemu {
         Ok(qmp.map(|qmp| Self { own: own.to_path_buf(), qmp }))
     }
 
-    /// Forwards a port of this machine's loopback to one of dom0.
+    /// Forwards a port of this machine's loopback to one of dom0, unless it is forwarded already.
     ///
     /// # Errors
-    /// When the port is taken.
+    /// When the port is taken by something else.
     pub fn forward(&mut self, protocol: &str, host: u16, dom0: u16) -> Result<()> {
-        self.qmp
-            .execute_human(&format!("hostfwd_add net {protocol}:127.0.0.1:{host}-:{dom0}"))
-            .with_context(|| format!("cannot forward port {host} of this machine"))
+        if is_forwarded(&self.qmp.execute_human("info usernet")?, protocol, host, dom0) {
+            return Ok(());
+        }
+        let rule = format!("hostfwd_add net {protocol}:127.0.0.1:{host}-:{dom0}");
+        match self.qmp.execute_human(&rule)?.trim() {
+            "" => Ok(()),
+            text => bail!("cannot forward port {host} of this machine: {text}"),
+        }
     }
 
     /// Forwards a free port to the agent and returns it.
@@ -228,5 +245,14 @@ mod tests {
         let arguments = machine.arguments();
         assert!(arguments.iter().any(|word| word.starts_with("file=/cache/a,,b/disk.img,if=")));
         assert!(arguments.iter().any(|word| word.starts_with("/cache/a,,b/vmlinuz root=")));
+    }
+
+    #[test]
+    fn a_forward_that_is_there_is_seen() {
+        let list = "Hub -1 (net):\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\n  \
+                    TCP[HOST_FORWARD]  12       127.0.0.1  8080       10.0.2.15    80     0     0\n";
+        assert!(is_forwarded(list, "tcp", 8080, 80));
+        assert!(!is_forwarded(list, "tcp", 8080, 81));
+        assert!(!is_forwarded(list, "udp", 8080, 80));
     }
 }

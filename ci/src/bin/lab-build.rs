@@ -20,11 +20,14 @@ use std::process::{Command, ExitCode, Stdio};
 struct Cli {
     /// Where to; the default is `stage` in cargo's target folder, where `ci/lab` looks for it
     folder: Option<PathBuf>,
+    /// Take this guest kernel and build none
+    #[arg(long, value_name = "VMLINUX")]
+    kernel: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let folder = Cli::parse().folder.unwrap_or_else(default_stage);
-    match stage(&folder) {
+    let cli = Cli::parse();
+    match stage(&cli.folder.unwrap_or_else(default_stage), cli.kernel) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("{error:#}"));
@@ -33,14 +36,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn stage(folder: &Path) -> Result<()> {
+fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
     say("building launch");
-    let launch = build("cli", "launch", Linking::Dynamic)?;
+    let launch = build("launch", "launch", Linking::Dynamic)?;
     say("building init and hotplug");
     let init = build("init", "init", Linking::Static)?;
     let hotplug = build("domain", "hotplug", Linking::Static)?;
-    say("building the guest kernel, some minutes unless it is there already");
-    let vmlinux = build_kernel()?;
+    let vmlinux = match kernel {
+        Some(kernel) => kernel,
+        None => build_kernel()?,
+    };
     install(&read(&launch)?, folder, "usr/bin/launch", 0o755)?;
     install(&read(&hotplug)?, folder, "usr/lib/launch/hotplug", 0o755)?;
     install(&read(&vmlinux)?, folder, "usr/lib/launch/vmlinux", 0o644)?;
@@ -63,6 +68,7 @@ fn initrd(init: &[u8]) -> Result<Vec<u8>> {
 
 /// Runs the kernel's own build command; the last line it prints is the kernel's path.
 fn build_kernel() -> Result<PathBuf> {
+    say("building the guest kernel, some minutes unless it is there already");
     let output = Command::new(project_root().join("guest-kernel-config/build"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

@@ -1,0 +1,145 @@
+//! `ci/test`: everything that CI checks, in phases, with the time of each.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use lab::host::{find_program, install_missing, project_root, say};
+use lab::instance::Instance;
+use lab::tally::Tally;
+use lab::xen_version::XenVersion;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+/// Checks everything: format, lints, unit, golden and property tests, and the tests on nested Xen.
+#[derive(Debug, Parser)]
+#[command(name = "ci/test", bin_name = "ci/test")]
+struct Cli {
+    /// Xen to test on: 4.20 (Debian 13) or 4.17 (Debian 12)
+    #[arg(long, default_value_t, env = "LAB_XEN")]
+    xen: XenVersion,
+    /// Only what needs no Xen
+    #[arg(long)]
+    no_lab: bool,
+}
+
+/// (program or file, package) of what the tests use besides the lab. A test whose program is missing
+/// would be skipped, and CI is where it must not be.
+const TEST_PROGRAMS: &[(&str, &str)] = &[
+    ("/usr/include/xen/xen.h", "libxen-dev"),
+    ("cc", "gcc"),
+    ("cpio", "cpio"),
+    ("dumpe2fs", "e2fsprogs"),
+    ("fsck.erofs", "erofs-utils"),
+    ("ip", "iproute2"),
+    ("losetup", "mount"),
+    ("nft", "nftables"),
+    ("python3", "python3-minimal"),
+    ("setpriv", "util-linux"),
+    ("umoci", "umoci"),
+];
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match test(&cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test(cli: &Cli) -> Result<bool> {
+    let start = Instant::now();
+    install_missing(TEST_PROGRAMS)?;
+    let mut run = Run::default();
+
+    if find_program("cargo-fmt").is_some() {
+        run.phase("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    } else {
+        run.skip("format", "there is no rustfmt here");
+    }
+    if find_program("cargo-clippy").is_some() {
+        let words = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        run.phase("lints", &mut cargo(&words))?;
+    } else {
+        run.skip("lints", "there is no clippy here (Debian 12 has none for its newer compiler)");
+    }
+    let words = ["test", "--workspace", "--exclude", "tests", "--no-fail-fast"];
+    run.phase("unit, golden and property tests", &mut cargo(&words))?;
+
+    if cli.no_lab {
+        run.skip("tests on nested Xen", "--no-lab");
+    } else if run.phase("build", &mut Command::new(project_root().join("ci/build")))? {
+        // A failing test can be looked into with `ci/lab shell --name tests-4-20` only while it
+        // runs: no lab is left over.
+        let words = ["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"];
+        let name = format!("tests on Xen {}", cli.xen);
+        run.phase(&name, cargo(&words).env("LAB_XEN", cli.xen.to_string()))?;
+        if let Some(lab) = Instance::find(&format!("tests-{}", cli.xen).replace('.', "-"))? {
+            lab.down()?;
+        }
+    } else {
+        run.skip("tests on nested Xen", "the build failed");
+    }
+
+    println!("\n{}", run.summary.join("\n"));
+    let Tally { passed, failed, ignored } = run.tally;
+    let minutes = start.elapsed().as_secs_f64() / 60.0;
+    println!("\n{passed} passed, {failed} failed, {ignored} ignored in {minutes:.1} minutes");
+    for phase in &run.failed {
+        println!("FAILED: {phase}");
+    }
+    Ok(run.failed.is_empty())
+}
+
+/// What has been run so far.
+#[derive(Default)]
+struct Run {
+    tally: Tally,
+    summary: Vec<String>,
+    failed: Vec<String>,
+}
+
+impl Run {
+    /// Runs one phase, its output passed through; later phases run whatever becomes of it.
+    fn phase(&mut self, name: &str, command: &mut Command) -> Result<bool> {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let mut child = command
+            .current_dir(project_root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+        let mut reader = BufReader::new(child.stdout.take().context("no pipe")?);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            std::io::stdout().write_all(&line)?;
+            self.tally.add_line(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+        let passed = child.wait()?.success();
+        let seconds = start.elapsed().as_secs();
+        let verdict = if passed { "ok" } else { "FAILED" };
+        println!("== {name}: {verdict}, {seconds} s");
+        self.summary.push(format!("{seconds:>6} s  {verdict:<7} {name}"));
+        if !passed {
+            self.failed.push(name.to_owned());
+        }
+        Ok(passed)
+    }
+
+    fn skip(&mut self, name: &str, reason: &str) {
+        println!("\n== {name}: skipped: {reason}");
+        self.summary.push(format!("{:>6}    {:<7} {name}: {reason}", "", "skipped"));
+    }
+}
+
+fn cargo(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(words);
+    command
+}

@@ -1,0 +1,144 @@
+//! `ci/try`: one command from a plain Debian machine to an app that serves from a Xen domain.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+use lab::app::App;
+use lab::frame::Start;
+use lab::host::{project_root, say, with_progress};
+use lab::instance::{Instance, Options};
+use lab::stage::default_stage;
+use lab::xen_version::XenVersion;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+/// Longest time for an app to answer on an emulated machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Starts an app in a Xen domain of its own, on this machine as it is, and prints where it answers.
+///
+/// Installs what is missing, builds everything, brings Xen and a dom0 up in QEMU, and runs
+/// `launch APP` there.
+#[derive(Debug, Parser)]
+#[command(name = "ci/try", bin_name = "ci/try", max_term_width = 100)]
+struct Cli {
+    /// nginx, redis, postgres, python, memcached or hello
+    #[arg(default_value = "nginx")]
+    app: String,
+    /// Pull the image from Docker Hub instead of making it from Debian packages
+    #[arg(long)]
+    hub: bool,
+    /// The domain's type: pvh or pv
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["pvh", "pv"], default_value = "pvh")]
+    kind: String,
+    /// Port on this machine; the default is the app's own, or the next free one
+    #[arg(long)]
+    port: Option<u16>,
+    /// Xen of the lab: 4.20 (Debian 13) or 4.17 (Debian 12)
+    #[arg(long, default_value_t, env = "LAB_XEN")]
+    xen: XenVersion,
+    /// Name of the lab
+    #[arg(long, default_value = "default", env = "LAB_NAME")]
+    name: String,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    let app = App::find(&cli.app)?;
+    build()?;
+    let settings = match cli.hub {
+        true => String::new(),
+        false => {
+            let registry = start_registry()?;
+            format!("[image.mirrors]\n\"docker.io\" = [\"http://10.0.2.2:{registry}\"]\n")
+        }
+    };
+    let options = Options { name: cli.name.clone(), xen: cli.xen, ..Options::default() };
+    let lab = Instance::up(&options)?;
+    ensure!(lab.install_stage(&default_stage())?, "the build is gone");
+    let write = "mkdir -p /etc/launch && cat >/etc/launch/config.toml";
+    in_dom0(&lab, &["sh", "-c", write], settings.as_bytes())?;
+    in_dom0(&lab, &["launch", "rm", "-f", app.name], &[]).ok();
+
+    let port = forward(&lab, cli, app)?;
+    let published = format!("{port}:{}", app.guest_port);
+    let mut command = vec!["launch", "run", "-d", "--name", app.name, "--type", &cli.kind];
+    command.extend(["-p", &published]);
+    command.extend(app.flags);
+    command.push(app.name);
+    command.extend(app.arguments);
+    say(&format!("in dom0: {}", command.join(" ")));
+    let argv = command.iter().map(|word| (*word).to_owned()).collect();
+    let code = lab.start(Start { argv, ..Start::default() })?.follow(false)?;
+    if code != 0 {
+        bail!("launch failed in dom0 (exit code {code}); look inside with `ci/lab shell`");
+    }
+    if let Err(error) = app.wait_until_it_answers(port, PATIENCE) {
+        let log = lab.run(["launch", "logs", app.name], &[], Duration::from_secs(30))?;
+        let text = [log.stdout, log.stderr].concat();
+        return Err(error.context(String::from_utf8_lossy(&text).into_owned()));
+    }
+    let xl_list = lab.run(["xl", "list"], &[], Duration::from_secs(30))?;
+    eprintln!("\n{}", String::from_utf8_lossy(&xl_list.stdout));
+    eprintln!("look inside with `ci/lab shell`; stop it all with `ci/lab down`\n");
+    println!("{}", app.how_to_use.replace("PORT", &port.to_string()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build() -> Result<()> {
+    let status = Command::new(project_root().join("ci/build"))
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot start ci/build")?;
+    ensure!(status.success(), "ci/build failed");
+    Ok(())
+}
+
+/// Makes the images, serves them on this machine's loopback, and returns the port.
+fn start_registry() -> Result<u16> {
+    with_progress("making the test images and serving them, unless they are there already", || {
+        let images = project_root().join("ci/images");
+        let output = Command::new(images)
+            .args(["registry", "start"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot start ci/images")?;
+        ensure!(output.status.success(), "ci/images failed");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let port = text.lines().last().unwrap_or_default();
+        port.trim().parse().with_context(|| format!("ci/images gave {port:?} for a port"))
+    })
+}
+
+fn in_dom0(lab: &Instance, argv: &[&str], input: &[u8]) -> Result<()> {
+    let output = lab.run(argv.iter().copied(), input, Duration::from_secs(60))?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.code == 0, "{} failed in dom0:\n{text}", argv.join(" "));
+    Ok(())
+}
+
+/// Forwards the port that was asked for, or the first free one from the app's own on.
+fn forward(lab: &Instance, cli: &Cli, app: &App) -> Result<u16> {
+    if let Some(port) = cli.port {
+        lab.forward("tcp", port, port)?;
+        return Ok(port);
+    }
+    let mut error = None;
+    for port in app.host_port..app.host_port.saturating_add(20) {
+        match lab.forward("tcp", port, port) {
+            Ok(()) => return Ok(port),
+            Err(refused) => error = Some(refused),
+        }
+    }
+    Err(error.context("no port to try")?)
+}

@@ -1,0 +1,49 @@
+//! Adds up what cargo's test programs say about themselves.
+
+/// Tests that passed, failed, or were left out.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Tests that passed.
+    pub passed: u32,
+    /// Tests that failed.
+    pub failed: u32,
+    /// Tests that are marked as not to be run.
+    pub ignored: u32,
+}
+
+impl Tally {
+    /// Takes in one line of output, if it is the last line of a test program.
+    pub fn add_line(&mut self, line: &str) {
+        let Some(result) = line.trim().strip_prefix("test result: ") else { return };
+        for part in result.split([';', '.']) {
+            let mut words = part.split_whitespace();
+            let (Some(count), Some(what)) = (words.next(), words.next()) else { continue };
+            let Ok(count) = count.parse::<u32>() else { continue };
+            match what {
+                "passed" => self.passed += count,
+                "failed" => self.failed += count,
+                "ignored" => self.ignored += count,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_of_several_programs_add_up() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 17 tests\n",
+            "test result: ok. 17 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.05s\n",
+            "test 9 passed ... ok\n",
+            "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s\n",
+        ] {
+            tally.add_line(line);
+        }
+        assert_eq!(tally, Tally { passed: 19, failed: 3, ignored: 1 });
+    }
+}
