@@ -49,6 +49,7 @@ ensure_toolchain() {
         esac
     fi
     command -v cc >/dev/null || wanted="$wanted gcc libc6-dev"
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || wanted="$wanted ca-certificates"
     # shellcheck disable=SC2086 # the packages are meant to be split
     [ -z "$wanted" ] || install_packages $wanted
     if ! cargo_is_good; then
