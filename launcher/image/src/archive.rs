@@ -17,6 +17,8 @@ use std::io;
 pub(crate) enum ArchiveError {
     #[error("cannot read {archive}")]
     Read { archive: String, source: io::Error },
+    #[error("{archive} is not a tar archive, or a damaged one")]
+    NotTar { archive: String, source: io::Error },
     #[error("{archive} is compressed with {method}; decompress it first")]
     Compressed { archive: String, method: &'static str },
     #[error("{archive} is a pipe; save it to a file first")]

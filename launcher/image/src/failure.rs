@@ -54,7 +54,7 @@ fn registry_kind(error: &RegistryError) -> FailureKind {
         | RegistryError::Long { .. }
         | RegistryError::Digest { .. } => FailureKind::Mismatch,
         RegistryError::Mirror { .. } | RegistryError::Certificates { .. } => FailureKind::Other,
-        RegistryError::WithMirrors { error, .. } => registry_kind(error),
+        RegistryError::Several { error, .. } => registry_kind(error),
     }
 }
 

@@ -15,6 +15,11 @@ pub use child::fetch_child;
 pub(crate) use job::Host;
 pub(crate) use messages::{Credentials, Done};
 pub(crate) use parent::{Decision, fetch};
+#[cfg(test)]
+pub(crate) use {
+    job::run,
+    messages::{Input, Request, Resolved},
+};
 
 use serde::{Deserialize, Serialize};
 use std::io;

@@ -57,8 +57,8 @@ pub(crate) enum RegistryError {
     Mirror { text: String },
     #[error("cannot read certificates from {path}: {cause}")]
     Certificates { path: String, cause: String },
-    #[error("{error}; before that, {mirrors}")]
-    WithMirrors { error: Box<RegistryError>, mirrors: String },
+    #[error("{error}; and {others}")]
+    Several { error: Box<RegistryError>, others: String },
 }
 
 /// An image in a registry.
@@ -124,13 +124,12 @@ impl Remote {
         })
     }
 
-    /// Asks each endpoint in turn, from the chosen one on; the last one's error counts, as it is
-    /// the registry's own, and those of the mirrors are told beside it.
+    /// Asks each endpoint in turn, from the chosen one on.
     fn first_that_has<T>(
         &self,
         mut ask: impl FnMut(&Arc<Endpoint>) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        let mut mirrors = Vec::new();
+        let mut errors = Vec::new();
         let first = self.chosen.load(Ordering::Relaxed);
         for (index, endpoint) in self.endpoints.iter().enumerate().skip(first) {
             match ask(endpoint) {
@@ -138,22 +137,29 @@ impl Remote {
                     self.chosen.store(index, Ordering::Relaxed);
                     return Ok(answer);
                 }
-                Err(error) if index + 1 == self.endpoints.len() => {
-                    return Err(match mirrors.is_empty() {
-                        true => error,
-                        false => RegistryError::WithMirrors {
-                            error: Box::new(error),
-                            mirrors: mirrors.join("; "),
-                        },
-                    });
-                }
                 Err(error) => {
-                    tracing::warn!("mirror {endpoint} did not help: {error}");
-                    mirrors.push(error.to_string());
+                    tracing::info!("{endpoint} did not help: {error}");
+                    errors.push(error);
                 }
             }
         }
-        Err(RegistryError::Mirror { text: String::new() })
+        Err(RegistryError::of(errors))
+    }
+}
+
+impl RegistryError {
+    /// One error of all endpoints'. The last is the registry's own and counts, unless it cannot
+    /// be reached (as behind a firewall) where a mirror can, which does not have the image.
+    fn of(mut errors: Vec<Self>) -> Self {
+        let last = errors.len().saturating_sub(1);
+        let out_of_reach = matches!(errors.last(), Some(Self::Unreachable { .. }));
+        let not_found = errors.iter().position(|error| matches!(error, Self::NotFound { .. }));
+        let error = errors.swap_remove(not_found.filter(|_| out_of_reach).unwrap_or(last));
+        if errors.is_empty() {
+            return error;
+        }
+        let others = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; and ");
+        Self::Several { error: Box::new(error), others }
     }
 }
 

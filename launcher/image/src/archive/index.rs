@@ -53,7 +53,8 @@ impl TarIndex {
         // short, so no writer needs an extension for them.
         let mut tar = Archive::new(&*file);
         for entry in tar.entries_with_seek().map_err(read_error)?.raw(true) {
-            let entry = entry.map_err(read_error)?;
+            let entry =
+                entry.map_err(|source| ArchiveError::NotTar { archive: archive(), source })?;
             let Ok(path) = std::str::from_utf8(&entry.path_bytes()).map(normalize) else {
                 continue;
             };

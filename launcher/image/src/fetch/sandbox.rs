@@ -143,10 +143,12 @@ fn restrict_calls(network: bool) -> Result<(), Box<dyn std::error::Error>> {
 
     let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     allowed.extend(ALLOWED.iter().map(|call| (*call, Vec::new())));
-    // Asked by the resolver: how much there is to read.
-    let pending = condition(1, SeccompCmpOp::Eq, libc::FIONREAD)?;
-    allowed.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![pending])?]);
     if network {
+        // The resolver asks how much there is to read; connecting with a time-out needs the other.
+        let requests = [libc::FIONREAD, libc::FIONBIO];
+        let request = |request| SeccompRule::new(vec![condition(1, SeccompCmpOp::Eq, request)?]);
+        let requests = requests.into_iter().map(request).collect::<Result<_, _>>()?;
+        allowed.insert(libc::SYS_ioctl, requests);
         allowed.extend(NETWORK.iter().map(|call| (*call, Vec::new())));
         let families = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
         let family = |family| -> Result<_, seccompiler::BackendError> {

@@ -323,7 +323,7 @@ impl Client {
 
     fn obstacle(&self, error: &ureq::Error) -> Obstacle {
         let (retries, next) = match error {
-            ureq::Error::HostNotFound => (1, "check the name, the network and DNS"),
+            error if is_unknown_host(error) => (1, "check the name, the network and DNS"),
             ureq::Error::ConnectionFailed => (1, "check the network and the registry"),
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 (1, "check that it runs")
@@ -348,11 +348,20 @@ impl Client {
     }
 }
 
+/// ureq passes on what the resolver says in words.
+fn is_unknown_host(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound => true,
+        ureq::Error::Io(error) => error.to_string().starts_with("failed to lookup address"),
+        _ => false,
+    }
+}
+
 /// An error of ureq in the words of the rest of the program.
 fn describe(error: &ureq::Error) -> String {
     match error {
+        error if is_unknown_host(error) => "its host name is not known".to_owned(),
         ureq::Error::Io(error) => crate::failure::plain(error),
-        ureq::Error::HostNotFound => "its host name is not known".to_owned(),
         ureq::Error::Timeout(_) => "it does not answer in time".to_owned(),
         error => error.to_string(),
     }
