@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// What runs the lab's processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,11 +19,13 @@ impl Accelerator {
     ///
     /// A readable `/dev/kvm` alone proves nothing: some cloud machines have one that cannot run a
     /// hypervisor inside. So nested virtualization must be on, and the processor must have it.
+    /// `kvm_failed`: it was tried before, and Xen did not run.
     #[must_use]
-    pub fn detect() -> Self {
+    pub fn detect(kvm_failed: bool) -> Self {
         match std::env::var("LAB_ACCEL").as_deref() {
             Ok("kvm") => return Self::Kvm,
             Ok("tcg") => return Self::Emulation("LAB_ACCEL=tcg".into()),
+            _ if kvm_failed => return Self::Emulation("Xen did not run under KVM before".into()),
             _ => {}
         }
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -38,6 +41,15 @@ impl Accelerator {
         ) {
             None => Self::Kvm,
             Some(reason) => Self::Emulation(reason.into()),
+        }
+    }
+
+    /// The longest that a boot may take, on a busy machine.
+    #[must_use]
+    pub fn boot_timeout(&self) -> Duration {
+        match self {
+            Self::Kvm => Duration::from_secs(120),
+            Self::Emulation(_) => Duration::from_secs(600),
         }
     }
 

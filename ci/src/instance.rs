@@ -107,8 +107,7 @@ impl Instance {
             running.down()?;
         }
         install_missing(HOST_PROGRAMS)?;
-        let accelerator = Accelerator::detect();
-        let made = find_or_make_snapshot(options.xen, options.memory_mib, &accelerator)?;
+        let (accelerator, made) = find_snapshot(options)?;
         let share = match &options.share {
             Some(share) => fs::canonicalize(share)
                 .with_context(|| format!("cannot share {}", share.display()))?,
@@ -259,6 +258,26 @@ impl Instance {
         let _ = fs::remove_file(self.own.join("facts.json"));
         Ok(())
     }
+}
+
+/// The snapshot to load. KVM that promises to run Xen and does not is remembered, and emulation used.
+fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
+    let find = |accelerator: &Accelerator| {
+        find_or_make_snapshot(options.xen, options.memory_mib, accelerator)
+    };
+    let marker = cache_root()?.join("kvm-cannot-run-xen");
+    let mut accelerator = Accelerator::detect(marker.exists());
+    let mut made = find(&accelerator);
+    let instead = Accelerator::detect(true);
+    if let (Accelerator::Kvm, Accelerator::Emulation(_), Err(error)) =
+        (&accelerator, &instead, &made)
+    {
+        say(&format!("Xen does not run under KVM here, trying emulation: {error:#}"));
+        fs::write(&marker, "LAB_ACCEL=kvm tries again\n").context("cannot write to the cache")?;
+        made = find(&instead);
+        accelerator = instead;
+    }
+    Ok((accelerator, made?))
 }
 
 fn instance_folder(name: &str) -> Result<PathBuf> {

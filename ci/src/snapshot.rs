@@ -29,9 +29,6 @@ const AGENT_SOURCES: [&str; 4] = [
     include_str!("terminal.rs"),
 ];
 
-/// Longest boot on a busy machine without hardware virtualization.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(600);
-
 /// Finds or makes the folder with `disk.img`, `xen`, `vmlinuz`, `initrd`, `token` and `state`.
 ///
 /// # Errors
@@ -110,15 +107,15 @@ fn boot_and_save(folder: &Path, memory_mib: u32, accelerator: &Accelerator) -> R
     let mut qemu = machine.start(false)?;
     let result = qemu.forward_agent().and_then(|port| {
         let token = fs::read_to_string(folder.join("token"))?;
-        wait_for_agent(&Address { port, token }, folder)?;
+        wait_for_agent(&Address { port, token }, folder, accelerator.boot_timeout())?;
         qemu.save(&folder.join("state"), Duration::from_secs(120))
     });
     result.and(qemu.quit()).with_context(|| console_tail(folder))
 }
 
 /// Waits until dom0 runs commands, and leaves Xen's tools in its page cache.
-fn wait_for_agent(address: &Address, folder: &Path) -> Result<()> {
-    let deadline = Instant::now() + BOOT_TIMEOUT;
+fn wait_for_agent(address: &Address, folder: &Path, timeout: Duration) -> Result<()> {
+    let deadline = Instant::now() + timeout;
     let warm_up = "xl info && xl list && xenstore-ls / && sync";
     loop {
         let argv = ["sh", "-c", warm_up].map(String::from).into();
@@ -139,7 +136,7 @@ fn wait_for_agent(address: &Address, folder: &Path) -> Result<()> {
             anyhow::bail!("QEMU ended while dom0 booted");
         }
         if Instant::now() > deadline {
-            let limit = BOOT_TIMEOUT.as_secs();
+            let limit = timeout.as_secs();
             return Err(error).context(format!("dom0 was not ready after {limit} s"));
         }
         std::thread::sleep(Duration::from_millis(500));
