@@ -68,6 +68,7 @@ pub fn layouts() -> Vec<Layout> {
         pv::StartInfo::LAYOUT,
         pv::UserRegs::LAYOUT,
         pv::VcpuGuestContext::LAYOUT,
+        sysctl::GetDomainInfoList::LAYOUT,
         sysctl::PhysInfo::LAYOUT,
         sysctl::Sysctl::LAYOUT,
     ]

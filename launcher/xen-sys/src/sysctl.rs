@@ -8,6 +8,7 @@ pub const VERSIONS: [u32; 2] = [0x16, 0x15];
 
 constants!(CONSTANTS {
     PHYSINFO: u32 = 3 => "XEN_SYSCTL_physinfo";
+    GETDOMAININFOLIST: u32 = 6 => "XEN_SYSCTL_getdomaininfolist";
     PHYSCAP_HVM: u32 = 1 << 0 => "XEN_SYSCTL_PHYSCAP_hvm";
     PHYSCAP_PV: u32 = 1 << 1 => "XEN_SYSCTL_PHYSCAP_pv";
     PHYSCAP_HAP: u32 = 1 << 3 => "XEN_SYSCTL_PHYSCAP_hap";
@@ -54,4 +55,21 @@ layout!(PhysInfo = "struct xen_sysctl_physinfo", 112, {
     max_node_id @ 20, cpu_khz @ 24, capabilities @ 28, arch_capabilities @ 32, pad @ 36,
     total_pages @ 40, free_pages @ 48, scrub_pages @ 56, outstanding_pages @ 64, max_mfn @ 72,
     hw_cap @ 80,
+});
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct GetDomainInfoList {
+    pub first_domain: u16,
+    pub pad1: u16,
+    pub max_domains: u32,
+    /// Address of `max_domains` [`crate::domctl::GetDomainInfo`].
+    pub buffer: u64,
+    pub num_domains: u32,
+    pub pad2: u32,
+}
+
+layout!(GetDomainInfoList = "struct xen_sysctl_getdomaininfolist", 24, {
+    first_domain @ 0, pad1 @ 2 as "", max_domains @ 4, buffer @ 8, num_domains @ 16,
+    pad2 @ 20 as "",
 });

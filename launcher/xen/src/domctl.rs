@@ -1,10 +1,11 @@
 //! Operations on one domain: its life, limits and state.
 
 use crate::error::{Cause, XenError};
+use crate::hypervisor::sysctl;
 use crate::{DomId, Hypervisor};
 use rustix::io::Errno;
 use std::time::Duration;
-use xen_sys::{Plain, domctl, hypercall};
+use xen_sys::{Plain, domctl, hypercall, sysctl};
 
 /// What Xen knows of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,27 @@ pub struct DomainInfo {
     pub online_vcpus: u32,
     /// The frame of its shared info page.
     pub(crate) shared_info_frame: u64,
+}
+
+impl DomainInfo {
+    fn new(info: &domctl::GetDomainInfo) -> Self {
+        let is = |flag| info.flags & flag != 0;
+        let code = (info.flags >> domctl::DOMINF_SHUTDOWN_SHIFT) & domctl::DOMINF_SHUTDOWN_MASK;
+        let code = u8::try_from(code).unwrap_or(u8::MAX);
+        Self {
+            domid: DomId(info.domain),
+            uuid: info.handle,
+            shutdown: is(domctl::DOMINF_SHUTDOWN).then(|| ShutdownReason::from_code(code)),
+            dying: is(domctl::DOMINF_DYING),
+            paused: is(domctl::DOMINF_PAUSED),
+            hvm: is(domctl::DOMINF_HVM_GUEST),
+            total_pages: info.tot_pages,
+            max_pages: info.max_pages,
+            cpu_time: Duration::from_nanos(info.cpu_time),
+            online_vcpus: info.nr_online_vcpus,
+            shared_info_frame: info.shared_info_frame,
+        }
+    }
 }
 
 /// Why a domain shut down: what its kernel said, or what Xen saw.
@@ -134,8 +156,14 @@ impl Hypervisor {
     /// # Errors
     /// [`XenError::Refused`].
     pub fn domain_info(&self, domid: DomId) -> Result<Option<DomainInfo>, XenError> {
-        // Xen answers with the next domain where there is none of this number.
-        Ok(self.domain_info_from(domid)?.filter(|info| info.domid == domid))
+        let empty = domctl::GetDomainInfo::zeroed();
+        // SAFETY: no addresses in this argument.
+        match unsafe { self.domctl(domctl::GETDOMAININFO, domid, &empty) } {
+            // Older Xen answers with the next domain where there is none of this number.
+            Ok(info) => Ok(Some(DomainInfo::new(&info)).filter(|info| info.domid == domid)),
+            Err(Errno::SRCH) => Ok(None),
+            Err(errno) => Err(XenError::refused(format!("ask Xen for domain {domid}"), errno)),
+        }
     }
 
     /// What Xen knows of all domains, dom0 first.
@@ -143,42 +171,30 @@ impl Hypervisor {
     /// # Errors
     /// [`XenError::Refused`].
     pub fn domains(&self) -> Result<Vec<DomainInfo>, XenError> {
-        let mut found = Vec::new();
-        let mut next = DomId::DOM0;
-        while let Some(info) = self.domain_info_from(next)? {
-            next = DomId(info.domid.0 + 1);
-            found.push(info);
-        }
-        Ok(found)
-    }
-
-    /// The domain of this number or the first after it.
-    fn domain_info_from(&self, domid: DomId) -> Result<Option<DomainInfo>, XenError> {
-        let empty = domctl::GetDomainInfo::zeroed();
-        // SAFETY: no addresses in this argument.
-        let info = match unsafe { self.domctl(domctl::GETDOMAININFO, domid, &empty) } {
-            Ok(info) => info,
-            Err(Errno::SRCH) => return Ok(None),
-            Err(errno) => {
-                return Err(XenError::refused(format!("ask Xen for domain {domid}"), errno));
+        const BATCH: u32 = 256;
+        let bytes = BATCH as usize * size_of::<domctl::GetDomainInfo>();
+        let buffer = self.call.buffer(bytes)?;
+        let mut found: Vec<DomainInfo> = Vec::new();
+        loop {
+            let ask = sysctl::GetDomainInfoList {
+                first_domain: found.last().map_or(0, |last| last.domid.0 + 1),
+                max_domains: BATCH,
+                buffer: buffer.address(),
+                ..sysctl::GetDomainInfoList::zeroed()
+            };
+            // SAFETY: the buffer outlives the call and has room for `max_domains` answers.
+            let answer =
+                unsafe { sysctl(&self.call, self.sysctl_version, sysctl::GETDOMAININFOLIST, &ask) };
+            let count = answer
+                .map_err(|errno| XenError::refused("ask Xen for all domains", errno))?
+                .num_domains
+                .min(BATCH);
+            let infos = (0..count as usize).map(|index| DomainInfo::new(&buffer.read(index)));
+            found.extend(infos);
+            if count < BATCH {
+                return Ok(found);
             }
-        };
-        let is = |flag| info.flags & flag != 0;
-        let code = (info.flags >> domctl::DOMINF_SHUTDOWN_SHIFT) & domctl::DOMINF_SHUTDOWN_MASK;
-        let code = u8::try_from(code).unwrap_or(u8::MAX);
-        Ok(Some(DomainInfo {
-            domid: DomId(info.domain),
-            uuid: info.handle,
-            shutdown: is(domctl::DOMINF_SHUTDOWN).then(|| ShutdownReason::from_code(code)),
-            dying: is(domctl::DOMINF_DYING),
-            paused: is(domctl::DOMINF_PAUSED),
-            hvm: is(domctl::DOMINF_HVM_GUEST),
-            total_pages: info.tot_pages,
-            max_pages: info.max_pages,
-            cpu_time: Duration::from_nanos(info.cpu_time),
-            online_vcpus: info.nr_online_vcpus,
-            shared_info_frame: info.shared_info_frame,
-        }))
+        }
     }
 
     /// Destroys a domain: its memory is Xen's again, as soon as nobody maps it any more. What
@@ -305,8 +321,8 @@ impl Hypervisor {
     }
 }
 
-/// The argument of a domctl, filled up with zeroes.
-fn padded<P: Plain>(payload: &P) -> [u64; 16] {
+/// The argument of a domctl or sysctl, filled up with zeroes.
+pub(crate) fn padded<P: Plain>(payload: &P) -> [u64; 16] {
     const { assert!(size_of::<P>() <= domctl::PAYLOAD_BYTES) };
     let mut bytes = [0u8; domctl::PAYLOAD_BYTES];
     bytes[..size_of::<P>()].copy_from_slice(payload.as_bytes());

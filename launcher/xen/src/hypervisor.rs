@@ -12,7 +12,7 @@ use xen_sys::{Plain, domctl, hypercall, sysctl};
 pub struct Hypervisor {
     pub(crate) call: Call,
     pub(crate) domctl_version: u32,
-    sysctl_version: u32,
+    pub(crate) sysctl_version: u32,
     version: (u16, u16),
 }
 
@@ -125,14 +125,26 @@ fn probe_domctl(call: &Call, version: u32) -> Result<(), Errno> {
 }
 
 fn physinfo(call: &Call, version: u32) -> Result<sysctl::PhysInfo, Errno> {
-    let mut sysctl = sysctl::Sysctl {
-        cmd: sysctl::PHYSINFO,
-        interface_version: version,
-        ..sysctl::Sysctl::zeroed()
-    };
     // SAFETY: this operation has no addresses in its argument.
+    unsafe { sysctl(call, version, sysctl::PHYSINFO, &sysctl::PhysInfo::zeroed()) }
+}
+
+/// Carries out one sysctl and returns its argument as Xen left it.
+///
+/// # Safety
+/// Addresses in `payload` must be those of buffers that are as large as this operation accesses
+/// them.
+pub(crate) unsafe fn sysctl<P: Plain>(
+    call: &Call,
+    version: u32,
+    cmd: u32,
+    payload: &P,
+) -> Result<P, Errno> {
+    let payload = crate::domctl::padded(payload);
+    let mut sysctl = sysctl::Sysctl { cmd, interface_version: version, payload };
+    // SAFETY: as the caller promises.
     unsafe { call.invoke(hypercall::SYSCTL, &mut sysctl, |address| [address, 0, 0, 0, 0]) }?;
-    sysctl::PhysInfo::from_bytes(sysctl.payload.as_bytes()).ok_or(Errno::IO)
+    P::from_bytes(sysctl.payload.as_bytes()).ok_or(Errno::IO)
 }
 
 #[cfg(test)]
