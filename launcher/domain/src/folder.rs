@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What was asked for and resolved.
@@ -30,6 +30,8 @@ pub const WRITABLE_DISK: &str = "write.ext4";
 pub const LOG: &str = "console.log";
 /// The older part of the log.
 pub const OLD_LOG: &str = "console.log.1";
+/// What the monitor has to complain about.
+pub const MONITOR_LOG: &str = "monitor.log";
 /// Who is in charge.
 pub const LOCK: &str = "lock";
 
@@ -57,7 +59,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }
@@ -125,6 +127,21 @@ impl Folder {
         }
     }
 
+    /// Takes the lock if it is free, for somebody who is to be told when it is not: those who
+    /// only look at a lock hold it for a moment too.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened.
+    pub fn take_lock(&self) -> Result<Option<Lock>, FileError> {
+        for _ in 0..10 {
+            if let Some(lock) = self.try_lock()? {
+                return Ok(Some(lock));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        Ok(None)
+    }
+
     /// Opens the lock file to wait on it.
     ///
     /// # Errors
@@ -165,6 +182,32 @@ impl Folder {
     /// Disk full and the like.
     pub fn write_state(&self, state: &State) -> Result<(), FileError> {
         write_json(&self.file(STATE), state)
+    }
+
+    /// Writes `state.json` without waiting for the disk: for states of a running domain, which
+    /// does not outlive a power cut either.
+    ///
+    /// # Errors
+    /// Disk full and the like.
+    pub fn write_state_lightly(&self, state: &State) -> Result<(), FileError> {
+        let path = self.file(STATE);
+        write_replacing(&path, &render_json(&path, state)?, false)
+    }
+
+    /// Writes a file that a start makes anew each time, without waiting for the disk.
+    ///
+    /// # Errors
+    /// Disk full and the like.
+    pub fn write_lightly(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        write_replacing(&self.file(name), bytes, false)
+    }
+
+    /// Whether an open file is this folder's lock file.
+    #[must_use]
+    pub fn is_lock(&self, file: &File) -> bool {
+        let number = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let lock = fs::metadata(self.file(LOCK)).map(number);
+        matches!((lock, file.metadata().map(number)), (Ok(lock), Ok(file)) if lock == file)
     }
 
     /// Removes the folder and all in it.
@@ -291,17 +334,18 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
 /// # Errors
 /// Disk full and the like; the old content is still there then.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    write_replacing(path, &render_json(path, value)?, true)
+}
+
+fn render_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, FileError> {
     let mut json = serde_json::to_vec_pretty(value)
         .map_err(|source| FileError::Damaged { path: path.to_owned(), source })?;
     json.push(b'\n');
-    write_file(path, &json)
+    Ok(json)
 }
 
 /// Writes a file that only root may read, through a temporary one beside it.
-///
-/// # Errors
-/// Disk full and the like; the old content is still there then.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+fn write_replacing(path: &Path, bytes: &[u8], durable: bool) -> Result<(), FileError> {
     // Several processes may write the same file at once: each its own temporary one.
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
@@ -314,9 +358,11 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
             .mode(0o600)
             .open(&temporary)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        if durable {
+            file.sync_all()?;
+        }
         fs::rename(&temporary, path)?;
-        sync_folder(path)
+        if durable { sync_folder(path) } else { Ok(()) }
     };
     write().map_err(|source| {
         // The error to report is the first one.

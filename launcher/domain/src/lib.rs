@@ -7,11 +7,15 @@
 #![deny(unsafe_code)]
 
 pub mod apps;
+pub mod console;
 pub mod folder;
+pub mod follow;
 pub mod hotplug;
 pub mod launch;
 pub mod loopdev;
 pub mod monitor;
+pub mod names;
+pub mod reconcile;
 pub mod record;
 pub mod resolve;
 pub mod settings;
@@ -23,8 +27,10 @@ pub mod writable;
 pub mod xl;
 pub mod xlcfg;
 
-pub use apps::{App, Apps, AppsError, Follow, Followed, Repair};
+pub use apps::{App, Apps, AppsError, Timings};
+pub use follow::{Follow, Followed};
 pub use launch::{Launch, WritableChoice};
+pub use reconcile::Repair;
 pub use record::{Outcome, Phase, Record, State};
 pub use settings::Settings;
 pub use spec::{Disk, DomainSpec, Kind, Uuid, Vif};

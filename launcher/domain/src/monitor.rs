@@ -1,11 +1,261 @@
 //! The monitor: one small process an app, from its start to its end.
+//!
+//! It keeps the log, learns how the app ends, and takes everything down. It listens to xenstore
+//! for the guest's report and for domains that end, and to the console; nothing is polled. What
+//! comes from the guest is bounded: the log by its two files, the report by the contract.
 
 use crate::apps::{Apps, AppsError};
+use crate::console::{Console, Log, ReadOutcome};
+use crate::folder::{FileError, Folder, Lock};
+use crate::hotplug::describe;
+use crate::record::{Outcome, Record, State};
+use crate::toolstack::{DomainState, ShutdownReason};
+use contract::{Report, store as nodes};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+use xen::DomId;
+use xen::store::Store;
 
-/// The body of `launch __monitor ID`.
+/// A guest may write its report as often as it likes; only so many make it into a file.
+const MAX_STATE_WRITES: u32 = 16;
+/// A console that was silent for so long after the app's end has nothing more to say.
+const QUIET: Duration = Duration::from_millis(50);
+/// The same after much output: xenconsoled reads a busy console only every 200 ms.
+const QUIET_AFTER_MUCH: Duration = Duration::from_millis(300);
+/// How much output in [`QUIET_AFTER_MUCH`] is much.
+const MUCH_BYTES: usize = 16 * 1024;
+/// The last output may take no longer than this, however much it is.
+const LONGEST_DRAIN: Duration = Duration::from_secs(5);
+
+/// The body of `launch __monitor ID`, whose standard input is the app's lock file.
 ///
 /// # Errors
 /// The app cannot be watched; the next `launch` command starts a monitor anew.
-pub fn run(_apps: &Apps, _id: &str) -> Result<(), AppsError> {
-    todo!()
+pub fn run(apps: &Apps, id: &str) -> Result<(), AppsError> {
+    let folder = apps.folder(id);
+    let Some(lock) = take_lock(&folder)? else { return Ok(()) };
+    // A terminal that goes away takes nothing of ours with it. Fails only where done before.
+    let _ = rustix::process::setsid();
+    let _ = std::env::set_current_dir("/");
+    let record = folder.read_record()?;
+    let state = folder.read_state()?;
+    let Some(domid) = state.domid.map(DomId) else {
+        return Err(AppsError::NotRunning(record.name));
+    };
+    let mut monitor = Monitor {
+        log: Log::open(&folder, apps.settings().log_mib << 20)?,
+        store: Store::connect()?,
+        apps,
+        folder,
+        record,
+        state,
+        domid,
+        console: None,
+        state_writes: 0,
+        recent: (Instant::now(), 0),
+    };
+    let outcome = monitor.watch()?;
+    monitor.end(outcome, &lock)
+}
+
+/// The lock that came with standard input, or else the free one; `None` where another monitor
+/// has it.
+fn take_lock(folder: &Folder) -> Result<Option<Lock>, AppsError> {
+    let failed = FileError::io("examine", folder.path());
+    let inherited = io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(failed)?;
+    if folder.is_lock(&inherited) {
+        return Ok(Some(Lock::inherit(inherited, folder)?));
+    }
+    Ok(folder.try_lock()?)
+}
+
+struct Monitor<'a> {
+    apps: &'a Apps,
+    folder: Folder,
+    record: Record,
+    state: State,
+    domid: DomId,
+    store: Store,
+    console: Option<Console>,
+    log: Log,
+    state_writes: u32,
+    /// Since when, and how much the console has said.
+    recent: (Instant, usize),
+}
+
+impl Monitor<'_> {
+    fn node(&self, name: &str) -> String {
+        format!("/local/domain/{}/{name}", self.domid)
+    }
+
+    /// Until the app has ended.
+    fn watch(&mut self) -> Result<Outcome, AppsError> {
+        let report = self.node(nodes::REPORT);
+        let tty = self.node("console/tty");
+        for path in ["@releaseDomain", &report, &tty] {
+            self.store.watch(path, path)?;
+        }
+        loop {
+            let mut changed = Vec::new();
+            // A guest that writes without end must not keep us from reading its console.
+            while changed.len() < 64 {
+                match self.store.wait_event(Some(Duration::ZERO))? {
+                    Some(event) => changed.push(event.token),
+                    None => break,
+                }
+            }
+            let has = |what: &str| changed.iter().any(|token| token == what);
+            if self.console.is_none() && has(&tty) {
+                self.open_console()?;
+            }
+            if has(&report) {
+                if let Some(outcome) = self.read_report()? {
+                    return Ok(outcome);
+                }
+            }
+            if has("@releaseDomain") {
+                if let Some(outcome) = self.look_at_domain()? {
+                    return Ok(outcome);
+                }
+            }
+            if changed.is_empty() {
+                self.sleep(None)?;
+            }
+            self.copy_output()?;
+        }
+    }
+
+    fn open_console(&mut self) -> Result<(), AppsError> {
+        if let Some(path) = self.store.read_optional(&self.node("console/tty"))? {
+            match Console::open(&path) {
+                Ok(console) => self.console = Some(console),
+                // The domain may have gone in this moment; the app matters more than its log.
+                Err(error) => tracing::warn!("{}", describe(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_report(&mut self) -> Result<Option<Outcome>, AppsError> {
+        let Some(json) = self.store.read_optional(&self.node(nodes::REPORT))? else {
+            return Ok(None);
+        };
+        let report = match Report::parse(&json) {
+            Ok(report) => report,
+            Err(error) => {
+                tracing::warn!("{}", describe(&error));
+                return Ok(None);
+            }
+        };
+        if self.state.marks != report.marks && self.state_writes < MAX_STATE_WRITES {
+            self.state_writes += 1;
+            self.state.marks = report.marks;
+            self.folder.write_state_lightly(&self.state)?;
+        }
+        Ok(report.exit.map(|exit| Outcome {
+            code: exit.code(),
+            message: match exit {
+                contract::Exit::NotStarted { message, .. } => Some(message),
+                _ => None,
+            },
+        }))
+    }
+
+    /// Some domain has ended: this one?
+    fn look_at_domain(&mut self) -> Result<Option<Outcome>, AppsError> {
+        let state = self.apps.toolstack().state(self.domid, self.record.uuid)?;
+        if state == DomainState::Alive || state == DomainState::ShutDown(ShutdownReason::Suspend) {
+            return Ok(None);
+        }
+        // The report was written before, if there is one.
+        if let Some(outcome) = self.read_report()? {
+            return Ok(Some(outcome));
+        }
+        Ok(Some(unreported(state)))
+    }
+
+    /// Until there is something to read, or `timeout`; says which.
+    fn sleep(&self, timeout: Option<Duration>) -> Result<bool, AppsError> {
+        let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or_default());
+        let store = PollFd::new(&self.store, PollFlags::IN);
+        let ready = match &self.console {
+            Some(console) => {
+                poll(&mut [store, PollFd::new(console, PollFlags::IN)], timeout.as_ref())
+            }
+            None => poll(&mut [store], timeout.as_ref()),
+        };
+        match ready {
+            Ok(count) => Ok(count > 0),
+            Err(Errno::INTR) => Ok(true),
+            Err(errno) => Err(FileError::io("watch", self.folder.path())(errno.into()).into()),
+        }
+    }
+
+    /// Takes what the console has right now into the log; says how much it was.
+    fn copy_output(&mut self) -> Result<usize, AppsError> {
+        let Some(console) = &self.console else { return Ok(0) };
+        let mut buffer = [0; 16 * 1024];
+        let failed = FileError::io("read the console of", self.folder.path());
+        match console.read(&mut buffer).map_err(failed)? {
+            ReadOutcome::Bytes(count) => {
+                self.log.write(buffer.get(..count).unwrap_or_default())?;
+                if self.recent.0.elapsed() > QUIET_AFTER_MUCH {
+                    self.recent = (Instant::now(), 0);
+                }
+                self.recent.1 += count;
+                Ok(count)
+            }
+            ReadOutcome::Nothing => Ok(0),
+            ReadOutcome::Closed => {
+                self.console = None;
+                Ok(0)
+            }
+        }
+    }
+
+    /// Reads the console to its end: until it has been quiet for a while.
+    fn drain(&mut self) -> Result<(), AppsError> {
+        let deadline = Instant::now() + LONGEST_DRAIN;
+        let mut quiet_since = Instant::now();
+        while self.console.is_some() && Instant::now() < deadline {
+            if self.copy_output()? > 0 {
+                quiet_since = Instant::now();
+                continue;
+            }
+            let quiet = if self.recent.1 > MUCH_BYTES { QUIET_AFTER_MUCH } else { QUIET };
+            let left = quiet.saturating_sub(quiet_since.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            // xenstore's events are of no interest any more, but must not keep us awake.
+            while self.store.wait_event(Some(Duration::ZERO))?.is_some() {}
+            self.sleep(Some(left))?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, outcome: Outcome, lock: &Lock) -> Result<(), AppsError> {
+        // A log that cannot be finished must not keep the domain from being taken down.
+        let drained = self.drain();
+        let finished = self.apps.finish(&self.folder, &self.record, &mut self.state, outcome, lock);
+        finished.and(drained)
+    }
+}
+
+/// What to say of a domain that ended without a report.
+pub(crate) fn unreported(state: DomainState) -> Outcome {
+    let (code, message) = match state {
+        // As Docker has it for an app that was killed.
+        DomainState::Alive | DomainState::Gone => (137, "the domain was destroyed"),
+        DomainState::ShutDown(ShutdownReason::Crash) => {
+            (125, "the guest kernel crashed; see the log, and try --verbose-kernel")
+        }
+        DomainState::ShutDown(ShutdownReason::Watchdog) => (125, "the guest's watchdog ran out"),
+        DomainState::ShutDown(_) => (125, "the guest shut down without a report"),
+    };
+    Outcome { code, message: Some(message.into()) }
 }

@@ -14,12 +14,15 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use xen::store::Store;
 use xen::{DomId, Hypervisor, XenError};
 
 /// Where root's `PATH` may lack it.
 const USUAL_PLACE: &str = "/usr/sbin/xl";
 const PRIVCMD: &str = "/dev/xen/privcmd";
+/// How long someone else's `xl destroy` is waited for.
+const OTHERS_TIME: Duration = Duration::from_secs(10);
 /// The most of `xl`'s words that go into an error.
 const MAX_CAUSE_CHARS: usize = 300;
 
@@ -120,8 +123,9 @@ impl Toolstack for Xl {
             })?;
         }
         self.check_machine(spec)?;
-        let path = Folder::new(folder.to_owned()).file(folder::CONFIG);
-        folder::write_file(&path, config.as_bytes()).map_err(ToolstackError::Write)?;
+        let folder = Folder::new(folder.to_owned());
+        folder.write_lightly(folder::CONFIG, config.as_bytes()).map_err(ToolstackError::Write)?;
+        let path = folder.file(folder::CONFIG);
         let output =
             run_xl([OsStr::new("create"), OsStr::new("-e"), OsStr::new("-q"), path.as_os_str()])?;
         if !output.status.success() {
@@ -171,8 +175,20 @@ impl Toolstack for Xl {
                 return Err(ToolstackError::Xl { action: "destroy", domain, cause });
             }
         }
+        wait_for_others(domid, uuid)?;
         detach_disks(domid)
     }
+}
+
+/// A domain that someone else destroys is gone from Xen before libxl is done with its devices.
+fn wait_for_others(domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
+    let store = Store::connect()?;
+    let node = format!("/local/domain/{domid}/vm");
+    let deadline = Instant::now() + OTHERS_TIME;
+    while store.read_optional(&node)? == Some(format!("/vm/{uuid}")) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// libxl has our hotplug program detach the disks; this is for what it could not.

@@ -1,0 +1,205 @@
+//! Waiting for an app's output and its end, without polling.
+
+use crate::apps::{App, Apps, AppsError};
+use crate::folder::{FileError, Folder, LOCK, LOG, LockWatch, OLD_LOG};
+use crate::record::{Outcome, Phase};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The most output that is handed out at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Events are the rule; this is how long a lost one can delay things.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+/// The kernel announces the close of a lock file a moment before it lets go of the lock.
+const LOCK_MOMENT: Duration = Duration::from_millis(1);
+
+/// What [`Follow::next`] brought.
+#[derive(Debug)]
+pub enum Followed {
+    /// More of the log, as the app wrote it.
+    Output(Vec<u8>),
+    /// Nothing new within the time given.
+    Nothing,
+    /// The app has ended, everything is taken down, and all output was brought before.
+    Ended(Outcome),
+}
+
+/// An app's log, followed.
+#[derive(Debug)]
+pub struct Follow<'a> {
+    apps: &'a Apps,
+    id: String,
+    end: EndWatch,
+    path: PathBuf,
+    /// Files to read, the oldest first; the last one is the one that grows.
+    files: VecDeque<File>,
+}
+
+impl<'a> Follow<'a> {
+    pub(crate) fn new(apps: &'a Apps, app: &App, from_start: bool) -> Result<Self, AppsError> {
+        let folder = apps.folder(&app.record.id);
+        let end = EndWatch::new(&folder)?;
+        let path = folder.file(LOG);
+        let mut files = VecDeque::new();
+        if from_start {
+            if let Ok(file) = File::open(folder.file(OLD_LOG)) {
+                files.push_back(file);
+            }
+        }
+        let mut file = File::open(&path).map_err(FileError::io("open", &path))?;
+        if !from_start {
+            file.seek(SeekFrom::End(0)).map_err(FileError::io("read", &path))?;
+        }
+        files.push_back(file);
+        Ok(Self { apps, id: app.record.id.clone(), end, path, files })
+    }
+
+    /// The next piece of output, or the end; waits for at most `timeout`.
+    ///
+    /// Returns early with [`Followed::Nothing`] when a signal arrives.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn next(&mut self, timeout: Duration) -> Result<Followed, AppsError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            // The question comes before the last look at the log: what is written in between is
+            // not missed.
+            let ended = !self.end.lock.is_held()?;
+            if let Some(output) = self.read()? {
+                return Ok(Followed::Output(output));
+            }
+            if ended {
+                match self.outcome()? {
+                    Some(outcome) => return Ok(Followed::Ended(outcome)),
+                    // Its monitor died. Another one takes over, and there is more to come.
+                    None => drop(self.apps.repair(&self.id)?),
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.end.sleep(left)? {
+                return Ok(Followed::Nothing);
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Vec<u8>>, AppsError> {
+        loop {
+            let Some(file) = self.files.front_mut() else { return Ok(None) };
+            let mut bytes = Vec::new();
+            file.take(CHUNK_BYTES as u64).read_to_end(&mut bytes).map_err(FileError::io("read", &self.path))?;
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+            if self.files.len() == 1 {
+                match self.rotated()? {
+                    // Nothing is added to the old file any more, but something may have been
+                    // since it was read.
+                    Some(new) => self.files.push_back(new),
+                    None => return Ok(None),
+                }
+                continue;
+            }
+            self.files.pop_front();
+        }
+    }
+
+    /// The new log, if the one being read was put aside.
+    fn rotated(&self) -> Result<Option<File>, AppsError> {
+        // Between renaming and making there is none; and none is left after `--rm`.
+        let Ok(new) = File::open(&self.path) else { return Ok(None) };
+        let number = |file: &File| file.metadata().map(|metadata| metadata.ino());
+        let old = self.files.back().map(number).transpose();
+        let changed = old.and_then(|old| Ok(old != Some(number(&new)?)));
+        Ok(changed.map_err(FileError::io("examine", &self.path))?.then_some(new))
+    }
+
+    fn outcome(&self) -> Result<Option<Outcome>, AppsError> {
+        if let Some(outcome) = self.end.lock.outcome()? {
+            return Ok(Some(outcome));
+        }
+        match self.apps.folder(&self.id).read_state() {
+            Ok(state) if matches!(state.phase, Phase::Starting | Phase::Running) => Ok(None),
+            Ok(state) => Ok(Some(state.outcome.unwrap_or(Outcome { code: 0, message: None }))),
+            Err(error) if error.is_not_found() => Err(AppsError::Unknown(self.id.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Wakes up when something happens in an app's state folder, and knows whether it has ended.
+#[derive(Debug)]
+pub(crate) struct EndWatch {
+    pub(crate) lock: LockWatch,
+    events: OwnedFd,
+    path: PathBuf,
+}
+
+impl EndWatch {
+    pub(crate) fn new(folder: &Folder) -> Result<Self, AppsError> {
+        let path = folder.path().to_owned();
+        let watch = || -> io::Result<OwnedFd> {
+            let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            let interest = WatchFlags::MODIFY
+                | WatchFlags::CLOSE_WRITE
+                | WatchFlags::MOVED_TO
+                | WatchFlags::CREATE
+                | WatchFlags::ONLYDIR;
+            inotify::add_watch(&events, &path, interest)?;
+            Ok(events)
+        };
+        let events = watch().map_err(FileError::io("watch", &path))?;
+        Ok(Self { lock: folder.watch_lock()?, events, path })
+    }
+
+    /// Sleeps until something happens; says `false` when a signal arrived instead.
+    pub(crate) fn sleep(&self, timeout: Duration) -> Result<bool, AppsError> {
+        let failed = |errno: Errno| FileError::io("watch", &self.path)(errno.into());
+        let timeout = Timespec::try_from(timeout.min(LONGEST_SLEEP)).unwrap_or_default();
+        let mut fds = [PollFd::new(&self.events, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(false),
+            Err(errno) => return Err(failed(errno).into()),
+        }
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&self.events, &mut buffer);
+        let mut closed = false;
+        loop {
+            match events.next() {
+                Ok(event) => {
+                    closed |=
+                        event.file_name().is_some_and(|name| name.to_bytes() == LOCK.as_bytes());
+                }
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed(errno).into()),
+            }
+        }
+        if closed {
+            std::thread::sleep(LOCK_MOMENT);
+        }
+        Ok(true)
+    }
+
+    /// Waits until nobody is in charge of the app any more; says `false` at `deadline`.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Result<bool, AppsError> {
+        while self.lock.is_held()? {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(false);
+            }
+            self.sleep(left.unwrap_or(LONGEST_SLEEP))?;
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,154 @@
+//! Putting right what killed launchers and monitors left behind.
+
+use crate::apps::{Apps, AppsError};
+use crate::folder::{Folder, Lock};
+use crate::hotplug::describe;
+use crate::monitor::unreported;
+use crate::record::{Outcome, Phase, Record, State};
+use crate::toolstack::DomainState;
+use crate::xl;
+use std::fmt;
+
+/// Something left behind by a killed process, and what was done about it; one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair(String);
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Everything: apps, loop devices, addresses, ports.
+pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
+    let _span = tracing::info_span!("reconcile").entered();
+    let mut repairs = Vec::new();
+    for id in apps.ids()? {
+        // One app that cannot be repaired must not keep the user from all others.
+        match app(apps, &id) {
+            Ok(repair) => repairs.extend(repair),
+            Err(error) => {
+                repairs.push(Repair(format!("cannot look after app {id}: {}", describe(&error))));
+            }
+        }
+    }
+    match xl::detach_orphaned_disks() {
+        Ok(detached) => repairs.extend(detached.into_iter().map(Repair)),
+        Err(error) => repairs.push(Repair(describe(&error))),
+    }
+    match apps.network().retain(|id| uses_network(apps, id)) {
+        Ok(gone) => {
+            repairs.extend(gone.into_iter().map(|id| {
+                Repair(format!("gave back address and ports of app {id}, which is gone"))
+            }))
+        }
+        Err(error) => repairs.push(Repair(describe(&error))),
+    }
+    Ok(repairs)
+}
+
+/// Whether an app has, or may be about to have, an address. In doubt it has.
+fn uses_network(apps: &Apps, id: &str) -> bool {
+    match apps.read(id) {
+        Ok(None) => false,
+        Ok(Some(app)) => match app.state.phase {
+            Phase::Starting | Phase::Running => true,
+            // With a config for `xl create`.
+            Phase::Created => app.state.address.is_some(),
+            Phase::Exited => false,
+        },
+        Err(_) => true,
+    }
+}
+
+/// One app.
+pub(crate) fn app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsError> {
+    let folder = apps.folder(id);
+    let state = match folder.read_state() {
+        Ok(state) => Some(state),
+        Err(error) if error.is_not_found() => None,
+        // Cut off by a power failure: whatever ran then runs no more.
+        Err(_) => Some(State { phase: Phase::Starting, ..State::default() }),
+    };
+    let settled = |state: &State| matches!(state.phase, Phase::Created | Phase::Exited);
+    let record = match folder.read_record() {
+        Ok(record) => Some(record),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error.into()),
+    };
+    match (record, state) {
+        (Some(record), Some(state)) if settled(&state) && !record.remove_on_exit => Ok(None),
+        (Some(record), Some(_)) => match folder.try_lock() {
+            Ok(Some(lock)) => with_lock(apps, &folder, &record, lock),
+            // All is well: someone is in charge.
+            Ok(None) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        },
+        _ => remove_incomplete(apps, id, &folder),
+    }
+}
+
+/// Nobody is in charge of the app, and now we are.
+fn with_lock(
+    apps: &Apps,
+    folder: &Folder,
+    record: &Record,
+    lock: Lock,
+) -> Result<Option<Repair>, AppsError> {
+    let name = &record.name;
+    // What was read before may have changed until the lock was ours.
+    let mut state =
+        folder.read_state().unwrap_or(State { phase: Phase::Starting, ..State::default() });
+    match state.phase {
+        Phase::Created | Phase::Exited => {
+            if !record.remove_on_exit {
+                return Ok(None);
+            }
+            apps.take_down(record, None)?;
+            apps.forget(record, folder)?;
+            Ok(Some(Repair(format!("removed app {name}, which was to go when it ended"))))
+        }
+        Phase::Running => {
+            let now = apps.domain_state(record, &state)?;
+            if now != DomainState::Gone {
+                apps.start_monitor(record, folder, lock)?;
+                return Ok(Some(Repair(format!(
+                    "the monitor of app {name} had died; started it anew"
+                ))));
+            }
+            apps.finish(folder, record, &mut state, unreported(now), &lock)?;
+            Ok(Some(Repair(format!(
+                "app {name} ended while nobody watched; took down what was left"
+            ))))
+        }
+        Phase::Starting => {
+            state.domid = apps.toolstack().find(record.uuid)?.map(|domid| domid.0);
+            let message = "the launcher was killed while it started the app";
+            let outcome = Outcome { code: 125, message: Some(message.into()) };
+            apps.finish(folder, record, &mut state, outcome, &lock)?;
+            Ok(Some(Repair(format!(
+                "the start of app {name} was interrupted; took down what was left"
+            ))))
+        }
+    }
+}
+
+/// A folder whose maker died before it was complete, or whose remover before it was gone.
+fn remove_incomplete(apps: &Apps, id: &str, folder: &Folder) -> Result<Option<Repair>, AppsError> {
+    // Makers take the app's lock under the common one.
+    let common = apps.common_lock()?;
+    let lock = match folder.try_lock() {
+        Ok(None) => return Ok(None),
+        Ok(Some(lock)) => Some(lock),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error.into()),
+    };
+    let complete = folder.read_record().is_ok() && folder.read_state().is_ok();
+    if complete || !folder.path().exists() {
+        return Ok(None);
+    }
+    folder.remove()?;
+    drop((lock, common));
+    Ok(Some(Repair(format!("removed app {id}, which was made or removed only in part"))))
+}
