@@ -1,0 +1,162 @@
+//! Building domains on the real Xen: run as root in dom0, with the guest kernel in
+//! `/usr/lib/launch/vmlinux` or where `LAUNCH_KERNEL` says.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+use xen::builder::{self, BuildError, Guest, Kind};
+use xen::store::Store;
+use xen::{CallError, DomId, Hypervisor, ShutdownReason, XenError};
+
+struct Dom0 {
+    xen: Hypervisor,
+    store: Store,
+    kernel: Vec<u8>,
+}
+
+/// `None`, with the reason printed, where nothing can be built.
+fn dom0() -> Option<Dom0> {
+    let xen = match Hypervisor::open() {
+        Ok(xen) => xen,
+        Err(error @ XenError::Call(CallError::Absent(_) | CallError::NotPermitted(_))) => {
+            println!("skipped: {error}");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let path = std::env::var("LAUNCH_KERNEL").unwrap_or("/usr/lib/launch/vmlinux".to_owned());
+    match std::fs::read(&path) {
+        Ok(kernel) => Some(Dom0 { xen, store: Store::connect().unwrap(), kernel }),
+        Err(error) => {
+            println!("skipped: no guest kernel in {path} ({error})");
+            None
+        }
+    }
+}
+
+fn uuid() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+/// A guest that boots until it looks for its init, and crashes then.
+fn guest<'a>(dom0: &'a Dom0, name: &'a str, kind: Kind) -> Guest<'a> {
+    Guest {
+        name,
+        uuid: uuid(),
+        kind,
+        kernel: &dom0.kernel,
+        initrd: None,
+        cmdline: "console=hvc0 quiet panic=-1 tsc=reliable",
+        memory_mib: 64,
+        vcpus: 1,
+        disks: &[],
+        interfaces: &[],
+        nodes: &[("vm-data/launch/test", "for the guest")],
+    }
+}
+
+fn nothing_is_left(dom0: &Dom0, domid: DomId) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while dom0.xen.domain_info(domid).unwrap().is_some() {
+        assert!(Instant::now() < deadline, "domain {domid} does not go away");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for path in ["/local/domain", "/libxl", "/local/domain/0/backend/console"] {
+        let left = dom0.store.read_optional(&format!("{path}/{domid}")).unwrap();
+        assert_eq!(left, None, "{path}/{domid} is left");
+    }
+}
+
+fn boots_to_its_init(name: &str, kind: Kind, vcpus: u32) {
+    let Some(dom0) = dom0() else { return };
+    let guest = Guest { vcpus, ..guest(&dom0, name, kind) };
+    let paused = builder::build(&dom0.xen, &dom0.store, &guest).unwrap();
+    let domid = paused.domid();
+    let info = dom0.xen.domain_info(domid).unwrap().unwrap();
+    assert!(info.paused && info.shutdown.is_none());
+    assert_eq!((info.uuid, info.hvm), (guest.uuid, kind == Kind::Pvh));
+    assert!((16384..16384 + 256).contains(&info.total_pages), "{info:?}");
+    let home = format!("/local/domain/{domid}");
+    assert_eq!(dom0.store.read(&format!("{home}/name")).unwrap(), name);
+    assert!(dom0.store.is_domain_introduced(domid).unwrap());
+
+    paused.unpause().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let reason = loop {
+        let info = dom0.xen.domain_info(domid).unwrap().unwrap();
+        if let Some(reason) = info.shutdown {
+            break reason;
+        }
+        assert!(Instant::now() < deadline, "the guest does not boot: {info:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    // Without an init Linux panics, and says so to Xen.
+    assert_eq!(reason, ShutdownReason::Crash);
+    builder::destroy(&dom0.xen, &dom0.store, domid, &guest.uuid).unwrap();
+    nothing_is_left(&dom0, domid);
+}
+
+#[test]
+fn a_pvh_guest_boots_to_its_init() {
+    boots_to_its_init("test-pvh", Kind::Pvh, 1);
+}
+
+#[test]
+fn a_pv_guest_boots_to_its_init() {
+    boots_to_its_init("test-pv", Kind::Pv, 1);
+}
+
+#[test]
+fn a_pv_guest_of_two_vcpus_boots_to_its_init() {
+    boots_to_its_init("test-pv-2", Kind::Pv, 2);
+}
+
+#[test]
+fn a_guest_that_is_never_unpaused_leaves_nothing() {
+    let Some(dom0) = dom0() else { return };
+    let guest = guest(&dom0, "test-dropped", Kind::Pvh);
+    let paused = builder::build(&dom0.xen, &dom0.store, &guest).unwrap();
+    let domid = paused.domid();
+    drop(paused);
+    nothing_is_left(&dom0, domid);
+}
+
+#[test]
+fn more_memory_than_xen_has_is_refused_with_both_figures_and_undone() {
+    let Some(dom0) = dom0() else { return };
+    for kind in [Kind::Pvh, Kind::Pv] {
+        let before = dom0.xen.domains().unwrap().len();
+        let free_mib = dom0.xen.machine().unwrap().free_pages / 256;
+        let memory_mib = u32::try_from(free_mib).unwrap() + 100;
+        let guest = Guest { memory_mib, ..guest(&dom0, "test-large", kind) };
+        let error = builder::build(&dom0.xen, &dom0.store, &guest).unwrap_err();
+        assert!(matches!(error, BuildError::OutOfMemory { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("takes {memory_mib}")) || text.contains("MiB"), "{text}");
+        assert_eq!(dom0.xen.domains().unwrap().len(), before);
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_fit_or_is_none_is_refused_and_undone() {
+    let Some(dom0) = dom0() else { return };
+    let before = dom0.xen.domains().unwrap().len();
+    for kind in [Kind::Pvh, Kind::Pv] {
+        let small = Guest { memory_mib: 8, ..guest(&dom0, "test-small", kind) };
+        let error = builder::build(&dom0.xen, &dom0.store, &small).unwrap_err();
+        assert!(matches!(error, BuildError::MemoryTooSmall { memory_mib: 8, .. }), "{error}");
+        let cut = Guest { kernel: &dom0.kernel[..100_000], ..guest(&dom0, "test-cut", kind) };
+        let error = builder::build(&dom0.xen, &dom0.store, &cut).unwrap_err();
+        assert!(matches!(error, BuildError::Kernel(_)), "{error}");
+    }
+    assert_eq!(dom0.xen.domains().unwrap().len(), before);
+}
+
+#[test]
+fn destroying_what_is_gone_is_no_error() {
+    let Some(dom0) = dom0() else { return };
+    builder::destroy(&dom0.xen, &dom0.store, DomId(32_000), &uuid()).unwrap();
+}
