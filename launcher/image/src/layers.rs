@@ -60,7 +60,10 @@ enum Piece {
         done: u64,
     },
     /// The layer ended, and was what it should be.
-    End,
+    End {
+        /// All of it, as stored.
+        done: u64,
+    },
 }
 
 /// Why the reading thread stops within a layer.
@@ -181,7 +184,10 @@ impl Read for Stream<'_> {
                     self.current = Cursor::new(bytes);
                     self.tell(done, EVENT_BYTES);
                 }
-                Ok(Piece::End) => self.ended = true,
+                Ok(Piece::End { done }) => {
+                    self.ended = true;
+                    self.tell(done, 1);
+                }
                 // The reading thread has the reason.
                 Err(_) => return Err(io::ErrorKind::BrokenPipe.into()),
             }
@@ -207,7 +213,7 @@ fn read_layers(
 ) -> Result<(), Failure> {
     for (layer, number) in layers.into_iter().zip(1..) {
         let heard = read_layer(layer, number, image, &pieces, hopeless)?;
-        if !heard || pieces.send(Piece::End).is_err() {
+        if !heard {
             break;
         }
     }
@@ -268,7 +274,7 @@ fn read_layer(
     }
     match broken {
         Some(source) => Err(LayersError::Inflate { image, layer: layer_number, source }.into()),
-        None => Ok(heard),
+        None => Ok(heard && pieces.send(Piece::End { done: done.get() }).is_ok()),
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) struct Layer<'a> {
     pub(crate) open: Open<'a>,
 }
 
-type Open<'a> = Box<dyn FnOnce() -> Result<Box<dyn Read + Send>, Failure> + Send + 'a>;
+/// Opens a layer for reading, once.
+pub(crate) type Open<'a> = Box<dyn FnOnce() -> Result<Box<dyn Read + Send>, Failure> + Send + 'a>;
 
 /// The manifest for this machine, and its digest.
 pub(crate) fn resolve(

@@ -359,7 +359,7 @@ mod tests {
         #[test]
         fn any_valid_name_survives_its_own_display(
             registry in "([a-z0-9]{1,8}\\.[a-z]{2,4}(:[1-9][0-9]{0,3})?/)?",
-            repository in "[a-z0-9]{1,9}((\\.|_|__|-{1,3})[a-z0-9]{1,5}){0,2}(/[a-z0-9]{1,9}){0,3}",
+            repository in "[a-z0-9]{1,9}((_|__|-{1,3})[a-z0-9]{1,5}){0,2}(/[a-z0-9]{1,5}\\.[a-z0-9]{1,5})?(/[a-z0-9]{1,9}){0,2}",
             tag in "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,20})?",
             digest in proptest::bool::ANY,
         ) {

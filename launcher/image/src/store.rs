@@ -95,6 +95,14 @@ pub enum StoreError {
         /// As it was given.
         name: String,
     },
+    /// No room for a disk.
+    #[error("no space left in {folder} for the disk of {name}; make room, for example with `launch rmi`", folder = folder.display())]
+    Full {
+        /// The folder.
+        folder: PathBuf,
+        /// The image.
+        name: String,
+    },
     /// Fetching or converting failed.
     #[error(transparent)]
     Fetch(#[from] FetchError),

@@ -27,6 +27,7 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread::JoinHandle,
+    time::Duration,
 };
 
 /// The user that fetches when there is no user of the right name.
@@ -280,8 +281,15 @@ impl Running {
 
     /// How a child ended that had nothing to say.
     fn end(&mut self) -> String {
-        // With the socket broken it has no more to do; one that hangs is ended.
+        // With the socket broken it has no more to do; one that stays all the same is ended.
         let _ = self.channel.shut();
+        for _ in 0..50 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
         let status = self.child.wait();
         let said = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let how = match status {

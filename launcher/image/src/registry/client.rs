@@ -314,7 +314,7 @@ impl Client {
         let after = answer.headers().get(header::RETRY_AFTER);
         let pause = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let cause = match answer.status().as_u16() {
-            429 => "it has too many requests".to_owned(),
+            429 => "it says there are too many requests".to_owned(),
             status => format!("it answers {status}"),
         };
         let pause = pause.map(Duration::from_secs);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     digest::Digest,
-    fetch::{self, Decision, Done},
+    fetch::{self, Decision, Done, FailureKind, FetchError},
     progress::{Event, Progress},
     settings::Settings,
     source::Source,
@@ -54,7 +54,8 @@ impl Store {
             progress.event(&Event::Present { digest });
             present = Some(digest);
             Ok(Decision::Stop)
-        })?;
+        })
+        .map_err(|error| full(error, &self.folder, &source))?;
         let digest = match (fetched.done, work, present) {
             (Some(done), Some(work), _) => self.install(&work, done, &fetched.names)?,
             (_, _, Some(digest)) => self.set_names(digest, &fetched.names)?,
@@ -133,11 +134,22 @@ pub fn convert(
     let mut disk = Some(create_disk(&part.0)?);
     let fetched = fetch::fetch(&source, settings, progress, &mut |_, _| {
         Ok(disk.take().map_or(Decision::Stop, Decision::Write))
-    })?;
+    })
+    .map_err(|error| full(error, folder, &source))?;
     let bytes = fetched.done.map_or(0, |done| done.disk_bytes);
     finish_disk(&part.0, bytes)?;
     fs::rename(&part.0, out).map_err(io_error("write", out))?;
     sync_folder(folder)
+}
+
+/// The child does not know where its file is; this names the folder that is full.
+fn full(error: StoreError, folder: &Path, source: &Source) -> StoreError {
+    match error {
+        StoreError::Fetch(FetchError::Failed { kind: FailureKind::DiskFull, .. }) => {
+            StoreError::Full { folder: folder.to_owned(), name: source.to_string() }
+        }
+        error => error,
+    }
 }
 
 /// A file that goes unless it was renamed.

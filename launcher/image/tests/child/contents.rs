@@ -1,0 +1,112 @@
+//! What comes out of each kind of source, and how it is kept.
+
+use crate::{Verdict, assert_tidy, entries, pull, registry::Sample, settings};
+use image::{Event, FailureKind, FetchError, Store, StoreError};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, chown},
+};
+
+pub(crate) fn every_kind_of_source_gives_the_same_disk() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let path = |name: &str| folder.path().join(name);
+    sample.write_layout(&path("layout"));
+    sample.write_oci_archive(&path("oci.tar"));
+    sample.write_docker_archive(&path("docker.tar"));
+    let sources = [
+        format!("{}/sample:1.0", sample.serve()),
+        format!("oci:{}", path("layout").display()),
+        format!("oci:{}:1.0", path("layout").display()),
+        format!("oci-archive:{}", path("oci.tar").display()),
+        format!("docker-archive:{}", path("docker.tar").display()),
+        format!("docker-archive:{}:docker.io/library/sample:1.0", path("docker.tar").display()),
+    ];
+    let mut disks = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        let store = path(&format!("store{number}"));
+        let image = pull(&store, source).unwrap_or_else(|error| panic!("{source}: {error}"));
+        assert_eq!(image.config.cmd, ["/bin/sh"]);
+        assert_eq!(image.config.exposed_ports, ["80/tcp"]);
+        assert_tidy(&store);
+        let disk = fs::read(&image.disk).unwrap();
+        assert_eq!(disk.len() as u64, image.disk_bytes);
+        assert!(image.names.contains(source), "{source} is not in {:?}", image.names);
+        if source.starts_with("docker-archive:") {
+            assert!(image.names.contains(&"docker.io/library/sample:1.0".to_owned()));
+        } else {
+            assert_eq!(image.digest, sample.manifest, "{source}");
+        }
+        disks.push(disk);
+    }
+    assert!(disks.windows(2).all(|pair| pair[0] == pair[1]), "disks differ");
+    Verdict::Passed
+}
+
+pub(crate) fn a_private_layout_is_read() -> Verdict {
+    if !rustix::process::getuid().is_root() {
+        return Verdict::Skipped("needs root, to give root up");
+    }
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let layout = folder.path().join("layout");
+    sample.write_layout(&layout);
+    for (path, mode) in [("index.json", 0o600), ("blobs/sha256", 0o700), ("", 0o700)] {
+        fs::set_permissions(layout.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        chown(layout.join(path), Some(0), Some(0)).unwrap();
+    }
+    pull(&folder.path().join("store"), &format!("oci:{}", layout.display())).unwrap();
+    Verdict::Passed
+}
+
+pub(crate) fn a_second_pull_reads_no_layer() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    sample.write_oci_archive(&folder.path().join("oci.tar"));
+    let store = Store::open(folder.path().join("store")).unwrap();
+    let source = format!("oci-archive:{}", folder.path().join("oci.tar").display());
+    let first = store.pull(&source.parse().unwrap(), &settings(), &mut ()).unwrap();
+    let mut events = Vec::new();
+    let other = format!("{}/sample:1.0", sample.serve());
+    let mut note = |event: &Event| events.push(event.clone());
+    let second = store.pull(&other.parse().unwrap(), &settings(), &mut note).unwrap();
+    assert!(events.contains(&Event::Present { digest: first.digest }), "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event, Event::Layers { .. })), "{events:?}");
+    assert_eq!(second.names, [other, source]);
+    assert_eq!(store.list().unwrap(), [second]);
+    Verdict::Passed
+}
+
+pub(crate) fn an_image_for_other_machines_is_refused() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::new("s390x"));
+    sample.write_layout(&folder.path().join("layout"));
+    let source = format!("oci:{}", folder.path().join("layout").display());
+    let error = pull(&folder.path().join("store"), &source).unwrap_err();
+    let StoreError::Fetch(FetchError::Failed { kind, message }) = &error else { panic!("{error}") };
+    assert_eq!(*kind, FailureKind::Platform);
+    assert!(message.contains(" is for linux/s390x; this machine runs linux/"), "{message}");
+    assert_tidy(&folder.path().join("store"));
+    assert_eq!(entries(&folder.path().join("store/sha256")), [""; 0]);
+    Verdict::Passed
+}
+
+pub(crate) fn names_move_and_images_go() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let path = folder.path().join("docker.tar");
+    sample.write_docker_archive(&path);
+    let source = format!("docker-archive:{}", path.display());
+    let store = Store::open(folder.path().join("store")).unwrap();
+    let image = store.pull(&source.parse().unwrap(), &settings(), &mut ()).unwrap();
+    let hex = image.digest.hex();
+    for name in ["sample:1.0", "docker.io/library/sample:1.0", &source, &hex[..12], &hex] {
+        assert_eq!(store.find(name).unwrap().as_ref(), Some(&image), "{name}");
+    }
+    assert_eq!(store.find("sample:2.0").unwrap(), None);
+    let removed = store.remove("sample:1.0", &|_| true).unwrap();
+    assert_eq!((removed.names.len(), removed.image), (1, None));
+    assert!(matches!(store.remove(&source, &|_| true), Err(StoreError::InUse { .. })));
+    assert!(image.disk.exists());
+    let removed = store.remove(&source, &|_| false).unwrap();
+    assert_eq!(removed.image, Some(image.digest));
+    assert!(!image.disk.exists() && store.list().unwrap().is_empty());
+    assert!(matches!(store.remove(&source, &|_| false), Err(StoreError::NotFound(_))));
+    assert_tidy(&folder.path().join("store"));
+    Verdict::Passed
+}

@@ -1,0 +1,113 @@
+//! Real pulls with the real child: its sandbox, its death, and what is left in the store.
+//!
+//! Without libtest, as the program that pulls is the one that becomes the child.
+
+mod contents;
+mod death;
+mod registry;
+mod rights;
+
+use image::{Event, Image, Settings, Source, Store, StoreError, fetch_child};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    process::ExitCode,
+};
+
+/// What a test finds out, besides by panicking.
+enum Verdict {
+    Passed,
+    /// Why it could not be done here.
+    Skipped(&'static str),
+}
+
+const TESTS: &[(&str, fn() -> Verdict)] = &[
+    (
+        "every_kind_of_source_gives_the_same_disk",
+        contents::every_kind_of_source_gives_the_same_disk,
+    ),
+    ("a_private_layout_is_read_though_the_child_is_not_root", contents::a_private_layout_is_read),
+    ("a_second_pull_reads_no_layer", contents::a_second_pull_reads_no_layer),
+    ("an_image_for_other_machines_is_refused", contents::an_image_for_other_machines_is_refused),
+    ("names_move_and_images_go_with_their_last_name", contents::names_move_and_images_go),
+    ("the_child_is_not_root_and_holds_nothing", rights::the_child_is_not_root_and_holds_nothing),
+    ("a_registry_is_reached_from_within_the_sandbox", rights::a_registry_is_reached),
+    ("a_child_that_is_killed_is_told_and_leaves_nothing", death::a_killed_child_leaves_nothing),
+    ("what_a_killed_pull_left_is_removed_by_the_next", death::a_killed_pull_is_cleaned_up),
+    ("of_many_pulls_at_once_one_does_the_work", death::of_many_pulls_one_does_the_work),
+    ("a_full_disk_is_told_and_leaves_nothing", death::a_full_disk_is_told),
+    ("a_failed_conversion_leaves_the_old_file", death::a_failed_conversion_leaves_the_old_file),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["__fetch"] => return fetch_child(),
+        // What a test runs in a process of its own.
+        ["pull", store, source] => return pull_and_tell(store, source),
+        // What cargo's own harness answers; for tools that list tests.
+        ["--list", ..] => {
+            TESTS.iter().for_each(|(name, _)| println!("{name}: test"));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let wanted = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let (mut passed, mut failed, mut ignored) = (0, 0, 0);
+    for (name, test) in TESTS {
+        if wanted.is_some_and(|wanted| !name.contains(wanted.as_str())) {
+            continue;
+        }
+        let verdict = match catch_unwind(AssertUnwindSafe(test)) {
+            Ok(Verdict::Passed) => {
+                passed += 1;
+                "ok".to_owned()
+            }
+            Ok(Verdict::Skipped(why)) => {
+                ignored += 1;
+                format!("ignored, {why}")
+            }
+            Err(_) => {
+                failed += 1;
+                "FAILED".to_owned()
+            }
+        };
+        println!("test {name} ... {verdict}");
+    }
+    let result = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {result}. {passed} passed; {failed} failed; {ignored} ignored");
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// Pulls, and prints an event a line; for `death`.
+fn pull_and_tell(store: &str, source: &str) -> ExitCode {
+    let source: Source = source.parse().unwrap();
+    let mut tell = |event: &Event| println!("{event:?}");
+    match Store::open(store).unwrap().pull(&source, &settings(), &mut tell) {
+        Ok(image) => println!("pulled {}", image.digest),
+        Err(error) => println!("failed {error}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn settings() -> Settings {
+    Settings { first_retry_ms: 10, ..Settings::default() }
+}
+
+fn pull(store: &Path, source: &str) -> Result<Image, StoreError> {
+    Store::open(store).unwrap().pull(&source.parse().unwrap(), &settings(), &mut ())
+}
+
+/// The names in a folder, sorted.
+fn entries(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Nothing half-done is in the store.
+fn assert_tidy(store: &Path) {
+    assert_eq!(entries(&store.join("work")), [""; 0], "leftovers");
+}

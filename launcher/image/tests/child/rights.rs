@@ -1,0 +1,108 @@
+//! What the child may still do.
+
+use crate::{Verdict, pull, registry::Sample};
+use std::{fs, path::Path, thread, time::Duration};
+
+/// A pull whose child waits for the rest of a tar that comes through a named pipe.
+pub(crate) fn with_waiting_child(store: &Path, pid: impl FnOnce(u32)) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    // Open for both, so that neither side waits for the other to open it.
+    let _writer = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    thread::scope(|scope| {
+        let pulling = scope.spawn(|| pull(store, &format!("rootfs:{}", pipe.display())));
+        let child = loop {
+            if let Some(child) = fetching_child().filter(|child| sandboxed(*child)) {
+                break child;
+            }
+            assert!(!pulling.is_finished(), "{:?}", pulling.join());
+            thread::sleep(Duration::from_millis(10));
+        };
+        pid(child);
+        let kill = rustix::process::Pid::from_raw(i32::try_from(child).unwrap()).unwrap();
+        // It may be gone already.
+        let _ = rustix::process::kill_process(kill, rustix::process::Signal::KILL);
+        pulling.join().unwrap().map(drop).map_err(|error| error.to_string())
+    })
+}
+
+/// The child of this very process.
+fn fetching_child() -> Option<u32> {
+    let task = fs::read_to_string(format!("/proc/{0}/stat", std::process::id())).ok()?;
+    let own = task.split(' ').next()?.to_owned();
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        let parent = field(&status, "PPid:")?;
+        let arguments = fs::read(entry.path().join("cmdline")).ok()?;
+        (parent == own && arguments.ends_with(b"__fetch\0")).then_some(pid)
+    })
+}
+
+/// The last step of its sandbox has been taken.
+fn sandboxed(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    field(&status, "Seccomp_filters:").is_some_and(|filters| filters == "2")
+}
+
+fn field(status: &str, name: &str) -> Option<String> {
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    Some(line[name.len()..].trim().to_owned())
+}
+
+pub(crate) fn the_child_is_not_root_and_holds_nothing() -> Verdict {
+    if !rustix::process::getuid().is_root() {
+        return Verdict::Skipped("needs root, to give root up");
+    }
+    // A file that someone before this process forgot to close.
+    let leaked = fs::File::open("/etc/passwd").unwrap();
+    rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+    let store = tempfile::tempdir().unwrap();
+    let _ = with_waiting_child(store.path(), |pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let get = |name| field(&status, name).unwrap();
+        assert_eq!(get("Uid:"), ["64321"; 4].join("\t"));
+        assert_eq!(get("Gid:"), ["64321"; 4].join("\t"));
+        assert_eq!(get("Groups:"), "");
+        for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(get(capabilities), "0".repeat(16), "{capabilities}");
+        }
+        assert_eq!((get("NoNewPrivs:"), get("Seccomp:")), ("1".to_owned(), "2".to_owned()));
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let files: Vec<_> = files
+            .map(|file| fs::read_link(file.unwrap().path()).unwrap().display().to_string())
+            .collect();
+        assert!(!files.iter().any(|file| file.contains("passwd")), "{files:?}");
+        let known = |file: &String| {
+            ["socket:", "pipe:", "/dev/null"].iter().any(|kind| file.starts_with(kind))
+                || file.ends_with("/pipe")
+                || file.ends_with("/disk.erofs")
+        };
+        assert!(files.iter().all(known), "{files:?}");
+    });
+    Verdict::Passed
+}
+
+pub(crate) fn a_registry_is_reached() -> Verdict {
+    let (store, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let host = sample.serve();
+    // By name, too: the resolver must work in the sandbox.
+    for host in [host.clone(), host.replace("127.0.0.1", "localhost")] {
+        let image = pull(store.path(), &format!("{host}/sample:1.0")).unwrap();
+        assert_eq!(image.digest, sample.manifest);
+        let error = pull(store.path(), &format!("{host}/sample:2.0")).unwrap_err().to_string();
+        assert!(error.starts_with("image not found: "), "{error}");
+    }
+    Verdict::Passed
+}
