@@ -24,12 +24,26 @@ pub enum Linking {
 /// # Errors
 /// When cargo fails; its messages have been shown.
 pub fn build(package: &str, program: &str, linking: Linking) -> Result<PathBuf> {
+    build_with(package, program, linking, &[])
+}
+
+/// As [`build`], with more of cargo's flags.
+///
+/// # Errors
+/// When cargo fails; its messages have been shown.
+pub fn build_with(
+    package: &str,
+    program: &str,
+    linking: Linking,
+    flags: &[&str],
+) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(project_root())
         .args(["build", "--quiet", "--release", "--package", package, "--bin", program])
         .arg("--message-format=json-render-diagnostics")
+        .args(flags)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     if linking == Linking::Static {

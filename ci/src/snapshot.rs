@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::accelerator::Accelerator;
 use crate::agent::TOKEN_FILE;
-use crate::cache::{find_or_make, make_private_folder};
-use crate::cargo::{Linking, build};
+use crate::cache::{Key, find_or_make, make_private_folder};
+use crate::cargo::{Linking, build_with};
 use crate::dom0::Dom0;
 use crate::frame::Start;
-use crate::host::{find_program, run_quietly, with_progress};
+use crate::host::{find_program, run_quietly, say, with_progress};
 use crate::qemu::{DOM0_OPTIONS, Machine, XEN_OPTIONS, console_tail};
 use crate::session::{Address, Session};
 use crate::xen_version::XenVersion;
@@ -54,11 +54,24 @@ pub fn find_or_make_snapshot(
         .with("xen options", XEN_OPTIONS)
         .with("dom0 options", DOM0_OPTIONS);
     find_or_make("snapshots", &key, |folder| {
-        let agent = build("lab", "lab-agent", Linking::Static)?;
+        let agent = find_or_build_agent()?;
         prepare(&dom0, &agent, folder)?;
         let text = format!("booting Xen {version} and dom0 once ({accelerator}), about a minute");
         with_progress(&text, || boot_and_save(folder, memory_mib, accelerator))
     })
+}
+
+/// The agent as a static program, as dom0's C library need not be the host's.
+fn find_or_build_agent() -> Result<PathBuf> {
+    let key = Key::default().with("sources", AGENT_SOURCES.concat());
+    let folder = find_or_make("agents", &key, |folder| {
+        say("building the lab's agent");
+        let flags = ["--no-default-features"];
+        let built = build_with("lab", "lab-agent", Linking::Static, &flags)?;
+        fs::copy(&built, folder.join("lab-agent")).context("cannot copy the agent")?;
+        Ok(())
+    })?;
+    Ok(folder.join("lab-agent"))
 }
 
 /// Copies the boot files and puts our own into a copy of the root disk.
