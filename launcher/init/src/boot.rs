@@ -4,7 +4,7 @@ use crate::console::{Console, Relay};
 use crate::failure::{Failure, OrFail};
 use crate::marks::Marks;
 use crate::program::Program;
-use crate::root::Root;
+use crate::root::{self, Root};
 use crate::signals::{self, Signals};
 use crate::spawn::spawn;
 use crate::supervise::{Stop, Supervisor};
@@ -49,6 +49,7 @@ impl Domain {
     fn live(&mut self) -> Result<Exit, Failure> {
         mount("dev", "/dev", "devtmpfs", MountFlags::NOSUID, c"mode=0755")
             .or_fail(|| "mount devtmpfs on /dev".into())?;
+        let head = root::read_ahead();
         let console = self.console.insert(Console::open()?);
         let signals = Signals::open()?;
         let xenstore =
@@ -65,6 +66,7 @@ impl Domain {
         network::configure(devices::INTERFACE, orders.network.as_ref(), &signals)?;
         self.marks.note("network");
         let root = self.root.insert(Root::mount(&orders.root.writable, &signals)?);
+        drop(head);
         root.enter()?;
         furnish(&orders)?;
         let process = &orders.process;

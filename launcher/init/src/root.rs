@@ -4,11 +4,12 @@ use crate::device;
 use crate::failure::{Failure, OrFail, cause};
 use crate::signals::Signals;
 use contract::{Writable, devices};
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, chmod, chown, mkdirat, open, stat};
+use rustix::fs::{Advice, CWD, Gid, Mode, OFlags, Uid, chmod, chown, fadvise, mkdirat, open, stat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move, mount_remount};
 use rustix::process::{chdir, chroot, fchdir};
 use std::ffi::{CStr, CString};
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 
 /// Mount points in the initramfs.
@@ -27,6 +28,22 @@ const OVERLAY: &CStr =
 
 /// Unused inode tables are left unwritten: writing them would fill the sparse disk.
 const EXT4: &CStr = c"noinit_itable";
+
+/// How much of the image's disk is asked for early: its superblock, and the metadata and small
+/// files that lie first.
+const HEAD_BYTES: u64 = 256 * 1024;
+
+/// Asks dom0 for the beginning of the image's disk, and does not wait for it: it arrives while
+/// xenstore answers. Keep the file until the disk is mounted, or the kernel forgets what it read.
+///
+/// `None` where the disk is not there yet.
+#[must_use]
+pub fn read_ahead() -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let disk = open(format!("/dev/{}", devices::ROOT_DISK), flags, Mode::empty()).ok()?;
+    fadvise(&disk, 0, NonZeroU64::new(HEAD_BYTES), Advice::WillNeed).ok()?;
+    Some(disk)
+}
 
 /// The mounted root; kept for [`Root::close`].
 #[derive(Debug)]

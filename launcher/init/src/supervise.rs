@@ -31,6 +31,7 @@ pub struct Supervisor<'a> {
 impl Supervisor<'_> {
     /// Waits for the app's end; passes signals on to it, and stops it when dom0 asks.
     pub fn watch(&mut self, app: Pid, stop: Stop) -> Exit {
+        let mut stopping = false;
         let mut kill_at = None;
         loop {
             while let Some(event) = self.signals.take() {
@@ -38,8 +39,9 @@ impl Supervisor<'_> {
                     // Children are looked for in each round.
                     Event::Child => {}
                     Event::PassOn(signal) => send(app, signal),
-                    Event::Stop if kill_at.is_some() => {}
+                    Event::Stop if stopping => {}
                     Event::Stop => {
+                        stopping = true;
                         send(app, stop.signal);
                         kill_at = Some(Instant::now() + stop.patience);
                     }
@@ -50,6 +52,7 @@ impl Supervisor<'_> {
             }
             if kill_at.is_some_and(|at| at <= Instant::now()) {
                 send(app, libc::SIGKILL);
+                kill_at = None;
             }
             self.relay.copy(self.console);
             self.pause(kill_at);
