@@ -314,7 +314,12 @@ fn a_process_killed_while_it_publishes_leaves_nothing_that_stays_in_the_way() {
                 .stdout(std::process::Stdio::null())
                 .spawn()
                 .unwrap();
-            std::thread::sleep(Duration::from_micros(40_000 + round * 1_377));
+            // It is at work; how far it gets from here differs from round to round.
+            while !network.published().unwrap().contains_key("web") {
+                assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
+                std::thread::yield_now();
+            }
+            std::thread::sleep(Duration::from_micros(round * 377));
             child.kill().unwrap();
             child.wait().unwrap();
             left_over += network.retain(|owner| owner != "web").unwrap().len();
