@@ -133,3 +133,28 @@ impl Hypervisor {
         if result < 0 { Err(last_errno()) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+impl Mapping {
+    /// A stand-in of this process's own memory, filled with `byte`.
+    pub(crate) fn anonymous(pages: usize, byte: u8) -> Self {
+        let bytes = pages * PAGE_BYTES;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+        let start = unsafe {
+            rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, access, MapFlags::PRIVATE)
+        };
+        let start = NonNull::new(start.unwrap().cast::<u8>()).unwrap();
+        let mapping = Self { start, bytes };
+        // SAFETY: the whole of the mapping just made.
+        unsafe { std::ptr::write_bytes(mapping.at(0, bytes), byte, bytes) };
+        mapping
+    }
+
+    /// A copy of one page.
+    pub(crate) fn page(&self, index: usize) -> Vec<u8> {
+        let start = self.at(index * PAGE_BYTES, PAGE_BYTES);
+        // SAFETY: within the mapping, which is readable and changed by nobody else.
+        unsafe { std::slice::from_raw_parts(start, PAGE_BYTES) }.to_vec()
+    }
+}

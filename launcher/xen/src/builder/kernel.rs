@@ -1,5 +1,6 @@
 //! The guest kernel: an ELF file with Xen's notes.
 
+use super::ram::Piece;
 use elf::ElfBytes;
 use elf::abi::{EM_X86_64, PT_LOAD, PT_NOTE};
 use elf::endian::LittleEndian;
@@ -128,6 +129,14 @@ impl<'a> Kernel<'a> {
         }
         let end = check_segments(&segments)?;
         Ok(Self { segments, end, notes })
+    }
+
+    /// What is to be loaded.
+    pub(super) fn pieces(&self) -> Vec<Piece<'a>> {
+        let piece = |segment: &Segment<'a>| {
+            Piece::new(segment.address, segment.data).padded(segment.memory_bytes)
+        };
+        self.segments.iter().map(piece).collect()
     }
 
     /// Guest physical address of the first instruction of a PVH domain.

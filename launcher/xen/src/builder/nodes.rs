@@ -5,7 +5,7 @@
 
 use super::{BuildError, Disk, Guest, Interface, Ports, Rings};
 use crate::DomId;
-use crate::store::{Access, Permission, Store, StoreError, Transaction};
+use crate::store::{Access, Batch, Permission, Store, StoreError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Nodes below the domain's own that the guest may write, as libxl has them.
@@ -56,34 +56,35 @@ pub(super) fn write(
 ) -> Result<(), BuildError> {
     let nodes = all(domid, guest, ports, rings)?;
     store.transaction(|transaction| {
-        remove_in(transaction, domid, &guest.uuid)?;
+        let mut batch = transaction.batch();
+        remove_in(&mut batch, domid, &guest.uuid)?;
         for node in &nodes {
-            transaction.write(&node.path, &node.value)?;
+            batch.write(&node.path, &node.value)?;
             if let Some(permissions) = &node.permissions {
-                transaction.set_permissions(&node.path, permissions)?;
+                batch.set_permissions(&node.path, permissions)?;
             }
         }
-        Ok(())
+        Ok(batch.send()?)
     })
 }
 
 /// Removes all nodes of a domain, and so its devices.
 pub(super) fn remove(store: &Store, domid: DomId, uuid: &[u8; 16]) -> Result<(), StoreError> {
-    store.transaction(|transaction| remove_in(transaction, domid, uuid))
+    store.transaction(|transaction| {
+        let mut batch = transaction.batch();
+        remove_in(&mut batch, domid, uuid)?;
+        batch.send()
+    })
 }
 
-fn remove_in(
-    transaction: &Transaction<'_>,
-    domid: DomId,
-    uuid: &[u8; 16],
-) -> Result<(), StoreError> {
+fn remove_in(batch: &mut Batch<'_>, domid: DomId, uuid: &[u8; 16]) -> Result<(), StoreError> {
     // Frontends first: a backend that sees its frontend gone closes in good order.
-    transaction.remove(&home(domid))?;
+    batch.remove(&home(domid))?;
     for kind in KINDS {
-        transaction.remove(&format!("{}/backend/{kind}/{domid}", home(DomId::DOM0)))?;
+        batch.remove(&format!("{}/backend/{kind}/{domid}", home(DomId::DOM0)))?;
     }
-    transaction.remove(&format!("/libxl/{domid}"))?;
-    transaction.remove(&format!("/vm/{}", render_uuid(uuid)))
+    batch.remove(&format!("/libxl/{domid}"))?;
+    batch.remove(&format!("/vm/{}", render_uuid(uuid)))
 }
 
 fn home(domid: DomId) -> String {

@@ -8,7 +8,7 @@ use super::error::BuildError;
 use super::kernel::{Kernel, PvEntry};
 use super::pagetables::{self, Area, Table};
 use super::pvh::{DR6_DEFAULT, DR7_DEFAULT};
-use super::ram::{Ram, pages_of};
+use super::ram::{Piece, Ram, pages_of};
 use super::{Guest, Ports, Rings};
 use crate::{DomId, Hypervisor, XenError};
 use std::ops::Range;
@@ -46,31 +46,29 @@ pub(super) fn build(
     ram.populate(0..layout.total_pages)?;
     ram.end_claim()?;
 
-    for segment in &kernel.segments {
-        ram.write(segment.address, segment.data, segment.memory_bytes)?;
-    }
+    let mut pieces = kernel.pieces();
     if let Some(initrd) = guest.initrd {
-        ram.write(layout.initrd.start << PAGE_SHIFT, initrd, pages_bytes(&layout.initrd))?;
+        let start = layout.initrd.start << PAGE_SHIFT;
+        pieces.push(Piece::new(start, initrd).padded(pages_bytes(&layout.initrd)));
     }
-    let p2m: Vec<u8> = ram.p2m().iter().flat_map(|frame| frame.to_ne_bytes()).collect();
-    ram.write(layout.p2m.pages.start << PAGE_SHIFT, &p2m, pages_bytes(&layout.p2m.pages))?;
+    let p2m_start = layout.p2m.pages.start << PAGE_SHIFT;
+    pieces.push(Piece::new(p2m_start, bytes_of(ram.p2m())).padded(pages_bytes(&layout.p2m.pages)));
     for table in layout.page_tables(&ram) {
-        let bytes: Vec<u8> = table.entries.iter().flat_map(|entry| entry.to_ne_bytes()).collect();
-        ram.write(table.pfn << PAGE_SHIFT, &bytes, 0)?;
+        pieces.push(Piece::new(table.pfn << PAGE_SHIFT, bytes_of(&table.entries)));
     }
-    ram.clear_pages(layout.store..layout.store + 1)?;
-    ram.clear_pages(layout.console..layout.console + 1)?;
-    ram.clear_pages(layout.boot_stack..layout.boot_stack + 1)?;
-
+    pieces.extend([layout.store, layout.console, layout.boot_stack].map(Piece::zero_page));
     let shared_info = shared_info_frame(xen, domid)?;
     let start_info = layout.render_start_info(guest, &ram, ports, shared_info);
-    ram.write(layout.start_info << PAGE_SHIFT, start_info.as_bytes(), PAGE_BYTES as u64)?;
+    let start_info = Piece::new(layout.start_info << PAGE_SHIFT, start_info.as_bytes());
+    pieces.push(start_info.padded(PAGE_BYTES as u64));
+    ram.load(&pieces)?;
+
     set_up_shared_info(xen, domid, shared_info)?;
     if let Some(page) = entry.hypercall_page {
         let pfn = layout.page_of(page)?;
         xen.init_hypercall_page(domid, ram.frame(pfn))?;
     }
-    // Xen pins no page table that is still mapped writable; `Ram::write` keeps no mapping.
+    // Xen pins no page table that is still mapped writable; `load` keeps no mapping.
     let root = ram.frame(layout.tables.start);
     xen.pin_page_tables(domid, root)?;
     xen.set_vcpu_context(domid, &layout.first_vcpu(&entry, root))?;
@@ -233,6 +231,10 @@ fn initial_mapping(virt_base: u64, first_table: u64) -> (Range<u64>, Area) {
         }
         count = needed;
     }
+}
+
+fn bytes_of(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_ne_bytes()).collect()
 }
 
 fn pages_bytes(pages: &Range<u64>) -> u64 {

@@ -5,7 +5,7 @@
 use super::acpi;
 use super::error::BuildError;
 use super::kernel::Kernel;
-use super::ram::{Ram, pages_of, to_index};
+use super::ram::{Piece, Ram, pages_of, to_index};
 use super::{Guest, Ports, Rings};
 use crate::{DomId, Hypervisor};
 use xen_sys::memory::{E820_ACPI, E820_RAM, E820_RESERVED, E820Entry};
@@ -67,16 +67,17 @@ pub(super) fn build(
         map.iter().map(|range| E820Entry::new(range.addr, range.size, range.kind)).collect();
     xen.set_memory_map(domid, &entries)?;
 
-    for segment in &kernel.segments {
-        ram.write(segment.address, segment.data, segment.memory_bytes)?;
-    }
+    let mut pieces = kernel.pieces();
     if let Some(initrd) = guest.initrd {
-        ram.write(layout.initrd, initrd, 0)?;
+        pieces.push(Piece::new(layout.initrd, initrd));
     }
-    ram.write(acpi::ADDRESS, &tables, acpi_pages << PAGE_SHIFT)?;
-    let start_info = layout.render_start_info(guest, &map);
-    ram.write(layout.start_info, &start_info, 0)?;
-    set_up_special_pages(xen, domid, &ram, ports)?;
+    pieces.push(Piece::new(layout.start_info, layout.render_start_info(guest, &map)));
+    pieces.push(Piece::new(acpi::ADDRESS, tables).padded(acpi_pages << PAGE_SHIFT));
+    pieces.push(Piece::zero_page(STORE_PFN));
+    pieces.push(Piece::zero_page(CONSOLE_PFN));
+    pieces.push(Piece::new(IDENTITY_PFN << PAGE_SHIFT, identity_map()));
+    ram.load(&pieces)?;
+    set_ring_params(xen, domid, ports)?;
     set_registers(xen, domid, guest.vcpus, entry, layout.start_info)?;
     xen.seed_grants(domid, CONSOLE_PFN, STORE_PFN)?;
     Ok(Rings { store: STORE_PFN, console: CONSOLE_PFN })
@@ -168,15 +169,7 @@ impl Layout {
     }
 }
 
-fn set_up_special_pages(
-    xen: &Hypervisor,
-    domid: DomId,
-    ram: &Ram<'_>,
-    ports: Ports,
-) -> Result<(), BuildError> {
-    ram.clear_pages(STORE_PFN..STORE_PFN + 1)?;
-    ram.clear_pages(CONSOLE_PFN..CONSOLE_PFN + 1)?;
-    ram.write(IDENTITY_PFN << PAGE_SHIFT, &identity_map(), 0)?;
+fn set_ring_params(xen: &Hypervisor, domid: DomId, ports: Ports) -> Result<(), BuildError> {
     // The one parameter that is an address, not a frame.
     xen.set_param(domid, hvm::PARAM_IDENT_PT, IDENTITY_PFN << PAGE_SHIFT)?;
     xen.set_param(domid, hvm::PARAM_STORE_PFN, STORE_PFN)?;

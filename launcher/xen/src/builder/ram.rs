@@ -2,15 +2,17 @@
 
 use super::error::BuildError;
 use crate::error::XenError;
+use crate::foreignmemory::Mapping;
 use crate::{DomId, Hypervisor};
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::ops::Range;
 use xen_sys::{PAGE_BYTES, PAGE_SHIFT};
 
 /// Orders of the extents that are tried: 1 GiB and 2 MiB, then pages.
 const ORDERS: [u32; 2] = [18, 9];
-/// How many pages are mapped at a time, to bound dom0's address space and the lists for it.
-const WINDOW_PAGES: u64 = 1024;
+/// How many pages are mapped at a time, to bound the lists for it: 16 MiB.
+const WINDOW_PAGES: usize = 4096;
 
 /// The memory of a domain that has not run yet.
 #[derive(Debug)]
@@ -126,43 +128,77 @@ impl<'a> Ram<'a> {
         self.p2m.as_deref().unwrap_or_default()
     }
 
-    /// Writes `data` at guest physical address `address`, and zeroes up to `memory_bytes`.
-    pub(super) fn write(
-        &self,
-        address: u64,
-        data: &[u8],
-        memory_bytes: u64,
-    ) -> Result<(), BuildError> {
-        let end = address + memory_bytes.max(data.len() as u64);
-        let data_end = address + data.len() as u64;
-        let mut at = address;
-        while at < end {
-            let first = at >> PAGE_SHIFT;
-            let last = (end - 1) >> PAGE_SHIFT;
-            let pages = (last - first + 1).min(WINDOW_PAGES);
-            let frames: Vec<u64> = (first..first + pages).map(|pfn| self.frame(pfn)).collect();
-            let mut window = self.xen.map_foreign(self.domid, &frames)?;
-
-            let window_start = first << PAGE_SHIFT;
-            let window_end = (window_start + (pages << PAGE_SHIFT)).min(end);
-            if at < data_end {
-                let stop = data_end.min(window_end);
-                let piece = &data[to_index(at - address)..to_index(stop - address)];
-                window.write(to_index(at - window_start), piece);
-                at = stop;
-            }
-            if at < window_end {
-                window.clear(to_index(at - window_start), to_index(window_end - at));
-                at = window_end;
+    /// Puts all pieces in place, with as few mappings as possible: pages that are far from each
+    /// other in the guest are mapped side by side.
+    pub(super) fn load(&self, pieces: &[Piece<'_>]) -> Result<(), BuildError> {
+        let mut pages: Vec<u64> = pieces.iter().flat_map(Piece::pages).collect();
+        pages.sort_unstable();
+        pages.dedup();
+        for window in pages.chunks(WINDOW_PAGES) {
+            let frames: Vec<u64> = window.iter().map(|pfn| self.frame(*pfn)).collect();
+            let mut mapping = self.xen.map_foreign(self.domid, &frames)?;
+            for piece in pieces {
+                piece.copy_to(&mut mapping, window);
             }
         }
         Ok(())
     }
+}
 
-    /// Clears whole pages.
-    pub(super) fn clear_pages(&self, pages: Range<u64>) -> Result<(), BuildError> {
-        let bytes = (pages.end - pages.start) << PAGE_SHIFT;
-        self.write(pages.start << PAGE_SHIFT, &[], bytes)
+/// Bytes to be put into the guest.
+#[derive(Clone, Debug)]
+pub(super) struct Piece<'a> {
+    /// Guest physical address.
+    address: u64,
+    data: Cow<'a, [u8]>,
+    /// Its size in memory; zeroes follow the data.
+    memory_bytes: u64,
+}
+
+impl<'a> Piece<'a> {
+    /// `data` at guest physical address `address`.
+    pub(super) fn new(address: u64, data: impl Into<Cow<'a, [u8]>>) -> Self {
+        let data = data.into();
+        let memory_bytes = data.len() as u64;
+        Self { address, data, memory_bytes }
+    }
+
+    /// With zeroes up to a size of `memory_bytes`.
+    pub(super) fn padded(self, memory_bytes: u64) -> Self {
+        Self { memory_bytes: memory_bytes.max(self.memory_bytes), ..self }
+    }
+
+    /// A page of zeroes.
+    pub(super) fn zero_page(pfn: u64) -> Self {
+        Self::new(pfn << PAGE_SHIFT, &[][..]).padded(PAGE_BYTES as u64)
+    }
+
+    fn end(&self) -> u64 {
+        self.address + self.memory_bytes
+    }
+
+    fn pages(&self) -> Range<u64> {
+        self.address >> PAGE_SHIFT..pages_of(self.end())
+    }
+
+    /// Writes what is in the pages `window` (sorted, each once) to their mapping.
+    fn copy_to(&self, mapping: &mut Mapping, window: &[u64]) {
+        let all = self.pages();
+        let first = window.partition_point(|pfn| *pfn < all.start);
+        let count = window.partition_point(|pfn| *pfn < all.end) - first;
+        // All pages of a piece are in some window, so those in this one follow each other.
+        let Some(first_page) = window.get(first).filter(|_| count > 0) else { return };
+        let window_start = first_page << PAGE_SHIFT;
+        let window_end = window_start + ((count as u64) << PAGE_SHIFT);
+        let start = self.address.max(window_start);
+        let end = self.end().min(window_end);
+        let data_end = (self.address + self.data.len() as u64).clamp(start, end);
+
+        let offset = (first << PAGE_SHIFT) + to_index(start - window_start);
+        let from = to_index(start - self.address).min(self.data.len());
+        let data = &self.data[from..from + to_index(data_end - start)];
+        mapping.write(offset, data);
+        mapping.clear(offset + data.len(), to_index(end - data_end));
     }
 }
 
@@ -189,6 +225,42 @@ pub(super) fn pages_of(bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foreignmemory::Mapping;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pieces_reach_their_addresses_whatever_the_windows(
+            address in 0u64..20_000,
+            data in prop::collection::vec(1u8.., 0..20_000),
+            zeroes in 0u64..9_000,
+            hole in 0u64..8,
+        ) {
+            let piece = Piece::new(address, &data[..]).padded(data.len() as u64 + zeroes);
+            // The piece's pages and some around it, but for a window that ends within it.
+            let pages: Vec<u64> = (0..16).filter(|pfn| piece.pages().contains(pfn) || pfn % 3 == 0).collect();
+            let split = pages.len().min(to_index(hole) + 1);
+            for window in [&pages[..split], &pages[split..]] {
+                if window.is_empty() {
+                    continue;
+                }
+                let mut mapping = Mapping::anonymous(window.len(), 0xEE);
+                piece.copy_to(&mut mapping, window);
+                for (index, pfn) in window.iter().enumerate() {
+                    let page = mapping.page(index);
+                    for (offset, byte) in page.iter().enumerate() {
+                        let at = (pfn << PAGE_SHIFT) + offset as u64;
+                        let expected = match at.checked_sub(address) {
+                            Some(position) if position < data.len() as u64 => data[to_index(position)],
+                            Some(position) if position < data.len() as u64 + zeroes => 0,
+                            _ => 0xEE,
+                        };
+                        prop_assert_eq!(*byte, expected, "at {}", at);
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn runs_are_whole_aligned_extents() {

@@ -1,5 +1,6 @@
 //! The conversation on a connection: requests out, replies in, watch events put aside.
 
+use super::batch::BatchedRequest;
 use super::channel::Channel;
 use super::error::{Refusal, Request, StoreError};
 use super::wire::{self, Decoder, HEADER_BYTES, Kind, MAX_PAYLOAD, Message, WireError};
@@ -9,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// Different events that may wait unread; equal ones wait once.
 const MAX_EVENTS: usize = 1024;
+/// How many requests of a batch are sent before their replies are read: few enough that neither
+/// side's buffers fill up.
+const MAX_UNANSWERED: usize = 64;
 
 /// A watch fired: something at or below a watched node may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,21 +42,77 @@ impl Connection {
         subject: &str,
         parts: &[&[u8]],
     ) -> Result<Vec<u8>, StoreError> {
+        let number = self.next_request()?;
+        let bytes = encode(kind, number, transaction, subject, parts)?;
+        self.send(channel, &bytes)?;
+        self.receive(channel, kind, number, subject)
+    }
+
+    /// Sends all requests, some at a time, and waits for all their replies.
+    pub(super) fn exchange_all(
+        &mut self,
+        channel: &Channel,
+        transaction: u32,
+        requests: &[BatchedRequest],
+    ) -> Result<(), StoreError> {
+        let mut first_error = None;
+        for window in requests.chunks(MAX_UNANSWERED) {
+            let mut numbers = Vec::with_capacity(window.len());
+            let mut messages = Vec::with_capacity(window.len());
+            for request in window {
+                let BatchedRequest { kind, subject, payload, .. } = request;
+                let number = self.next_request()?;
+                messages.push(encode(*kind, number, transaction, subject, &[payload])?);
+                numbers.push(number);
+            }
+            // The kernel's device takes one message a write.
+            match channel {
+                Channel::Socket(_) => self.send(channel, &messages.concat())?,
+                Channel::Device(_) => {
+                    messages.iter().try_for_each(|message| self.send(channel, message))?;
+                }
+            }
+            for (request, number) in window.iter().zip(numbers) {
+                match self.receive(channel, request.kind, number, &request.subject) {
+                    Ok(_) => {}
+                    Err(error) if request.may_be_absent && error.is_not_found() => {}
+                    Err(error @ StoreError::Refused { .. }) => {
+                        first_error.get_or_insert(error);
+                    }
+                    // The connection has ended.
+                    Err(error) => return Err(first_error.unwrap_or(error)),
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn next_request(&mut self) -> Result<u32, StoreError> {
         if self.ended {
             return Err(StoreError::Ended);
         }
         self.last_request = self.last_request.wrapping_add(1);
-        let Some(bytes) = wire::encode(kind, self.last_request, transaction, parts) else {
-            let reason = "path and value together exceed 4096 bytes";
-            return Err(StoreError::Malformed { request: Request::new(kind, subject), reason });
-        };
-        let reply = self.send_and_receive(channel, &bytes).inspect_err(|_| self.ended = true)?;
+        Ok(self.last_request)
+    }
 
-        if reply.request == self.last_request && reply.kind == Kind::Error as u32 {
+    fn send(&mut self, channel: &Channel, bytes: &[u8]) -> Result<(), StoreError> {
+        channel.write_all(bytes).map_err(StoreError::Lost).inspect_err(|_| self.ended = true)
+    }
+
+    /// Waits for the reply to request `number`.
+    fn receive(
+        &mut self,
+        channel: &Channel,
+        kind: Kind,
+        number: u32,
+        subject: &str,
+    ) -> Result<Vec<u8>, StoreError> {
+        let reply = self.next_reply(channel).inspect_err(|_| self.ended = true)?;
+        if reply.request == number && reply.kind == Kind::Error as u32 {
             let refusal = Refusal::parse(wire::one_string(&reply.payload)?);
             return Err(StoreError::Refused { request: Request::new(kind, subject), refusal });
         }
-        if reply.request != self.last_request || reply.kind != kind as u32 {
+        if reply.request != number || reply.kind != kind as u32 {
             self.ended = true;
             let Message { kind, request, .. } = reply;
             return Err(WireError::Unexpected { kind, request }.into());
@@ -60,8 +120,7 @@ impl Connection {
         Ok(reply.payload)
     }
 
-    fn send_and_receive(&mut self, channel: &Channel, bytes: &[u8]) -> Result<Message, StoreError> {
-        channel.write_all(bytes).map_err(StoreError::Lost)?;
+    fn next_reply(&mut self, channel: &Channel) -> Result<Message, StoreError> {
         loop {
             match self.decoder.next_message()? {
                 Some(message) if message.kind == Kind::WatchEvent as u32 => {
@@ -146,4 +205,17 @@ impl Connection {
             }
         }
     }
+}
+
+fn encode(
+    kind: Kind,
+    number: u32,
+    transaction: u32,
+    subject: &str,
+    parts: &[&[u8]],
+) -> Result<Vec<u8>, StoreError> {
+    wire::encode(kind, number, transaction, parts).ok_or_else(|| {
+        let reason = "path and value together exceed 4096 bytes";
+        StoreError::Malformed { request: Request::new(kind, subject), reason }
+    })
 }

@@ -6,6 +6,7 @@
 //! that guests wrote.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod channel;
 mod connection;
 mod error;
@@ -16,6 +17,7 @@ mod traits;
 mod transaction;
 mod wire;
 
+pub use batch::Batch;
 pub use connection::Event;
 pub use error::{Refusal, Request, StoreError};
 pub use permission::{Access, Permission};
@@ -252,6 +254,14 @@ impl Store {
     ) -> Result<Vec<u8>, StoreError> {
         let mut connection = self.connection.borrow_mut();
         connection.exchange(&self.channel, kind, transaction, subject, parts)
+    }
+
+    fn exchange_all(
+        &self,
+        transaction: u32,
+        requests: &[batch::BatchedRequest],
+    ) -> Result<(), StoreError> {
+        self.connection.borrow_mut().exchange_all(&self.channel, transaction, requests)
     }
 }
 

@@ -35,7 +35,7 @@ impl Permission {
         Self { domid, access }
     }
 
-    pub(crate) fn render(self) -> String {
+    fn render(self) -> String {
         let letter = match self.access {
             Access::None => 'n',
             Access::Read => 'r',
@@ -43,6 +43,11 @@ impl Permission {
             Access::Both => 'b',
         };
         format!("{letter}{}", self.domid)
+    }
+
+    /// As `XS_SET_PERMS` takes a list.
+    pub(crate) fn render_list(list: &[Self]) -> String {
+        list.iter().map(|entry| entry.render() + "\0").collect()
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, WireError> {

@@ -170,3 +170,58 @@ fn a_value_that_is_not_text_is_named() {
     let error = store.read("/data/x").unwrap_err();
     assert_eq!(error.to_string(), "the value of xenstore node /data/x is not UTF-8");
 }
+
+#[test]
+fn a_batch_is_sent_whole_before_its_replies_are_read() {
+    let (store, mut peer) = store_with(&[
+        (Kind::TransactionStart, 1, b"5\0"),
+        (Kind::Error, 2, b"ENOENT\0"),
+        (Kind::WatchEvent, 0, b"/x\0t\0"),
+        (Kind::Write, 3, b"OK\0"),
+        (Kind::SetPerms, 4, b"OK\0"),
+        (Kind::TransactionEnd, 5, b"OK\0"),
+    ]);
+    let result: Result<(), StoreError> = store.transaction(|transaction| {
+        let mut batch = transaction.batch();
+        batch.remove("/a")?;
+        batch.write("/a/b", "v")?;
+        batch.set_permissions("/a/b", &[Permission::new(crate::DomId(3), Access::Read)])?;
+        batch.send()
+    });
+    result.unwrap();
+    assert!(store.wait_event(Some(Duration::ZERO)).unwrap().is_some());
+    drop(store);
+    let mut sent = Vec::new();
+    peer.read_to_end(&mut sent).unwrap();
+    let expected: Vec<u8> = [
+        encode(Kind::TransactionStart, 1, 0, &[b"\0"]),
+        encode(Kind::Rm, 2, 5, &[b"/a\0"]),
+        encode(Kind::Write, 3, 5, &[b"/a/b\0v"]),
+        encode(Kind::SetPerms, 4, 5, &[b"/a/b\0r3\0"]),
+        encode(Kind::TransactionEnd, 5, 5, &[b"T\0"]),
+    ]
+    .into_iter()
+    .flat_map(Option::unwrap)
+    .collect();
+    assert_eq!(sent, expected);
+}
+
+#[test]
+fn a_batch_fails_by_its_first_refusal_and_reads_all_replies() {
+    let (store, _peer) = store_with(&[
+        (Kind::TransactionStart, 1, b"5\0"),
+        (Kind::Error, 2, b"EACCES\0"),
+        (Kind::Error, 3, b"ENOSPC\0"),
+        (Kind::TransactionEnd, 4, b"OK\0"),
+        (Kind::Read, 5, b"fine"),
+    ]);
+    let result: Result<(), StoreError> = store.transaction(|transaction| {
+        let mut batch = transaction.batch();
+        batch.write("/first", "")?;
+        batch.write("/second", "")?;
+        batch.send()
+    });
+    let text = result.unwrap_err().to_string();
+    assert!(text.contains("/first") && text.contains("EACCES"), "{text}");
+    assert_eq!(store.read("/x").unwrap(), "fine");
+}

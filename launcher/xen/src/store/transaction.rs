@@ -1,6 +1,7 @@
 //! Changes that become visible all at once, or not at all.
 
 use super::Store;
+use super::batch::{Batch, BatchedRequest};
 use super::error::{Request, StoreError};
 use super::permission::Permission;
 use super::wire::{self, Kind, MAX_ABSOLUTE_PATH, MAX_RELATIVE_PATH, WireError};
@@ -148,8 +149,18 @@ impl<'a> Transaction<'a> {
         path: &str,
         permissions: &[Permission],
     ) -> Result<(), StoreError> {
-        let rendered: String = permissions.iter().map(|entry| entry.render() + "\0").collect();
+        let rendered = Permission::render_list(permissions);
         self.on_node(Kind::SetPerms, path, &[rendered.as_bytes()]).map(drop)
+    }
+
+    /// Collects changes to be sent together.
+    #[must_use]
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(self)
+    }
+
+    pub(super) fn exchange_all(&self, requests: &[BatchedRequest]) -> Result<(), StoreError> {
+        self.store.exchange_all(self.id, requests)
     }
 
     fn on_node(&self, kind: Kind, path: &str, rest: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
