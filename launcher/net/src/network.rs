@@ -277,11 +277,11 @@ impl Network {
         if after != before {
             locked.write(PORTS, &after)?;
         }
-        let applied = if self.is_up()? {
-            self.apply(&of_owner(&before, owner), &of_owner(&after, owner), &after)
-        } else {
-            self.set_up(&locked)
-        };
+        let (old, new) = (of_owner(&before, owner), of_owner(&after, owner));
+        let applied = self.apply(&old, &new, &after).and_then(|there| match there {
+            true => Ok(()),
+            false => self.set_up(&locked),
+        });
         if applied.is_err() && after != before {
             locked.write(PORTS, &before)?;
         }
@@ -410,23 +410,32 @@ impl Network {
         switch_on(&self.localnet())?;
         // The rules come before the first packet can.
         if !Table::open()?.is_built(&self.settings)? {
-            table::build(&self.settings, &table::targets(&locked.read(PORTS)?))?;
+            self.build_rules(&locked.read(PORTS)?)?;
         }
         links.bring_up(name)?;
         switch_on(FORWARD)
     }
 
     /// Brings the rules from some ports of an owner to others; `all` is what they hold then.
-    fn apply(&self, remove: &[Target], add: &[Target], all: &Ports) -> Result<(), NetworkError> {
-        if !Table::open()?.change(remove, add)? {
-            table::build(&self.settings, &table::targets(all))?;
+    ///
+    /// Returns `false` where there are no rules to bring anywhere.
+    fn apply(&self, old: &[Target], new: &[Target], all: &Ports) -> Result<bool, NetworkError> {
+        let mut table = Table::open()?;
+        if !table.is_built(&self.settings)? {
+            return Ok(false);
         }
-        if add.iter().any(|(_, port)| port.protocol == Protocol::Udp) {
-            let own = Links::open()?.addresses(None)?.into_iter().map(|(address, _)| address);
-            // Most senders pause for long enough anyway, and a kernel may lack this interface.
-            let _ = conntrack::forget(add, &own.collect::<Vec<_>>());
+        if table.change(old, new)? {
+            forget_flows(new)?;
+        } else {
+            self.build_rules(all)?;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn build_rules(&self, ports: &Ports) -> Result<(), NetworkError> {
+        let targets = table::targets(ports);
+        table::build(&self.settings, &targets)?;
+        forget_flows(&targets)
     }
 
     /// Takes back the ports of all owners but those that `stays` names.
@@ -440,12 +449,19 @@ impl Network {
         if gone.is_empty() {
             return Ok(());
         }
-        // Where the table is not there, neither are the ports.
-        if Table::open()?.is_built(&self.settings)? {
-            self.apply(&table::targets(&gone), &[], &after)?;
-        }
+        self.apply(&table::targets(&gone), &[], &after)?;
         Ok(locked.write(PORTS, &after)?)
     }
+}
+
+/// Makes running UDP flows to these ports follow the rules as they are now.
+fn forget_flows(targets: &[Target]) -> Result<(), NetworkError> {
+    if targets.iter().any(|(_, port)| port.protocol == Protocol::Udp) {
+        let own = Links::open()?.addresses(None)?.into_iter().map(|(address, _)| address);
+        // Most senders pause for long enough anyway, and a kernel may lack this interface.
+        let _ = conntrack::forget(targets, &own.collect::<Vec<_>>());
+    }
+    Ok(())
 }
 
 fn of_owner(ports: &Ports, owner: &str) -> Vec<Target> {

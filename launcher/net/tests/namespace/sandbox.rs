@@ -15,7 +15,7 @@ pub(crate) const DOM0: &str = "192.0.2.1";
 pub(crate) const OUTSIDE: &str = "192.0.2.2";
 
 const NAMED: &str = "LAUNCH_NET_TEST";
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Long enough for a packet to arrive, short enough to wait for one that never does.
 const IMPATIENCE: Duration = Duration::from_millis(400);
 
