@@ -26,12 +26,15 @@ pub(crate) fn a_killed_child_leaves_nothing() -> Verdict {
     Verdict::Passed
 }
 
+/// What pulls in a process of its own.
+pub(crate) fn pulling(store: &Path, source: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["pull", store.to_str().unwrap(), source]).stdout(Stdio::piped());
+    command
+}
+
 fn start_pull(store: &Path, source: &str) -> std::process::Child {
-    Command::new("/proc/self/exe")
-        .args(["pull", store.to_str().unwrap(), source])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+    pulling(store, source).spawn().unwrap()
 }
 
 pub(crate) fn a_killed_pull_is_cleaned_up() -> Verdict {

@@ -1,6 +1,7 @@
 //! Real pulls with the real child: its sandbox, its death, and what is left in the store.
 //!
 //! Without libtest, as the program that pulls is the one that becomes the child.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod contents;
 mod death;
@@ -32,6 +33,7 @@ const TESTS: &[(&str, fn() -> Verdict)] = &[
     ("names_move_and_images_go_with_their_last_name", contents::names_move_and_images_go),
     ("the_child_is_not_root_and_holds_nothing", rights::the_child_is_not_root_and_holds_nothing),
     ("a_registry_is_reached_from_within_the_sandbox", rights::a_registry_is_reached),
+    ("credentials_come_from_dockers_settings_and_its_helpers", rights::credentials_are_found),
     ("a_child_that_is_killed_is_told_and_leaves_nothing", death::a_killed_child_leaves_nothing),
     ("what_a_killed_pull_left_is_removed_by_the_next", death::a_killed_pull_is_cleaned_up),
     ("of_many_pulls_at_once_one_does_the_work", death::of_many_pulls_one_does_the_work),

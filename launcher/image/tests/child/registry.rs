@@ -101,6 +101,11 @@ impl Sample {
 
     /// Serves it as `sample:1.0` until the process ends; the registry's `HOST:PORT`.
     pub(crate) fn serve(&self) -> String {
+        self.serve_to(None)
+    }
+
+    /// The same, to those only who send `account`, which is `USER:PASSWORD` in base64.
+    pub(crate) fn serve_to(&self, account: Option<&'static str>) -> String {
         let mut pages: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         for (digest, blob) in &self.blobs {
             pages.insert(format!("/v2/sample/blobs/{digest}"), blob.clone());
@@ -115,8 +120,12 @@ impl Sample {
                     BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
                 let first = lines.next().unwrap_or_default();
                 let path = first.split(' ').nth(1).unwrap_or_default();
-                lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
+                let headers: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+                let known = |account: &str| headers.iter().any(|line| line.ends_with(account));
                 let (status, body) = match pages.get(path) {
+                    _ if !account.is_none_or(known) => {
+                        ("401 Unauthorized\r\nwww-authenticate: Basic realm=x", &b""[..])
+                    }
                     Some(body) => ("200 OK", body.as_slice()),
                     None => ("404 Not Found", &b""[..]),
                 };

@@ -1,7 +1,7 @@
 //! What the child may still do.
 
-use crate::{Verdict, pull, registry::Sample};
-use std::{fs, path::Path, thread, time::Duration};
+use crate::{Verdict, death::pulling, pull, registry::Sample};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, thread, time::Duration};
 
 /// A pull whose child waits for the rest of a tar that comes through a named pipe.
 pub(crate) fn with_waiting_child(store: &Path, pid: impl FnOnce(u32)) -> Result<(), String> {
@@ -103,6 +103,41 @@ pub(crate) fn a_registry_is_reached() -> Verdict {
         assert_eq!(image.digest, sample.manifest);
         let error = pull(store.path(), &format!("{host}/sample:2.0")).unwrap_err().to_string();
         assert!(error.starts_with("image not found: "), "{error}");
+    }
+    Verdict::Passed
+}
+
+pub(crate) fn credentials_are_found() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let path = |name: &str| folder.path().join(name);
+    // "dTpw" is u:p.
+    let host = sample.serve_to(Some("Basic dTpw"));
+    let said = |config: &str| {
+        fs::write(path("config.json"), config).unwrap();
+        let search = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let mut pull = pulling(&path("store"), &format!("{host}/sample:1.0"));
+        pull.env("DOCKER_CONFIG", folder.path()).env("PATH", search);
+        String::from_utf8(pull.output().unwrap().stdout).unwrap()
+    };
+    let asked = said("{}");
+    assert!(asked.contains("failed image not found") && asked.contains("docker login"), "{asked}");
+    let wrong = said(&format!(r#"{{"auths":{{"{host}":{{"auth":"dTp4"}}}}}}"#));
+    assert!(wrong.contains("does not take the credentials"), "{wrong}");
+    let right = said(&format!(r#"{{"auths":{{"{host}":{{"auth":"dTpw"}}}}}}"#));
+    assert!(right.contains("pulled sha256:"), "{right}");
+    fs::remove_dir_all(path("store")).unwrap();
+    let helper = path("docker-credential-test");
+    let script = "#!/bin/sh\n[ \"$1\" = get ] || exit 1\ncat >\"${0%/*}/asked\"\n\
+        echo '{\"ServerURL\":\"x\",\"Username\":\"u\",\"Secret\":\"p\"}'\n";
+    fs::write(&helper, script).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    for config in
+        [format!(r#"{{"credHelpers":{{"{host}":"test"}}}}"#), r#"{"credsStore":"test"}"#.to_owned()]
+    {
+        let helped = said(&config);
+        assert!(helped.contains("pulled sha256:"), "{helped}");
+        assert_eq!(fs::read_to_string(path("asked")).unwrap(), host);
+        fs::remove_file(path("asked")).unwrap();
     }
     Verdict::Passed
 }
