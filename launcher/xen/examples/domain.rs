@@ -9,7 +9,7 @@
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
-use xen::builder::{self, Disk, Guest, Kind};
+use xen::builder::{self, Disk, Guest, Interface, Kind};
 use xen::store::Store;
 use xen::{DomId, Hypervisor};
 
@@ -23,7 +23,7 @@ fn main() -> Outcome {
         ["list"] => list(),
         ["destroy", number] => destroy(number.parse()?),
         _ => Err("usage: domain build KERNEL INITRD NAME [--pv] [--memory MIB] [--vcpus N] \
-                  [--cmdline TEXT] [--disk xvdX=DEVICE] | list | destroy NUMBER"
+                  [--cmdline TEXT] [--disk xvdX=DEVICE] [--interface BRIDGE] | list | destroy NUMBER"
             .into()),
     }
 }
@@ -47,6 +47,7 @@ fn build(kernel: &str, initrd: &str, name: &str, options: &[&str]) -> Outcome {
         nodes: &[],
     };
     let mut disks = Vec::new();
+    let mut interfaces = Vec::new();
     let mut rest = options.iter();
     while let Some(option) = rest.next() {
         let mut value = || rest.next().copied().ok_or(format!("{option} needs a value"));
@@ -56,10 +57,12 @@ fn build(kernel: &str, initrd: &str, name: &str, options: &[&str]) -> Outcome {
             "--vcpus" => guest.vcpus = value()?.parse()?,
             "--cmdline" => guest.cmdline = value()?,
             "--disk" => disks.push(disk(value()?)?),
+            "--interface" => interfaces.push(interface(value()?)),
             _ => return Err(format!("unknown option {option}").into()),
         }
     }
     guest.disks = &disks;
+    guest.interfaces = &interfaces;
     let read = start.elapsed();
     let xen = Hypervisor::open()?;
     let store = Store::connect()?;
@@ -75,6 +78,10 @@ fn disk(text: &str) -> Result<Disk<'_>, Box<dyn std::error::Error>> {
     let number = std::fs::metadata(path)?.rdev();
     let physical_device = (rustix::fs::major(number), rustix::fs::minor(number));
     Ok(Disk { device, physical_device, read_only: false, params: path, script: "/bin/true" })
+}
+
+fn interface(bridge: &str) -> Interface<'_> {
+    Interface { mac: [0, 0x16, 0x3e, 1, 2, 3], mtu: 1500, bridge, script: "/bin/true" }
 }
 
 fn list() -> Outcome {

@@ -1,6 +1,7 @@
-//! The nodes of a new domain in xenstore: those that libxl makes, so that guests, backends,
-//! xenconsoled and `xl` find what they look for.
+//! The nodes of a new domain in xenstore: what its kernel, backends, xenconsoled and `xl` look
+//! for, where libxl has it.
 //!
+//! Nodes are what building a domain waits for longest, so there is none that nobody reads.
 //! A new node gets its parent's permissions, so they are set where they change only.
 
 use super::{BuildError, Disk, Guest, Interface, Ports, Rings};
@@ -8,8 +9,9 @@ use crate::DomId;
 use crate::store::{Access, Batch, Permission, Store, StoreError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Nodes below the domain's own that the guest may write, as libxl has them.
-const GUEST_WRITES: [&str; 11] = [
+/// Nodes below the domain's own that the guest may write: libxl's, but for those that only the
+/// drivers of other systems than Linux write (`drivers`, `feature`, `attr`).
+const GUEST_WRITES: [&str; 8] = [
     "device/suspend/event-channel",
     "control/shutdown",
     "control/feature-poweroff",
@@ -17,9 +19,6 @@ const GUEST_WRITES: [&str; 11] = [
     "control/feature-suspend",
     "control/sysrq",
     "data",
-    "drivers",
-    "feature",
-    "attr",
     "error",
 ];
 /// How much of its console's output xenconsoled keeps in memory, in bytes; libxl's own figure.
@@ -38,12 +37,15 @@ struct Node {
     permissions: Option<Vec<Permission>>,
 }
 
-/// The nodes of a device: its frontend's, its backend's, and libxl's own copy of these.
+/// The nodes of a device, beside those that all devices have.
 struct Device<'a> {
     kind: &'a str,
     number: u32,
     frontend: Vec<(&'a str, String)>,
+    /// In the order they are written: the kernel looks at a backend once it has a state.
     backend: Vec<(&'a str, String)>,
+    /// What libxl knows of it: it trusts neither frontend nor backend.
+    libxl: Vec<(&'a str, String)>,
 }
 
 /// Makes all nodes of a domain, in one transaction.
@@ -147,8 +149,6 @@ fn own(nodes: &mut Vec<Node>, domid: DomId, guest: &Guest<'_>, ports: Ports, rin
         ("memory/target", memory_kib),
         ("store/port", ports.store.to_string()),
         ("store/ring-ref", rings.store.to_string()),
-        ("control/platform-feature-multiprocessor-suspend", "1".to_owned()),
-        ("control/platform-feature-xs_reset_watches", "1".to_owned()),
     ];
     nodes.extend(own.map(|(name, value)| plain(format!("{home}/{name}"), value)));
     for vcpu in 0..guest.vcpus {
@@ -206,13 +206,12 @@ fn device(nodes: &mut Vec<Node>, domid: DomId, device: Device<'_>) {
         ("frontend-id", domid.to_string()),
         ("online", "1".to_owned()),
     ];
-    let values: Vec<_> = common.into_iter().chain(device.backend).collect();
-    for (name, value) in &values {
-        nodes.push(plain(format!("{backend}/{name}"), value.clone()));
+    for (name, value) in common.into_iter().chain(device.backend) {
+        nodes.push(plain(format!("{backend}/{name}"), value));
     }
-    // libxl trusts its own copy only.
+    nodes.push(plain(format!("{libxl}/frontend"), frontend));
     nodes.push(plain(format!("{libxl}/backend"), backend));
-    for (name, value) in values {
+    for (name, value) in device.libxl {
         nodes.push(plain(format!("{libxl}/{name}"), value));
     }
 }
@@ -222,7 +221,8 @@ fn console() -> Device<'static> {
         kind: "console",
         number: 0,
         frontend: vec![],
-        backend: vec![("state", INITIALISING.to_owned()), ("protocol", "vt100".to_owned())],
+        backend: vec![("protocol", "vt100".to_owned()), ("state", INITIALISING.to_owned())],
+        libxl: vec![],
     }
 }
 
@@ -243,6 +243,7 @@ fn console_details(nodes: &mut Vec<Node>, domid: DomId, ports: Ports, rings: Rin
 fn vbd<'a>(disk: &Disk<'a>) -> Result<Device<'a>, BuildError> {
     let number = disk_number(disk.device)?;
     let (major, minor) = disk.physical_device;
+    let mode = if disk.read_only { "r" } else { "w" }.to_owned();
     Ok(Device {
         kind: "vbd",
         number,
@@ -252,18 +253,21 @@ fn vbd<'a>(disk: &Disk<'a>) -> Result<Device<'a>, BuildError> {
             ("device-type", "disk".to_owned()),
         ],
         backend: vec![
-            ("removable", "0".to_owned()),
-            ("bootable", "1".to_owned()),
-            ("dev", disk.device.to_owned()),
-            ("type", "phy".to_owned()),
-            ("mode", if disk.read_only { "r" } else { "w" }.to_owned()),
-            ("device-type", "disk".to_owned()),
-            ("discard-enable", if disk.read_only { "0" } else { "1" }.to_owned()),
             ("params", disk.params.to_owned()),
             ("script", disk.script.to_owned()),
+            ("mode", mode.clone()),
+            ("type", "phy".to_owned()),
+            ("dev", disk.device.to_owned()),
             ("physical-device", format!("{major:x}:{minor:x}")),
-            ("hotplug-status", "connected".to_owned()),
             ("state", INITIALISING.to_owned()),
+        ],
+        libxl: vec![
+            ("params", disk.params.to_owned()),
+            ("mode", mode),
+            ("type", "phy".to_owned()),
+            ("dev", disk.device.to_owned()),
+            ("device-type", "disk".to_owned()),
+            ("removable", "0".to_owned()),
         ],
     })
 }
@@ -293,14 +297,22 @@ fn vif<'a>(index: u32, interface: &Interface<'a>) -> Device<'a> {
             ("mtu", mtu.clone()),
         ],
         backend: vec![
-            ("mac", mac),
+            ("mac", mac.clone()),
             ("handle", index.to_string()),
+            // For libxl, when it takes the interface away.
             ("type", "vif".to_owned()),
-            ("mtu", mtu),
             ("bridge", interface.bridge.to_owned()),
             ("script", interface.script.to_owned()),
             ("hotplug-status", "connected".to_owned()),
             ("state", INITIALISING.to_owned()),
+        ],
+        libxl: vec![
+            ("mac", mac),
+            ("mtu", mtu),
+            ("handle", index.to_string()),
+            ("type", "vif".to_owned()),
+            ("bridge", interface.bridge.to_owned()),
+            ("script", interface.script.to_owned()),
         ],
     }
 }
