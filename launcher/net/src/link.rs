@@ -289,7 +289,11 @@ pub fn wait_for_interface(name: &str, timeout: Duration) -> Result<(), LinkError
             Ok(answers) => answers.iter().any(|answer| names(answer, name)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             // Events were lost for want of room.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => true,
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
+            {
+                true
+            }
             Err(error) => return Err(failed(error)),
         };
     }
