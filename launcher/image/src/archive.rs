@@ -56,3 +56,6 @@ fn list_names(names: &[String]) -> String {
         _ => format!("are {text}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,7 @@ impl From<ArchiveError> for Failure {
         let kind = match error {
             ArchiveError::NoImage { .. } | ArchiveError::NoFile { .. } => FailureKind::NotFound,
             ArchiveError::Several { .. } => FailureKind::Other,
+            ArchiveError::Digest { .. } => FailureKind::Mismatch,
             _ => FailureKind::Image,
         };
         Self::new(kind, &error)

@@ -37,6 +37,13 @@ impl Store {
     ) -> Result<Image, StoreError> {
         work::sweep(&self.folder);
         let source = source.absolute().map_err(io_error("find", Path::new(".")))?;
+        // A digest always means the same image; only a tag has to be looked up.
+        if matches!(&source, Source::Registry(reference) if reference.digest().is_some()) {
+            if let Some(image) = self.find(&source.to_string())? {
+                progress.event(&Event::Present { digest: image.digest });
+                return Ok(image);
+            }
+        }
         let mut work = None;
         let mut present = None;
         let fetched = fetch::fetch(&source, settings, progress, &mut |digest, progress| {
@@ -104,6 +111,10 @@ impl Store {
 
     fn set_names(&self, digest: Digest, added: &[String]) -> Result<Digest, StoreError> {
         let _lock = self.lock()?;
+        // Another process may have removed it since it was found.
+        if !self.has(&digest) {
+            return Err(StoreError::NotFound(digest.to_string()));
+        }
         let mut names = Names::read(&self.folder)?;
         if added.iter().any(|name| names.get(name) != Some(digest)) {
             added.iter().for_each(|name| names.set(name.clone(), digest));

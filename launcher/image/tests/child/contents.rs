@@ -71,6 +71,17 @@ pub(crate) fn a_second_pull_reads_no_layer() -> Verdict {
     assert!(!events.iter().any(|event| matches!(event, Event::Layers { .. })), "{events:?}");
     assert_eq!(second.names, [other, source]);
     assert_eq!(store.list().unwrap(), [second]);
+    let by_digest = format!("127.0.0.1:1/sample@{}", first.digest);
+    let error = store.pull(&by_digest.parse().unwrap(), &settings(), &mut ()).unwrap_err();
+    assert!(error.to_string().contains("connection refused"), "{error}");
+    let host = sample.serve();
+    let by_digest = format!("{host}/sample@{}", first.digest);
+    store.pull(&by_digest.parse().unwrap(), &settings(), &mut ()).unwrap();
+    // Known by its digest, it needs no registry any more.
+    let mut events = Vec::new();
+    let mut note = |event: &Event| events.push(event.clone());
+    store.pull(&by_digest.parse().unwrap(), &settings(), &mut note).unwrap();
+    assert_eq!(events, [Event::Present { digest: first.digest }]);
     Verdict::Passed
 }
 

@@ -110,8 +110,10 @@ impl Sample {
         for (digest, blob) in &self.blobs {
             pages.insert(format!("/v2/sample/blobs/{digest}"), blob.clone());
         }
-        let manifest = self.blobs[&self.manifest.to_string()].clone();
-        pages.insert("/v2/sample/manifests/1.0".to_owned(), manifest);
+        for version in ["1.0", &self.manifest.to_string()] {
+            let manifest = self.blobs[&self.manifest.to_string()].clone();
+            pages.insert(format!("/v2/sample/manifests/{version}"), manifest);
+        }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         std::thread::spawn(move || {
