@@ -22,7 +22,9 @@ enum Verdict {
     Skipped(&'static str),
 }
 
-const TESTS: &[(&str, fn() -> Verdict)] = &[
+type Test = (&'static str, fn() -> Verdict);
+
+const TESTS: &[Test] = &[
     (
         "every_kind_of_source_gives_the_same_disk",
         contents::every_kind_of_source_gives_the_same_disk,
