@@ -73,7 +73,7 @@ pub enum ConvertError {
         source: LayerError,
     },
     /// The finished disk is too large.
-    #[error("the guest disk is too large: {0}")]
+    #[error("the guest disk is too large")]
     TooLarge(#[source] LimitError),
     /// A layer failed before; what is on the disk is of no use.
     #[error("an earlier layer of the image failed")]
@@ -93,11 +93,11 @@ enum Problem {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Path(#[from] PathError),
-    #[error("its name is too long: {0}")]
+    #[error("its name is too long")]
     LongPath(#[source] LimitError),
-    #[error("the image has too many entries: {0}")]
+    #[error("the image has too many entries")]
     Entries(#[source] LimitError),
-    #[error("the disk gets too large: {0}")]
+    #[error("the disk gets too large")]
     Disk(#[source] LimitError),
     #[error("a whiteout names no file")]
     Whiteout,

@@ -50,7 +50,7 @@ impl<'a, R: Read> Archive<'a, R> {
                 return if pending { Err(ArchiveError::Truncated) } else { Ok(None) };
             };
             let header = Header::from_byte_slice(&block);
-            match header.entry_type().as_byte() {
+            match header.as_old().linkflag[0] {
                 b'x' => {
                     let data = self.read_extension(header)?;
                     extensions.pax = Pax::parse(&data, self.limits)?;
@@ -102,7 +102,7 @@ impl<'a, R: Read> Archive<'a, R> {
             self.set_data(entry.data_bytes)?;
             return Ok(entry);
         }
-        let map = if header.entry_type().is_gnu_sparse() {
+        let map = if header.as_old().linkflag[0] == b'S' {
             Some(self.read_old_sparse(header, entry.data_bytes)?)
         } else {
             self.set_data(entry.data_bytes)?;

@@ -51,7 +51,8 @@ impl Entry {
         let link = || {
             long_link.or(pax.link_path).unwrap_or_else(|| field(&header.as_old().linkname).to_vec())
         };
-        let kind = match header.entry_type().as_byte() {
+        // The raw byte: the crate takes the oldest form, NUL, for a plain file.
+        let kind = match header.as_old().linkflag[0] {
             // The oldest tars mark a directory by a slash only.
             0 if name.ends_with(b"/") => Kind::Directory,
             0 | b'0' | b'7' | b'S' => Kind::File(None),

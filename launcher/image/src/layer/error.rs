@@ -8,7 +8,7 @@ use std::io;
 pub(crate) enum ArchiveError {
     #[error("it cannot be read")]
     Read(#[source] io::Error),
-    #[error("it is larger than allowed: {0}")]
+    #[error("it is larger than allowed")]
     TooLarge(#[source] LimitError),
     #[error("it ends in the middle of an entry")]
     Truncated,
@@ -22,13 +22,17 @@ pub(crate) enum ArchiveError {
     OutOfRange { field: &'static str, value: String },
     #[error("the PAX header is not well formed")]
     Pax,
-    #[error("a PAX header or long name is too large: {0}")]
+    #[error("a PAX header or long name is too large")]
     PaxTooLarge(#[source] LimitError),
-    #[error("the extended attributes are too large: {0}")]
+    #[error("the extended attributes are too large")]
     Xattrs(#[source] LimitError),
+    #[error(
+        "the extended attribute `{0}` is longer than EROFS holds: 255 bytes of name, 65535 of value"
+    )]
+    XattrTooLong(String),
     #[error("the map of the sparse file is not well formed")]
     Sparse,
-    #[error("the sparse file has too many runs: {0}")]
+    #[error("the sparse file has too many runs")]
     SparseRuns(#[source] LimitError),
     #[error("the sparse file is of the unknown format {0}")]
     SparseVersion(String),

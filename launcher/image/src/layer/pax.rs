@@ -70,6 +70,10 @@ impl Pax {
         self.xattrs.reverse();
         self.xattrs.dedup_by(|later, kept| later.name == kept.name);
         self.xattrs.reverse();
+        let too_long = |x: &&Xattr| x.name.len() > 255 || x.value.len() > usize::from(u16::MAX);
+        if let Some(xattr) = self.xattrs.iter().find(too_long) {
+            return Err(ArchiveError::XattrTooLong(xattr.name.escape_ascii().to_string()));
+        }
         let bytes: usize = self.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
         let most = u64::from(limits.max_xattr_bytes);
         LimitError::check("max_xattr_bytes", bytes as u64, most).map_err(ArchiveError::Xattrs)?;
@@ -167,7 +171,9 @@ mod tests {
         let limits = Limits { max_xattrs: 1000, ..Limits::default() };
         let error = Pax::parse(&data, &limits).unwrap_err();
         assert!(matches!(&error, ArchiveError::Xattrs(e) if e.name == "max_xattrs"), "{error}");
-        let data = record("SCHILY.xattr.user.big", &vec![7; 300 * 1024]);
+        let data: Vec<u8> = (0..5)
+            .flat_map(|i| record(&format!("SCHILY.xattr.user.{i}"), &vec![7; 60 * 1024]))
+            .collect();
         let error = Pax::parse(&data, &Limits::default()).unwrap_err();
         assert!(matches!(&error, ArchiveError::Xattrs(e) if e.name == "max_xattr_bytes"));
     }

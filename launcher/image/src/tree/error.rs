@@ -11,9 +11,9 @@ pub(crate) enum TreeError {
     SymlinkLoop(String),
     #[error("`{0}` on its path is not a directory")]
     NotADirectory(String),
-    #[error("its directories are nested too deep: {0}")]
+    #[error("its directories are nested too deep")]
     TooDeep(#[source] LimitError),
-    #[error("the image's names and attributes take too much memory: {0}")]
+    #[error("the image's names and attributes take too much memory")]
     TooMuchMetadata(#[from] LimitError),
     #[error("the target `{0}` of the hard link does not exist")]
     LinkTargetMissing(String),

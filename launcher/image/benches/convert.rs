@@ -1,0 +1,148 @@
+//! The converter against unpacking and `mkfs.erofs`, side by side on the same gzip layers.
+//!
+//! ```text
+//! cargo bench -p image --bench convert -- [--rounds N] LAYER.tar.gz...
+//! ```
+//!
+//! Ours does what a pull does with a layer on disk: SHA-256 of the compressed and of the plain
+//! bytes, inflate, merge, write. The other side is `gzip -dc | tar x` for each layer, then
+//! `mkfs.erofs` of the tree, without digests and whiteouts. Rounds alternate, all input is read once
+//! before, and both write to the same folder (TMPDIR). Both disks' inode counts are printed as proof
+//! of equal work: they agree when the layers hide nothing of each other.
+
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("convert: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let mut rounds = 5;
+    let mut layers = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--rounds" => rounds = arguments.next().ok_or("--rounds needs a number")?.parse()?,
+            // What cargo adds.
+            "--bench" | "--test" => {}
+            _ => layers.push(PathBuf::from(argument)),
+        }
+    }
+    if layers.is_empty() {
+        println!(
+            "nothing to measure: give gzip layers, bottom to top (see the file's first lines)"
+        );
+        return Ok(());
+    }
+    let mut plain = 0;
+    for layer in &layers {
+        let mut inflated = flate2::read::MultiGzDecoder::new(File::open(layer)?);
+        plain += std::io::copy(&mut inflated, &mut std::io::sink())?;
+    }
+    println!("{} layers, {:.1} MB of tar, {rounds} rounds", layers.len(), mega(plain));
+    let folder = tempfile::tempdir()?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        let our_disk = folder.path().join("ours.erofs");
+        let their_disk = folder.path().join("theirs.erofs");
+        let a = timed(|| convert(&layers, &our_disk))?;
+        let b = timed(|| unpack_and_pack(&layers, &folder.path().join("tree"), &their_disk))?;
+        println!(
+            "round {round}: converter {a:.2?} ({} inodes, {:.1} MB), unpack and mkfs.erofs {b:.2?} ({} inodes, {:.1} MB)",
+            inodes(&our_disk)?,
+            mega(our_disk.metadata()?.len()),
+            inodes(&their_disk)?,
+            mega(their_disk.metadata()?.len()),
+        );
+        ours.push(a);
+        theirs.push(b);
+        std::fs::remove_file(our_disk)?;
+        std::fs::remove_file(their_disk)?;
+        std::fs::remove_dir_all(folder.path().join("tree"))?;
+    }
+    let (a, b) = (median(&mut ours), median(&mut theirs));
+    println!("median: converter {a:.2?}, unpack and mkfs.erofs {b:.2?}");
+    println!("ratio: {:.2}", a.as_secs_f64() / b.as_secs_f64());
+    Ok(())
+}
+
+fn convert(layers: &[PathBuf], disk: &Path) -> Result<(), Failure> {
+    let disk = File::options().read(true).write(true).create_new(true).open(disk)?;
+    let mut converter = image::Converter::new(disk, &image::Limits::default())?;
+    for layer in layers {
+        let blob = Hashed { inner: File::open(layer)?, hash: Sha256::new() };
+        let blob = std::io::BufReader::with_capacity(64 << 10, blob);
+        let plain =
+            Hashed { inner: flate2::bufread::MultiGzDecoder::new(blob), hash: Sha256::new() };
+        converter.apply_layer(plain)?;
+    }
+    converter.finish()?;
+    Ok(())
+}
+
+fn unpack_and_pack(layers: &[PathBuf], tree: &Path, disk: &Path) -> Result<(), Failure> {
+    std::fs::create_dir(tree)?;
+    for layer in layers {
+        shell("gzip -dc \"$1\" | tar -x --numeric-owner -p -C \"$2\"", &[layer, tree])?;
+    }
+    shell(
+        "mkfs.erofs --quiet \"$1\" \"$2\" 2>/dev/null || mkfs.erofs \"$1\" \"$2\" >/dev/null",
+        &[disk, tree],
+    )
+}
+
+fn shell(script: &str, paths: &[&Path]) -> Result<(), Failure> {
+    let status = Command::new("sh").args(["-ec", script, "sh"]).args(paths).status()?;
+    if status.success() { Ok(()) } else { Err(format!("`{script}` failed: {status}").into()) }
+}
+
+fn timed(work: impl FnOnce() -> Result<(), Failure>) -> Result<Duration, Failure> {
+    let start = Instant::now();
+    work()?;
+    Ok(start.elapsed())
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// The superblock's count of inodes.
+fn inodes(disk: &Path) -> Result<u64, Failure> {
+    let mut count = [0; 8];
+    File::open(disk)?.read_exact_at(&mut count, 1024 + 16)?;
+    Ok(u64::from_le_bytes(count))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn mega(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// Takes the SHA-256 of all that is read.
+struct Hashed<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
+    }
+}
