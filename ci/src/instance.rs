@@ -222,8 +222,9 @@ impl Instance {
             return Ok(true);
         }
         stage::copy(staged, &self.own.join("stage"))?;
-        // A running program's file cannot be written, but it can be replaced.
-        let copy = "cp -R --preserve=mode --remove-destination /stage/. / && sync";
+        // A running program's file cannot be written, but it can be replaced. Not `/stage/.`: that
+        // would give / the mode of the lab's private folder.
+        let copy = "cp -R --preserve=mode --remove-destination /stage/* / && sync";
         let output = self.run(["sh", "-c", copy], &[], PATIENCE)?;
         if output.code != 0 {
             bail!("cannot install the build:\n{}", String::from_utf8_lossy(&output.stderr));
