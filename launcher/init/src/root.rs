@@ -4,7 +4,9 @@ use crate::device;
 use crate::failure::{Failure, OrFail, cause};
 use crate::signals::Signals;
 use contract::{Writable, devices};
-use rustix::fs::{Advice, CWD, Gid, Mode, OFlags, Uid, chmod, chown, fadvise, mkdirat, open, stat};
+use rustix::fs::{
+    Advice, CWD, Gid, Mode, OFlags, Uid, access, chmod, chown, fadvise, mkdirat, open, stat,
+};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move, mount_remount};
 use rustix::process::{chdir, chroot, fchdir};
@@ -141,15 +143,29 @@ fn mount_disk(
     signals: &Signals,
 ) -> Result<(), Failure> {
     let device = format!("/dev/{disk}");
-    device::wait_for(disk, signals, || match mount(&device, at, kind, flags, options) {
-        Ok(()) => Ok(Some(())),
-        // Not there, or there and not yet connected.
-        Err(Errno::NOENT | Errno::NXIO) => Ok(None),
+    device::wait_for(disk, signals, || {
+        // Asked first, because the kernel logs an error for a disk that it cannot mount.
+        if access(&device, Access::EXISTS).is_err() {
+            return Ok(None);
+        }
+        mount_device(&device, at, kind, flags, options).map(Some)
+    })
+}
+
+fn mount_device(
+    device: &str,
+    at: &str,
+    kind: &str,
+    flags: MountFlags,
+    options: &CStr,
+) -> Result<(), Failure> {
+    match mount(device, at, kind, flags, options) {
+        Ok(()) => Ok(()),
         Err(Errno::INVAL) => Err(Failure::set_up(format!("{device} holds no {kind} file system"))),
         Err(error) => {
             Err(Failure::set_up(format!("cannot mount {device} as {kind}: {}", cause(error))))
         }
-    })
+    }
 }
 
 fn mount_memory(max_bytes: u64) -> Result<(), Failure> {
