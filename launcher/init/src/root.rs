@@ -5,7 +5,7 @@ use crate::failure::{Failure, OrFail, cause};
 use crate::signals::Signals;
 use contract::{Writable, devices};
 use rustix::fs::{
-    Advice, CWD, Gid, Mode, OFlags, Uid, access, chmod, chown, fadvise, mkdirat, open, stat,
+    Access, Advice, CWD, Gid, Mode, OFlags, Uid, access, chmod, chown, fadvise, mkdirat, open, stat,
 };
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move, mount_remount};
