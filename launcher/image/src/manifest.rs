@@ -9,7 +9,7 @@ pub(crate) const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 /// Longest image config taken.
 pub(crate) const MAX_CONFIG_BYTES: u64 = 8 << 20;
 /// Most layers taken; overlay file systems end far below.
-const MAX_LAYERS: usize = 1000;
+pub(crate) const MAX_LAYERS: usize = 1000;
 
 /// What a registry is asked for.
 pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \

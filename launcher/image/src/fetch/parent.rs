@@ -9,6 +9,7 @@ use crate::{
     credentials,
     digest::Digest,
     failure::plain,
+    manifest::MAX_LAYERS,
     progress::{Event, Progress},
     reference::Reference,
     settings::Settings,
@@ -123,10 +124,11 @@ fn converse(
     let mut resolved: Option<Resolved> = None;
     while let Some((answer, _)) = channel.receive::<Answer>().map_err(broken)? {
         match answer {
-            Answer::Event(Event::Retry { reason }) => {
-                progress.event(&Event::Retry { reason: clean(&reason) });
+            Answer::Event(event) => {
+                if let Some(event) = believable(event) {
+                    progress.event(&event);
+                }
             }
-            Answer::Event(event) => progress.event(&event),
             Answer::Open { path } => {
                 match opened.open(&path) {
                     Ok(file) => channel.send(&Order::File, Some(file.as_fd())),
@@ -167,6 +169,20 @@ fn converse(
         }
     }
     Ok(None)
+}
+
+/// What of an event may reach a terminal.
+fn believable(event: Event) -> Option<Event> {
+    match event {
+        Event::Retry { reason } => Some(Event::Retry { reason: clean(&reason) }),
+        Event::Layers { mut bytes } => {
+            bytes.truncate(MAX_LAYERS);
+            Some(Event::Layers { bytes })
+        }
+        Event::Layer { .. } | Event::Finishing => Some(event),
+        // These are the launcher's own to tell.
+        Event::Resolving { .. } | Event::Waiting { .. } | Event::Present { .. } => None,
+    }
 }
 
 /// The names an image gets: the one it was asked for by; from a docker-archive those in it, as
@@ -389,6 +405,15 @@ mod tests {
         );
         let registry: Source = "example.org/app".parse().unwrap();
         assert_eq!(names_for(&registry, &told), ["example.org/app:latest"]);
+    }
+
+    #[test]
+    fn a_child_tells_of_its_own_work_only() {
+        assert_eq!(believable(Event::Resolving { name: "\x1b[2J".to_owned() }), None);
+        assert_eq!(believable(Event::Present { digest: Digest::of(b"") }), None);
+        let many = believable(Event::Layers { bytes: vec![1; 100_000] });
+        assert!(matches!(many, Some(Event::Layers { bytes }) if bytes.len() == MAX_LAYERS));
+        assert_eq!(believable(Event::Finishing), Some(Event::Finishing));
     }
 
     #[test]

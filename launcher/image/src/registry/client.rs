@@ -67,9 +67,10 @@ impl Client {
             .max_redirects(5)
             .timeout_resolve(Some(connect))
             .timeout_connect(Some(connect))
-            // Runs from the request to the answer's head; `recv_body` runs anew with each read.
-            .timeout_send_request(Some(idle))
-            .timeout_recv_body(Some(idle))
+            .timeout_recv_response(Some(idle))
+            // Not for the whole body: a large layer takes as long as it takes.
+            .timeout_per_read(Some(idle))
+            .timeout_per_write(Some(idle))
             .tls_config(TlsConfig::builder().root_certs(certificates(settings)?).build())
             .build();
         Ok(Self {

@@ -31,7 +31,7 @@ impl Host for Listener {
 }
 
 fn settings() -> Settings {
-    Settings { first_retry_ms: 1, idle_timeout_s: 1, retries: 3, ..Settings::default() }
+    Settings { first_retry_ms: 1, retries: 3, ..Settings::default() }
 }
 
 /// Pulls `app:1` as the child does, but within this process.
@@ -234,11 +234,23 @@ fn a_registry_that_falls_silent_is_not_waited_for_without_end() {
             let body = request.blob.clone().unwrap_or_default();
             Some(if head { Answer::stall(&body, body.len() / 2) } else { Answer::silence() })
         });
-        let quick = Settings { retries: 1, ..settings() };
+        let quick = Settings { retries: 1, idle_timeout_s: 1, ..settings() };
         let name = format!("{}/app:1", registry.host());
         let (kind, message) = kind_and_message(pull_with(&name, quick, BTreeMap::new()));
         assert_eq!(kind, FailureKind::Unreachable, "{message}");
     }
+}
+
+#[test]
+fn a_slow_layer_may_take_longer_than_the_longest_silence() {
+    let mut registry = Registry::with_image();
+    registry.on("blobs", |request, _| {
+        request.blob.as_ref().filter(|blob| blob.len() > 4096).map(|blob| Answer::drip(blob))
+    });
+    let quick = Settings { idle_timeout_s: 2, ..settings() };
+    let name = format!("{}/app:1", registry.host());
+    let (_, events) = pull_with(&name, quick, BTreeMap::new()).unwrap();
+    assert_eq!(retries(&events), 0);
 }
 
 #[test]

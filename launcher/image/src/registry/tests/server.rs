@@ -39,6 +39,8 @@ enum Then {
     Close,
     Stall,
     Endless,
+    /// These bytes, slowly.
+    Drip(Vec<u8>),
 }
 
 pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -74,6 +76,11 @@ impl Answer {
 
     pub(super) fn silence() -> Self {
         Self { bytes: Vec::new(), then: Then::Stall }
+    }
+
+    /// Takes three seconds for all of it, and never pauses for long.
+    pub(super) fn drip(blob: &[u8]) -> Self {
+        Self { then: Then::Drip(blob.to_vec()), ..Self::cut_short(blob, 0, 0) }
     }
 
     pub(super) fn endless() -> Self {
@@ -216,6 +223,12 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     match chosen.then {
         Then::Close => {}
         Then::Stall => std::thread::sleep(Duration::from_secs(10)),
+        Then::Drip(rest) => {
+            for part in rest.chunks(rest.len().div_ceil(30)) {
+                (&mut &*stream).write_all(part).ok()?;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
         Then::Endless => while (&mut &*stream).write_all(&[b'x'; 65536]).is_ok() {},
     }
     // Closing with unread input would reset the connection before the answer is read.
