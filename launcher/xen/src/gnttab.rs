@@ -1,8 +1,244 @@
-//! Grant tables: the entries a guest finds there at its start.
+//! Grants: pages that one domain shares with another (`/dev/xen/gntalloc`, `/dev/xen/gntdev`).
+//!
+//! Works in dom0 and in guests. The other side may change shared memory at any time, so nothing
+//! here hands out a reference into it: words are read and written atomically, bytes are copied.
 
+use crate::call::last_errno;
 use crate::error::XenError;
 use crate::{DomId, Hypervisor};
-use xen_sys::grant_table;
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::ffi::c_void;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use xen_sys::{PAGE_BYTES, Plain, grant_table};
+
+const ALLOCATE_DEVICE: &str = "/dev/xen/gntalloc";
+const MAP_DEVICE: &str = "/dev/xen/gntdev";
+/// The most pages that are shared or mapped at once: 4 MiB.
+const MAX_PAGES: usize = 1024;
+
+/// A grant reference: the granting domain's number for a page that it shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GrantRef(pub u32);
+
+/// Why pages cannot be shared or mapped.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action}")]
+pub struct GrantError {
+    action: String,
+    source: io::Error,
+}
+
+/// Memory that another domain can read, and perhaps write, at the same time.
+#[derive(Debug)]
+pub struct SharedMemory {
+    start: NonNull<u8>,
+    bytes: usize,
+    writable: bool,
+    /// Keeps the grants or their mapping alive.
+    device: File,
+    index: u64,
+    origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// This domain's own pages.
+    Allocated,
+    /// The other domain's.
+    Mapped,
+}
+
+// SAFETY: the mapping is no thread's own; all access goes through atomics.
+unsafe impl Send for SharedMemory {}
+
+impl SharedMemory {
+    /// Allocates `pages` zeroed pages and lets `domid` map them by the returned references.
+    ///
+    /// # Errors
+    /// Where there is no `/dev/xen/gntalloc`, or too few grants are left (`ENOSPC`).
+    pub fn share(domid: DomId, pages: usize) -> Result<(Self, Vec<GrantRef>), GrantError> {
+        const WRITABLE: u16 = 1;
+        let failed = failed(format!("share {pages} pages with domain {domid}"));
+        let count = check_count(pages).map_err(&failed)?;
+        let header = grant_table::AllocGref {
+            domid: domid.0,
+            flags: WRITABLE,
+            count,
+            ..grant_table::AllocGref::zeroed()
+        };
+        // The references are written where the structure has its first, so all of it must be
+        // one piece of memory: words, the first four of them the header.
+        let mut words = vec![0u64; 2 + pages.div_ceil(2)];
+        words[0] = first_word(header.as_bytes());
+        let device = open(ALLOCATE_DEVICE)?;
+        // SAFETY: the request reads the header's 16 bytes and writes them and `count`
+        // references, which is how much memory `words` has.
+        unsafe { ioctl(&device, grant_table::IOCTL_ALLOC_GREF, words.as_mut_ptr()) }
+            .map_err(&failed)?;
+        let index = words[1];
+        let references = words[2..].iter().flat_map(|pair| halves(*pair)).map(GrantRef);
+        let references = references.take(pages).collect();
+        match map(&device, index, pages, true) {
+            Ok(start) => {
+                let (bytes, origin) = (pages * PAGE_BYTES, Origin::Allocated);
+                Ok((Self { start, bytes, writable: true, device, index, origin }, references))
+            }
+            // Closing the device gives the grants back.
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Maps pages that `domid` shares with this domain, one after the other.
+    ///
+    /// # Errors
+    /// `EINVAL` where a reference is not granted to this domain, or to be written.
+    pub fn map(domid: DomId, references: &[GrantRef], writable: bool) -> Result<Self, GrantError> {
+        let pages = references.len();
+        let failed = failed(format!("map {pages} pages that domain {domid} shares"));
+        let count = check_count(pages).map_err(&failed)?;
+        let mut words = vec![u64::from(count), 0];
+        let pair = |reference: &GrantRef| u64::from(domid.0) | u64::from(reference.0) << 32;
+        words.extend(references.iter().map(pair));
+        let device = open(MAP_DEVICE)?;
+        // SAFETY: the request reads the header's 16 bytes and `count` pairs of domain and
+        // reference, 8 bytes each, and writes the header: `words` has exactly these.
+        unsafe { ioctl(&device, grant_table::IOCTL_MAP_GRANT_REF, words.as_mut_ptr()) }
+            .map_err(&failed)?;
+        let index = words[1];
+        let start = map(&device, index, pages, writable).map_err(&failed)?;
+        let (bytes, origin) = (pages * PAGE_BYTES, Origin::Mapped);
+        Ok(Self { start, bytes, writable, device, index, origin })
+    }
+
+    /// Its size in bytes: whole pages.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes
+    }
+
+    /// Reads the 32-bit word at `offset`; what the other side wrote before it is seen after.
+    ///
+    /// # Panics
+    /// Beyond the end, or where `offset` is no multiple of 4.
+    #[must_use]
+    pub fn load(&self, offset: usize) -> u32 {
+        self.word(offset).load(Ordering::Acquire)
+    }
+
+    /// Writes the 32-bit word at `offset`; what was written before it is seen before.
+    ///
+    /// # Panics
+    /// As [`SharedMemory::load`], and for memory that was mapped read-only.
+    pub fn store(&self, offset: usize, value: u32) {
+        assert!(self.writable, "shared memory is mapped read-only");
+        self.word(offset).store(value, Ordering::Release);
+    }
+
+    /// Copies bytes out, from `offset` on.
+    ///
+    /// # Panics
+    /// Beyond the end.
+    pub fn read(&self, offset: usize, bytes: &mut [u8]) {
+        for (cell, byte) in self.cells(offset, bytes.len()).iter().zip(bytes) {
+            *byte = cell.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Copies bytes in, from `offset` on.
+    ///
+    /// # Panics
+    /// Beyond the end, and for memory that was mapped read-only.
+    pub fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(self.writable, "shared memory is mapped read-only");
+        for (cell, byte) in self.cells(offset, bytes.len()).iter().zip(bytes) {
+            cell.store(*byte, Ordering::Relaxed);
+        }
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset % 4 == 0 && offset + 4 <= self.bytes, "no word of the shared memory");
+        // SAFETY: within the mapping and aligned (checked), as it starts on a page; valid as
+        // long as `self`; atomics may be changed by others.
+        unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) }
+    }
+
+    fn cells(&self, offset: usize, count: usize) -> &[AtomicU8] {
+        let end = offset.checked_add(count);
+        assert!(end.is_some_and(|end| end <= self.bytes), "beyond the end of shared memory");
+        // SAFETY: within the mapping (checked), valid as long as `self`; an AtomicU8 is a byte
+        // that may be changed by others.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(offset).cast(), count) }
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        // SAFETY: the whole mapping, to which no reference is left. It cannot fail for a range
+        // that was mapped.
+        let _ = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.bytes) };
+        let count = u32::try_from(self.bytes / PAGE_BYTES).unwrap_or_default();
+        let mut give_back = grant_table::UnmapGrantRef { index: self.index, count, pad: 0 };
+        let request = match self.origin {
+            Origin::Allocated => grant_table::IOCTL_DEALLOC_GREF,
+            Origin::Mapped => grant_table::IOCTL_UNMAP_GRANT_REF,
+        };
+        // Where this fails, closing the device does the same.
+        // SAFETY: both requests read the same 16 bytes: index, count, padding.
+        let _ = unsafe { ioctl(&self.device, request, &raw mut give_back) };
+    }
+}
+
+fn failed(action: String) -> impl Fn(Errno) -> GrantError {
+    move |errno| GrantError { action: action.clone(), source: errno.into() }
+}
+
+fn check_count(pages: usize) -> Result<u32, Errno> {
+    match u32::try_from(pages) {
+        Ok(count) if (1..=MAX_PAGES).contains(&pages) => Ok(count),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+fn first_word(bytes: &[u8]) -> u64 {
+    u64::from_bytes(bytes).unwrap_or_default()
+}
+
+/// Two 32-bit words as they lie in memory.
+fn halves(pair: u64) -> [u32; 2] {
+    let bytes = pair.to_ne_bytes();
+    [0, 4].map(|at| u32::from_bytes(&bytes[at..]).unwrap_or_default())
+}
+
+fn open(path: &str) -> Result<File, GrantError> {
+    File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|source| GrantError { action: format!("open {path}"), source })
+}
+
+fn map(device: &File, index: u64, pages: usize, writable: bool) -> Result<NonNull<u8>, Errno> {
+    let mut access = ProtFlags::READ;
+    access.set(ProtFlags::WRITE, writable);
+    let bytes = pages * PAGE_BYTES;
+    // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+    let start =
+        unsafe { mmap(std::ptr::null_mut(), bytes, access, MapFlags::SHARED, device, index) }?;
+    NonNull::new(start.cast::<u8>()).ok_or(Errno::NOMEM)
+}
+
+/// # Safety
+/// `argument` must point to memory that is as large as `request` reads and writes it.
+unsafe fn ioctl<T>(device: &File, request: u64, argument: *mut T) -> Result<(), Errno> {
+    // SAFETY: as the caller promises.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), request, argument) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
 
 impl Hypervisor {
     /// Grants dom0 a new domain's console and xenstore pages, as Xen's tools do: both are guest
@@ -29,5 +265,23 @@ impl Hypervisor {
             table.write_plain(index * size_of_val(&entry), &entry);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_come_in_the_order_they_lie_in_memory() {
+        let bytes = [1u32, 2].map(u32::to_ne_bytes).concat();
+        assert_eq!(halves(first_word(&bytes)), [1, 2]);
+    }
+
+    #[test]
+    fn no_pages_and_too_many_are_refused() {
+        assert!(check_count(0).is_err());
+        assert!(check_count(MAX_PAGES).is_ok());
+        assert!(check_count(MAX_PAGES + 1).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Safe Xen: xenstore, hypercalls, event channels, grants, domain building.
 //!
-//! One module a concern. [`store`] works in dom0 and in guests; the rest is for dom0.
+//! One module a concern. [`store`], [`EventChannels`] and [`SharedMemory`] work in dom0 and in
+//! guests; the rest is for dom0.
 
 pub mod builder;
 mod call;
@@ -20,4 +21,6 @@ pub use call::CallError;
 pub use domctl::{DomainInfo, ShutdownReason};
 pub use domid::{DomId, ParseDomIdError};
 pub use error::{Cause, XenError};
+pub use evtchn::{EventChannelError, EventChannels, Port};
+pub use gnttab::{GrantError, GrantRef, SharedMemory};
 pub use hypervisor::{Hypervisor, Machine};
