@@ -247,7 +247,7 @@ fn a_slow_layer_may_take_longer_than_the_longest_silence() {
     registry.on("blobs", |request, _| {
         request.blob.as_ref().filter(|blob| blob.len() > 4096).map(|blob| Answer::drip(blob))
     });
-    let quick = Settings { idle_timeout_s: 2, ..settings() };
+    let quick = Settings { idle_timeout_s: 3, ..settings() };
     let name = format!("{}/app:1", registry.host());
     let (_, events) = pull_with(&name, quick, BTreeMap::new()).unwrap();
     assert_eq!(retries(&events), 0);

@@ -78,7 +78,7 @@ impl Answer {
         Self { bytes: Vec::new(), then: Then::Stall }
     }
 
-    /// Takes three seconds for all of it, and never pauses for long.
+    /// Takes four seconds for all of it, and never pauses for long.
     pub(super) fn drip(blob: &[u8]) -> Self {
         Self { then: Then::Drip(blob.to_vec()), ..Self::cut_short(blob, 0, 0) }
     }
@@ -224,7 +224,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
         Then::Close => {}
         Then::Stall => std::thread::sleep(Duration::from_secs(10)),
         Then::Drip(rest) => {
-            for part in rest.chunks(rest.len().div_ceil(30)) {
+            for part in rest.chunks(rest.len().div_ceil(40)) {
                 (&mut &*stream).write_all(part).ok()?;
                 std::thread::sleep(Duration::from_millis(100));
             }
