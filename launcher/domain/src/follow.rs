@@ -96,7 +96,9 @@ impl<'a> Follow<'a> {
         loop {
             let Some(file) = self.files.front_mut() else { return Ok(None) };
             let mut bytes = Vec::new();
-            file.take(CHUNK_BYTES as u64).read_to_end(&mut bytes).map_err(FileError::io("read", &self.path))?;
+            file.take(CHUNK_BYTES as u64)
+                .read_to_end(&mut bytes)
+                .map_err(FileError::io("read", &self.path))?;
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }
@@ -155,6 +157,8 @@ impl EndWatch {
                 | WatchFlags::CREATE
                 | WatchFlags::ONLYDIR;
             inotify::add_watch(&events, &path, interest)?;
+            // By itself too: with `--rm` it has left the folder when it is closed.
+            inotify::add_watch(&events, folder.file(LOCK), WatchFlags::CLOSE_WRITE)?;
             Ok(events)
         };
         let events = watch().map_err(FileError::io("watch", &path))?;
@@ -176,10 +180,8 @@ impl EndWatch {
         let mut closed = false;
         loop {
             match events.next() {
-                Ok(event) => {
-                    closed |=
-                        event.file_name().is_some_and(|name| name.to_bytes() == LOCK.as_bytes());
-                }
+                // Events of the lock file itself have no name.
+                Ok(event) => closed |= event.file_name().is_none(),
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(failed(errno).into()),

@@ -1,0 +1,180 @@
+//! Ending an app: asked to, by force, by itself; and taking everything down.
+
+use super::{App, Apps, AppsError, now_ms};
+use crate::folder::{Folder, Lock};
+use crate::follow::EndWatch;
+use crate::record::{Outcome, Phase, Record, State};
+use crate::spec::Uuid;
+use std::time::{Duration, Instant};
+use xen::DomId;
+
+/// What a guest gets on top of its app's stop time: to unmount, report and power off.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long a monitor may take to tidy up after its domain was destroyed.
+const TIDY_TIME: Duration = Duration::from_secs(60);
+
+impl Apps {
+    /// Asks the app to end, and ends it by force after `timeout` (its own stop time where absent).
+    ///
+    /// # Errors
+    /// Xen refuses. An app that does not run is no error.
+    pub fn stop(&self, app: &App, timeout: Option<Duration>) -> Result<Outcome, AppsError> {
+        let end = EndWatch::new(&self.folder(&app.record.id))?;
+        if let Some((domid, _)) = self.domain(app)? {
+            self.toolstack.shutdown(domid)?;
+            let own = Duration::from_millis(app.record.process.stop_timeout_ms);
+            let deadline = Instant::now() + timeout.unwrap_or(own + STOP_GRACE);
+            if !end.wait(Some(deadline))? {
+                return self.kill(app);
+            }
+        }
+        self.outcome(app, &end)
+    }
+
+    /// Ends the app at once.
+    ///
+    /// # Errors
+    /// Xen refuses. An app that does not run is no error.
+    pub fn kill(&self, app: &App) -> Result<Outcome, AppsError> {
+        let end = EndWatch::new(&self.folder(&app.record.id))?;
+        if let Some((domid, uuid)) = self.domain(app)? {
+            self.toolstack.destroy(domid, uuid)?;
+            if !end.wait(Some(Instant::now() + TIDY_TIME))? {
+                return Err(AppsError::Stuck(app.record.name.clone()));
+            }
+        }
+        self.outcome(app, &end)
+    }
+
+    /// Waits until the app has ended and everything of it is taken down.
+    ///
+    /// # Errors
+    /// Its state cannot be read.
+    pub fn wait(&self, app: &App) -> Result<Outcome, AppsError> {
+        let end = EndWatch::new(&self.folder(&app.record.id))?;
+        end.wait(None)?;
+        self.outcome(app, &end)
+    }
+
+    /// The app's domain as it is now, not as it was when `app` was read.
+    fn domain(&self, app: &App) -> Result<Option<(DomId, Uuid)>, AppsError> {
+        let Some(now) = self.read(&app.record.id)? else { return Ok(None) };
+        if now.state.phase != Phase::Running {
+            return Ok(None);
+        }
+        Ok(now.state.domid.map(|domid| (DomId(domid), app.record.uuid)))
+    }
+
+    fn outcome(&self, app: &App, end: &EndWatch) -> Result<Outcome, AppsError> {
+        if let Some(outcome) = end.lock.outcome()? {
+            return Ok(outcome);
+        }
+        let state = self.read(&app.record.id)?.map(|app| app.state);
+        let outcome = state.and_then(|state| state.outcome);
+        Ok(outcome.unwrap_or(Outcome { code: 0, message: None }))
+    }
+
+    /// Removes an app and its writable layer; a running one only with `force`.
+    ///
+    /// # Errors
+    /// It runs, or its folder cannot be removed.
+    pub fn remove(&self, app: &App, force: bool) -> Result<(), AppsError> {
+        let folder = self.folder(&app.record.id);
+        let lock = match folder.take_lock() {
+            Ok(Some(lock)) => Some(lock),
+            // Its own creator gives up on it.
+            Ok(None) if app.lock.is_some() => None,
+            Ok(None) if force => {
+                self.kill(app)?;
+                match folder.take_lock() {
+                    Ok(Some(lock)) => Some(lock),
+                    Ok(None) => return Err(AppsError::Running(app.record.name.clone())),
+                    Err(error) if error.is_not_found() => return Ok(()),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(None) => return Err(AppsError::Running(app.record.name.clone())),
+            // Its monitor was faster.
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        // A domain of it that nobody watches: started by hand from its config.
+        let by_hand = self.toolstack.check().is_ok().then(|| self.toolstack.find(app.record.uuid));
+        let by_hand = by_hand.transpose()?.flatten();
+        if by_hand.is_some() && !force {
+            return Err(AppsError::Running(app.record.name.clone()));
+        }
+        self.take_down(&app.record, by_hand)?;
+        self.forget(&app.record, &folder)?;
+        drop(lock);
+        Ok(())
+    }
+
+    /// Removes folder and name of an app; the caller has its lock.
+    pub(crate) fn forget(&self, record: &Record, folder: &Folder) -> Result<(), AppsError> {
+        let _common = self.common_lock()?;
+        self.names().release(&record.id, &record.name)?;
+        Ok(folder.remove()?)
+    }
+
+    /// Takes down what a start has made: domain, disks, ports, address. Goes on after an error;
+    /// doing it twice is no error.
+    pub(crate) fn take_down(&self, record: &Record, domid: Option<DomId>) -> Result<(), AppsError> {
+        let _span = tracing::info_span!("take down", app = record.name).entered();
+        let mut done: Result<(), AppsError> = Ok(());
+        let mut step = |result: Result<(), AppsError>| {
+            done = match (std::mem::replace(&mut done, Ok(())), result) {
+                (Ok(()), result) => result,
+                (Err(first), result) => Err(first.and(result)),
+            };
+        };
+        if let Some(domid) = domid {
+            step(self.toolstack.destroy(domid, record.uuid).map_err(AppsError::from));
+        }
+        step(self.network.unpublish(&record.id).map_err(AppsError::from));
+        step(self.network.release(&record.id).map_err(AppsError::from));
+        done
+    }
+
+    /// The end of an app, by whoever is in charge of it: takes it down, notes how it ended, and
+    /// removes it where that was asked for.
+    pub(crate) fn finish(
+        &self,
+        folder: &Folder,
+        record: &Record,
+        state: &mut State,
+        mut outcome: Outcome,
+        lock: &Lock,
+    ) -> Result<(), AppsError> {
+        let down = self.take_down(record, state.domid.map(DomId));
+        if let Err(error) = &down {
+            let error = crate::hotplug::describe(error);
+            outcome.message = Some(match outcome.message {
+                Some(message) => format!("{message}; and then: {error}"),
+                None => error,
+            });
+        }
+        *state = State {
+            phase: Phase::Exited,
+            domid: None,
+            address: None,
+            finished_unix_ms: Some(now_ms()),
+            outcome: Some(outcome.clone()),
+            started_unix_ms: state.started_unix_ms,
+            marks: std::mem::take(&mut state.marks),
+        };
+        // One that goes at once need not outlive a power cut.
+        let noted = match record.remove_on_exit {
+            true => folder.write_state_lightly(state),
+            false => folder.write_state(state),
+        };
+        let noted = noted.map_err(AppsError::from);
+        let left = lock.leave(&outcome).map_err(AppsError::from);
+        // With its domain still there it stays, for the next command to see.
+        let gone = match record.remove_on_exit && down.is_ok() {
+            true => self.forget(record, folder),
+            false => Ok(()),
+        };
+        down.and(noted).and(left).and(gone)
+    }
+}

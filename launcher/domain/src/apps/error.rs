@@ -1,0 +1,87 @@
+//! Why something could not be done with an app.
+
+use crate::folder::FileError;
+use crate::resolve::ResolveError;
+use crate::toolstack::ToolstackError;
+use crate::writable::WritableError;
+use crate::xlcfg;
+use std::io;
+
+/// Why something could not be done with an app.
+#[derive(Debug, thiserror::Error)]
+pub enum AppsError {
+    /// No app has this name or id.
+    #[error("no app is named {0:?} and no id begins with it; see `launch ps -a`")]
+    Unknown(String),
+    /// Several ids begin so.
+    #[error("several ids begin with {0:?}; give more of it")]
+    Ambiguous(String),
+    /// A name that cannot be given.
+    #[error("name {name:?} {reason}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Another app has the name.
+    #[error(
+        "the name {0:?} is taken by another app; choose another with --name, or remove that app with `launch rm`"
+    )]
+    NameTaken(String),
+    /// It runs, or someone else is just starting or removing it.
+    #[error("app {0} runs; stop it first, or use force")]
+    Running(String),
+    /// It does not run.
+    #[error("app {0} does not run")]
+    NotRunning(String),
+    /// It would not end.
+    #[error(
+        "app {0} was asked to end and its domain destroyed, but its monitor is not done; see `xl list`"
+    )]
+    Stuck(String),
+    /// The launch makes no sense.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// State files.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The writable layer.
+    #[error(transparent)]
+    Writable(#[from] WritableError),
+    /// The toolstack.
+    #[error(transparent)]
+    Toolstack(#[from] ToolstackError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] net::NetworkError),
+    /// An admin's bridge.
+    #[error(transparent)]
+    Bridge(#[from] net::ChoiceError),
+    /// Xenstore.
+    #[error(transparent)]
+    Store(#[from] xen::store::StoreError),
+    /// The xl config.
+    #[error(transparent)]
+    Config(#[from] xlcfg::ConfigError),
+    /// The monitor could not be started.
+    #[error("cannot start the monitor of app {name}")]
+    Monitor {
+        /// The app.
+        name: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Something failed, and so did undoing it.
+    #[error("{}; and then: {}", crate::hotplug::describe(.0.as_ref()), crate::hotplug::describe(.1.as_ref()))]
+    Both(Box<AppsError>, Box<AppsError>),
+}
+
+impl AppsError {
+    pub(crate) fn and(self, undo: Result<(), Self>) -> Self {
+        match undo {
+            Ok(()) => self,
+            Err(second) => Self::Both(Box::new(self), Box::new(second)),
+        }
+    }
+}

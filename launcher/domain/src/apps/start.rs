@@ -1,0 +1,160 @@
+//! Starting an app: its network, its orders, its domain, its monitor.
+
+use super::{App, Apps, AppsError, Timings, now_ms, random};
+use crate::folder::{self, Folder, Lock};
+use crate::record::{Network, Phase, Record, State};
+use crate::resolve::{self, Link};
+use crate::xlcfg;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use xen::DomId;
+
+impl Apps {
+    /// Starts an app that does not run; returns when its domain runs and its monitor is there.
+    ///
+    /// # Errors
+    /// It runs already, or its network or domain cannot be made; all of it is undone then.
+    pub fn start(&self, app: &mut App) -> Result<Timings, AppsError> {
+        let _span = tracing::info_span!("start", app = app.record.name).entered();
+        self.toolstack.check()?;
+        let folder = self.folder(&app.record.id);
+        let lock = match app.lock.take() {
+            Some(lock) => lock,
+            None => {
+                folder.take_lock()?.ok_or_else(|| AppsError::Running(app.record.name.clone()))?
+            }
+        };
+        lock.clear()?;
+        let before = folder.read_state()?;
+        let mut timings = Timings::new();
+        app.state = State { phase: Phase::Starting, ..State::default() };
+        folder.write_state_lightly(&app.state)?;
+        let built = self.build(&folder, app, &mut timings);
+        let started = built.and_then(|()| {
+            timed(&mut timings, "monitor", || self.start_monitor(&app.record, &folder, lock))
+        });
+        match started {
+            Ok(()) => Ok(timings),
+            Err(error) => {
+                let error = error.and(self.take_down(&app.record, app.state.domid.map(DomId)));
+                app.state = before;
+                Err(error.and(folder.write_state(&app.state).map_err(AppsError::from)))
+            }
+        }
+    }
+
+    fn build(
+        &self,
+        folder: &Folder,
+        app: &mut App,
+        timings: &mut Timings,
+    ) -> Result<(), AppsError> {
+        let record = &app.record;
+        let link = timed(timings, "network", || self.connect(record))?;
+        app.state.address = link.as_ref().and_then(|link| Some(link.lease.as_ref()?.address));
+        timed(timings, "orders", || self.write_orders(folder, record, link.as_ref()))?;
+        let spec = resolve::domain_spec(record, folder.path(), link.as_ref());
+        let domid = timed(timings, "domain", || self.toolstack.create(&spec, folder.path()))?;
+        app.state.domid = Some(domid.0);
+        app.state.phase = Phase::Running;
+        app.state.started_unix_ms = Some(now_ms());
+        Ok(folder.write_state_lightly(&app.state)?)
+    }
+
+    /// Gives the app its network, as far as dom0 is concerned.
+    fn connect(&self, record: &Record) -> Result<Option<Link>, AppsError> {
+        Ok(match &record.network {
+            Network::Launch { ip } => {
+                self.network.ensure_up()?;
+                let lease = self.network.lease(&record.id, *ip)?;
+                self.network.publish(&record.id, lease.address, &record.publish)?;
+                Some(Link {
+                    bridge: self.network.bridge().to_owned(),
+                    mac: lease.mac,
+                    gateway_mac: Some(self.network.gateway_mac()),
+                    lease: Some(lease),
+                })
+            }
+            Network::Bridge { bridge, ip, gateway } => {
+                net::check_bridge(bridge)?;
+                let lease = net::static_lease(bridge, &record.id, ip.as_deref(), *gateway)?;
+                let bridge = bridge.as_str().to_owned();
+                Some(Link { bridge, mac: lease.mac, gateway_mac: None, lease: Some(lease) })
+            }
+            Network::None => None,
+        })
+    }
+
+    fn write_orders(
+        &self,
+        folder: &Folder,
+        record: &Record,
+        link: Option<&Link>,
+    ) -> Result<(), AppsError> {
+        let seed = random::<32>()?;
+        let orders = resolve::render_orders(record, link, &self.network.resolver(), &seed);
+        resolve::check_orders_size(&orders)?;
+        Ok(folder.write_lightly(folder::ORDERS, orders.render().as_bytes())?)
+    }
+
+    /// The xl config of an app that does not run, ready for `xl create`; also in its folder as
+    /// `domain.cfg`. The app keeps the address that it is given here until it is removed.
+    ///
+    /// # Errors
+    /// It runs; the network refuses; or a template cannot be rendered.
+    pub fn config(&self, app: &App) -> Result<String, AppsError> {
+        if app.state.phase != Phase::Created {
+            return Err(AppsError::Running(app.record.name.clone()));
+        }
+        let folder = self.folder(&app.record.id);
+        let link = self.connect(&app.record)?;
+        let address = link.as_ref().and_then(|link| Some(link.lease.as_ref()?.address));
+        folder.write_state(&State { address, ..app.state.clone() })?;
+        self.write_orders(&folder, &app.record, link.as_ref())?;
+        let spec = resolve::domain_spec(&app.record, folder.path(), link.as_ref());
+        let config = xlcfg::render(&spec, &self.settings)?;
+        folder.write_lightly(folder::CONFIG, config.as_bytes())?;
+        Ok(config)
+    }
+
+    /// Starts the process that stays with the app, and hands it the lock.
+    pub(crate) fn start_monitor(
+        &self,
+        record: &Record,
+        folder: &Folder,
+        lock: Lock,
+    ) -> Result<(), AppsError> {
+        let start = || -> io::Result<()> {
+            let words = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(folder.file(folder::MONITOR_LOG))?;
+            Command::new("/proc/self/exe")
+                .arg0("launch")
+                .args(["__monitor", &record.id])
+                .stdin(Stdio::from(lock.into_file()))
+                .stdout(Stdio::null())
+                .stderr(Stdio::from(words))
+                .spawn()
+                .map(drop)
+        };
+        start().map_err(|source| AppsError::Monitor { name: record.name.clone(), source })
+    }
+}
+
+fn timed<T, E: Into<AppsError>>(
+    timings: &mut Timings,
+    step: &'static str,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, AppsError> {
+    let _span = tracing::info_span!("step", step).entered();
+    let begin = Instant::now();
+    let result = work().map_err(Into::into);
+    timings.push((step, begin.elapsed()));
+    result
+}

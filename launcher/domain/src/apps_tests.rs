@@ -1,0 +1,224 @@
+//! What can be seen of apps without Xen: folders, names, locks, and what is left after failures.
+
+use super::*;
+use crate::follow::Followed;
+use crate::record::{Outcome, Phase};
+use image::{Config, Digest, Image};
+use std::collections::BTreeSet;
+
+struct Machine {
+    root: tempfile::TempDir,
+    apps: Apps,
+}
+
+fn machine() -> Machine {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("disk.erofs"), "disk").unwrap();
+    let apps =
+        Apps::open(&root.path().join("state"), &Settings::default(), &net::Settings::default());
+    Machine { apps: apps.unwrap(), root }
+}
+
+impl Machine {
+    fn launch(&self) -> Launch {
+        let image = Image {
+            digest: Digest::of(b"manifest"),
+            disk: self.root.path().join("disk.erofs"),
+            disk_bytes: 4,
+            config: Config { cmd: vec!["nginx".into()], ..Config::default() },
+            names: vec![],
+            created_unix: 0,
+        };
+        // Most tests need no writable layer, and not every machine has mke2fs.
+        Launch { writable: WritableChoice::Memory, ..Launch::new(image, "library/nginx:latest") }
+    }
+
+    fn create(&self) -> App {
+        self.apps.create(&self.launch()).unwrap()
+    }
+
+    /// Everything under the state folder that a failed or finished app might leave.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for folder in ["domains", "names"] {
+            for entry in fs::read_dir(self.root.path().join("state").join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                if !path.ends_with(".lock") {
+                    found.push(path);
+                }
+            }
+        }
+        found
+    }
+}
+
+#[test]
+fn a_created_app_is_found_by_name_and_by_the_start_of_its_id() {
+    let machine = machine();
+    let app = machine.create();
+    assert_eq!((app.record.name.as_str(), app.state.phase), ("nginx", Phase::Created));
+    for name in ["nginx", &app.record.id, &app.record.id[..3]] {
+        assert_eq!(machine.apps.find(name).unwrap().record, app.record, "{name}");
+    }
+    for name in ["", "redis", "../nginx", "zz"] {
+        assert!(matches!(machine.apps.find(name), Err(AppsError::Unknown(_))), "{name:?}");
+    }
+}
+
+#[test]
+fn an_ambiguous_start_of_an_id_is_refused() {
+    let machine = machine();
+    // Seventeen ids have two that begin alike.
+    let apps: Vec<App> = (0..17).map(|_| machine.create()).collect();
+    let mut seen = BTreeSet::new();
+    let digit = |app: &App| app.record.id[..1].to_owned();
+    let twice = apps.iter().find(|app| !seen.insert(digit(app))).map(digit).unwrap();
+    assert!(matches!(machine.apps.find(&twice), Err(AppsError::Ambiguous(_))));
+}
+
+#[test]
+fn apps_created_at_once_get_names_of_their_own() {
+    let machine = machine();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| machine.create());
+        }
+    });
+    let names: BTreeSet<String> =
+        machine.apps.list().unwrap().into_iter().map(|app| app.record.name).collect();
+    let expected = (1..=16).map(|n| if n == 1 { "nginx".into() } else { format!("nginx-{n}") });
+    assert_eq!(names, expected.collect());
+}
+
+#[test]
+fn a_launch_that_makes_no_sense_leaves_nothing() {
+    let machine = machine();
+    let wrong: [fn(&mut Launch); 5] = [
+        |launch| launch.entrypoint = Some(vec![String::new()]),
+        |launch| launch.memory_mib = Some(1),
+        |launch| launch.name = Some("no good".into()),
+        |launch| launch.image.disk = "/nonexistent/disk.erofs".into(),
+        |launch| (launch.writable, launch.storage_mib) = (WritableChoice::Disk, Some(1)),
+    ];
+    for change in wrong {
+        let mut launch = machine.launch();
+        change(&mut launch);
+        assert!(machine.apps.create(&launch).is_err());
+        assert!(machine.leftovers().is_empty(), "{:?}", machine.leftovers());
+    }
+}
+
+#[test]
+fn a_taken_name_is_refused_and_free_again_after_removal() {
+    let machine = machine();
+    let launch = Launch { name: Some("web".into()), ..machine.launch() };
+    let app = machine.apps.create(&launch).unwrap();
+    assert!(matches!(machine.apps.create(&launch), Err(AppsError::NameTaken(_))));
+    machine.apps.remove(&app, false).unwrap();
+    assert!(machine.leftovers().is_empty(), "{:?}", machine.leftovers());
+    machine.apps.create(&launch).unwrap();
+}
+
+#[test]
+fn the_disk_outlives_its_image() {
+    let machine = machine();
+    let app = machine.create();
+    fs::remove_file(machine.root.path().join("disk.erofs")).unwrap();
+    let disk = machine.apps.folder(&app.record.id).file(folder::ROOT_DISK);
+    assert_eq!(fs::read(disk).unwrap(), b"disk");
+}
+
+#[test]
+fn a_start_without_xen_says_so_and_the_app_can_be_removed() {
+    if Path::new("/dev/xen/privcmd").exists() {
+        eprintln!("skipped: this is a dom0");
+        return;
+    }
+    let machine = machine();
+    let mut app = machine.create();
+    let error = machine.apps.start(&mut app).unwrap_err().to_string();
+    assert!(error.contains("/dev/xen/privcmd") && error.contains("not a Xen dom0"), "{error}");
+    assert_eq!(machine.apps.find("nginx").unwrap().state.phase, Phase::Created);
+    machine.apps.remove(&app, true).unwrap();
+    assert!(machine.leftovers().is_empty(), "{:?}", machine.leftovers());
+}
+
+#[test]
+fn an_app_that_someone_is_in_charge_of_is_not_removed() {
+    let machine = machine();
+    drop(machine.create());
+    let app = machine.apps.find("nginx").unwrap();
+    let lock = machine.apps.folder(&app.record.id).try_lock().unwrap();
+    assert!(matches!(machine.apps.remove(&app, false), Err(AppsError::Running(_))));
+    drop(lock);
+    machine.apps.remove(&app, false).unwrap();
+}
+
+#[test]
+fn an_app_made_only_in_part_is_cleared_away_unless_its_maker_lives() {
+    let machine = machine();
+    let folder = machine.apps.folder("0123456789ab");
+    let lock = folder.make().unwrap();
+    assert_eq!(machine.apps.reconcile().unwrap(), []);
+    assert!(folder.path().exists());
+    drop(lock);
+    let repairs = machine.apps.reconcile().unwrap();
+    assert!(repairs[0].to_string().contains("0123456789ab"), "{repairs:?}");
+    assert!(machine.leftovers().is_empty(), "{:?}", machine.leftovers());
+    assert_eq!(machine.apps.reconcile().unwrap(), []);
+}
+
+#[test]
+fn a_created_app_is_left_alone_by_repairs() {
+    let machine = machine();
+    drop(machine.create());
+    assert_eq!(machine.apps.reconcile().unwrap(), []);
+    machine.apps.find("nginx").unwrap();
+}
+
+#[test]
+fn an_address_of_an_app_that_is_gone_is_given_back() {
+    let machine = machine();
+    machine.apps.network().lease("ffffffffffff", None).unwrap();
+    let repairs = machine.apps.reconcile().unwrap();
+    assert!(repairs[0].to_string().contains("ffffffffffff"), "{repairs:?}");
+    assert!(machine.apps.network().leases().unwrap().is_empty());
+}
+
+#[test]
+fn the_log_is_followed_through_rotation_to_the_end() {
+    let machine = machine();
+    let mut app = machine.create();
+    let lock = app.lock.take().unwrap();
+    let folder = machine.apps.folder(&app.record.id);
+    let mut log = crate::console::Log::open(&folder, 8).unwrap();
+    log.write(b"before ").unwrap();
+    let mut follow = machine.apps.follow(&app, true).unwrap();
+    let writer = std::thread::spawn(move || {
+        for part in ["one ", "two ", "three ", "four"] {
+            std::thread::sleep(Duration::from_millis(20));
+            log.write(part.as_bytes()).unwrap();
+        }
+        lock.leave(&Outcome { code: 7, message: None }).unwrap();
+    });
+    let mut text = Vec::new();
+    let outcome = loop {
+        match follow.next(Duration::from_secs(10)).unwrap() {
+            Followed::Output(bytes) => text.extend(bytes),
+            Followed::Nothing => panic!("nothing for ten seconds after {text:?}"),
+            Followed::Ended(outcome) => break outcome,
+        }
+    };
+    writer.join().unwrap();
+    assert_eq!(String::from_utf8(text).unwrap(), "before one two three four");
+    assert_eq!(outcome.code, 7);
+}
+
+#[test]
+fn an_app_that_never_ran_has_no_output_and_ends_at_once() {
+    let machine = machine();
+    drop(machine.create());
+    let app = machine.apps.find("nginx").unwrap();
+    let mut follow = machine.apps.follow(&app, true).unwrap();
+    assert!(matches!(follow.next(Duration::ZERO).unwrap(), Followed::Ended(_)));
+}
