@@ -37,7 +37,7 @@ fn a_full_disk_is_told_and_nothing_of_the_image_stays() {
         ls /mnt/small/images/sha256 /mnt/small/images/work; umount /mnt/small; exit $code";
     let output = dom0.sh(script);
     assert_eq!(output.code, 1, "{output:?}");
-    assert!(output.stderr.contains("No space left"), "{output:?}");
+    assert!(output.stderr.contains("no space left"), "{output:?}");
     let left: Vec<_> =
         output.stdout.lines().filter(|line| !line.is_empty() && !line.ends_with(':')).collect();
     assert!(left.is_empty(), "{left:?}");

@@ -2,6 +2,9 @@
 
 use tests::Dom0;
 
+/// Longest time from the start to the first answer; postgres makes its database first, and Xen is
+/// emulated.
+const PATIENCE_S: u64 = 300;
 const KINDS: [&str; 2] = ["pvh", "pv"];
 
 /// Runs `check` against the app's address for both kinds of domain, and looks for the domain in
@@ -11,7 +14,7 @@ fn serves(image: &str, flags: &[&str], check: impl Fn(&str) -> String, answer: &
     for kind in KINDS {
         let name = format!("{image}-{kind}");
         let app = dom0.start(&name, &[&["--type", kind], flags, &[image]].concat());
-        let got = dom0.eventually(90, &check(&app.address()));
+        let got = dom0.eventually(PATIENCE_S, &check(&app.address()));
         assert!(got.contains(answer), "{name} answered {got:?}");
         let listed = dom0.run(&["xl", "list"]).expect_success().stdout;
         assert!(listed.contains(&name), "{name} is not in xl list:\n{listed}");
@@ -48,7 +51,7 @@ fn python_serves_a_folder() {
         let args = ["--type", kind, "-w", "/etc", "python", "python3", "-m", "http.server", "80"];
         let app = dom0.start(&name, &args);
         let ip = app.address();
-        let page = dom0.eventually(90, &format!("curl -sf --max-time 5 http://{ip}/passwd"));
+        let page = dom0.eventually(PATIENCE_S, &format!("curl -sf --max-time 5 http://{ip}/passwd"));
         assert!(page.contains("root:"), "{name} answered {page:?}");
     }
 }

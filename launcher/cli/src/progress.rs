@@ -9,7 +9,7 @@ pub(crate) struct Bars {
     all: MultiProgress,
     line: ProgressBar,
     layers: Vec<ProgressBar>,
-    /// Off where stderr is no terminal; then only retries are told, as plain lines.
+    /// Off where stderr is no terminal: a failure is to be one line there.
     on: bool,
 }
 
@@ -61,7 +61,7 @@ impl Progress for Bars {
                 // A closed stderr does not matter to the pull.
                 drop(self.all.println(reason));
             }
-            Event::Retry { reason } => eprintln!("launch: {reason}"),
+            Event::Retry { reason } => tracing::warn!("{reason}"),
             Event::Finishing => self.line.set_message("writing the disk"),
             _ => {}
         }

@@ -121,7 +121,9 @@ pub fn resolve(
     labels.extend(launch.labels.clone());
     let mut cmdline = CMDLINE.to_owned();
     if !launch.verbose_kernel {
-        cmdline.push_str(" quiet");
+        // `quiet` alone lets errors through, such as those of an ACPI that PVH does not need; they
+        // would stand in the app's output. A panic still speaks.
+        cmdline.push_str(" quiet loglevel=1");
     }
     if let Some(extra) = launch.extra.as_deref().map(str::trim).filter(|extra| !extra.is_empty()) {
         cmdline.push(' ');

@@ -71,7 +71,8 @@ impl Apps {
             Network::Launch { ip } => {
                 self.network.ensure_up()?;
                 let lease = self.network.lease(&record.id, *ip)?;
-                self.network.publish(&record.id, lease.address, &record.publish)?;
+                let published = self.network.publish(&record.id, lease.address, &record.publish);
+                published.map_err(|error| self.name_owner(error))?;
                 Some(Link {
                     bridge: self.network.bridge().to_owned(),
                     mac: lease.mac,
@@ -87,6 +88,16 @@ impl Apps {
             }
             Network::None => None,
         })
+    }
+
+    /// `net` knows apps by their ids; people know them by name.
+    fn name_owner(&self, mut error: net::NetworkError) -> net::NetworkError {
+        if let net::NetworkError::PortOfApp { owner, .. } = &mut error {
+            if let Ok(record) = self.folder(owner).read_record() {
+                *owner = format!("app {}", record.name);
+            }
+        }
+        error
     }
 
     fn write_orders(
