@@ -15,9 +15,13 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub enum Linking {
     /// Against the C library of the machine it runs on.
     Dynamic,
-    /// With all it needs inside, and small.
+    /// With all it needs inside. What it is made of is compiled as for [`Linking::Dynamic`], once.
     Static,
+    /// With all it needs inside, and as small as can be: all it is made of is compiled for that.
+    SmallStatic,
 }
+
+const STATIC: [&str; 4] = ["-C", "target-feature=+crt-static", "-C", "relocation-model=static"];
 
 /// Builds `program` of `package` for release and returns its path.
 ///
@@ -41,19 +45,25 @@ pub fn build_with(
     let mut command = Command::new(cargo);
     command
         .current_dir(project_root())
-        .args(["build", "--quiet", "--release", "--package", package, "--bin", program])
+        .args(["rustc", "--quiet", "--release", "--package", package, "--bin", program])
         .arg("--message-format=json-render-diagnostics")
         .args(flags)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    if linking == Linking::Static {
-        command
-            .args(["--target", TARGET])
-            .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
-            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "z")
-            .env("CARGO_PROFILE_RELEASE_LTO", "fat")
-            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-            .env("CARGO_PROFILE_RELEASE_PANIC", "abort");
+    match linking {
+        Linking::Dynamic => {}
+        Linking::Static => {
+            command.arg("--").args(STATIC);
+        }
+        Linking::SmallStatic => {
+            command
+                .args(["--target", TARGET])
+                .env("RUSTFLAGS", STATIC.join(" "))
+                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "z")
+                .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+                .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+                .env("CARGO_PROFILE_RELEASE_PANIC", "abort");
+        }
     }
     let output = command.output().context("cannot start cargo")?;
     if !output.status.success() {

@@ -67,7 +67,7 @@ fn find_or_build_agent() -> Result<PathBuf> {
     let folder = find_or_make("agents", &key, |folder| {
         say("building the lab's agent");
         let flags = ["--no-default-features"];
-        let built = build_with("lab", "lab-agent", Linking::Static, &flags)?;
+        let built = build_with("lab", "lab-agent", Linking::SmallStatic, &flags)?;
         fs::copy(&built, folder.join("lab-agent")).context("cannot copy the agent")?;
         Ok(())
     })?;

@@ -51,7 +51,8 @@ fn python_serves_a_folder() {
         let args = ["--type", kind, "-w", "/etc", "python", "python3", "-m", "http.server", "80"];
         let app = dom0.start(&name, &args);
         let ip = app.address();
-        let page = dom0.eventually(PATIENCE_S, &format!("curl -sf --max-time 5 http://{ip}/passwd"));
+        let page =
+            dom0.eventually(PATIENCE_S, &format!("curl -sf --max-time 5 http://{ip}/passwd"));
         assert!(page.contains("root:"), "{name} answered {page:?}");
     }
 }

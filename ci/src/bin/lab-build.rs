@@ -40,7 +40,7 @@ fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
     say("building launch");
     let launch = build("launch", "launch", Linking::Dynamic)?;
     say("building init and hotplug");
-    let init = build("init", "init", Linking::Static)?;
+    let init = build("init", "init", Linking::SmallStatic)?;
     let hotplug = build("domain", "hotplug", Linking::Static)?;
     let vmlinux = match kernel {
         Some(kernel) => kernel,

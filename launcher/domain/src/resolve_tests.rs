@@ -197,7 +197,10 @@ fn extra_words_come_last_on_the_kernels_command_line() {
     let mut launch = nginx();
     launch.extra = Some(" loglevel=7 ".into());
     let cmdline = record(&launch).unwrap().cmdline;
-    assert_eq!(cmdline, "console=hvc0 rdinit=/init panic=-1 tsc=reliable quiet loglevel=1 loglevel=7");
+    assert_eq!(
+        cmdline,
+        "console=hvc0 rdinit=/init panic=-1 tsc=reliable quiet loglevel=1 loglevel=7"
+    );
     launch.verbose_kernel = true;
     assert!(!record(&launch).unwrap().cmdline.contains("quiet"));
 }
