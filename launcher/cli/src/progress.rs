@@ -29,7 +29,6 @@ impl Bars {
     }
 
     fn start_layers(&mut self, sizes: &[u64]) {
-        #[expect(clippy::literal_string_with_formatting_args, reason = "indicatif's own braces")]
         const BAR: &str = "{prefix:>9} [{bar:40}] {bytes:>11} of {total_bytes:<11} {bytes_per_sec}";
         let known = ProgressStyle::with_template(BAR).map(|style| style.progress_chars("=> "));
         for (index, &size) in sizes.iter().enumerate() {

@@ -155,7 +155,8 @@ mod tests {
     fn files_come_before_flags_and_a_name_without_a_value_needs_one_here() {
         let file = std::env::temp_dir().join(format!("launch-env-{}", std::process::id()));
         std::fs::write(&file, "# comment\n\nA=1 2\nLAUNCH_TEST_ABSENT\n").unwrap();
-        let env = environment(&[file.clone()], &["B=x=y".into(), "PATH".into()]).unwrap();
+        let env =
+            environment(std::slice::from_ref(&file), &["B=x=y".into(), "PATH".into()]).unwrap();
         std::fs::remove_file(&file).unwrap();
         assert_eq!(env[..2], ["A=1 2", "B=x=y"]);
         assert!(env.len() == 3 && env[2].starts_with("PATH="));
