@@ -4,7 +4,7 @@ use crate::console::{Console, Relay};
 use crate::failure::{Failure, OrFail};
 use crate::marks::Marks;
 use crate::program::Program;
-use crate::root::{self, Root};
+use crate::root::{self, HeadStart, Root};
 use crate::signals::{self, Signals};
 use crate::spawn::spawn;
 use crate::supervise::{Stop, Supervisor};
@@ -42,6 +42,7 @@ struct Domain {
     marks: Marks,
     console: Option<Console>,
     xenstore: Option<Store>,
+    head_start: Option<HeadStart>,
     root: Option<Root>,
 }
 
@@ -49,9 +50,9 @@ impl Domain {
     fn live(&mut self) -> Result<Exit, Failure> {
         mount("dev", "/dev", "devtmpfs", MountFlags::NOSUID, c"mode=0755")
             .or_fail(|| "mount devtmpfs on /dev".into())?;
-        let head = root::read_ahead();
-        let console = self.console.insert(Console::open()?);
         let signals = Signals::open()?;
+        self.head_start = HeadStart::begin();
+        let console = self.console.insert(Console::open()?);
         let xenstore =
             self.xenstore.insert(Store::connect().map_err(|error| Failure::from_error(&error))?);
         let orders = orders::receive(xenstore, &signals, prepare_to_wait)?;
@@ -65,8 +66,8 @@ impl Domain {
         }
         network::configure(devices::INTERFACE, orders.network.as_ref(), &signals)?;
         self.marks.note("network");
-        let root = self.root.insert(Root::mount(&orders.root.writable, &signals)?);
-        drop(head);
+        let head_start = self.head_start.take();
+        let root = self.root.insert(Root::mount(&orders.root.writable, head_start, &signals)?);
         root.enter()?;
         furnish(&orders)?;
         let process = &orders.process;
@@ -96,9 +97,11 @@ impl Domain {
     }
 
     /// Writes everything out, then reports: whoever sees the exit code may destroy the domain.
-    fn end(&self, exit: Exit) -> ! {
-        if let Some(Err(failure)) = self.root.as_ref().map(Root::close) {
-            self.say(&failure.message);
+    fn end(&mut self, exit: Exit) -> ! {
+        match self.root.as_ref().map(Root::close) {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => self.say(&failure.message),
+            None => root::abandon(self.head_start.take()),
         }
         if let Some(xenstore) = &self.xenstore {
             if let Err(error) = end::report(xenstore, Some(exit), self.marks.list()) {

@@ -8,11 +8,12 @@ use rustix::fs::{
     Access, Advice, CWD, Gid, Mode, OFlags, Uid, access, chmod, chown, fadvise, mkdirat, open, stat,
 };
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount, mount_move, mount_remount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, mount_remount, unmount};
 use rustix::process::{chdir, chroot, fchdir};
 use std::ffi::{CStr, CString};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
+use std::thread::{self, JoinHandle};
 
 /// Mount points in the initramfs.
 const LOWER: &str = "/lower";
@@ -35,16 +36,52 @@ const EXT4: &CStr = c"noinit_itable";
 /// files that lie first.
 const HEAD_BYTES: u64 = 256 * 1024;
 
-/// Asks dom0 for the beginning of the image's disk, and does not wait for it: it arrives while
-/// xenstore answers. Keep the file until the disk is mounted, or the kernel forgets what it read.
-///
-/// `None` where the disk is not there yet.
-#[must_use]
-pub fn read_ahead() -> Option<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let disk = open(format!("/dev/{}", devices::ROOT_DISK), flags, Mode::empty()).ok()?;
-    fadvise(&disk, 0, NonZeroU64::new(HEAD_BYTES), Advice::WillNeed).ok()?;
-    Some(disk)
+/// Work on the root that goes on while xenstore answers and the network is set up.
+#[derive(Debug)]
+pub struct HeadStart {
+    /// Kept open because the kernel forgets what it read of a disk that nobody has open.
+    _image: OwnedFd,
+    mounting: Option<JoinHandle<Result<(), Failure>>>,
+}
+
+impl HeadStart {
+    /// Asks dom0 for the beginning of the image's disk and, where the writable disk is there too,
+    /// mounts both as the usual orders will have it. `None` where there is no disk yet.
+    ///
+    /// Mounting is a dozen disk accesses, each waiting for the one before. Signals must be
+    /// blocked already: the thread that does it is not to take any.
+    #[must_use]
+    pub fn begin() -> Option<Self> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let image = open(format!("/dev/{}", devices::ROOT_DISK), flags, Mode::empty()).ok()?;
+        // Only advice: mounting reads all the same.
+        let _ = fadvise(&image, 0, NonZeroU64::new(HEAD_BYTES), Advice::WillNeed);
+        let layer = format!("/dev/{}", devices::WRITABLE_DISK);
+        let mounting = access(layer, Access::EXISTS)
+            .is_ok()
+            .then(|| thread::spawn(|| mount_all(&Writable::Disk, None)));
+        Some(Self { _image: image, mounting })
+    }
+
+    /// Waits for what was begun; `None` where that was only reading.
+    fn join(&mut self) -> Option<Result<(), Failure>> {
+        let broken = |_| Err(Failure::set_up("mounting the root broke off"));
+        self.mounting.take().map(|thread| thread.join().unwrap_or_else(broken))
+    }
+}
+
+/// Takes back what [`HeadStart`] or a failed [`Root::mount`] mounted; the writable disk is clean
+/// after it. This process's root must still be the initramfs.
+pub fn abandon(head_start: Option<HeadStart>) {
+    head_start.and_then(|mut begun| begun.join());
+    take_down();
+}
+
+fn take_down() {
+    for folder in [NEW_ROOT, UPPER, LOWER] {
+        // What is not mounted need not be taken down.
+        let _ = unmount(folder, UnmountFlags::empty());
+    }
 }
 
 /// The mounted root; kept for [`Root::close`].
@@ -59,29 +96,22 @@ impl Root {
     ///
     /// # Errors
     /// A disk does not appear or holds no such file system.
-    pub fn mount(writable: &Writable, signals: &Signals) -> Result<Self, Failure> {
-        let initramfs =
-            open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .or_fail(|| "open the initramfs".into())?;
-        for folder in [LOWER, UPPER, NEW_ROOT] {
-            make(folder)?;
-        }
-        mount_disk(devices::ROOT_DISK, LOWER, "erofs", MountFlags::RDONLY, c"", signals)?;
-        match writable {
-            Writable::Disk => {
-                let disk = devices::WRITABLE_DISK;
-                mount_disk(disk, UPPER, "ext4", MountFlags::NOATIME, EXT4, signals)?;
+    pub fn mount(
+        writable: &Writable,
+        mut head_start: Option<HeadStart>,
+        signals: &Signals,
+    ) -> Result<Self, Failure> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let initramfs = open("/", flags, Mode::empty()).or_fail(|| "open the initramfs".into())?;
+        match head_start.as_mut().and_then(HeadStart::join) {
+            Some(begun) if *writable == Writable::Disk => begun?,
+            begun => {
+                if begun.is_some() {
+                    take_down();
+                }
+                mount_all(writable, Some(signals))?;
             }
-            Writable::Memory { max_bytes } => mount_memory(*max_bytes)?,
-            // Holds the few mount points and files that are made before all is read-only.
-            Writable::Nothing => mount_memory(1 << 20)?,
         }
-        if make(LAYER)? {
-            copy_attributes()?;
-        }
-        make(SCRATCH)?;
-        mount("overlay", NEW_ROOT, "overlay", MountFlags::empty(), OVERLAY)
-            .or_fail(|| "lay the writable layer over the image".into())?;
         Ok(Self { initramfs, writable: writable.clone() })
     }
 
@@ -125,6 +155,30 @@ impl Root {
     }
 }
 
+/// Mounts the whole root at [`NEW_ROOT`]; waits for disks only where there are signals that may
+/// end the wait.
+fn mount_all(writable: &Writable, signals: Option<&Signals>) -> Result<(), Failure> {
+    for folder in [LOWER, UPPER, NEW_ROOT] {
+        make(folder)?;
+    }
+    mount_disk(devices::ROOT_DISK, LOWER, "erofs", MountFlags::RDONLY, c"", signals)?;
+    match writable {
+        Writable::Disk => {
+            let disk = devices::WRITABLE_DISK;
+            mount_disk(disk, UPPER, "ext4", MountFlags::NOATIME, EXT4, signals)?;
+        }
+        Writable::Memory { max_bytes } => mount_memory(*max_bytes)?,
+        // Holds the few mount points and files that are made before all is read-only.
+        Writable::Nothing => mount_memory(1 << 20)?,
+    }
+    if make(LAYER)? {
+        copy_attributes()?;
+    }
+    make(SCRATCH)?;
+    mount("overlay", NEW_ROOT, "overlay", MountFlags::empty(), OVERLAY)
+        .or_fail(|| "lay the writable layer over the image".into())
+}
+
 /// Whether the folder is new.
 fn make(folder: &str) -> Result<bool, Failure> {
     match mkdirat(CWD, folder, Mode::from_raw_mode(0o755)) {
@@ -140,9 +194,10 @@ fn mount_disk(
     kind: &str,
     flags: MountFlags,
     options: &CStr,
-    signals: &Signals,
+    signals: Option<&Signals>,
 ) -> Result<(), Failure> {
     let device = format!("/dev/{disk}");
+    let Some(signals) = signals else { return mount_device(&device, at, kind, flags, options) };
     device::wait_for(disk, signals, || {
         // Asked first, because the kernel logs an error for a disk that it cannot mount.
         if access(&device, Access::EXISTS).is_err() {

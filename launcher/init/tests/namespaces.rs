@@ -9,7 +9,7 @@ use contract::{Exit, Network, Orders, Process, Tmpfs, Writable};
 use init::boot;
 use init::console::Console;
 use init::failure::Failure;
-use init::root::Root;
+use init::root::{self, HeadStart, Root};
 use init::signals::Signals;
 use init::supervise::{Stop, Supervisor};
 use stage::Loop;
@@ -20,10 +20,11 @@ use std::time::{Duration, Instant};
 
 type Scenario = (&'static str, fn(&Stage));
 
-const SCENARIOS: [Scenario; 15] = [
+const SCENARIOS: [Scenario; 16] = [
     ("the root looks as Docker's does", root_looks_as_dockers),
     ("what the image keeps in run survives", run_survives),
     ("a writable disk is left clean and keeps its files", writable_disk_keeps_files),
+    ("a root that is given up is left clean", abandoned_root),
     ("image folders can be renamed in the layer", folders_can_be_renamed),
     ("a read-only root refuses writes", read_only_root),
     ("memory file systems take their options", tmpfs_options),
@@ -135,12 +136,19 @@ fn orders(writable: Writable) -> Orders {
     }
 }
 
-fn boot(stage: &Stage, orders: &Orders) -> Domain {
+fn enter_initramfs(stage: &Stage) {
     let disks = std::env::var("DISKS").unwrap();
     let numbers: Vec<u64> = disks.split(' ').map(|number| number.parse().unwrap()).collect();
     stage::enter_initramfs(&stage.folder, &[("xvda", numbers[0]), ("xvdb", numbers[1])]);
+}
+
+fn boot(stage: &Stage, orders: &Orders) -> Domain {
+    enter_initramfs(stage);
     let signals = Signals::open().unwrap();
-    let root = Root::mount(&orders.root.writable, &signals).unwrap();
+    // Where the orders say otherwise, what was begun is taken back.
+    let head_start = HeadStart::begin();
+    assert!(head_start.is_some());
+    let root = Root::mount(&orders.root.writable, head_start, &signals).unwrap();
     root.enter().unwrap();
     boot::furnish(orders).unwrap();
     Domain { root, signals }
@@ -242,6 +250,14 @@ fn writable_disk_keeps_files(stage: &Stage) {
     assert_eq!(std::fs::read_to_string("/srv/file").unwrap(), "kept\n");
     let refused = std::fs::write("/srv/more", "").unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
+}
+
+fn abandoned_root(stage: &Stage) {
+    enter_initramfs(stage);
+    let _signals = Signals::open().unwrap();
+    root::abandon(HeadStart::begin());
+    assert_eq!(std::fs::read_dir("/newroot").unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir("/upper").unwrap().count(), 0);
 }
 
 fn folders_can_be_renamed(stage: &Stage) {
@@ -364,7 +380,7 @@ fn stubborn_app(stage: &Stage) {
 
 fn signals_passed_on(stage: &Stage) {
     let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
-    let app = shell("trap 'echo again' HUP; kill -HUP 1; sleep 0.3; echo done");
+    let app = shell("trap 'echo again; got=1' HUP; kill -HUP 1; until [ $got ]; do sleep 0.05; done; echo done");
     assert_eq!(domain.run(app, || {}).unwrap().output, "again\ndone\n");
 }
 
