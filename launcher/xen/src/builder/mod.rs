@@ -29,7 +29,8 @@ const MAX_GRANT_VERSION: u32 = 1;
 pub struct Guest<'a> {
     /// Its name, as `xl list` shows it. That it is unique is the caller's care.
     pub name: &'a str,
-    /// Its UUID.
+    /// Its UUID. A caller that notes it down before building finds the domain again by
+    /// [`Hypervisor::domains`] if it is killed meanwhile, and can [`destroy`] it.
     pub uuid: [u8; 16],
     /// PVH or PV.
     pub kind: Kind,

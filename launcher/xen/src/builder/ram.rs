@@ -229,6 +229,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn pieces_reach_their_addresses_whatever_the_windows(
             address in 0u64..20_000,

@@ -37,14 +37,14 @@ impl Channel {
                 Ok(socket) => return Ok(Self::Socket(socket)),
                 // A socket file that a dead xenstored left: the device may still work.
                 Err(error) if named.is_none() && is_absent(&error) => {}
-                Err(source) => return Err(StoreError::Connect { path: path.into(), source }),
+                Err(error) => return Err(refused(Path::new(path), error)),
             }
         }
         for path in devices {
             match File::options().read(true).write(true).open(path) {
                 Ok(device) => return Ok(Self::Device(device)),
                 Err(error) if is_absent(&error) => {}
-                Err(source) => return Err(StoreError::Connect { path: path.into(), source }),
+                Err(error) => return Err(refused(Path::new(path), error)),
             }
         }
         let tried = sockets.iter().map(|path| path.display().to_string());
@@ -86,6 +86,13 @@ impl AsFd for Channel {
             Self::Socket(socket) => socket.as_fd(),
             Self::Device(device) => device.as_fd(),
         }
+    }
+}
+
+fn refused(path: &Path, source: io::Error) -> StoreError {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => StoreError::NotPermitted(path.into()),
+        _ => StoreError::Connect { path: path.into(), source },
     }
 }
 

@@ -18,6 +18,9 @@ pub enum StoreError {
         /// The paths that were looked for.
         tried: Vec<String>,
     },
+    /// The socket or device is there, for root only.
+    #[error("cannot open {}: permission denied; run as root in dom0", .0.display())]
+    NotPermitted(PathBuf),
     /// The socket or device is there but cannot be opened.
     #[error("cannot connect to xenstore at {}", path.display())]
     Connect {
@@ -212,6 +215,7 @@ impl From<StoreError> for io::Error {
             StoreError::Malformed { .. } => io::ErrorKind::InvalidInput,
             StoreError::NotText { .. } | StoreError::Protocol(_) => io::ErrorKind::InvalidData,
             StoreError::Absent { .. } => io::ErrorKind::NotFound,
+            StoreError::NotPermitted(_) => io::ErrorKind::PermissionDenied,
             StoreError::Connect { source, .. }
             | StoreError::Lost(source)
             | StoreError::Wait(source) => source.kind(),

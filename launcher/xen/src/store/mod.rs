@@ -52,8 +52,8 @@ impl Store {
     /// `/dev/xen/xenbus` or `/proc/xen/xenbus`.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] where none of them exists, [`StoreError::Connect`] where the first
-    /// that exists cannot be opened.
+    /// [`StoreError::Absent`] where none of them exists; [`StoreError::NotPermitted`] or
+    /// [`StoreError::Connect`] where the first that exists cannot be opened.
     pub fn connect() -> Result<Self, StoreError> {
         Ok(Self::over(Channel::open()?))
     }
