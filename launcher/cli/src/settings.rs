@@ -46,7 +46,7 @@ impl Settings {
             .with_context(|| format!("cannot read settings {}", path.display()))?;
         toml::from_str(&text).map_err(|error| {
             // toml's own message draws a picture over several lines; one line is the rule here.
-            let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
             anyhow::anyhow!("{}:{line}: {}", path.display(), error.message().replace('\n', "; "))
         })
     }
