@@ -100,6 +100,18 @@ impl Dom0 {
         self.run_with_input(&["sh", "-c", script, path], text.as_bytes()).expect_success();
     }
 
+    /// Copies a file of this machine to where dom0 sees it, and returns its path there.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    #[must_use]
+    pub fn share(&self, file: &str, name: &str) -> String {
+        if let Err(error) = std::fs::copy(file, self.lab.share().join(name)) {
+            panic!("cannot copy {file}: {error}");
+        }
+        format!("/share/{name}")
+    }
+
     /// Runs `script` again and again until it succeeds, and returns what it printed.
     ///
     /// # Panics
