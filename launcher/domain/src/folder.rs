@@ -250,6 +250,14 @@ impl Lock {
         Ok(Self { file, path })
     }
 
+    /// A second handle of the same lock, for a child process to inherit.
+    ///
+    /// # Errors
+    /// Out of file descriptors.
+    pub fn share(&self) -> Result<File, FileError> {
+        self.file.try_clone().map_err(FileError::io("share", &self.path))
+    }
+
     /// The file, for a child process to inherit.
     #[must_use]
     pub fn into_file(self) -> File {

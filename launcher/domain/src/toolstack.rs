@@ -1,6 +1,7 @@
 //! What builds and destroys domains, behind one trait.
 
 use crate::spec::{DomainSpec, Uuid};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use xen::DomId;
 
@@ -19,9 +20,13 @@ pub trait Toolstack: Send + Sync {
 
     /// Builds the domain and lets it run; its app's state folder is `folder`.
     ///
+    /// Programs that take part inherit `lock`, the open lock file of the app: as long as one of
+    /// them goes on building after this process was killed, nobody takes the app for left behind.
+    ///
     /// # Errors
     /// The domain could not be built; nothing of it is left then.
-    fn create(&self, spec: &DomainSpec, folder: &Path) -> Result<DomId, ToolstackError>;
+    fn create(&self, spec: &DomainSpec, folder: &Path, lock: File)
+    -> Result<DomId, ToolstackError>;
 
     /// What has become of the domain.
     ///

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use xen::store::Store;
@@ -112,7 +112,12 @@ impl Toolstack for Xl {
         }
     }
 
-    fn create(&self, spec: &DomainSpec, folder: &Path) -> Result<DomId, ToolstackError> {
+    fn create(
+        &self,
+        spec: &DomainSpec,
+        folder: &Path,
+        lock: File,
+    ) -> Result<DomId, ToolstackError> {
         self.check()?;
         let config = xlcfg::render(spec, &self.settings)?;
         for (what, path) in [("guest kernel", &spec.kernel), ("initramfs", &spec.ramdisk)] {
@@ -126,8 +131,9 @@ impl Toolstack for Xl {
         let folder = Folder::new(folder.to_owned());
         folder.write_lightly(folder::CONFIG, config.as_bytes()).map_err(ToolstackError::Write)?;
         let path = folder.file(folder::CONFIG);
-        let output =
-            run_xl([OsStr::new("create"), OsStr::new("-e"), OsStr::new("-q"), path.as_os_str()])?;
+        let args = ["create".as_ref(), "-e".as_ref(), "-q".as_ref(), path.as_os_str()];
+        // Its standard input, which it does not read, holds the lock for as long as it runs.
+        let output = run_xl(args, Some(lock))?;
         if !output.status.success() {
             let error = self.failure(spec, &output);
             // libxl cleans up after itself, but not after having been killed.
@@ -168,7 +174,7 @@ impl Toolstack for Xl {
 
     fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
         if self.state(domid, uuid)? != DomainState::Gone {
-            let output = run_xl(["destroy", &domid.to_string()])?;
+            let output = run_xl(["destroy", &domid.to_string()], None)?;
             if !output.status.success() && self.state(domid, uuid)? != DomainState::Gone {
                 let cause = cause(&String::from_utf8_lossy(&output.stderr), &output);
                 let domain = domid.to_string();
@@ -200,23 +206,28 @@ fn detach_disks(domid: DomId) -> Result<(), ToolstackError> {
     Ok(done?)
 }
 
-fn run_xl<I, S>(args: I) -> Result<Output, ToolstackError>
+fn run_xl<I, S>(args: I, input: Option<File>) -> Result<Output, ToolstackError>
 where
     I: IntoIterator<Item = S> + Clone,
     S: AsRef<OsStr>,
 {
     for program in ["xl", USUAL_PLACE] {
+        let failed = |source| ToolstackError::Run { program: program.into(), source };
+        let input = input.as_ref().map(File::try_clone).transpose().map_err(failed)?;
         let output = Command::new(program)
             .args(args.clone())
             .env("LC_ALL", "C")
-            .stdin(Stdio::null())
+            .stdin(input.map_or_else(Stdio::null, Stdio::from))
             // Ctrl-C is ours to act on: it must not tear a build in two.
             .process_group(0)
-            .output();
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(Child::wait_with_output);
         match output {
             Ok(output) => return Ok(output),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(ToolstackError::Run { program: program.into(), source }),
+            Err(error) => return Err(failed(error)),
         }
     }
     Err(ToolstackError::NoXl)
@@ -284,7 +295,7 @@ fn state_by_xl(domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> 
     if home != Some(format!("/vm/{uuid}")) {
         return Ok(DomainState::Gone);
     }
-    let output = run_xl(["list", &domid.to_string()])?;
+    let output = run_xl(["list", &domid.to_string()], None)?;
     Ok(parse_xl_list(&String::from_utf8_lossy(&output.stdout)))
 }
 

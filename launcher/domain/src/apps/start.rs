@@ -33,7 +33,7 @@ impl Apps {
         let mut timings = Timings::new();
         app.state = State { phase: Phase::Starting, ..State::default() };
         folder.write_state_lightly(&app.state)?;
-        let built = self.build(&folder, app, &mut timings);
+        let built = self.build(&folder, app, &lock, &mut timings);
         let started = built.and_then(|()| {
             timed(&mut timings, "monitor", || self.start_monitor(&app.record, &folder, lock))
         });
@@ -51,6 +51,7 @@ impl Apps {
         &self,
         folder: &Folder,
         app: &mut App,
+        lock: &Lock,
         timings: &mut Timings,
     ) -> Result<(), AppsError> {
         let record = &app.record;
@@ -58,7 +59,9 @@ impl Apps {
         app.state.address = link.as_ref().and_then(|link| Some(link.lease.as_ref()?.address));
         timed(timings, "orders", || self.write_orders(folder, record, link.as_ref()))?;
         let spec = resolve::domain_spec(record, folder.path(), link.as_ref());
-        let domid = timed(timings, "domain", || self.toolstack.create(&spec, folder.path()))?;
+        let shared = lock.share()?;
+        let domid =
+            timed(timings, "domain", || self.toolstack.create(&spec, folder.path(), shared))?;
         app.state.domid = Some(domid.0);
         app.state.phase = Phase::Running;
         app.state.started_unix_ms = Some(now_ms());
