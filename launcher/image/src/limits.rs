@@ -40,7 +40,7 @@ impl Default for Limits {
             max_layer_bytes: 64 * GIB,
             max_disk_bytes: 128 * GIB,
             max_entries: 4_000_000,
-            max_metadata_bytes: 1024 * MIB,
+            max_metadata_bytes: 512 * MIB,
             max_depth: 256,
             max_path_bytes: 4095,
             max_pax_bytes: MIB,

@@ -45,6 +45,14 @@ fn a_small_file_in_the_place_of_a_large_one_shows_nothing_of_it() {
 }
 
 #[test]
+fn zeros_in_the_place_of_an_older_file_are_written() {
+    let lower = Layer::new().file("large", &[0xaa; 50_000]).file("end", b"e");
+    let upper = Layer::new().file(".wh.large", b"").file("zeros", &[0; 50_000]);
+    let file = convert(&[lower, upper]).unwrap();
+    assert!(at(&crate::reader::read(&contents(&file)), "zeros").data == [0; 50_000]);
+}
+
+#[test]
 fn long_stretches_of_zeros_take_no_room() {
     let mut data = vec![0; 10_000_000];
     data[5_000_000] = 1;
