@@ -202,8 +202,11 @@ impl Instance {
         input: &[u8],
         timeout: Duration,
     ) -> Result<Collected> {
-        let argv = argv.into_iter().map(Into::into).collect();
-        self.start(Start { argv, ..Start::default() })?.collect(input, timeout)
+        let argv: Vec<String> = argv.into_iter().map(Into::into).collect();
+        let name = argv.first().cloned().unwrap_or_default();
+        self.start(Start { argv, ..Start::default() })
+            .and_then(|session| session.collect(input, timeout))
+            .with_context(|| format!("cannot run {name} in dom0"))
     }
 
     /// Installs the staged build into dom0, when it is not there already. Returns whether there is

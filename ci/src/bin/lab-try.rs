@@ -34,6 +34,9 @@ struct Cli {
     /// Port on this machine; the default is the app's own, or the next free one
     #[arg(long)]
     port: Option<u16>,
+    /// Take the last build and build nothing
+    #[arg(long)]
+    no_build: bool,
     /// Xen of the lab: 4.20 (Debian 13) or 4.17 (Debian 12)
     #[arg(long, default_value_t, env = "LAB_XEN")]
     xen: XenVersion,
@@ -54,7 +57,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode> {
     let app = App::find(&cli.app)?;
-    build()?;
+    if !cli.no_build {
+        build()?;
+    }
     let settings = match cli.hub {
         true => String::new(),
         false => {
@@ -64,7 +69,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     };
     let options = Options { name: cli.name.clone(), xen: cli.xen, ..Options::default() };
     let lab = Instance::up(&options)?;
-    ensure!(lab.install_stage(&default_stage())?, "the build is gone");
+    ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build");
     let write = "mkdir -p /etc/launch && cat >/etc/launch/config.toml";
     in_dom0(&lab, &["sh", "-c", write], settings.as_bytes())?;
     in_dom0(&lab, &["launch", "rm", "-f", app.name], &[]).ok();
