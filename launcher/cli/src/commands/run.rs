@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// Exit code of a shell's command that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
 /// What to start, and how to stay with it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -38,6 +41,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let mut launch = args.spec.into_launch(image)?;
     launch.remove_on_exit = args.rm;
 
+    // From here on a signal must not end this process: what it makes would be left half-made.
+    let signals = catch_signals()?;
     let created = Instant::now();
     let mut app = apps.create(&launch)?;
     phases.push(("app folder", created.elapsed()));
@@ -57,6 +62,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if args.time {
         print_phases(&phases, begin.elapsed());
     }
+    if args.detach && signals.load(Ordering::Relaxed) > 0 {
+        apps.remove(&app, true)?;
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     if args.detach {
         print(&format!("{}\n", app.record.id))?;
         if args.time {
@@ -68,19 +77,22 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         if args.time {
             scope.spawn(|| print_marks(&apps, &app));
         }
-        foreground(&apps, &app)
+        foreground(&apps, &app, &signals)
     })
 }
 
-/// Shows the app's output until it ends; the first signal stops it gracefully, the next at once.
-fn foreground(apps: &Apps, app: &App) -> Result<ExitCode> {
+/// Notes that SIGINT, SIGTERM or SIGHUP came, and nothing more; each sets the value to 1.
+fn catch_signals() -> Result<Arc<AtomicUsize>> {
     let signals = Arc::new(AtomicUsize::new(0));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        let seen = Arc::clone(&signals);
-        // SAFETY is signal-hook's: the closure only adds to an atomic.
-        signal_hook::flag::register_usize(signal, Arc::clone(&seen), 1)
+        signal_hook::flag::register_usize(signal, Arc::clone(&signals), 1)
             .with_context(|| format!("cannot handle signal {signal}"))?;
     }
+    Ok(signals)
+}
+
+/// Shows the app's output until it ends; the first signal stops it gracefully, the next at once.
+fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode> {
     let mut follow = apps.follow(app, true)?;
     let mut out = std::io::stdout().lock();
     let outcome = std::thread::scope(|scope| -> Result<Outcome> {
@@ -92,7 +104,7 @@ fn foreground(apps: &Apps, app: &App) -> Result<ExitCode> {
             } else if asked && signals.swap(0, Ordering::Relaxed) > 0 {
                 scope.spawn(|| apps.kill(app));
             }
-            match follow.next(Duration::from_millis(200))? {
+            match follow.next(Duration::from_secs(1))? {
                 Followed::Output(bytes) => {
                     out.write_all(&bytes)
                         .and_then(|()| out.flush())
