@@ -380,7 +380,9 @@ fn stubborn_app(stage: &Stage) {
 
 fn signals_passed_on(stage: &Stage) {
     let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
-    let app = shell("trap 'echo again; got=1' HUP; kill -HUP 1; until [ $got ]; do sleep 0.05; done; echo done");
+    let app = shell(
+        "trap 'echo again; got=1' HUP; kill -HUP 1; until [ $got ]; do sleep 0.05; done; echo done",
+    );
     assert_eq!(domain.run(app, || {}).unwrap().output, "again\ndone\n");
 }
 
