@@ -66,5 +66,5 @@ fn memcached_answers() {
 
 #[test]
 fn a_static_program_on_an_empty_image_serves() {
-    serves("hello", &["-m", "24m"], |ip| format!("curl -sf --max-time 5 http://{ip}/"), "ello");
+    serves("hello", &[], |ip| format!("curl -sf --max-time 5 http://{ip}/"), "ello");
 }
