@@ -199,7 +199,8 @@ fn extra_words_come_last_on_the_kernels_command_line() {
     let cmdline = record(&launch).unwrap().cmdline;
     assert_eq!(
         cmdline,
-        "console=hvc0 rdinit=/init panic=-1 tsc=reliable quiet loglevel=1 loglevel=7"
+        "console=hvc0 rdinit=/init panic=-1 tsc=reliable xen_blkfront.feature_persistent=0 \
+         quiet loglevel=1 loglevel=7"
     );
     launch.verbose_kernel = true;
     assert!(!record(&launch).unwrap().cmdline.contains("quiet"));
