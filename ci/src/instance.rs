@@ -26,7 +26,7 @@ const HOST_PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// How long an agent that works may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a lab is asked to be.
 #[derive(Debug, Clone)]

@@ -12,8 +12,8 @@ use lab::xen_version::XenVersion;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-/// Longest time for an app to answer on an emulated machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Longest time for a step on an emulated machine that is busy with other things too.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Starts an app in a Xen domain of its own, on this machine as it is, and prints where it answers.
 ///
@@ -88,11 +88,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         bail!("launch failed in dom0 (exit code {code}); look inside with `ci/lab shell`");
     }
     if let Err(error) = app.wait_until_it_answers(port, PATIENCE) {
-        let log = lab.run(["launch", "logs", app.name], &[], Duration::from_secs(30))?;
+        let log = lab.run(["launch", "logs", app.name], &[], PATIENCE)?;
         let text = [log.stdout, log.stderr].concat();
         return Err(error.context(String::from_utf8_lossy(&text).into_owned()));
     }
-    let xl_list = lab.run(["xl", "list"], &[], Duration::from_secs(30))?;
+    let xl_list = lab.run(["xl", "list"], &[], PATIENCE)?;
     eprintln!("\n{}", String::from_utf8_lossy(&xl_list.stdout));
     eprintln!("look inside with `ci/lab shell`; stop it all with `ci/lab down`\n");
     println!("{}", app.how_to_use.replace("PORT", &port.to_string()));
@@ -126,7 +126,7 @@ fn start_registry() -> Result<u16> {
 }
 
 fn in_dom0(lab: &Instance, argv: &[&str], input: &[u8]) -> Result<()> {
-    let output = lab.run(argv.iter().copied(), input, Duration::from_secs(60))?;
+    let output = lab.run(argv.iter().copied(), input, PATIENCE)?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.code == 0, "{} failed in dom0:\n{text}", argv.join(" "));
     Ok(())
