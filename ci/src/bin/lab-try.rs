@@ -94,7 +94,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     }
     let xl_list = lab.run(["xl", "list"], &[], PATIENCE)?;
     eprintln!("\n{}", String::from_utf8_lossy(&xl_list.stdout));
-    eprintln!("look inside with `ci/lab shell`; stop it all with `ci/lab down`\n");
+    let name = match cli.name.as_str() {
+        "default" => String::new(),
+        name => format!(" --name {name}"),
+    };
+    eprintln!("look inside with `ci/lab shell{name}`; stop it all with `ci/lab down{name}`\n");
     println!("{}", app.how_to_use.replace("PORT", &port.to_string()));
     Ok(ExitCode::SUCCESS)
 }
