@@ -12,7 +12,7 @@ pub struct App {
     pub name: &'static str,
     /// The port it serves, inside.
     pub guest_port: u16,
-    /// The port it is given here; the next free one when that is taken.
+    /// The port it is given here; one of the 19 after it when that is taken. No two apps' overlap.
     pub host_port: u16,
     /// Flags of `launch run`.
     pub flags: &'static [&'static str],
@@ -25,6 +25,9 @@ pub struct App {
     /// What to type to use it, with `PORT` for the port.
     pub how_to_use: &'static str,
 }
+
+/// How many ports are tried before giving up.
+pub const PORTS_TRIED: u16 = 20;
 
 const HTTP: (&[u8], &[u8]) = (b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.");
 
@@ -84,7 +87,7 @@ pub const APPS: &[App] = &[
     App {
         name: "hello",
         guest_port: 80,
-        host_port: 8081,
+        host_port: 8100,
         flags: &[],
         arguments: &[],
         question: HTTP.0,
@@ -161,6 +164,16 @@ mod tests {
         let redis = App::find("redis").unwrap();
         assert!(redis.ask(port).unwrap_err().to_string().contains("-ERR"));
         redis.ask(port).unwrap();
+    }
+
+    #[test]
+    fn no_app_is_given_a_port_of_another() {
+        for (index, app) in APPS.iter().enumerate() {
+            for other in &APPS[index + 1..] {
+                let apart = app.host_port.abs_diff(other.host_port);
+                assert!(apart >= PORTS_TRIED, "{} and {}", app.name, other.name);
+            }
+        }
     }
 
     #[test]

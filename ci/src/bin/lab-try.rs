@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use lab::app::App;
+use lab::app::{App, PORTS_TRIED};
 use lab::frame::Start;
 use lab::host::{project_root, say, with_progress};
 use lab::instance::{Instance, Options};
@@ -74,6 +74,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     in_dom0(&lab, &["sh", "-c", write], settings.as_bytes())?;
     in_dom0(&lab, &["launch", "rm", "-f", app.name], &[]).ok();
 
+    let name = match cli.name.as_str() {
+        "default" => String::new(),
+        name => format!(" --name {name}"),
+    };
     let port = forward(&lab, cli, app)?;
     let published = format!("{port}:{}", app.guest_port);
     let mut command = vec!["launch", "run", "-d", "--name", app.name, "--type", &cli.kind];
@@ -85,7 +89,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let argv = command.iter().map(|word| (*word).to_owned()).collect();
     let code = lab.start(Start { argv, ..Start::default() })?.follow(false)?;
     if code != 0 {
-        bail!("launch failed in dom0 (exit code {code}); look inside with `ci/lab shell`");
+        bail!("launch failed in dom0 (exit code {code}); look inside with `ci/lab shell{name}`");
     }
     if let Err(error) = app.wait_until_it_answers(port, PATIENCE) {
         let log = lab.run(["launch", "logs", app.name], &[], PATIENCE)?;
@@ -94,10 +98,6 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     }
     let xl_list = lab.run(["xl", "list"], &[], PATIENCE)?;
     eprintln!("\n{}", String::from_utf8_lossy(&xl_list.stdout));
-    let name = match cli.name.as_str() {
-        "default" => String::new(),
-        name => format!(" --name {name}"),
-    };
     eprintln!("look inside with `ci/lab shell{name}`; stop it all with `ci/lab down{name}`\n");
     println!("{}", app.how_to_use.replace("PORT", &port.to_string()));
     Ok(ExitCode::SUCCESS)
@@ -143,7 +143,7 @@ fn forward(lab: &Instance, cli: &Cli, app: &App) -> Result<u16> {
         return Ok(port);
     }
     let mut error = None;
-    for port in app.host_port..app.host_port.saturating_add(20) {
+    for port in app.host_port..app.host_port.saturating_add(PORTS_TRIED) {
         match lab.forward("tcp", port, port) {
             Ok(()) => return Ok(port),
             Err(refused) => error = Some(refused),
