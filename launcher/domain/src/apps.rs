@@ -7,16 +7,18 @@ mod start;
 pub use error::AppsError;
 
 use crate::WritableChoice;
+use crate::domains::Domains;
 use crate::folder::{self, FileError, Folder, Lock};
 use crate::follow::Follow;
 use crate::launch::Launch;
 use crate::names::Names;
+use crate::native::Native;
 use crate::reconcile::Repair;
 use crate::record::{Record, State};
 use crate::resolve::{self, Identity};
 use crate::settings::Settings;
 use crate::spec::Uuid;
-use crate::toolstack::{DomainState, Toolstack};
+use crate::toolstack::{DomainState, Toolstack, ToolstackKind};
 use crate::writable;
 use crate::xl::Xl;
 use rustix::fs::{FlockOperation, flock};
@@ -25,27 +27,22 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xen::DomId;
 
 /// Bytes of an id; twice as many hex digits, as Docker shows.
 const ID_BYTES: usize = 6;
+
 /// All apps of this machine.
+#[derive(Debug)]
 pub struct Apps {
     state_dir: PathBuf,
     settings: Settings,
     network: net::Network,
-    toolstack: Box<dyn Toolstack>,
-}
-
-impl std::fmt::Debug for Apps {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let toolstack = self.toolstack.name();
-        f.debug_struct("Apps")
-            .field("state_dir", &self.state_dir)
-            .field("toolstack", &toolstack)
-            .finish()
-    }
+    domains: Arc<Domains>,
+    native: Native,
+    xl: Xl,
 }
 
 /// One app: its record, and its state at the time it was read.
@@ -74,27 +71,16 @@ impl Apps {
         settings: &Settings,
         network: &net::Settings,
     ) -> Result<Self, AppsError> {
-        let toolstack = Box::new(Xl::new(settings));
-        Self::with_toolstack(state_dir, settings, network, toolstack)
-    }
-
-    /// The same with another toolstack.
-    ///
-    /// # Errors
-    /// As [`Apps::open`].
-    pub fn with_toolstack(
-        state_dir: &Path,
-        settings: &Settings,
-        network: &net::Settings,
-        toolstack: Box<dyn Toolstack>,
-    ) -> Result<Self, AppsError> {
+        let domains = Arc::new(Domains::default());
         let apps = Self {
             state_dir: state_dir.to_owned(),
             settings: settings.clone(),
             network: net::Network::open(network, state_dir),
-            toolstack,
+            native: Native::new(settings),
+            xl: Xl::new(settings, Arc::clone(&domains)),
+            domains,
         };
-        for folder in [apps.domains(), apps.names().0] {
+        for folder in [apps.folders(), apps.names().0] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             made.map_err(FileError::io("make", &folder))?;
         }
@@ -105,15 +91,35 @@ impl Apps {
         &self.settings
     }
 
-    pub(crate) fn toolstack(&self) -> &dyn Toolstack {
-        self.toolstack.as_ref()
+    /// What builds and destroys domains of this app.
+    pub(crate) fn toolstack(&self, record: &Record) -> &dyn Toolstack {
+        match record.toolstack {
+            ToolstackKind::Native => &self.native,
+            ToolstackKind::Xl => &self.xl,
+        }
+    }
+
+    /// The toolstack of a new app.
+    fn choose_toolstack(&self, launch: &Launch) -> ToolstackKind {
+        let wish = launch.toolstack.or(self.settings.toolstack);
+        wish.unwrap_or_else(|| match self.domains.known() {
+            Ok(false) => ToolstackKind::Xl,
+            // Without Xen there will be an error when the app starts.
+            Ok(true) | Err(_) => ToolstackKind::Native,
+        })
+    }
+
+    /// Xen's answers about domains.
+    pub(crate) fn domains(&self) -> &Domains {
+        &self.domains
     }
 
     pub(crate) fn network(&self) -> &net::Network {
         &self.network
     }
 
-    pub(crate) fn domains(&self) -> PathBuf {
+    /// Where the state folders of all apps are.
+    pub(crate) fn folders(&self) -> PathBuf {
         self.state_dir.join("domains")
     }
 
@@ -122,12 +128,12 @@ impl Apps {
     }
 
     pub(crate) fn folder(&self, id: &str) -> Folder {
-        Folder::new(self.domains().join(id))
+        Folder::new(self.folders().join(id))
     }
 
     /// Waits for the lock under which names are given and folders made and removed.
     pub(crate) fn common_lock(&self) -> Result<File, FileError> {
-        let path = self.domains().join(".lock");
+        let path = self.folders().join(".lock");
         let lock = || -> io::Result<File> {
             let file = OpenOptions::new()
                 .write(true)
@@ -147,7 +153,8 @@ impl Apps {
     /// The name is taken, the launch makes no sense, or the disk is full; nothing is left then.
     pub fn create(&self, launch: &Launch) -> Result<App, AppsError> {
         let _span = tracing::info_span!("create").entered();
-        let id = hex(&random::<ID_BYTES>()?);
+        let id_bytes = random::<ID_BYTES>()?;
+        let id = hex(&id_bytes);
         let folder = self.folder(&id);
         let common = self.common_lock()?;
         let lock = folder.make()?;
@@ -159,7 +166,8 @@ impl Apps {
             let identity = Identity {
                 id: id.clone(),
                 name: name.clone(),
-                uuid: random_uuid()?,
+                uuid: Uuid::of_app(id_bytes),
+                toolstack: self.choose_toolstack(launch),
                 created_unix_ms: now_ms(),
             };
             let made = self.fill(&folder, launch, identity);
@@ -240,7 +248,7 @@ impl Apps {
 
     /// The ids of all state folders, complete or not.
     pub(crate) fn ids(&self) -> Result<Vec<String>, AppsError> {
-        let path = self.domains();
+        let path = self.folders();
         let failed = || FileError::io("read", &path);
         let mut ids = Vec::new();
         for entry in fs::read_dir(&path).map_err(failed())? {
@@ -280,7 +288,7 @@ impl Apps {
         state: &State,
     ) -> Result<DomainState, AppsError> {
         match state.domid {
-            Some(domid) => Ok(self.toolstack.state(DomId(domid), record.uuid)?),
+            Some(domid) => Ok(self.domains.state(DomId(domid), record.uuid)?),
             None => Ok(DomainState::Gone),
         }
     }
@@ -302,14 +310,6 @@ fn random<const N: usize>() -> Result<[u8; N], AppsError> {
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(FileError::io("read", path))?;
     Ok(bytes)
-}
-
-/// RFC 4122's kind of random UUID.
-fn random_uuid() -> Result<Uuid, AppsError> {
-    let mut bytes = random::<16>()?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    Ok(Uuid(bytes))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -168,6 +168,15 @@ impl Folder {
         write_json(&self.file(RECORD), record)
     }
 
+    /// The orders for the guest, JSON.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn read_orders(&self) -> Result<String, FileError> {
+        let path = self.file(ORDERS);
+        fs::read_to_string(&path).map_err(FileError::io("read", &path))
+    }
+
     /// Reads `state.json`.
     ///
     /// # Errors

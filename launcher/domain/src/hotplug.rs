@@ -6,17 +6,15 @@
 //! until all have ended. An exit code other than 0 fails the domain; libxl shows the node
 //! `hotplug-error` then.
 
+use crate::disks::{self, Served};
 use crate::folder;
-use crate::loopdev::{self, Attached, LoopError};
+use crate::loopdev::{self, LoopError};
 use contract::{devices, store as nodes};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use xen::DomId;
 use xen::store::{Access, Permission, Store, StoreError, Transaction};
-
-/// Labels of loop devices that were made here begin with this.
-pub const LABEL: &str = "launch vbd ";
 
 /// What libxl asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +98,7 @@ impl Call {
         let mut parts = self.backend.rsplit('/');
         let device = parts.next().unwrap_or_default();
         let domid = parts.next().unwrap_or_default();
-        format!("{LABEL}{domid}/{device}")
+        disks::label(domid, device)
     }
 }
 
@@ -157,27 +155,17 @@ fn add_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
     if store.read_optional(&node("dev"))?.as_deref() == Some(devices::ROOT_DISK) {
         hand_over_orders(store, domid, &file)?;
     }
-    let attached = loopdev::attach(&file, writable, &call.label())?;
-    let connect = || -> Result<(), StoreError> {
-        let device = match &attached {
-            Attached::Loop(device) => {
-                // Where `remove` finds it.
-                store.write(&node("node"), &device.path.to_string_lossy())?;
-                device
-            }
-            Attached::Direct(device) => device,
-        };
-        store.write(&node("physical-device-path"), &device.path.to_string_lossy())?;
-        store.write(&node("physical-device"), &format!("{:x}:{:x}", device.major, device.minor))?;
-        store.write(&node("hotplug-status"), "connected")
-    };
-    connect().map_err(|error| {
-        if let Attached::Loop(device) = &attached {
-            // The first error says more than that of undoing it.
-            let _ = loopdev::detach(&device.path, &call.label());
-        }
-        error.into()
-    })
+    let served = Served::attach(&file, writable, call.label())?;
+    if let Some(path) = served.loop_path() {
+        // Where `remove` finds it.
+        store.write(&node("node"), &path.to_string_lossy())?;
+    }
+    let device = served.device();
+    store.write(&node("physical-device-path"), &device.path.to_string_lossy())?;
+    store.write(&node("physical-device"), &format!("{:x}:{:x}", device.major, device.minor))?;
+    store.write(&node("hotplug-status"), "connected")?;
+    served.keep();
+    Ok(())
 }
 
 /// The orders lie beside the root disk; a disk without any is one that `launch` did not make.

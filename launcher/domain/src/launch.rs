@@ -1,6 +1,7 @@
 //! What a user asks for, before anything is resolved.
 
 use crate::spec::Kind;
+use crate::toolstack::ToolstackKind;
 use contract::{Host, Tmpfs};
 use image::Image;
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ pub struct Launch {
     pub vcpus: Option<u32>,
     /// PV or PVH.
     pub kind: Option<Kind>,
+    /// What builds the domain.
+    pub toolstack: Option<ToolstackKind>,
     /// Another guest kernel.
     pub kernel: Option<PathBuf>,
     /// Further kernel command line.
@@ -88,6 +91,7 @@ impl Launch {
             memory_mib: None,
             vcpus: None,
             kind: None,
+            toolstack: None,
             kernel: None,
             extra: None,
             verbose_kernel: false,

@@ -8,6 +8,8 @@
 
 pub mod apps;
 pub mod console;
+pub mod disks;
+pub mod domains;
 pub mod folder;
 pub mod follow;
 pub mod hotplug;
@@ -15,6 +17,7 @@ pub mod launch;
 pub mod loopdev;
 pub mod monitor;
 pub mod names;
+pub mod native;
 pub mod reconcile;
 pub mod record;
 pub mod resolve;
@@ -34,4 +37,4 @@ pub use reconcile::Repair;
 pub use record::{Outcome, Phase, Record, State};
 pub use settings::Settings;
 pub use spec::{Disk, DomainSpec, Kind, Uuid, Vif};
-pub use toolstack::{DomainState, Toolstack, ToolstackError};
+pub use toolstack::{DomainState, Toolstack, ToolstackError, ToolstackKind};

@@ -18,6 +18,7 @@ const LOOP_GET_STATUS64: libc::c_ulong = 0x4C05;
 const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 const LO_FLAGS_READ_ONLY: u32 = 1;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
 
 /// `struct loop_info64`.
 #[repr(C)]
@@ -223,7 +224,8 @@ pub fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
     Ok(())
 }
 
-/// All loop devices in use whose label begins with `prefix`.
+/// All loop devices in use whose label begins with `prefix`, but for those that are detached and
+/// go with their last user.
 ///
 /// # Errors
 /// `/sys/block` cannot be read.
@@ -240,7 +242,7 @@ pub fn list(prefix: &str) -> io::Result<Vec<InUse>> {
         let Ok(file) = File::open(&path) else { continue };
         if let Ok(info) = status(file.as_fd()) {
             let label = info.label();
-            if label.starts_with(prefix) {
+            if info.flags & LO_FLAGS_AUTOCLEAR == 0 && label.starts_with(prefix) {
                 found.push(InUse { path, label });
             }
         }

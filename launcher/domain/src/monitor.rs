@@ -167,7 +167,7 @@ impl Monitor<'_> {
 
     /// Some domain has ended: this one?
     fn look_at_domain(&mut self) -> Result<Option<Outcome>, AppsError> {
-        let state = self.apps.toolstack().state(self.domid, self.record.uuid)?;
+        let state = self.apps.domains().state(self.domid, self.record.uuid)?;
         if state == DomainState::Alive || state == DomainState::ShutDown(ShutdownReason::Suspend) {
             return Ok(None);
         }

@@ -1,12 +1,12 @@
 //! Putting right what killed launchers and monitors left behind.
 
 use crate::apps::{Apps, AppsError};
+use crate::disks;
 use crate::folder::{Folder, Lock};
 use crate::hotplug::describe;
 use crate::monitor::unreported;
 use crate::record::{Outcome, Phase, Record, State};
 use crate::toolstack::DomainState;
-use crate::xl;
 use std::fmt;
 
 /// Something left behind by a killed process, and what was done about it; one line.
@@ -32,7 +32,7 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
             }
         }
     }
-    match xl::detach_orphaned_disks() {
+    match disks::detach_orphans(apps.domains()) {
         Ok(detached) => repairs.extend(detached.into_iter().map(Repair)),
         Err(error) => repairs.push(Repair(describe(&error))),
     }
@@ -123,7 +123,7 @@ fn with_lock(
             ))))
         }
         Phase::Starting => {
-            state.domid = apps.toolstack().find(record.uuid)?.map(|domid| domid.0);
+            state.domid = apps.domains().find(record.uuid)?.map(|domid| domid.0);
             let message = "the launcher was killed while it started the app";
             let outcome = Outcome { code: 125, message: Some(message.into()) };
             apps.finish(folder, record, &mut state, outcome, &lock)?;

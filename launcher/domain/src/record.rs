@@ -2,6 +2,7 @@
 
 use crate::launch::WritableChoice;
 use crate::spec::{Kind, Uuid};
+use crate::toolstack::ToolstackKind;
 use contract::{Host, Mark, Process, Tmpfs};
 use net::{InterfaceName, Publish};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct Record {
     /// PV or PVH.
     #[serde(rename = "type")]
     pub kind: Kind,
+    /// What builds its domain.
+    pub toolstack: ToolstackKind,
     /// Guest kernel.
     pub kernel: PathBuf,
     /// Initramfs.

@@ -6,6 +6,7 @@ use crate::settings::Settings;
 use crate::signal::{self, SignalError, parse_signal};
 use crate::size::{SizeError, parse_size_mib};
 use crate::spec::{Disk, DomainSpec, Uuid, Vif};
+use crate::toolstack::ToolstackKind;
 use contract::{Neighbour, Orders, Process, Root, Writable, devices};
 use std::net::IpAddr;
 use std::path::Path;
@@ -101,6 +102,8 @@ pub struct Identity {
     pub name: String,
     /// Xen's handle.
     pub uuid: Uuid,
+    /// What builds its domain.
+    pub toolstack: ToolstackKind,
     /// Milliseconds since 1970.
     pub created_unix_ms: u64,
 }
@@ -160,6 +163,7 @@ pub fn resolve(
         id: identity.id,
         name: identity.name,
         uuid: identity.uuid,
+        toolstack: identity.toolstack,
         created_unix_ms: identity.created_unix_ms,
     };
     // What the network adds is a few hundred bytes; the orders are checked again when sent.

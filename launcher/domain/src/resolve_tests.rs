@@ -36,6 +36,7 @@ fn identity() -> Identity {
         id: "5f0c6e9a1b2d".into(),
         name: "nginx".into(),
         uuid: Uuid([7; 16]),
+        toolstack: ToolstackKind::Native,
         created_unix_ms: 1,
     }
 }

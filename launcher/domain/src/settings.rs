@@ -1,6 +1,7 @@
 //! `[domain]` in `/etc/launch/config.toml`.
 
 use crate::spec::Kind;
+use crate::toolstack::ToolstackKind;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -19,6 +20,8 @@ pub struct Settings {
     /// Kind of domain where nothing else is asked for.
     #[serde(rename = "type")]
     pub kind: Kind,
+    /// What builds domains; where nothing is said, `native` if this Xen is known and else `xl`.
+    pub toolstack: Option<ToolstackKind>,
     /// Memory of a domain in MiB, where neither the image nor the user says otherwise.
     pub memory_mib: u32,
     /// Number of vCPUs of a domain.
@@ -39,6 +42,7 @@ impl Default for Settings {
             hotplug: "/usr/lib/launch/hotplug".into(),
             templates: "/etc/launch/xl-templates".into(),
             kind: Kind::Pvh,
+            toolstack: None,
             memory_mib: 64,
             vcpus: 1,
             storage_mib: 8192,

@@ -94,6 +94,28 @@ pub struct Vif {
 #[serde(into = "String", try_from = "String")]
 pub struct Uuid(pub [u8; 16]);
 
+/// The first bytes of each domain of ours; the last six are the app's id. The rest is as RFC 9562
+/// wants it of a UUID of its own making (version 8).
+const UUID_OF_APP: [u8; 10] = [b'l', b'a', b'u', b'n', b'c', b'h', 0x80, 0, 0x80, 0];
+
+impl Uuid {
+    /// The handle of an app's domain, by which it is known as ours; `id` is the app's, 12 digits.
+    #[must_use]
+    pub fn of_app(id: [u8; 6]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..10].copy_from_slice(&UUID_OF_APP);
+        bytes[10..].copy_from_slice(&id);
+        Self(bytes)
+    }
+
+    /// The id of the app whose domain this is.
+    #[must_use]
+    pub fn app(self) -> Option<String> {
+        let id = self.0.strip_prefix(&UUID_OF_APP)?;
+        Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, byte) in self.0.iter().enumerate() {
@@ -152,6 +174,14 @@ impl FromStr for Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_app_is_known_by_its_domains_uuid() {
+        let uuid = Uuid::of_app([1, 2, 3, 0xab, 5, 6]);
+        assert_eq!(uuid.to_string(), "6c61756e-6368-8000-8000-010203ab0506");
+        assert_eq!(uuid.app().as_deref(), Some("010203ab0506"));
+        assert_eq!(Uuid([7; 16]).app(), None);
+    }
 
     #[test]
     fn a_uuid_reads_back_as_it_was_written() {

@@ -1,23 +1,17 @@
 //! What builds and destroys domains, behind one trait.
 
 use crate::spec::{DomainSpec, Uuid};
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use xen::DomId;
 
-/// Builds, asks about, and destroys domains.
+/// Builds and destroys domains. What is asked of them is the same for all: [`crate::domains`].
 ///
 /// Calls block. They are safe to make from several processes at once, for different domains.
 pub trait Toolstack: Send + Sync {
-    /// The toolstack's name, e.g. `xl`.
-    fn name(&self) -> &'static str;
-
-    /// Says whether domains can be built here at all: Xen is there, and so are the rights.
-    ///
-    /// # Errors
-    /// What is missing.
-    fn check(&self) -> Result<(), ToolstackError>;
-
     /// Builds the domain and lets it run; its app's state folder is `folder`.
     ///
     /// Programs that take part inherit `lock`, the open lock file of the app: as long as one of
@@ -28,29 +22,53 @@ pub trait Toolstack: Send + Sync {
     fn create(&self, spec: &DomainSpec, folder: &Path, lock: File)
     -> Result<DomId, ToolstackError>;
 
-    /// What has become of the domain.
-    ///
-    /// # Errors
-    /// Xen or xenstore cannot be asked.
-    fn state(&self, domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError>;
-
-    /// The domain with this handle.
-    ///
-    /// # Errors
-    /// Xen or xenstore cannot be asked.
-    fn find(&self, uuid: Uuid) -> Result<Option<DomId>, ToolstackError>;
-
-    /// Asks the guest to shut down, as `xl shutdown` does.
-    ///
-    /// # Errors
-    /// The request could not be written.
-    fn shutdown(&self, domid: DomId) -> Result<(), ToolstackError>;
-
     /// Destroys the domain with all its devices; a domain that is already gone is no error.
     ///
     /// # Errors
     /// The domain is still there.
     fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError>;
+}
+
+/// The toolstacks there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolstackKind {
+    /// Our own, for a Xen whose interface is known.
+    Native,
+    /// Xen's `xl`, for any Xen.
+    Xl,
+}
+
+impl fmt::Display for ToolstackKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Xl => "xl",
+        })
+    }
+}
+
+impl FromStr for ToolstackKind {
+    type Err = ToolstackKindError;
+
+    fn from_str(text: &str) -> Result<Self, ToolstackKindError> {
+        match text {
+            "native" => Ok(Self::Native),
+            "xl" => Ok(Self::Xl),
+            _ => Err(ToolstackKindError(text.to_owned())),
+        }
+    }
+}
+
+/// Not a toolstack.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("toolstack {0:?} is not known; use native or xl")]
+pub struct ToolstackKindError(String);
+
+/// Reads a file that every domain needs.
+pub(crate) fn read_file(what: &'static str, path: &Path) -> Result<Vec<u8>, ToolstackError> {
+    let failed = |source| ToolstackError::File { what, path: path.to_owned(), source };
+    std::fs::read(path).map_err(failed)
 }
 
 /// What has become of a domain.
@@ -148,6 +166,18 @@ pub enum ToolstackError {
     /// The config could not be written.
     #[error(transparent)]
     Write(crate::folder::FileError),
+    /// The domain could not be built.
+    #[error(transparent)]
+    Build(#[from] xen::builder::BuildError),
+    /// The interface could not join its bridge.
+    #[error(transparent)]
+    Link(#[from] net::LinkError),
+    /// The orders cannot be read.
+    #[error(transparent)]
+    Orders(crate::folder::FileError),
+    /// The orders are longer than the guest reads.
+    #[error("the orders for the guest are too large for xenstore")]
+    OrdersTooLarge,
     /// Xen refused.
     #[error(transparent)]
     Xen(#[from] xen::XenError),

@@ -1,26 +1,25 @@
 //! The xl toolstack: renders a config and runs Xen's own `xl`. Works on any Xen.
 
+use crate::disks;
+use crate::domains::Domains;
 use crate::folder::{self, Folder};
-use crate::hotplug::{LABEL, describe};
-use crate::loopdev;
 use crate::settings::Settings;
-use crate::spec::{DomainSpec, Kind, Uuid};
+use crate::spec::{DomainSpec, Uuid};
 use crate::toolstack::{DomainState, ShutdownReason, Toolstack, ToolstackError};
 use crate::xlcfg;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use xen::DomId;
 use xen::store::Store;
-use xen::{DomId, Hypervisor, XenError};
 
 /// Where root's `PATH` may lack it.
 const USUAL_PLACE: &str = "/usr/sbin/xl";
-const PRIVCMD: &str = "/dev/xen/privcmd";
 /// How long someone else's `xl destroy` is waited for.
 const OTHERS_TIME: Duration = Duration::from_secs(10);
 /// The most of `xl`'s words that go into an error.
@@ -30,51 +29,20 @@ const MAX_CAUSE_CHARS: usize = 300;
 #[derive(Debug)]
 pub struct Xl {
     settings: Settings,
-    /// Opened when first needed; `None` in it where this Xen's interface is not known.
-    hypervisor: Mutex<Option<Option<Hypervisor>>>,
+    domains: Arc<Domains>,
 }
 
 impl Xl {
     /// The toolstack with these settings.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), hypervisor: Mutex::new(None) }
-    }
-
-    /// Asks Xen itself; `None` where this Xen is not known and only `xl` can be asked.
-    fn ask<T>(
-        &self,
-        question: impl FnOnce(&Hypervisor) -> Result<T, XenError>,
-    ) -> Result<Option<T>, ToolstackError> {
-        let mut slot = self.hypervisor.lock().unwrap_or_else(PoisonError::into_inner);
-        let hypervisor = match &mut *slot {
-            Some(opened) => opened,
-            empty => empty.insert(match Hypervisor::open() {
-                Ok(hypervisor) => Some(hypervisor),
-                Err(XenError::UnknownDomctl { .. }) => None,
-                Err(error) => return Err(error.into()),
-            }),
-        };
-        Ok(hypervisor.as_ref().map(question).transpose()?)
-    }
-
-    fn check_machine(&self, spec: &DomainSpec) -> Result<(), ToolstackError> {
-        let Some(machine) = self.ask(Hypervisor::machine)? else { return Ok(()) };
-        let possible = match spec.kind {
-            Kind::Pv => machine.pv,
-            Kind::Pvh => machine.hvm,
-        };
-        if possible { Ok(()) } else { Err(ToolstackError::KindImpossible(spec.kind)) }
+    pub fn new(settings: &Settings, domains: Arc<Domains>) -> Self {
+        Self { settings: settings.clone(), domains }
     }
 
     fn failure(&self, spec: &DomainSpec, output: &Output) -> ToolstackError {
         let words = String::from_utf8_lossy(&output.stderr);
         if words.contains("failed to free memory") || words.contains("Out of memory") {
-            let free_mib = self
-                .ask(Hypervisor::machine)
-                .ok()
-                .flatten()
-                .map(|machine| machine.free_pages / 256);
+            let free_mib = self.domains.free_mib();
             return ToolstackError::NoMemory {
                 domain: spec.name.clone(),
                 memory_mib: spec.memory_mib,
@@ -89,7 +57,7 @@ impl Xl {
     }
 
     fn wipe(&self, uuid: Uuid) -> Result<(), ToolstackError> {
-        match self.find(uuid)? {
+        match self.domains.find(uuid)? {
             Some(domid) => self.destroy(domid, uuid),
             None => Ok(()),
         }
@@ -97,28 +65,12 @@ impl Xl {
 }
 
 impl Toolstack for Xl {
-    fn name(&self) -> &'static str {
-        "xl"
-    }
-
-    fn check(&self) -> Result<(), ToolstackError> {
-        let path = PathBuf::from(PRIVCMD);
-        match File::options().read(true).write(true).open(&path) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(ToolstackError::NotRoot { path })
-            }
-            Err(_) => Err(ToolstackError::NoXen { path }),
-        }
-    }
-
     fn create(
         &self,
         spec: &DomainSpec,
         folder: &Path,
         lock: File,
     ) -> Result<DomId, ToolstackError> {
-        self.check()?;
         let config = xlcfg::render(spec, &self.settings)?;
         for (what, path) in [("guest kernel", &spec.kernel), ("initramfs", &spec.ramdisk)] {
             File::open(path).map_err(|source| ToolstackError::File {
@@ -127,7 +79,7 @@ impl Toolstack for Xl {
                 source,
             })?;
         }
-        self.check_machine(spec)?;
+        self.domains.check_kind(spec.kind)?;
         let folder = Folder::new(folder.to_owned());
         folder.write_lightly(folder::CONFIG, config.as_bytes()).map_err(ToolstackError::Write)?;
         let path = folder.file(folder::CONFIG);
@@ -142,47 +94,21 @@ impl Toolstack for Xl {
                 Err(second) => ToolstackError::Both(Box::new(error), Box::new(second)),
             });
         }
-        self.find(spec.uuid)?.ok_or_else(|| ToolstackError::Vanished(spec.name.clone()))
-    }
-
-    fn state(&self, domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> {
-        let Some(info) = self.ask(|hypervisor| hypervisor.domain_info(domid))? else {
-            return state_by_xl(domid, uuid);
-        };
-        Ok(match info {
-            Some(info) if info.uuid == uuid.0 && !info.dying => {
-                info.shutdown.map_or(DomainState::Alive, |why| DomainState::ShutDown(reason(why)))
-            }
-            _ => DomainState::Gone,
-        })
-    }
-
-    fn find(&self, uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
-        match self.ask(Hypervisor::domains)? {
-            Some(domains) => Ok(domains
-                .into_iter()
-                .find(|info| info.uuid == uuid.0 && !info.dying)
-                .map(|info| info.domid)),
-            None => find_in_xenstore(uuid),
-        }
-    }
-
-    fn shutdown(&self, domid: DomId) -> Result<(), ToolstackError> {
-        Ok(Store::connect()?
-            .write(&format!("/local/domain/{domid}/control/shutdown"), "poweroff")?)
+        self.domains.find(spec.uuid)?.ok_or_else(|| ToolstackError::Vanished(spec.name.clone()))
     }
 
     fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
-        if self.state(domid, uuid)? != DomainState::Gone {
+        if self.domains.state(domid, uuid)? != DomainState::Gone {
             let output = run_xl(["destroy", &domid.to_string()], None)?;
-            if !output.status.success() && self.state(domid, uuid)? != DomainState::Gone {
+            if !output.status.success() && self.domains.state(domid, uuid)? != DomainState::Gone {
                 let cause = cause(&String::from_utf8_lossy(&output.stderr), &output);
                 let domain = domid.to_string();
                 return Err(ToolstackError::Xl { action: "destroy", domain, cause });
             }
         }
         wait_for_others(domid, uuid)?;
-        detach_disks(domid)
+        // libxl has our hotplug program detach the disks; this is for what it could not.
+        disks::detach(domid)
     }
 }
 
@@ -195,15 +121,6 @@ fn wait_for_others(domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
-}
-
-/// libxl has our hotplug program detach the disks; this is for what it could not.
-fn detach_disks(domid: DomId) -> Result<(), ToolstackError> {
-    let mut done = Ok(());
-    for device in loopdev::list(&format!("{LABEL}{domid}/")).map_err(ToolstackError::Loops)? {
-        done = done.and(loopdev::detach(&device.path, &device.label));
-    }
-    Ok(done?)
 }
 
 fn run_xl<I, S>(args: I, input: Option<File>) -> Result<Output, ToolstackError>
@@ -264,33 +181,8 @@ fn strip_origin(line: &str) -> &str {
     rest.trim()
 }
 
-fn reason(why: xen::ShutdownReason) -> ShutdownReason {
-    match why {
-        xen::ShutdownReason::PowerOff => ShutdownReason::PowerOff,
-        xen::ShutdownReason::Reboot => ShutdownReason::Reboot,
-        xen::ShutdownReason::Suspend => ShutdownReason::Suspend,
-        xen::ShutdownReason::Crash => ShutdownReason::Crash,
-        xen::ShutdownReason::Watchdog => ShutdownReason::Watchdog,
-        _ => ShutdownReason::Other,
-    }
-}
-
-fn find_in_xenstore(uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
-    let store = Store::connect()?;
-    let wanted = format!("/vm/{uuid}");
-    let mut domids: Vec<DomId> =
-        store.list("/local/domain")?.iter().filter_map(|name| name.parse().ok()).collect();
-    // The newest has the highest number, but for the rare overflow.
-    domids.sort_unstable_by(|a, b| b.cmp(a));
-    for domid in domids {
-        if store.read_optional(&format!("/local/domain/{domid}/vm"))?.as_deref() == Some(&wanted) {
-            return Ok(Some(domid));
-        }
-    }
-    Ok(None)
-}
-
-fn state_by_xl(domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> {
+/// What has become of a domain, as far as `xl` tells.
+pub(crate) fn state(domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> {
     let home = Store::connect()?.read_optional(&format!("/local/domain/{domid}/vm"))?;
     if home != Some(format!("/vm/{uuid}")) {
         return Ok(DomainState::Gone);
@@ -323,37 +215,6 @@ fn parse_xl_list(text: &str) -> DomainState {
         b'w' => ShutdownReason::Watchdog,
         _ => ShutdownReason::Other,
     })
-}
-
-/// Loop devices of domains that are gone: made by our hotplug program, and their domain was not
-/// taken down by libxl.
-///
-/// # Errors
-/// Xenstore or the loop driver cannot be asked.
-pub fn detach_orphaned_disks() -> Result<Vec<String>, ToolstackError> {
-    let devices = loopdev::list(LABEL).map_err(ToolstackError::Loops)?;
-    if devices.is_empty() {
-        return Ok(Vec::new());
-    }
-    let store = Store::connect()?;
-    let mut repaired = Vec::new();
-    for device in devices {
-        let backend = device.label.trim_start_matches(LABEL);
-        let backend = format!("/local/domain/0/backend/vbd/{backend}");
-        // A backend without `node` is one whose disk is being attached right now.
-        let in_use = match store.read_optional(&format!("{backend}/node"))? {
-            Some(node) => Path::new(&node) == device.path,
-            None => store.read_optional(&format!("{backend}/frontend-id"))?.is_some(),
-        };
-        if !in_use {
-            let path = device.path.display().to_string();
-            match loopdev::detach(&device.path, &device.label) {
-                Ok(()) => repaired.push(format!("detached {path}, which no domain uses any more")),
-                Err(error) => repaired.push(describe(&error)),
-            }
-        }
-    }
-    Ok(repaired)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::io::Read;
 use std::time::{Duration, Instant};
-use xen::builder::{self, BuildError, Guest, Kind};
+use xen::builder::{self, BuildError, Devices, Guest, Kind, PausedDomain};
 use xen::store::Store;
 use xen::{CallError, DomId, Hypervisor, ShutdownReason, XenError};
 
@@ -52,10 +52,13 @@ fn guest<'a>(dom0: &'a Dom0, name: &'a str, kind: Kind) -> Guest<'a> {
         cmdline: "console=hvc0 quiet panic=-1 tsc=reliable",
         memory_mib: 64,
         vcpus: 1,
-        disks: &[],
-        interfaces: &[],
-        nodes: &[("vm-data/launch/test", "for the guest")],
     }
+}
+
+fn build<'a>(dom0: &'a Dom0, guest: &Guest<'a>) -> Result<PausedDomain<'a>, BuildError> {
+    let nodes = [("vm-data/launch/test", "for the guest")];
+    let devices = Devices { nodes: &nodes, ..Devices::default() };
+    builder::build(&dom0.xen, &dom0.store, guest)?.introduce(&devices)
 }
 
 fn nothing_is_left(dom0: &Dom0, domid: DomId) {
@@ -73,7 +76,7 @@ fn nothing_is_left(dom0: &Dom0, domid: DomId) {
 fn boots_to_its_init(name: &str, kind: Kind, vcpus: u32) {
     let Some(dom0) = dom0() else { return };
     let guest = Guest { vcpus, ..guest(&dom0, name, kind) };
-    let paused = builder::build(&dom0.xen, &dom0.store, &guest).unwrap();
+    let paused = build(&dom0, &guest).unwrap();
     let domid = paused.domid();
     let info = dom0.xen.domain_info(domid).unwrap().unwrap();
     assert!(info.paused && info.shutdown.is_none());
@@ -118,7 +121,7 @@ fn a_pv_guest_of_two_vcpus_boots_to_its_init() {
 fn a_guest_that_is_never_unpaused_leaves_nothing() {
     let Some(dom0) = dom0() else { return };
     let guest = guest(&dom0, "test-dropped", Kind::Pvh);
-    let paused = builder::build(&dom0.xen, &dom0.store, &guest).unwrap();
+    let paused = build(&dom0, &guest).unwrap();
     let domid = paused.domid();
     drop(paused);
     nothing_is_left(&dom0, domid);
@@ -132,7 +135,7 @@ fn more_memory_than_xen_has_is_refused_with_both_figures_and_undone() {
         let free_mib = dom0.xen.machine().unwrap().free_pages / 256;
         let memory_mib = u32::try_from(free_mib).unwrap() + 100;
         let guest = Guest { memory_mib, ..guest(&dom0, "test-large", kind) };
-        let error = builder::build(&dom0.xen, &dom0.store, &guest).unwrap_err();
+        let error = build(&dom0, &guest).unwrap_err();
         assert!(matches!(error, BuildError::OutOfMemory { .. }), "{error}");
         let text = error.to_string();
         assert!(text.contains(&format!("takes {memory_mib}")) || text.contains("MiB"), "{text}");
@@ -146,10 +149,10 @@ fn a_kernel_that_does_not_fit_or_is_none_is_refused_and_undone() {
     let before = dom0.xen.domains().unwrap().len();
     for kind in [Kind::Pvh, Kind::Pv] {
         let small = Guest { memory_mib: 8, ..guest(&dom0, "test-small", kind) };
-        let error = builder::build(&dom0.xen, &dom0.store, &small).unwrap_err();
+        let error = build(&dom0, &small).unwrap_err();
         assert!(matches!(error, BuildError::MemoryTooSmall { memory_mib: 8, .. }), "{error}");
         let cut = Guest { kernel: &dom0.kernel[..100_000], ..guest(&dom0, "test-cut", kind) };
-        let error = builder::build(&dom0.xen, &dom0.store, &cut).unwrap_err();
+        let error = build(&dom0, &cut).unwrap_err();
         assert!(matches!(error, BuildError::Kernel(_)), "{error}");
     }
     assert_eq!(dom0.xen.domains().unwrap().len(), before);

@@ -3,6 +3,7 @@
 use super::spec::Spec;
 use crate::here::{Here, print};
 use anyhow::Result;
+use domain::ToolstackKind;
 use std::process::ExitCode;
 
 /// What the domain is to run.
@@ -17,7 +18,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let here = Here::new()?;
     let apps = here.apps()?;
     let image = here.image(&args.spec.image)?;
-    let app = apps.create(&args.spec.into_launch(image)?)?;
+    let mut launch = args.spec.into_launch(image)?;
+    launch.toolstack = Some(ToolstackKind::Xl);
+    let app = apps.create(&launch)?;
     print(&apps.config(&app)?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use domain::size::parse_size_mib;
-use domain::{Kind, Launch, WritableChoice};
+use domain::{Kind, Launch, ToolstackKind, WritableChoice};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,9 @@ pub(crate) struct Spec {
     /// Kind of domain [default: pvh]
     #[arg(long = "type", value_name = "pv|pvh")]
     kind: Option<Kind>,
+    /// What builds the domain [default: native where this Xen is known, or else xl]
+    #[arg(long, value_name = "native|xl")]
+    toolstack: Option<ToolstackKind>,
     /// Guest kernel
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -94,6 +97,7 @@ impl Spec {
         launch.memory_mib = self.memory;
         launch.vcpus = self.vcpus;
         launch.kind = self.kind;
+        launch.toolstack = self.toolstack;
         launch.kernel = self.kernel;
         launch.extra = self.extra;
         launch.verbose_kernel = self.verbose_kernel;

@@ -1,6 +1,7 @@
 //! Ending an app: asked to, by force, by itself; and taking everything down.
 
 use super::{App, Apps, AppsError, now_ms};
+use crate::domains;
 use crate::folder::{Folder, Lock};
 use crate::follow::EndWatch;
 use crate::record::{Outcome, Phase, Record, State};
@@ -21,7 +22,7 @@ impl Apps {
     pub fn stop(&self, app: &App, timeout: Option<Duration>) -> Result<Outcome, AppsError> {
         let end = EndWatch::new(&self.folder(&app.record.id))?;
         if let Some((domid, _)) = self.domain(app)? {
-            self.toolstack.shutdown(domid)?;
+            domains::shut_down(domid)?;
             let own = Duration::from_millis(app.record.process.stop_timeout_ms);
             let deadline = Instant::now() + timeout.unwrap_or(own + STOP_GRACE);
             if !end.wait(Some(deadline))? {
@@ -38,7 +39,7 @@ impl Apps {
     pub fn kill(&self, app: &App) -> Result<Outcome, AppsError> {
         let end = EndWatch::new(&self.folder(&app.record.id))?;
         if let Some((domid, uuid)) = self.domain(app)? {
-            self.toolstack.destroy(domid, uuid)?;
+            self.toolstack(&app.record).destroy(domid, uuid)?;
             if !end.wait(Some(Instant::now() + TIDY_TIME))? {
                 return Err(AppsError::Stuck(app.record.name.clone()));
             }
@@ -99,7 +100,7 @@ impl Apps {
             Err(error) => return Err(error.into()),
         };
         // A domain of it that nobody watches: started by hand from its config.
-        let by_hand = self.toolstack.check().is_ok().then(|| self.toolstack.find(app.record.uuid));
+        let by_hand = self.domains().check().is_ok().then(|| self.domains().find(app.record.uuid));
         let by_hand = by_hand.transpose()?.flatten();
         if by_hand.is_some() && !force {
             return Err(AppsError::Running(app.record.name.clone()));
@@ -129,7 +130,7 @@ impl Apps {
             };
         };
         if let Some(domid) = domid {
-            step(self.toolstack.destroy(domid, record.uuid).map_err(AppsError::from));
+            step(self.toolstack(record).destroy(domid, record.uuid).map_err(AppsError::from));
         }
         step(self.network.unpublish(&record.id).map_err(AppsError::from));
         step(self.network.release(&record.id).map_err(AppsError::from));

@@ -20,7 +20,7 @@ impl Apps {
     /// It runs already, or its network or domain cannot be made; all of it is undone then.
     pub fn start(&self, app: &mut App) -> Result<Timings, AppsError> {
         let _span = tracing::info_span!("start", app = app.record.name).entered();
-        self.toolstack.check()?;
+        self.domains().check()?;
         let folder = self.folder(&app.record.id);
         let lock = match app.lock.take() {
             Some(lock) => lock,
@@ -60,8 +60,10 @@ impl Apps {
         timed(timings, "orders", || self.write_orders(folder, record, link.as_ref()))?;
         let spec = resolve::domain_spec(record, folder.path(), link.as_ref());
         let shared = lock.share()?;
-        let domid =
-            timed(timings, "domain", || self.toolstack.create(&spec, folder.path(), shared))?;
+        self.domains().check_name(&record.name)?;
+        let domid = timed(timings, "domain", || {
+            self.toolstack(record).create(&spec, folder.path(), shared)
+        })?;
         app.state.domid = Some(domid.0);
         app.state.phase = Phase::Running;
         app.state.started_unix_ms = Some(now_ms());

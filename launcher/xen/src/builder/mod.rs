@@ -14,6 +14,7 @@ mod ram;
 
 pub use error::BuildError;
 pub use kernel::KernelError;
+pub use nodes::disk_number;
 
 use crate::domctl::NewDomain;
 use crate::store::Store;
@@ -44,11 +45,17 @@ pub struct Guest<'a> {
     pub memory_mib: u32,
     /// Its vcpus, 1 to 128.
     pub vcpus: u32,
+}
+
+/// What a domain has beside its memory and vcpus.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Devices<'a> {
     /// Its disks.
     pub disks: &'a [Disk<'a>],
     /// Its network interfaces; the first is the guest's `eth0`.
     pub interfaces: &'a [Interface<'a>],
-    /// Further xenstore nodes below `/local/domain/<domid>` that the guest may read.
+    /// Further xenstore nodes below `/local/domain/<domid>` that the guest may read. They become
+    /// visible in this order, and all at once.
     pub nodes: &'a [(&'a str, &'a str)],
 }
 
@@ -81,8 +88,10 @@ pub struct Disk<'a> {
     pub physical_device: (u32, u32),
     /// Whether the guest may only read it.
     pub read_only: bool,
-    /// What `xl block-list` shows as its source, such as the device's path.
+    /// The file or device that the disk is, as `xl block-list` shows it.
     pub params: &'a str,
+    /// The loop device that serves it, for `script` to find; `None` where `params` is the device.
+    pub node: Option<&'a str>,
     /// The program that libxl runs with `remove` when `xl destroy` takes the disk away.
     pub script: &'a str,
 }
@@ -114,69 +123,112 @@ struct Rings {
     console: u64,
 }
 
-/// A domain that was built and has not run yet. Dropping it destroys it.
+/// A domain with memory and vcpus that xenstore does not know yet. Dropping it destroys it.
 #[derive(Debug)]
-pub struct PausedDomain<'a> {
-    xen: &'a Hypervisor,
-    store: &'a Store,
-    domid: DomId,
-    uuid: [u8; 16],
-    /// Whether dropping destroys it.
-    armed: bool,
+pub struct BuiltDomain<'a> {
+    domain: Undo<'a>,
+    guest: Guest<'a>,
+    ports: Ports,
+    rings: Rings,
 }
+
+impl<'a> BuiltDomain<'a> {
+    /// Its number.
+    #[must_use]
+    pub fn domid(&self) -> DomId {
+        self.domain.domid
+    }
+
+    /// Writes its nodes and devices, all in one transaction, and tells xenstored of it.
+    ///
+    /// # Errors
+    /// [`BuildError::Store`], [`BuildError::Invalid`]; the domain is destroyed then.
+    pub fn introduce(self, devices: &Devices<'_>) -> Result<PausedDomain<'a>, BuildError> {
+        let Self { domain, guest, ports, rings } = self;
+        let introduce = || -> Result<(), BuildError> {
+            nodes::write(domain.store, domain.domid, &guest, devices, ports, rings)?;
+            Ok(domain.store.introduce(domain.domid, rings.store, ports.store)?)
+        };
+        match introduce() {
+            Ok(()) => Ok(PausedDomain(domain)),
+            Err(error) => Err(domain.undo(error)),
+        }
+    }
+}
+
+/// A domain that has not run yet. Dropping it destroys it.
+#[derive(Debug)]
+pub struct PausedDomain<'a>(Undo<'a>);
 
 impl PausedDomain<'_> {
     /// Its number.
     #[must_use]
     pub fn domid(&self) -> DomId {
-        self.domid
+        self.0.domid
     }
 
     /// Lets it run, and run on after this value is gone.
     ///
     /// # Errors
     /// [`BuildError::Xen`]; the domain is destroyed then.
-    pub fn unpause(mut self) -> Result<DomId, BuildError> {
-        self.xen.unpause_domain(self.domid)?;
-        self.armed = false;
-        Ok(self.domid)
+    pub fn unpause(self) -> Result<DomId, BuildError> {
+        match self.0.xen.unpause_domain(self.0.domid) {
+            Ok(()) => Ok(self.0.keep()),
+            Err(error) => Err(self.0.undo(error.into())),
+        }
     }
 
     /// Leaves it paused after this value is gone.
     #[must_use]
-    pub fn keep_paused(mut self) -> DomId {
+    pub fn keep_paused(self) -> DomId {
+        self.0.keep()
+    }
+}
+
+/// Destroys a domain when dropped.
+#[derive(Debug)]
+struct Undo<'a> {
+    xen: &'a Hypervisor,
+    store: &'a Store,
+    domid: DomId,
+    uuid: [u8; 16],
+    armed: bool,
+}
+
+impl Undo<'_> {
+    fn keep(mut self) -> DomId {
         self.armed = false;
         self.domid
     }
 
     /// Destroys it now, to hear of errors.
-    fn take_back(mut self) -> Result<(), BuildError> {
+    fn undo(mut self, error: BuildError) -> BuildError {
         self.armed = false;
-        self.xen.destroy_domain(self.domid)?;
-        nodes::remove(self.store, self.domid, &self.uuid)?;
-        Ok(())
-    }
-}
-
-impl Drop for PausedDomain<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            // Nobody is left to tell; what stays behind is found by its nodes.
-            let _ = self.xen.destroy_domain(self.domid);
-            let _ = nodes::remove(self.store, self.domid, &self.uuid);
+        match destroy(self.xen, self.store, self.domid, &self.uuid) {
+            Ok(()) => error,
+            Err(undo) => BuildError::NotUndone { error: Box::new(error), undo: Box::new(undo) },
         }
     }
 }
 
-/// Builds a domain with all its devices, paused.
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            // Nobody is left to tell; what stays behind is found by its UUID.
+            let _ = destroy(self.xen, self.store, self.domid, &self.uuid);
+        }
+    }
+}
+
+/// Builds a domain, up to the devices that [`BuiltDomain::introduce`] gives it.
 ///
 /// # Errors
 /// [`BuildError`]. All that was made is undone; [`BuildError::NotUndone`] where that failed too.
 pub fn build<'a>(
     xen: &'a Hypervisor,
     store: &'a Store,
-    guest: &Guest<'_>,
-) -> Result<PausedDomain<'a>, BuildError> {
+    guest: &Guest<'a>,
+) -> Result<BuiltDomain<'a>, BuildError> {
     check(guest)?;
     let hap = check_machine(xen, guest.kind)?;
     let new = NewDomain {
@@ -187,22 +239,14 @@ pub fn build<'a>(
         max_grant_version: MAX_GRANT_VERSION,
     };
     let domid = xen.create_domain(new)?;
-    let domain = PausedDomain { xen, store, domid, uuid: guest.uuid, armed: true };
-    match fill(xen, store, domid, guest) {
-        Ok(()) => Ok(domain),
-        Err(error) => Err(match domain.take_back() {
-            Ok(()) => error,
-            Err(undo) => BuildError::NotUndone { error: Box::new(error), undo: Box::new(undo) },
-        }),
+    let domain = Undo { xen, store, domid, uuid: guest.uuid, armed: true };
+    match fill(xen, domid, guest) {
+        Ok((ports, rings)) => Ok(BuiltDomain { domain, guest: *guest, ports, rings }),
+        Err(error) => Err(domain.undo(error)),
     }
 }
 
-fn fill(
-    xen: &Hypervisor,
-    store: &Store,
-    domid: DomId,
-    guest: &Guest<'_>,
-) -> Result<(), BuildError> {
+fn fill(xen: &Hypervisor, domid: DomId, guest: &Guest<'_>) -> Result<(Ports, Rings), BuildError> {
     xen.set_max_vcpus(domid, guest.vcpus)?;
     xen.set_max_memory(domid, u64::from(guest.memory_mib) * 1024 + SLACK_KIB)?;
     let ports = Ports {
@@ -213,9 +257,15 @@ fn fill(
         Kind::Pvh => pvh::build(xen, domid, guest, ports)?,
         Kind::Pv => pv::build(xen, domid, guest, ports)?,
     };
-    nodes::write(store, domid, guest, ports, rings)?;
-    store.introduce(domid, rings.store, ports.store)?;
-    Ok(())
+    Ok((ports, rings))
+}
+
+/// Gives devices and nodes to a domain that runs already.
+///
+/// # Errors
+/// [`BuildError::Store`], [`BuildError::Invalid`]; nothing was changed then.
+pub fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
+    nodes::attach(store, domid, devices)
 }
 
 /// Destroys a domain and removes its nodes, and so its devices, from xenstore. What does not

@@ -4,7 +4,7 @@
 //! Nodes are what building a domain waits for longest, so there is none that nobody reads.
 //! A new node gets its parent's permissions, so they are set where they change only.
 
-use super::{BuildError, Disk, Guest, Interface, Ports, Rings};
+use super::{BuildError, Devices, Disk, Guest, Interface, Ports, Rings};
 use crate::DomId;
 use crate::store::{Access, Batch, Permission, Store, StoreError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -53,21 +53,38 @@ pub(super) fn write(
     store: &Store,
     domid: DomId,
     guest: &Guest<'_>,
+    devices: &Devices<'_>,
     ports: Ports,
     rings: Rings,
 ) -> Result<(), BuildError> {
-    let nodes = all(domid, guest, ports, rings)?;
+    let nodes = all(domid, guest, devices, ports, rings)?;
     store.transaction(|transaction| {
         let mut batch = transaction.batch();
         remove_in(&mut batch, domid, &guest.uuid)?;
-        for node in &nodes {
-            batch.write(&node.path, &node.value)?;
-            if let Some(permissions) = &node.permissions {
-                batch.set_permissions(&node.path, permissions)?;
-            }
-        }
+        write_in(&mut batch, &nodes)?;
         Ok(batch.send()?)
     })
+}
+
+/// Makes the nodes of devices that are new to a domain, in one transaction.
+pub(super) fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
+    let mut nodes = vec![];
+    attached(&mut nodes, domid, devices)?;
+    store.transaction(|transaction| {
+        let mut batch = transaction.batch();
+        write_in(&mut batch, &nodes)?;
+        Ok(batch.send()?)
+    })
+}
+
+fn write_in(batch: &mut Batch<'_>, nodes: &[Node]) -> Result<(), StoreError> {
+    for node in nodes {
+        batch.write(&node.path, &node.value)?;
+        if let Some(permissions) = &node.permissions {
+            batch.set_permissions(&node.path, permissions)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes all nodes of a domain, and so its devices.
@@ -108,6 +125,7 @@ pub(super) fn render_uuid(uuid: &[u8; 16]) -> String {
 fn all(
     domid: DomId,
     guest: &Guest<'_>,
+    devices: &Devices<'_>,
     ports: Ports,
     rings: Rings,
 ) -> Result<Vec<Node>, BuildError> {
@@ -115,13 +133,20 @@ fn all(
     own(&mut nodes, domid, guest, ports, rings);
     device(&mut nodes, domid, console());
     console_details(&mut nodes, domid, ports, rings);
-    for disk in guest.disks {
-        device(&mut nodes, domid, vbd(disk)?);
-    }
-    for (index, interface) in (0..).zip(guest.interfaces) {
-        device(&mut nodes, domid, vif(index, interface));
-    }
+    attached(&mut nodes, domid, devices)?;
     Ok(nodes)
+}
+
+fn attached(nodes: &mut Vec<Node>, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
+    for disk in devices.disks {
+        device(nodes, domid, vbd(disk)?);
+    }
+    for (index, interface) in (0..).zip(devices.interfaces) {
+        device(nodes, domid, vif(index, interface));
+    }
+    let home = home(domid);
+    nodes.extend(devices.nodes.iter().map(|(name, value)| plain(format!("{home}/{name}"), *value)));
+    Ok(())
 }
 
 fn plain(path: String, value: impl Into<String>) -> Node {
@@ -153,9 +178,6 @@ fn own(nodes: &mut Vec<Node>, domid: DomId, guest: &Guest<'_>, ports: Ports, rin
     nodes.extend(own.map(|(name, value)| plain(format!("{home}/{name}"), value)));
     for vcpu in 0..guest.vcpus {
         nodes.push(plain(format!("{home}/cpu/{vcpu}/availability"), "online"));
-    }
-    for (name, value) in guest.nodes {
-        nodes.push(plain(format!("{home}/{name}"), *value));
     }
     for name in GUEST_WRITES {
         let permissions = Some(vec![Permission::new(domid, Access::None)]);
@@ -244,6 +266,7 @@ fn vbd<'a>(disk: &Disk<'a>) -> Result<Device<'a>, BuildError> {
     let number = disk_number(disk.device)?;
     let (major, minor) = disk.physical_device;
     let mode = if disk.read_only { "r" } else { "w" }.to_owned();
+    let node = disk.node.map(|node| ("node", node.to_owned()));
     Ok(Device {
         kind: "vbd",
         number,
@@ -252,15 +275,18 @@ fn vbd<'a>(disk: &Disk<'a>) -> Result<Device<'a>, BuildError> {
             ("virtual-device", number.to_string()),
             ("device-type", "disk".to_owned()),
         ],
-        backend: vec![
+        backend: [
             ("params", disk.params.to_owned()),
             ("script", disk.script.to_owned()),
             ("mode", mode.clone()),
             ("type", "phy".to_owned()),
             ("dev", disk.device.to_owned()),
             ("physical-device", format!("{major:x}:{minor:x}")),
-            ("state", INITIALISING.to_owned()),
-        ],
+        ]
+        .into_iter()
+        .chain(node)
+        .chain([("state", INITIALISING.to_owned())])
+        .collect(),
         libxl: vec![
             ("params", disk.params.to_owned()),
             ("mode", mode),
@@ -272,8 +298,13 @@ fn vbd<'a>(disk: &Disk<'a>) -> Result<Device<'a>, BuildError> {
     })
 }
 
-/// The number of `xvda` to `xvdp` in xenstore.
-fn disk_number(device: &str) -> Result<u32, BuildError> {
+/// The number of a disk in xenstore, of those whose 16 minors a number has: `xvda` to `xvdp`.
+///
+/// # Errors
+/// [`BuildError::Invalid`] for any other device.
+///
+/// Source: `docs/man/xen-vbd-interface.7.pandoc` in Xen's tree.
+pub fn disk_number(device: &str) -> Result<u32, BuildError> {
     match device.strip_prefix("xvd").map(str::as_bytes) {
         Some([letter @ b'a'..=b'p']) => Ok(FIRST_DISK + u32::from(letter - b'a') * 16),
         _ => {
@@ -328,7 +359,8 @@ mod tests {
             device: "xvdb",
             physical_device: (7, 12),
             read_only: true,
-            params: "/dev/loop12",
+            params: "/var/lib/launch/disk",
+            node: Some("/dev/loop12"),
             script: "/usr/lib/launch/hotplug",
         };
         let interface = Interface {
@@ -346,12 +378,14 @@ mod tests {
             cmdline: "",
             memory_mib: 64,
             vcpus: 2,
+        };
+        let devices = Devices {
             disks: &[disk],
             interfaces: &[interface],
             nodes: &[("vm-data/launch/orders", "1")],
         };
         let ports = Ports { store: 1, console: 2 };
-        all(DomId(7), &guest, ports, Rings { store: 3, console: 4 }).unwrap()
+        all(DomId(7), &guest, &devices, ports, Rings { store: 3, console: 4 }).unwrap()
     }
 
     fn value(nodes: &[Node], path: &str) -> String {

@@ -282,9 +282,6 @@ mod tests {
             cmdline: "console=hvc0",
             memory_mib,
             vcpus: 2,
-            disks: &[],
-            interfaces: &[],
-            nodes: &[],
         }
     }
 

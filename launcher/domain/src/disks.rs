@@ -1,0 +1,125 @@
+//! The loop devices of domains, known by their labels: `launch vbd 12/51712`.
+
+use crate::domains::Domains;
+use crate::hotplug::describe;
+use crate::loopdev::{self, Attached, BlockDevice, LoopError};
+use crate::toolstack::ToolstackError;
+use std::path::Path;
+use xen::DomId;
+use xen::store::Store;
+
+/// Labels of loop devices that were made here begin with this.
+const LABEL: &str = "launch vbd ";
+
+/// The label of the loop device for the disk `number` (51712 is `xvda`) of a domain.
+#[must_use]
+pub fn label(domid: &str, number: &str) -> String {
+    format!("{LABEL}{domid}/{number}")
+}
+
+/// A disk's block device in dom0; detached when dropped, unless it is kept.
+#[derive(Debug)]
+pub struct Served {
+    attached: Attached,
+    label: String,
+    armed: bool,
+}
+
+impl Served {
+    /// Attaches a disk.
+    ///
+    /// # Errors
+    /// As [`loopdev::attach`].
+    pub fn attach(file: &Path, writable: bool, label: String) -> Result<Self, LoopError> {
+        let attached = loopdev::attach(file, writable, &label)?;
+        Ok(Self { attached, label, armed: true })
+    }
+
+    /// The block device.
+    #[must_use]
+    pub fn device(&self) -> &BlockDevice {
+        match &self.attached {
+            Attached::Loop(device) | Attached::Direct(device) => device,
+        }
+    }
+
+    /// The loop device's path, where it is one.
+    #[must_use]
+    pub fn loop_path(&self) -> Option<&Path> {
+        match &self.attached {
+            Attached::Loop(device) => Some(&device.path),
+            Attached::Direct(_) => None,
+        }
+    }
+
+    /// Leaves it attached.
+    pub fn keep(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let (true, Attached::Loop(device)) = (self.armed, &self.attached) {
+            // The error that led here says more; the next command detaches what is left.
+            let _ = loopdev::detach(&device.path, &self.label);
+        }
+    }
+}
+
+/// Detaches all disks of a domain. One that the backend has still open goes with its last user.
+///
+/// # Errors
+/// The loop driver refuses.
+pub fn detach(domid: DomId) -> Result<(), ToolstackError> {
+    let mut done = Ok(());
+    for device in loopdev::list(&label(&domid.to_string(), "")).map_err(ToolstackError::Loops)? {
+        done = done.and(loopdev::detach(&device.path, &device.label));
+    }
+    Ok(done?)
+}
+
+/// Detaches the disks of domains that are gone; says which.
+///
+/// # Errors
+/// Xen or the loop driver cannot be asked.
+pub fn detach_orphans(domains: &Domains) -> Result<Vec<String>, ToolstackError> {
+    let devices = loopdev::list(LABEL).map_err(ToolstackError::Loops)?;
+    if devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let store = Store::connect()?;
+    let mut repaired = Vec::new();
+    for device in devices {
+        let path = &device.path;
+        if in_use(domains, &store, path, &device.label)? {
+            continue;
+        }
+        match loopdev::detach(path, &device.label) {
+            Ok(()) => {
+                let path = path.display();
+                repaired.push(format!("detached {path}, which no domain uses any more"));
+            }
+            Err(error) => repaired.push(describe(&error)),
+        }
+    }
+    Ok(repaired)
+}
+
+/// A domain without a backend for it is one whose disk is being attached right now.
+fn in_use(
+    domains: &Domains,
+    store: &Store,
+    path: &Path,
+    label: &str,
+) -> Result<bool, ToolstackError> {
+    let whose = label.trim_start_matches(LABEL);
+    let node = format!("/local/domain/0/backend/vbd/{whose}/node");
+    if let Some(node) = store.read_optional(&node)? {
+        return Ok(Path::new(&node) == path);
+    }
+    match whose.split_once('/').and_then(|(domid, _)| domid.parse().ok()) {
+        Some(domid) => domains.exists(domid),
+        None => Ok(false),
+    }
+}

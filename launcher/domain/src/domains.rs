@@ -1,0 +1,179 @@
+//! Asking Xen about domains, in the same way whatever toolstack built them.
+
+use crate::spec::{Kind, Uuid};
+use crate::toolstack::{DomainState, ShutdownReason, ToolstackError};
+use crate::xl;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use xen::store::Store;
+use xen::{DomId, Hypervisor, XenError};
+
+const PRIVCMD: &str = "/dev/xen/privcmd";
+
+/// The domains of this machine. Where this Xen's interface is not known, xenstore and `xl` are
+/// asked in its place.
+#[derive(Debug, Default)]
+pub struct Domains {
+    /// Opened when first needed; `None` in it where this Xen's interface is not known.
+    hypervisor: Mutex<Option<Option<Hypervisor>>>,
+}
+
+impl Domains {
+    /// Says whether domains can be built here at all: Xen is there, and so are the rights.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check(&self) -> Result<(), ToolstackError> {
+        let path = PathBuf::from(PRIVCMD);
+        match File::options().read(true).write(true).open(&path) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(ToolstackError::NotRoot { path })
+            }
+            Err(_) => Err(ToolstackError::NoXen { path }),
+        }
+    }
+
+    /// Whether this Xen's interface is known; `false` leaves the xl toolstack only.
+    ///
+    /// # Errors
+    /// There is no Xen, or not for us.
+    pub fn known(&self) -> Result<bool, ToolstackError> {
+        Ok(self.ask(|_| Ok(()))?.is_some())
+    }
+
+    /// Asks Xen itself; `None` where this Xen is not known.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&Hypervisor) -> Result<T, XenError>,
+    ) -> Result<Option<T>, ToolstackError> {
+        let mut slot = self.hypervisor.lock().unwrap_or_else(PoisonError::into_inner);
+        let hypervisor = match &mut *slot {
+            Some(opened) => opened,
+            empty => empty.insert(match Hypervisor::open() {
+                Ok(hypervisor) => Some(hypervisor),
+                Err(XenError::UnknownDomctl { .. }) => None,
+                Err(error) => return Err(error.into()),
+            }),
+        };
+        Ok(hypervisor.as_ref().map(question).transpose()?)
+    }
+
+    /// Makes sure, as far as Xen tells, that this machine runs domains of this kind.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_kind(&self, kind: Kind) -> Result<(), ToolstackError> {
+        let Some(machine) = self.ask(Hypervisor::machine)? else { return Ok(()) };
+        let possible = match kind {
+            Kind::Pv => machine.pv,
+            Kind::Pvh => machine.hvm,
+        };
+        if possible { Ok(()) } else { Err(ToolstackError::KindImpossible(kind)) }
+    }
+
+    /// Memory that a new domain can have, in MiB, where that is known.
+    #[must_use]
+    pub fn free_mib(&self) -> Option<u64> {
+        self.ask(Hypervisor::machine).ok().flatten().map(|machine| machine.free_pages / 256)
+    }
+
+    /// What has become of a domain.
+    ///
+    /// # Errors
+    /// Xen or xenstore cannot be asked.
+    pub fn state(&self, domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> {
+        let Some(info) = self.ask(|hypervisor| hypervisor.domain_info(domid))? else {
+            return xl::state(domid, uuid);
+        };
+        Ok(match info {
+            Some(info) if info.uuid == uuid.0 && !info.dying => {
+                info.shutdown.map_or(DomainState::Alive, |why| DomainState::ShutDown(reason(why)))
+            }
+            _ => DomainState::Gone,
+        })
+    }
+
+    /// Whether there is any domain of this number.
+    ///
+    /// # Errors
+    /// Xen or xenstore cannot be asked.
+    pub fn exists(&self, domid: DomId) -> Result<bool, ToolstackError> {
+        match self.ask(|hypervisor| hypervisor.domain_info(domid))? {
+            Some(info) => Ok(info.is_some_and(|info| !info.dying)),
+            None => {
+                Ok(Store::connect()?.read_optional(&format!("/local/domain/{domid}"))?.is_some())
+            }
+        }
+    }
+
+    /// The domain with this handle.
+    ///
+    /// # Errors
+    /// Xen or xenstore cannot be asked.
+    pub fn find(&self, uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
+        match self.ask(Hypervisor::domains)? {
+            Some(domains) => Ok(domains
+                .into_iter()
+                .find(|info| info.uuid == uuid.0 && !info.dying)
+                .map(|info| info.domid)),
+            None => find_in_xenstore(uuid),
+        }
+    }
+
+    /// Makes sure that no other domain has this name.
+    ///
+    /// # Errors
+    /// One has, or xenstore cannot be asked.
+    pub fn check_name(&self, name: &str) -> Result<(), ToolstackError> {
+        let Some(domains) = self.ask(Hypervisor::domains)? else { return Ok(()) };
+        let store = Store::connect()?;
+        for domain in domains {
+            // Ours have names that are unique among ours.
+            if Uuid(domain.uuid).app().is_some() || domain.dying {
+                continue;
+            }
+            let node = format!("/local/domain/{}/name", domain.domid);
+            if store.read_optional(&node)?.as_deref() == Some(name) {
+                return Err(ToolstackError::NameTaken(name.to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks a guest to shut down, as `xl shutdown` does.
+///
+/// # Errors
+/// The request could not be written.
+pub fn shut_down(domid: DomId) -> Result<(), ToolstackError> {
+    Ok(Store::connect()?.write(&format!("/local/domain/{domid}/control/shutdown"), "poweroff")?)
+}
+
+fn reason(why: xen::ShutdownReason) -> ShutdownReason {
+    match why {
+        xen::ShutdownReason::PowerOff => ShutdownReason::PowerOff,
+        xen::ShutdownReason::Reboot => ShutdownReason::Reboot,
+        xen::ShutdownReason::Suspend => ShutdownReason::Suspend,
+        xen::ShutdownReason::Crash => ShutdownReason::Crash,
+        xen::ShutdownReason::Watchdog => ShutdownReason::Watchdog,
+        _ => ShutdownReason::Other,
+    }
+}
+
+fn find_in_xenstore(uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
+    let store = Store::connect()?;
+    let wanted = format!("/vm/{uuid}");
+    let mut domids: Vec<DomId> =
+        store.list("/local/domain")?.iter().filter_map(|name| name.parse().ok()).collect();
+    // The newest has the highest number, but for the rare overflow.
+    domids.sort_unstable_by(|a, b| b.cmp(a));
+    for domid in domids {
+        if store.read_optional(&format!("/local/domain/{domid}/vm"))?.as_deref() == Some(&wanted) {
+            return Ok(Some(domid));
+        }
+    }
+    Ok(None)
+}

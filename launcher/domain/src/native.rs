@@ -1,0 +1,143 @@
+//! The native toolstack: builds domains itself. No `xl`, no scripts, no waiting for devices.
+
+use crate::disks::{self, Served};
+use crate::folder::Folder;
+use crate::settings::Settings;
+use crate::spec::{DomainSpec, Kind, Uuid};
+use crate::toolstack::{Toolstack, ToolstackError, read_file};
+use contract::store as nodes;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use xen::builder::{self, Devices, Disk, Guest, Interface};
+use xen::store::Store;
+use xen::{DomId, Hypervisor};
+
+/// How long dom0's kernel may take to make its end of a vif.
+const VIF_TIME: Duration = Duration::from_secs(20);
+/// What all interfaces have, in bytes.
+const MTU: u32 = 1500;
+
+/// Domains by hypercalls, for a Xen whose interface is known.
+#[derive(Debug)]
+pub struct Native {
+    /// Run by libxl when `xl destroy` takes a domain of ours away.
+    hotplug: PathBuf,
+}
+
+impl Native {
+    /// The toolstack with these settings.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { hotplug: settings.hotplug.clone() }
+    }
+}
+
+impl Toolstack for Native {
+    fn create(
+        &self,
+        spec: &DomainSpec,
+        folder: &Path,
+        _lock: File,
+    ) -> Result<DomId, ToolstackError> {
+        let kernel = read_file("guest kernel", &spec.kernel)?;
+        let ramdisk = read_file("initramfs", &spec.ramdisk)?;
+        let hypervisor = Hypervisor::open()?;
+        let store = Store::connect()?;
+        let guest = Guest {
+            name: &spec.name,
+            uuid: spec.uuid.0,
+            kind: match spec.kind {
+                Kind::Pv => builder::Kind::Pv,
+                Kind::Pvh => builder::Kind::Pvh,
+            },
+            kernel: &kernel,
+            initrd: Some(&ramdisk),
+            cmdline: &spec.cmdline,
+            memory_mib: spec.memory_mib,
+            vcpus: spec.vcpus,
+        };
+        let built = builder::build(&hypervisor, &store, &guest)?;
+        let domid = built.domid();
+        let served = serve_disks(spec, domid)?;
+        let orders =
+            Folder::new(folder.to_owned()).read_orders().map_err(ToolstackError::Orders)?;
+        with_devices(self, spec, &served, &orders, |devices| built.introduce(devices)?.unpause())?;
+        served.into_iter().for_each(Served::keep);
+        join_bridge(spec, domid).map_err(|error| match self.destroy(domid, spec.uuid) {
+            Ok(()) => error,
+            Err(second) => ToolstackError::Both(Box::new(error), Box::new(second)),
+        })?;
+        Ok(domid)
+    }
+
+    fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
+        let hypervisor = Hypervisor::open()?;
+        let store = Store::connect()?;
+        match hypervisor.domain_info(domid)? {
+            Some(info) if info.uuid == uuid.0 => {
+                builder::destroy(&hypervisor, &store, domid, &uuid.0)?;
+            }
+            // The number may be another domain's by now, and so the nodes and disks.
+            Some(_) => return Ok(()),
+            None => {
+                let vm = store.read_optional(&format!("/local/domain/{domid}/vm"))?;
+                if vm == Some(format!("/vm/{uuid}")) {
+                    builder::destroy(&hypervisor, &store, domid, &uuid.0)?;
+                }
+            }
+        }
+        disks::detach(domid)
+    }
+}
+
+fn serve_disks(spec: &DomainSpec, domid: DomId) -> Result<Vec<Served>, ToolstackError> {
+    let serve = |disk: &crate::Disk| {
+        let number = builder::disk_number(&disk.vdev)?.to_string();
+        Ok(Served::attach(&disk.file, disk.writable, disks::label(&domid.to_string(), &number))?)
+    };
+    spec.disks.iter().map(serve).collect()
+}
+
+/// Calls `work` with the devices as the builder wants them.
+fn with_devices<T>(
+    native: &Native,
+    spec: &DomainSpec,
+    served: &[Served],
+    orders: &str,
+    work: impl FnOnce(&Devices<'_>) -> Result<T, builder::BuildError>,
+) -> Result<T, ToolstackError> {
+    let script = native.hotplug.to_string_lossy();
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let paths: Vec<(String, Option<String>)> = (spec.disks.iter().zip(served))
+        .map(|(disk, served)| (text(&disk.file), served.loop_path().map(text)))
+        .collect();
+    let disks: Vec<Disk<'_>> = (spec.disks.iter().zip(served).zip(&paths))
+        .map(|((disk, served), (params, node))| Disk {
+            device: &disk.vdev,
+            physical_device: (served.device().major, served.device().minor),
+            read_only: !disk.writable,
+            params,
+            node: node.as_deref(),
+            script: &script,
+        })
+        .collect();
+    let interfaces: Vec<Interface<'_>> = (spec.vif.iter())
+        .map(|vif| Interface { mac: vif.mac, mtu: MTU, bridge: &vif.bridge, script: &script })
+        .collect();
+    let chunks = nodes::split(orders).ok_or(ToolstackError::OrdersTooLarge)?;
+    let count = chunks.len().to_string();
+    let paths: Vec<String> = (0..chunks.len()).map(nodes::chunk_path).collect();
+    let mut nodes = vec![(nodes::ORDERS, count.as_str())];
+    nodes.extend(paths.iter().map(String::as_str).zip(chunks));
+    let devices = Devices { disks: &disks, interfaces: &interfaces, nodes: &nodes };
+    Ok(work(&devices)?)
+}
+
+/// Joins dom0's end of the vif to its bridge; dom0's kernel makes it when it sees the nodes.
+fn join_bridge(spec: &DomainSpec, domid: DomId) -> Result<(), ToolstackError> {
+    let Some(vif) = &spec.vif else { return Ok(()) };
+    let name = format!("vif{domid}.0");
+    net::wait_for_interface(&name, VIF_TIME)?;
+    Ok(net::attach_to_bridge(&name, &vif.bridge)?)
+}
