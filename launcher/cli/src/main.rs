@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     // is about to give up all its rights.
     match args.get(1).and_then(|role| role.to_str()) {
         Some("__fetch") => return image::fetch_child(),
+        Some("__pool") => return commands::pool::fill_in_background(),
         Some("__monitor") => return commands::monitor::main(&args[2..]),
         _ => {}
     }

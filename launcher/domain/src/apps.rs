@@ -3,21 +3,23 @@
 mod end;
 mod error;
 mod start;
+mod waiting;
 
 pub use error::AppsError;
+pub use waiting::Waiting;
 
 use crate::WritableChoice;
 use crate::domains::Domains;
 use crate::folder::{self, FileError, Folder, Lock};
 use crate::follow::Follow;
-use crate::launch::Launch;
+use crate::launch::{Launch, MachineWish};
 use crate::names::Names;
 use crate::native::Native;
 use crate::reconcile::Repair;
-use crate::record::{Record, State};
+use crate::record::{Phase, Record, State};
 use crate::resolve::{self, Identity};
 use crate::settings::Settings;
-use crate::spec::Uuid;
+use crate::spec::{Machine, Uuid};
 use crate::toolstack::{DomainState, Toolstack, ToolstackKind};
 use crate::writable;
 use crate::xl::Xl;
@@ -56,6 +58,9 @@ pub struct App {
     /// Held from its creation to its start, so that nobody takes it for left behind.
     #[serde(skip)]
     lock: Option<Lock>,
+    /// The domain that waited for it, from its creation to its start.
+    #[serde(skip)]
+    waiting: Option<Waiting>,
 }
 
 /// How long each step of a start took.
@@ -93,15 +98,15 @@ impl Apps {
 
     /// What builds and destroys domains of this app.
     pub(crate) fn toolstack(&self, record: &Record) -> &dyn Toolstack {
-        match record.toolstack {
+        match record.machine.toolstack {
             ToolstackKind::Native => &self.native,
             ToolstackKind::Xl => &self.xl,
         }
     }
 
     /// The toolstack of a new app.
-    fn choose_toolstack(&self, launch: &Launch) -> ToolstackKind {
-        let wish = launch.toolstack.or(self.settings.toolstack);
+    fn choose_toolstack(&self, wish: &MachineWish) -> ToolstackKind {
+        let wish = wish.toolstack.or(self.settings.toolstack);
         wish.unwrap_or_else(|| match self.domains.known() {
             Ok(false) => ToolstackKind::Xl,
             // Without Xen there will be an error when the app starts.
@@ -153,29 +158,40 @@ impl Apps {
     /// The name is taken, the launch makes no sense, or the disk is full; nothing is left then.
     pub fn create(&self, launch: &Launch) -> Result<App, AppsError> {
         let _span = tracing::info_span!("create").entered();
-        let id_bytes = random::<ID_BYTES>()?;
-        let id = hex(&id_bytes);
-        let folder = self.folder(&id);
-        let common = self.common_lock()?;
-        let lock = folder.make()?;
-        let exists = |holder: &str| self.folder(holder).path().exists();
+        let named = Some((&launch.image.config, launch.image_name.as_str()));
+        let toolstack = self.choose_toolstack(&launch.machine);
+        let machine = resolve::machine(&launch.machine, named, &self.settings, toolstack)?;
         let base = if launch.image_name.is_empty() { "app" } else { &launch.image_name };
+        let common = self.common_lock()?;
+        let taken = self.take_waiting(&machine, launch)?;
+        let (folder, lock, waiting) = match taken {
+            Some((folder, lock, waiting)) => (folder, lock, Some(waiting)),
+            None => {
+                let folder = self.folder(&new_id()?);
+                let lock = folder.make()?;
+                (folder, lock, None)
+            }
+        };
+        let id = folder.id().to_owned();
+        let exists = |holder: &str| self.folder(holder).path().exists();
         let name = self.names().take(&id, launch.name.as_deref(), base, exists);
         drop(common);
         let made = name.and_then(|name| {
             let identity = Identity {
+                uuid: uuid_of(&id),
                 id: id.clone(),
                 name: name.clone(),
-                uuid: Uuid::of_app(id_bytes),
-                toolstack: self.choose_toolstack(launch),
                 created_unix_ms: now_ms(),
             };
-            let made = self.fill(&folder, launch, identity);
+            let made = self.fill(&folder, launch, machine, identity, waiting.as_ref());
             made.map_err(|error| error.and(self.names().release(&id, &name)))
         });
         match made {
-            Ok(record) => Ok(App { record, state: State::default(), lock: Some(lock) }),
-            Err(error) => Err(error.and(folder.remove().map_err(AppsError::from))),
+            Ok((record, state)) => Ok(App { record, state, lock: Some(lock), waiting }),
+            Err(error) => {
+                let error = error.and(self.destroy_waiting(waiting.as_ref(), &id));
+                Err(error.and(folder.remove().map_err(AppsError::from)))
+            }
         }
     }
 
@@ -183,21 +199,36 @@ impl Apps {
         &self,
         folder: &Folder,
         launch: &Launch,
+        machine: Machine,
         identity: Identity,
-    ) -> Result<Record, AppsError> {
-        let record = resolve::resolve(launch, identity, &self.settings)?;
-        link_disk(&launch.image.disk, &folder.file(folder::ROOT_DISK))?;
-        if record.writable == WritableChoice::Disk {
-            let path = folder.file(folder::WRITABLE_DISK);
-            writable::make(&self.state_dir.join("templates"), &path, record.storage_mib)?;
+        waiting: Option<&Waiting>,
+    ) -> Result<(Record, State), AppsError> {
+        let record = resolve::resolve(launch, machine, identity, &self.settings)?;
+        if waiting.is_none_or(|waiting| waiting.image.is_none()) {
+            link_disk(&launch.image.disk, &folder.file(folder::ROOT_DISK))?;
+            if record.writable == WritableChoice::Disk {
+                self.make_writable(folder, record.storage_mib)?;
+            }
         }
         let log = folder.file(folder::LOG);
         let made = OpenOptions::new().append(true).create(true).mode(0o600).open(&log);
         made.map_err(FileError::io("make", &log))?;
-        folder.write_state_lightly(&State::default())?;
+        // With a domain there is something to take down if this process is killed now.
+        let state = match waiting {
+            Some(waiting) => {
+                State { phase: Phase::Starting, domid: Some(waiting.domid), ..State::default() }
+            }
+            None => State::default(),
+        };
+        folder.write_state_lightly(&state)?;
         // Last: a folder with a record is complete.
         folder.write_record(&record)?;
-        Ok(record)
+        Ok((record, state))
+    }
+
+    fn make_writable(&self, folder: &Folder, size_mib: u64) -> Result<(), AppsError> {
+        let path = folder.file(folder::WRITABLE_DISK);
+        Ok(writable::make(&self.state_dir.join("templates"), &path, size_mib)?)
     }
 
     /// The app with this name, or whose id begins so.
@@ -236,9 +267,9 @@ impl Apps {
     /// An app; `None` where it is not complete, or not any more.
     pub(crate) fn read(&self, id: &str) -> Result<Option<App>, AppsError> {
         let folder = self.folder(id);
-        let read = folder
-            .read_record()
-            .and_then(|record| Ok(App { record, state: folder.read_state()?, lock: None }));
+        let read = folder.read_record().and_then(|record| {
+            Ok(App { record, state: folder.read_state()?, lock: None, waiting: None })
+        });
         match read {
             Ok(app) => Ok(Some(app)),
             Err(error) if error.is_not_found() => Ok(None),
@@ -248,16 +279,7 @@ impl Apps {
 
     /// The ids of all state folders, complete or not.
     pub(crate) fn ids(&self) -> Result<Vec<String>, AppsError> {
-        let path = self.folders();
-        let failed = || FileError::io("read", &path);
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(&path).map_err(failed())? {
-            let name = entry.map_err(failed())?.file_name().into_string();
-            ids.extend(name.ok().filter(|name| {
-                name.len() == 2 * ID_BYTES && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-            }));
-        }
-        Ok(ids)
+        ids_in(&self.folders())
     }
 
     /// The app's output from its first byte on, or only what is still to come.
@@ -294,6 +316,34 @@ impl Apps {
     }
 }
 
+/// The ids of the state folders in `path`.
+fn ids_in(path: &Path) -> Result<Vec<String>, AppsError> {
+    let failed = || FileError::io("read", path);
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(path).map_err(failed())? {
+        let name = entry.map_err(failed())?.file_name().into_string();
+        ids.extend(name.ok().filter(|name| {
+            name.len() == 2 * ID_BYTES && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+        }));
+    }
+    Ok(ids)
+}
+
+/// A new app's id.
+fn new_id() -> Result<String, AppsError> {
+    Ok(random::<ID_BYTES>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The handle of the domain of the app `id`.
+pub(crate) fn uuid_of(id: &str) -> Uuid {
+    let mut bytes = [0; ID_BYTES];
+    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+        let digits = id.get(at..at + 2).unwrap_or_default();
+        *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+    }
+    Uuid::of_app(bytes)
+}
+
 /// A hard link keeps the disk when its image is removed; across file systems only the other kind
 /// is possible.
 fn link_disk(disk: &Path, link: &Path) -> Result<(), AppsError> {
@@ -310,10 +360,6 @@ fn random<const N: usize>() -> Result<[u8; N], AppsError> {
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(FileError::io("read", path))?;
     Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) fn now_ms() -> u64 {

@@ -95,7 +95,7 @@ fn a_launch_that_makes_no_sense_leaves_nothing() {
     let machine = machine();
     let wrong: [fn(&mut Launch); 5] = [
         |launch| launch.entrypoint = Some(vec![String::new()]),
-        |launch| launch.memory_mib = Some(1),
+        |launch| launch.machine.memory_mib = Some(1),
         |launch| launch.name = Some("no good".into()),
         |launch| launch.image.disk = "/nonexistent/disk.erofs".into(),
         |launch| (launch.writable, launch.storage_mib) = (WritableChoice::Disk, Some(1)),

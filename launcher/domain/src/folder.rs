@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub const RECORD: &str = "app.json";
 /// How far it has come.
 pub const STATE: &str = "state.json";
+/// What a domain is that waits for an app; see [`crate::apps::Waiting`].
+pub const WAITING: &str = "waiting.json";
 /// The orders for the guest.
 pub const ORDERS: &str = "orders.json";
 /// The xl config.
@@ -94,6 +96,12 @@ impl Folder {
         self.0.join(name)
     }
 
+    /// The id of its app.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.0.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
     /// Makes the folder with its empty lock file, and takes the lock.
     ///
     /// # Errors
@@ -168,13 +176,17 @@ impl Folder {
         write_json(&self.file(RECORD), record)
     }
 
-    /// The orders for the guest, JSON.
+    /// The orders for the guest, JSON; `None` where there are none.
     ///
     /// # Errors
     /// They cannot be read.
-    pub fn read_orders(&self) -> Result<String, FileError> {
+    pub fn read_orders(&self) -> Result<Option<String>, FileError> {
         let path = self.file(ORDERS);
-        fs::read_to_string(&path).map_err(FileError::io("read", &path))
+        match fs::read_to_string(&path) {
+            Ok(orders) => Ok(Some(orders)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FileError::io("read", &path)(error)),
+        }
     }
 
     /// Reads `state.json`.

@@ -7,11 +7,9 @@
 //! `hotplug-error` then.
 
 use crate::disks::{self, Served};
-use crate::folder;
+use crate::folder::{FileError, Folder};
 use crate::loopdev::{self, LoopError};
 use contract::{devices, store as nodes};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use xen::DomId;
 use xen::store::{Access, Permission, Store, StoreError, Transaction};
@@ -56,15 +54,10 @@ pub enum HotplugError {
     #[error(transparent)]
     Loop(#[from] LoopError),
     /// The orders cannot be read.
-    #[error("cannot read the orders {path}")]
-    Orders {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Orders(#[from] FileError),
     /// The orders are longer than the guest reads.
-    #[error("the orders {0} are too large for the guest")]
+    #[error("the orders in {0} are too large for the guest")]
     OrdersTooLarge(PathBuf),
     /// A setting of an edited template.
     #[error("vifname is not supported; remove it from the template")]
@@ -170,13 +163,10 @@ fn add_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
 
 /// The orders lie beside the root disk; a disk without any is one that `launch` did not make.
 fn hand_over_orders(store: &Store, domid: DomId, disk: &Path) -> Result<(), HotplugError> {
-    let path = disk.with_file_name(folder::ORDERS);
-    let json = match fs::read_to_string(&path) {
-        Ok(json) => json,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(HotplugError::Orders { path, source }),
-    };
-    let chunks = nodes::split(&json).ok_or(HotplugError::OrdersTooLarge(path))?;
+    let folder = Folder::new(disk.parent().unwrap_or(Path::new("/")).to_owned());
+    let Some(json) = folder.read_orders()? else { return Ok(()) };
+    let chunks = nodes::split(&json)
+        .ok_or_else(|| HotplugError::OrdersTooLarge(folder.path().to_owned()))?;
     write_orders(store, domid, &chunks)?;
     Ok(())
 }

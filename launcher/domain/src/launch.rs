@@ -33,20 +33,8 @@ pub struct Launch {
     pub hostname: Option<String>,
     /// Labels of the app, besides the image's.
     pub labels: BTreeMap<String, String>,
-    /// Memory in MiB.
-    pub memory_mib: Option<u32>,
-    /// Number of vCPUs.
-    pub vcpus: Option<u32>,
-    /// PV or PVH.
-    pub kind: Option<Kind>,
-    /// What builds the domain.
-    pub toolstack: Option<ToolstackKind>,
-    /// Another guest kernel.
-    pub kernel: Option<PathBuf>,
-    /// Further kernel command line.
-    pub extra: Option<String>,
-    /// Lets the guest kernel write its messages to the log.
-    pub verbose_kernel: bool,
+    /// What is wanted of the domain.
+    pub machine: MachineWish,
     /// Which network the app is on.
     pub network: net::Choice,
     /// A wanted address: one of our subnet, or `ADDRESS/PREFIX` on an admin's bridge.
@@ -88,13 +76,7 @@ impl Launch {
             user: None,
             hostname: None,
             labels: BTreeMap::new(),
-            memory_mib: None,
-            vcpus: None,
-            kind: None,
-            toolstack: None,
-            kernel: None,
-            extra: None,
-            verbose_kernel: false,
+            machine: MachineWish::default(),
             network: net::Choice::default(),
             ip: None,
             gateway: None,
@@ -109,6 +91,25 @@ impl Launch {
             stop_timeout_s: None,
         }
     }
+}
+
+/// What is wanted of a domain, before it has devices. `None` is for the image or settings to say.
+#[derive(Clone, Debug, Default)]
+pub struct MachineWish {
+    /// Memory in MiB.
+    pub memory_mib: Option<u32>,
+    /// Number of vCPUs.
+    pub vcpus: Option<u32>,
+    /// PV or PVH.
+    pub kind: Option<Kind>,
+    /// What builds the domain.
+    pub toolstack: Option<ToolstackKind>,
+    /// Another guest kernel.
+    pub kernel: Option<PathBuf>,
+    /// Further kernel command line.
+    pub extra: Option<String>,
+    /// Lets the guest kernel write its messages to the log.
+    pub verbose_kernel: bool,
 }
 
 /// What takes the writes to `/`.

@@ -16,6 +16,8 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use xen::DomId;
 use xen::store::Store;
@@ -56,6 +58,7 @@ pub fn run(apps: &Apps, id: &str) -> Result<(), AppsError> {
         domid,
         console: None,
         state_writes: 0,
+        filled: false,
         recent: (Instant::now(), 0),
     };
     let outcome = monitor.watch()?;
@@ -83,6 +86,8 @@ struct Monitor<'a> {
     console: Option<Console>,
     log: Log,
     state_writes: u32,
+    /// Whether the pools were looked after.
+    filled: bool,
     /// Since when, and how much the console has said.
     recent: (Instant, usize),
 }
@@ -113,7 +118,9 @@ impl Monitor<'_> {
                 self.open_console()?;
             }
             if has(&report) {
-                if let Some(outcome) = self.read_report()? {
+                let outcome = self.read_report()?;
+                self.fill_pools();
+                if let Some(outcome) = outcome {
                     return Ok(outcome);
                 }
             }
@@ -126,6 +133,21 @@ impl Monitor<'_> {
                 self.sleep(None)?;
             }
             self.copy_output()?;
+        }
+    }
+
+    /// Has the place of a domain that was taken filled again, now that the app has its start behind
+    /// it.
+    fn fill_pools(&mut self) {
+        if self.state.marks.is_empty() || std::mem::replace(&mut self.filled, true) {
+            return;
+        }
+        if self.apps.has_pools() {
+            match Command::new("/proc/self/exe").arg0("launch").arg("__pool").spawn() {
+                // Whoever starts a process is to learn of its end.
+                Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
+                Err(error) => tracing::warn!("cannot fill the pools: {error}"),
+            }
         }
     }
 

@@ -31,6 +31,67 @@ impl Native {
     pub fn new(settings: &Settings) -> Self {
         Self { hotplug: settings.hotplug.clone() }
     }
+
+    /// Turns a domain that waits into `spec`, whose disks and interface are new to it; its orders
+    /// are in `folder`.
+    ///
+    /// # Errors
+    /// A disk, node or interface cannot be made. The domain is no use any more then: destroy it.
+    pub fn adopt(
+        &self,
+        spec: &DomainSpec,
+        folder: &Path,
+        domid: DomId,
+    ) -> Result<(), ToolstackError> {
+        let store = Store::connect()?;
+        let served = serve_disks(spec, domid)?;
+        let orders =
+            Folder::new(folder.to_owned()).read_orders().map_err(ToolstackError::Orders)?;
+        self.with_devices(spec, &served, orders.as_deref(), |devices| {
+            builder::attach(&store, domid, devices)
+        })?;
+        served.into_iter().for_each(Served::keep);
+        join_bridge(spec, domid)
+    }
+
+    /// Calls `work` with the devices as the builder wants them.
+    fn with_devices<T>(
+        &self,
+        spec: &DomainSpec,
+        served: &[Served],
+        orders: Option<&str>,
+        work: impl FnOnce(&Devices<'_>) -> Result<T, builder::BuildError>,
+    ) -> Result<T, ToolstackError> {
+        let script = self.hotplug.to_string_lossy();
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let paths: Vec<(String, Option<String>)> = (spec.disks.iter().zip(served))
+            .map(|(disk, served)| (text(&disk.file), served.loop_path().map(text)))
+            .collect();
+        let disks: Vec<Disk<'_>> = (spec.disks.iter().zip(served).zip(&paths))
+            .map(|((disk, served), (params, node))| Disk {
+                device: &disk.vdev,
+                physical_device: (served.device().major, served.device().minor),
+                read_only: !disk.writable,
+                params,
+                node: node.as_deref(),
+                script: &script,
+            })
+            .collect();
+        let interfaces: Vec<Interface<'_>> = (spec.vif.iter())
+            .map(|vif| Interface { mac: vif.mac, mtu: MTU, bridge: &vif.bridge, script: &script })
+            .collect();
+        let chunks =
+            nodes::split(orders.unwrap_or_default()).ok_or(ToolstackError::OrdersTooLarge)?;
+        let count = chunks.len().to_string();
+        let chunk_paths: Vec<String> = (0..chunks.len()).map(nodes::chunk_path).collect();
+        let mut nodes = vec![("name", spec.name.as_str())];
+        if orders.is_some() {
+            nodes.push((nodes::ORDERS, &count));
+        }
+        nodes.extend(chunk_paths.iter().map(String::as_str).zip(chunks));
+        let devices = Devices { disks: &disks, interfaces: &interfaces, nodes: &nodes };
+        Ok(work(&devices)?)
+    }
 }
 
 impl Toolstack for Native {
@@ -40,29 +101,31 @@ impl Toolstack for Native {
         folder: &Path,
         _lock: File,
     ) -> Result<DomId, ToolstackError> {
-        let kernel = read_file("guest kernel", &spec.kernel)?;
-        let ramdisk = read_file("initramfs", &spec.ramdisk)?;
+        let kernel = read_file("guest kernel", &spec.machine.kernel)?;
+        let ramdisk = read_file("initramfs", &spec.machine.ramdisk)?;
         let hypervisor = Hypervisor::open()?;
         let store = Store::connect()?;
         let guest = Guest {
             name: &spec.name,
             uuid: spec.uuid.0,
-            kind: match spec.kind {
+            kind: match spec.machine.kind {
                 Kind::Pv => builder::Kind::Pv,
                 Kind::Pvh => builder::Kind::Pvh,
             },
             kernel: &kernel,
             initrd: Some(&ramdisk),
-            cmdline: &spec.cmdline,
-            memory_mib: spec.memory_mib,
-            vcpus: spec.vcpus,
+            cmdline: &spec.machine.cmdline,
+            memory_mib: spec.machine.memory_mib,
+            vcpus: spec.machine.vcpus,
         };
         let built = builder::build(&hypervisor, &store, &guest)?;
         let domid = built.domid();
         let served = serve_disks(spec, domid)?;
         let orders =
             Folder::new(folder.to_owned()).read_orders().map_err(ToolstackError::Orders)?;
-        with_devices(self, spec, &served, &orders, |devices| built.introduce(devices)?.unpause())?;
+        self.with_devices(spec, &served, orders.as_deref(), |devices| {
+            built.introduce(devices)?.unpause()
+        })?;
         served.into_iter().for_each(Served::keep);
         join_bridge(spec, domid).map_err(|error| match self.destroy(domid, spec.uuid) {
             Ok(()) => error,
@@ -97,41 +160,6 @@ fn serve_disks(spec: &DomainSpec, domid: DomId) -> Result<Vec<Served>, Toolstack
         Ok(Served::attach(&disk.file, disk.writable, disks::label(&domid.to_string(), &number))?)
     };
     spec.disks.iter().map(serve).collect()
-}
-
-/// Calls `work` with the devices as the builder wants them.
-fn with_devices<T>(
-    native: &Native,
-    spec: &DomainSpec,
-    served: &[Served],
-    orders: &str,
-    work: impl FnOnce(&Devices<'_>) -> Result<T, builder::BuildError>,
-) -> Result<T, ToolstackError> {
-    let script = native.hotplug.to_string_lossy();
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let paths: Vec<(String, Option<String>)> = (spec.disks.iter().zip(served))
-        .map(|(disk, served)| (text(&disk.file), served.loop_path().map(text)))
-        .collect();
-    let disks: Vec<Disk<'_>> = (spec.disks.iter().zip(served).zip(&paths))
-        .map(|((disk, served), (params, node))| Disk {
-            device: &disk.vdev,
-            physical_device: (served.device().major, served.device().minor),
-            read_only: !disk.writable,
-            params,
-            node: node.as_deref(),
-            script: &script,
-        })
-        .collect();
-    let interfaces: Vec<Interface<'_>> = (spec.vif.iter())
-        .map(|vif| Interface { mac: vif.mac, mtu: MTU, bridge: &vif.bridge, script: &script })
-        .collect();
-    let chunks = nodes::split(orders).ok_or(ToolstackError::OrdersTooLarge)?;
-    let count = chunks.len().to_string();
-    let paths: Vec<String> = (0..chunks.len()).map(nodes::chunk_path).collect();
-    let mut nodes = vec![(nodes::ORDERS, count.as_str())];
-    nodes.extend(paths.iter().map(String::as_str).zip(chunks));
-    let devices = Devices { disks: &disks, interfaces: &interfaces, nodes: &nodes };
-    Ok(work(&devices)?)
 }
 
 /// Joins dom0's end of the vif to its bridge; dom0's kernel makes it when it sees the nodes.

@@ -32,6 +32,12 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
             }
         }
     }
+    match apps.repair_waiting() {
+        Ok(removed) => repairs.extend(removed.into_iter().map(|id| {
+            Repair(format!("removed domain waiting-{id}, which was built only in part"))
+        })),
+        Err(error) => repairs.push(Repair(describe(&error))),
+    }
     match disks::detach_orphans(apps.domains()) {
         Ok(detached) => repairs.extend(detached.into_iter().map(Repair)),
         Err(error) => repairs.push(Repair(describe(&error))),
@@ -148,6 +154,7 @@ fn remove_incomplete(apps: &Apps, id: &str, folder: &Folder) -> Result<Option<Re
     if complete || !folder.path().exists() {
         return Ok(None);
     }
+    apps.destroy_domain_of(id)?;
     folder.remove()?;
     drop((lock, common));
     Ok(Some(Repair(format!("removed app {id}, which was made or removed only in part"))))

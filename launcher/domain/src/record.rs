@@ -1,14 +1,12 @@
 //! The small files of an app's state folder, as types.
 
 use crate::launch::WritableChoice;
-use crate::spec::{Kind, Uuid};
-use crate::toolstack::ToolstackKind;
+use crate::spec::{Machine, Uuid};
 use contract::{Host, Mark, Process, Tmpfs};
 use net::{InterfaceName, Publish};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 /// `app.json`: what was asked for and resolved. Written once, when the app is created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,21 +25,9 @@ pub struct Record {
     pub labels: BTreeMap<String, String>,
     /// Xen's handle, the same at each start.
     pub uuid: Uuid,
-    /// PV or PVH.
-    #[serde(rename = "type")]
-    pub kind: Kind,
-    /// What builds its domain.
-    pub toolstack: ToolstackKind,
-    /// Guest kernel.
-    pub kernel: PathBuf,
-    /// Initramfs.
-    pub ramdisk: PathBuf,
-    /// Kernel command line.
-    pub cmdline: String,
-    /// Memory in MiB.
-    pub memory_mib: u32,
-    /// Number of vCPUs.
-    pub vcpus: u32,
+    /// Its domain, but for devices.
+    #[serde(flatten)]
+    pub machine: Machine,
     /// The app's process.
     pub process: Process,
     /// The guest's host name.

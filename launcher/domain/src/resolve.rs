@@ -1,11 +1,11 @@
 //! From what a user asks to what is run: Docker's rules for merging an image with its flags.
 
-use crate::launch::{Launch, WritableChoice};
+use crate::launch::{Launch, MachineWish, WritableChoice};
 use crate::record::{Network, Record};
 use crate::settings::Settings;
 use crate::signal::{self, SignalError, parse_signal};
 use crate::size::{SizeError, parse_size_mib};
-use crate::spec::{Disk, DomainSpec, Uuid, Vif};
+use crate::spec::{Disk, DomainSpec, Machine, Uuid, Vif};
 use crate::toolstack::ToolstackKind;
 use contract::{Neighbour, Orders, Process, Root, Writable, devices};
 use std::net::IpAddr;
@@ -102,10 +102,43 @@ pub struct Identity {
     pub name: String,
     /// Xen's handle.
     pub uuid: Uuid,
-    /// What builds its domain.
-    pub toolstack: ToolstackKind,
     /// Milliseconds since 1970.
     pub created_unix_ms: u64,
+}
+
+/// The domain that a launch wants, but for devices; `image` is the launch's image and its name.
+///
+/// # Errors
+/// A wish that cannot be fulfilled, named.
+pub fn machine(
+    wish: &MachineWish,
+    image: Option<(&image::Config, &str)>,
+    settings: &Settings,
+    toolstack: ToolstackKind,
+) -> Result<Machine, ResolveError> {
+    let vcpus = wish.vcpus.unwrap_or(settings.vcpus);
+    if !(1..=MAX_VCPUS).contains(&vcpus) {
+        return Err(ResolveError::Vcpus(vcpus));
+    }
+    let mut cmdline = CMDLINE.to_owned();
+    if !wish.verbose_kernel {
+        // `quiet` alone lets errors through, such as those of an ACPI that PVH does not need; they
+        // would stand in the app's output. A panic still speaks.
+        cmdline.push_str(" quiet loglevel=1");
+    }
+    if let Some(extra) = wish.extra.as_deref().map(str::trim).filter(|extra| !extra.is_empty()) {
+        cmdline.push(' ');
+        cmdline.push_str(extra);
+    }
+    Ok(Machine {
+        kind: wish.kind.unwrap_or(settings.kind),
+        toolstack,
+        kernel: wish.kernel.clone().unwrap_or_else(|| settings.kernel.clone()),
+        ramdisk: settings.ramdisk.clone(),
+        cmdline,
+        memory_mib: memory_mib(wish, image, settings)?,
+        vcpus,
+    })
 }
 
 /// Merges the image, the user's wishes and the settings.
@@ -114,28 +147,15 @@ pub struct Identity {
 /// A wish that cannot be fulfilled, named.
 pub fn resolve(
     launch: &Launch,
+    machine: Machine,
     identity: Identity,
     settings: &Settings,
 ) -> Result<Record, ResolveError> {
     let image = &launch.image.config;
-    let vcpus = launch.vcpus.unwrap_or(settings.vcpus);
-    if !(1..=MAX_VCPUS).contains(&vcpus) {
-        return Err(ResolveError::Vcpus(vcpus));
-    }
     let hostname = launch.hostname.clone().unwrap_or_else(|| identity.id.clone());
     check_hostname(&hostname)?;
     let mut labels = image.labels.clone();
     labels.extend(launch.labels.clone());
-    let mut cmdline = CMDLINE.to_owned();
-    if !launch.verbose_kernel {
-        // `quiet` alone lets errors through, such as those of an ACPI that PVH does not need; they
-        // would stand in the app's output. A panic still speaks.
-        cmdline.push_str(" quiet loglevel=1");
-    }
-    if let Some(extra) = launch.extra.as_deref().map(str::trim).filter(|extra| !extra.is_empty()) {
-        cmdline.push(' ');
-        cmdline.push_str(extra);
-    }
     let network = network(launch)?;
     if !launch.publish.is_empty() && !matches!(network, Network::Launch { .. }) {
         return Err(ResolveError::PublishWithoutNetwork);
@@ -144,12 +164,7 @@ pub fn resolve(
         image: launch.image_name.clone(),
         image_digest: launch.image.digest.to_string(),
         labels,
-        kind: launch.kind.unwrap_or(settings.kind),
-        kernel: launch.kernel.clone().unwrap_or_else(|| settings.kernel.clone()),
-        ramdisk: settings.ramdisk.clone(),
-        cmdline,
-        memory_mib: memory_mib(launch, settings)?,
-        vcpus,
+        machine,
         process: process(launch, &hostname, settings)?,
         hostname,
         writable: launch.writable,
@@ -163,7 +178,6 @@ pub fn resolve(
         id: identity.id,
         name: identity.name,
         uuid: identity.uuid,
-        toolstack: identity.toolstack,
         created_unix_ms: identity.created_unix_ms,
     };
     // What the network adds is a few hundred bytes; the orders are checked again when sent.
@@ -237,40 +251,45 @@ pub struct Link {
     pub gateway_mac: Option<[u8; 6]>,
 }
 
-/// The domain for one start of an app whose state folder is `folder`.
+/// The disks of an app whose state folder is `folder`.
 #[must_use]
-pub fn domain_spec(record: &Record, folder: &Path, link: Option<&Link>) -> DomainSpec {
+pub fn disks(folder: &Path, writable: WritableChoice) -> Vec<Disk> {
     let disk = |vdev: &str, file: &str, writable| Disk {
         vdev: vdev.to_owned(),
         file: folder.join(file),
         writable,
     };
     let mut disks = vec![disk(devices::ROOT_DISK, crate::folder::ROOT_DISK, false)];
-    if record.writable == WritableChoice::Disk {
+    if writable == WritableChoice::Disk {
         disks.push(disk(devices::WRITABLE_DISK, crate::folder::WRITABLE_DISK, true));
     }
+    disks
+}
+
+/// The domain for one start of an app whose state folder is `folder`.
+#[must_use]
+pub fn domain_spec(record: &Record, folder: &Path, link: Option<&Link>) -> DomainSpec {
     DomainSpec {
         id: record.id.clone(),
         name: record.name.clone(),
         uuid: record.uuid,
-        kind: record.kind,
-        kernel: record.kernel.clone(),
-        ramdisk: record.ramdisk.clone(),
-        cmdline: record.cmdline.clone(),
-        memory_mib: record.memory_mib,
-        vcpus: record.vcpus,
-        disks,
+        machine: record.machine.clone(),
+        disks: disks(folder, record.writable),
         vif: link.map(|link| Vif { bridge: link.bridge.clone(), mac: link.mac }),
     }
 }
 
-fn memory_mib(launch: &Launch, settings: &Settings) -> Result<u32, ResolveError> {
-    let memory_mib = match launch.memory_mib {
-        Some(memory_mib) => memory_mib,
-        None => match label_memory_mib(launch)? {
-            Some(memory_mib) => memory_mib,
-            None => settings.memory_mib,
-        },
+fn memory_mib(
+    wish: &MachineWish,
+    image: Option<(&image::Config, &str)>,
+    settings: &Settings,
+) -> Result<u32, ResolveError> {
+    let memory_mib = match (wish.memory_mib, image) {
+        (Some(memory_mib), _) => memory_mib,
+        (None, Some((config, name))) => {
+            label_memory_mib(config, name)?.unwrap_or(settings.memory_mib)
+        }
+        (None, None) => settings.memory_mib,
     };
     if memory_mib < MIN_MEMORY_MIB {
         return Err(ResolveError::Memory { memory_mib });
@@ -278,8 +297,8 @@ fn memory_mib(launch: &Launch, settings: &Settings) -> Result<u32, ResolveError>
     Ok(memory_mib)
 }
 
-fn label_memory_mib(launch: &Launch) -> Result<Option<u32>, ResolveError> {
-    let labels = &launch.image.config.labels;
+fn label_memory_mib(config: &image::Config, name: &str) -> Result<Option<u32>, ResolveError> {
+    let labels = &config.labels;
     let Some((label, text)) =
         MEMORY_LABELS.iter().find_map(|label| labels.get(*label).map(|text| (*label, text)))
     else {
@@ -287,7 +306,7 @@ fn label_memory_mib(launch: &Launch) -> Result<Option<u32>, ResolveError> {
     };
     parse_size_mib(text).map(Some).map_err(|source| ResolveError::MemoryLabel {
         label,
-        image: launch.image_name.clone(),
+        image: name.to_owned(),
         source,
     })
 }

@@ -36,13 +36,14 @@ fn identity() -> Identity {
         id: "5f0c6e9a1b2d".into(),
         name: "nginx".into(),
         uuid: Uuid([7; 16]),
-        toolstack: ToolstackKind::Native,
         created_unix_ms: 1,
     }
 }
 
 fn record(launch: &Launch) -> Result<Record, ResolveError> {
-    resolve(launch, identity(), &Settings::default())
+    let (settings, image) = (Settings::default(), Some((&launch.image.config, "nginx")));
+    let machine = machine(&launch.machine, image, &settings, ToolstackKind::Native)?;
+    resolve(launch, machine, identity(), &settings)
 }
 
 fn args(launch: &Launch) -> Vec<String> {
@@ -140,17 +141,17 @@ fn a_relative_folder_of_the_users_is_refused() {
 #[test]
 fn memory_comes_from_flag_then_label_then_settings() {
     let mut launch = nginx();
-    assert_eq!(record(&launch).unwrap().memory_mib, 64);
+    assert_eq!(record(&launch).unwrap().machine.memory_mib, 64);
     launch.image.config.labels.insert("launch.memory".into(), "256M".into());
-    assert_eq!(record(&launch).unwrap().memory_mib, 256);
-    launch.memory_mib = Some(32);
-    assert_eq!(record(&launch).unwrap().memory_mib, 32);
+    assert_eq!(record(&launch).unwrap().machine.memory_mib, 256);
+    launch.machine.memory_mib = Some(32);
+    assert_eq!(record(&launch).unwrap().machine.memory_mib, 32);
 }
 
 #[test]
 fn too_little_memory_is_refused_with_the_least_that_works() {
     let mut launch = nginx();
-    launch.memory_mib = Some(MIN_MEMORY_MIB - 1);
+    launch.machine.memory_mib = Some(MIN_MEMORY_MIB - 1);
     let error = record(&launch).unwrap_err().to_string();
     assert!(error.contains("15 MiB") && error.contains("at least 16 MiB"), "{error}");
 }
@@ -196,15 +197,15 @@ fn ports_need_launchs_own_network() {
 #[test]
 fn extra_words_come_last_on_the_kernels_command_line() {
     let mut launch = nginx();
-    launch.extra = Some(" loglevel=7 ".into());
-    let cmdline = record(&launch).unwrap().cmdline;
+    launch.machine.extra = Some(" loglevel=7 ".into());
+    let cmdline = record(&launch).unwrap().machine.cmdline;
     assert_eq!(
         cmdline,
         "console=hvc0 rdinit=/init panic=-1 tsc=reliable xen_blkfront.feature_persistent=0 \
          quiet loglevel=1 loglevel=7"
     );
-    launch.verbose_kernel = true;
-    assert!(!record(&launch).unwrap().cmdline.contains("quiet"));
+    launch.machine.verbose_kernel = true;
+    assert!(!record(&launch).unwrap().machine.cmdline.contains("quiet"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a toolstack builds: pure data, the same for every toolstack.
 
+use crate::toolstack::ToolstackKind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -14,8 +15,22 @@ pub struct DomainSpec {
     pub name: String,
     /// Xen's handle for the domain.
     pub uuid: Uuid,
+    /// What it has before it has devices.
+    pub machine: Machine,
+    /// Disks, in the order they are attached.
+    pub disks: Vec<Disk>,
+    /// The network interface.
+    pub vif: Option<Vif>,
+}
+
+/// What a domain has before it has devices. A domain that waits fits each app that wants the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
     /// PV or PVH.
+    #[serde(rename = "type")]
     pub kind: Kind,
+    /// What builds it.
+    pub toolstack: ToolstackKind,
     /// Guest kernel.
     pub kernel: PathBuf,
     /// Initramfs.
@@ -26,10 +41,6 @@ pub struct DomainSpec {
     pub memory_mib: u32,
     /// Number of vCPUs.
     pub vcpus: u32,
-    /// Disks, in the order they are attached.
-    pub disks: Vec<Disk>,
-    /// The network interface.
-    pub vif: Option<Vif>,
 }
 
 /// The two kinds of domain.

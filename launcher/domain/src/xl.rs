@@ -45,7 +45,7 @@ impl Xl {
             let free_mib = self.domains.free_mib();
             return ToolstackError::NoMemory {
                 domain: spec.name.clone(),
-                memory_mib: spec.memory_mib,
+                memory_mib: spec.machine.memory_mib,
                 free: free_mib.map_or(String::new(), |mib| format!(", {mib} MiB are free")),
             };
         }
@@ -72,14 +72,16 @@ impl Toolstack for Xl {
         lock: File,
     ) -> Result<DomId, ToolstackError> {
         let config = xlcfg::render(spec, &self.settings)?;
-        for (what, path) in [("guest kernel", &spec.kernel), ("initramfs", &spec.ramdisk)] {
+        for (what, path) in
+            [("guest kernel", &spec.machine.kernel), ("initramfs", &spec.machine.ramdisk)]
+        {
             File::open(path).map_err(|source| ToolstackError::File {
                 what,
                 path: path.clone(),
                 source,
             })?;
         }
-        self.domains.check_kind(spec.kind)?;
+        self.domains.check_kind(spec.machine.kind)?;
         let folder = Folder::new(folder.to_owned());
         folder.write_lightly(folder::CONFIG, config.as_bytes()).map_err(ToolstackError::Write)?;
         let path = folder.file(folder::CONFIG);

@@ -64,7 +64,7 @@ pub enum ConfigError {
 /// # Errors
 /// A value that xl.cfg cannot hold, or a template with an error.
 pub fn render(spec: &DomainSpec, settings: &Settings) -> Result<String, ConfigError> {
-    let (file, built_in) = match spec.kind {
+    let (file, built_in) = match spec.machine.kind {
         Kind::Pvh => ("pvh.cfg", PVH),
         Kind::Pv => ("pv.cfg", PV),
     };
@@ -84,9 +84,13 @@ fn render_text(
     template: &str,
     path: &Path,
 ) -> Result<String, ConfigError> {
-    let max = max_cmdline_bytes(spec.kind);
-    if spec.cmdline.len() > max {
-        return Err(ConfigError::Cmdline { kind: spec.kind, bytes: spec.cmdline.len(), max });
+    let max = max_cmdline_bytes(spec.machine.kind);
+    if spec.machine.cmdline.len() > max {
+        return Err(ConfigError::Cmdline {
+            kind: spec.machine.kind,
+            bytes: spec.machine.cmdline.len(),
+            max,
+        });
     }
     let hotplug = list_item("hotplug program", &path_text("hotplug program", hotplug)?)?;
     let disks =
@@ -96,11 +100,11 @@ fn render_text(
         name => text("name", &spec.name)?,
         uuid => spec.uuid.to_string(),
         id => text("id", &spec.id)?,
-        kernel => path_text("kernel", &spec.kernel)?,
-        ramdisk => path_text("ramdisk", &spec.ramdisk)?,
-        cmdline => text("kernel command line", &spec.cmdline)?,
-        memory_mib => spec.memory_mib,
-        vcpus => spec.vcpus,
+        kernel => path_text("kernel", &spec.machine.kernel)?,
+        ramdisk => path_text("ramdisk", &spec.machine.ramdisk)?,
+        cmdline => text("kernel command line", &spec.machine.cmdline)?,
+        memory_mib => spec.machine.memory_mib,
+        vcpus => spec.machine.vcpus,
         disks => disks,
         vifs => vifs,
     };
@@ -217,7 +221,8 @@ fn xl_value(value: &Value) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Uuid;
+    use crate::spec::{Machine, Uuid};
+    use crate::toolstack::ToolstackKind;
 
     fn spec(kind: Kind) -> DomainSpec {
         let folder = Path::new("/var/lib/launch/domains/5f0c6e9a1b2d");
@@ -225,12 +230,15 @@ mod tests {
             id: "5f0c6e9a1b2d".into(),
             name: "nginx".into(),
             uuid: Uuid([0x5f; 16]),
-            kind,
-            kernel: "/usr/lib/launch/vmlinux".into(),
-            ramdisk: "/usr/lib/launch/initrd".into(),
-            cmdline: "console=hvc0 quiet rdinit=/init panic=-1 tsc=reliable".into(),
-            memory_mib: 64,
-            vcpus: 1,
+            machine: Machine {
+                kind,
+                toolstack: ToolstackKind::Xl,
+                kernel: "/usr/lib/launch/vmlinux".into(),
+                ramdisk: "/usr/lib/launch/initrd".into(),
+                cmdline: "console=hvc0 quiet rdinit=/init panic=-1 tsc=reliable".into(),
+                memory_mib: 64,
+                vcpus: 1,
+            },
             disks: vec![
                 Disk { vdev: "xvda".into(), file: folder.join("root.erofs"), writable: false },
                 Disk { vdev: "xvdb".into(), file: folder.join("write.ext4"), writable: true },
@@ -278,7 +286,7 @@ mod tests {
     #[test]
     fn quotes_and_backslashes_stay_inside_their_value() {
         let mut spec = spec(Kind::Pvh);
-        spec.cmdline = r#"a="b" c=\" type="pv"#.into();
+        spec.machine.cmdline = r#"a="b" c=\" type="pv"#.into();
         let text = render_with("cmdline = {{ cmdline }}\n", &spec).unwrap();
         assert_eq!(text, "cmdline = \"a=\\\"b\\\" c=\\\\\\\" type=\\\"pv\"\n");
     }
@@ -304,11 +312,11 @@ mod tests {
     #[test]
     fn a_command_line_that_the_kernel_would_cut_is_refused() {
         let mut spec = spec(Kind::Pv);
-        spec.cmdline = "x".repeat(1023);
+        spec.machine.cmdline = "x".repeat(1023);
         render_built_in(&spec).unwrap();
-        spec.cmdline.push('x');
+        spec.machine.cmdline.push('x');
         assert!(matches!(render_built_in(&spec), Err(ConfigError::Cmdline { max: 1023, .. })));
-        spec.kind = Kind::Pvh;
+        spec.machine.kind = Kind::Pvh;
         render_built_in(&spec).unwrap();
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let apps = here.apps()?;
     let image = here.image(&args.spec.image)?;
     let mut launch = args.spec.into_launch(image)?;
-    launch.toolstack = Some(ToolstackKind::Xl);
+    launch.machine.toolstack = Some(ToolstackKind::Xl);
     let app = apps.create(&launch)?;
     print(&apps.config(&app)?)?;
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,9 @@ pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod logs;
+mod machine;
 pub(crate) mod monitor;
+pub(crate) mod pool;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod rm;
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     /// Work with images and disks directly.
     #[command(subcommand)]
     Image(image::Command),
+    /// Keep domains booted and waiting for their apps; without flags, show the pools.
+    Pool(pool::Args),
     /// Print the domain config of an image, for `xl create`.
     Config(Box<config::Args>),
 }
@@ -60,6 +64,7 @@ impl Command {
             Self::Images(args) => images::run(&args),
             Self::Rmi(args) => rmi::run(&args),
             Self::Image(command) => image::run(&command),
+            Self::Pool(args) => pool::run(args),
             Self::Config(args) => config::run(*args),
         }
     }

@@ -39,8 +39,8 @@ fn row(app: &App) -> Vec<String> {
     vec![
         record.id.clone(),
         record.image.clone(),
-        record.kind.to_string(),
-        format!("{} MiB", record.memory_mib),
+        record.machine.kind.to_string(),
+        format!("{} MiB", record.machine.memory_mib),
         or_dash(state.domid.map(|domid| domid.to_string())),
         status(app),
         or_dash(state.address.map(|address| address.to_string())),

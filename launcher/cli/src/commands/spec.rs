@@ -1,8 +1,8 @@
 //! The flags that describe an app, shared by `run` and `config`.
 
+use super::machine::MachineFlags;
 use anyhow::{Context, Result, bail};
-use domain::size::parse_size_mib;
-use domain::{Kind, Launch, ToolstackKind, WritableChoice};
+use domain::{Launch, WritableChoice};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -33,27 +33,8 @@ pub(crate) struct Spec {
     /// Host name that the app sees
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Memory of the domain, in bytes or with a unit (96m, 1g) [default: the image's label, or 64m]
-    #[arg(short, long, value_name = "SIZE", value_parser = parse_size_mib)]
-    memory: Option<u32>,
-    /// Virtual CPUs of the domain [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=128))]
-    vcpus: Option<u32>,
-    /// Kind of domain [default: pvh]
-    #[arg(long = "type", value_name = "pv|pvh")]
-    kind: Option<Kind>,
-    /// What builds the domain [default: native where this Xen is known, or else xl]
-    #[arg(long, value_name = "native|xl")]
-    toolstack: Option<ToolstackKind>,
-    /// Guest kernel
-    #[arg(long, value_name = "FILE")]
-    kernel: Option<PathBuf>,
-    /// Further words for the guest kernel's command line
-    #[arg(long, value_name = "WORDS")]
-    extra: Option<String>,
-    /// Let the guest kernel write its messages to the app's output
-    #[arg(long)]
-    verbose_kernel: bool,
+    #[command(flatten)]
+    machine: MachineFlags,
     /// default, none, or bridge=NAME for a bridge of yours
     #[arg(long, value_name = "NETWORK", default_value = "default")]
     network: net::Choice,
@@ -94,13 +75,7 @@ impl Spec {
         launch.entrypoint = self.entrypoint.map(|program| vec![program]);
         launch.args = self.args;
         launch.hostname = self.hostname;
-        launch.memory_mib = self.memory;
-        launch.vcpus = self.vcpus;
-        launch.kind = self.kind;
-        launch.toolstack = self.toolstack;
-        launch.kernel = self.kernel;
-        launch.extra = self.extra;
-        launch.verbose_kernel = self.verbose_kernel;
+        launch.machine = self.machine.into_wish();
         launch.network = self.network;
         launch.ip = self.ip;
         launch.gateway = self.gateway;

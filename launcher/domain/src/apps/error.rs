@@ -64,6 +64,19 @@ pub enum AppsError {
     /// The xl config.
     #[error(transparent)]
     Config(#[from] xlcfg::ConfigError),
+    /// A pool on a Xen that is not known.
+    #[error(
+        "this Xen's interface is not known, and domains that wait are built by the native toolstack only"
+    )]
+    PoolNeedsNative,
+    /// A pool's image is gone.
+    #[error(
+        "image {0:?} of a pool is not here; pull it, or end the pool with `launch pool --image {0} --size 0`"
+    )]
+    PoolImage(String),
+    /// The images.
+    #[error(transparent)]
+    Image(#[from] image::StoreError),
     /// The monitor could not be started.
     #[error("cannot start the monitor of app {name}")]
     Monitor {

@@ -31,8 +31,11 @@ impl Apps {
         lock.clear()?;
         let before = folder.read_state()?;
         let mut timings = Timings::new();
-        app.state = State { phase: Phase::Starting, ..State::default() };
-        folder.write_state_lightly(&app.state)?;
+        // What was noted at its creation, if a domain waited for it, is right.
+        if app.waiting.is_none() {
+            app.state = State { phase: Phase::Starting, ..State::default() };
+            folder.write_state_lightly(&app.state)?;
+        }
         let built = self.build(&folder, app, &lock, &mut timings);
         let started = built.and_then(|()| {
             timed(&mut timings, "monitor", || self.start_monitor(&app.record, &folder, lock))
@@ -60,9 +63,12 @@ impl Apps {
         timed(timings, "orders", || self.write_orders(folder, record, link.as_ref()))?;
         let spec = resolve::domain_spec(record, folder.path(), link.as_ref());
         let shared = lock.share()?;
-        self.domains().check_name(&record.name)?;
-        let domid = timed(timings, "domain", || {
-            self.toolstack(record).create(&spec, folder.path(), shared)
+        let domid = timed(timings, "domain", || -> Result<DomId, AppsError> {
+            self.domains().check_name(&record.name)?;
+            match app.waiting.take() {
+                Some(waiting) => self.adopt(&waiting, spec, folder),
+                None => Ok(self.toolstack(record).create(&spec, folder.path(), shared)?),
+            }
         })?;
         app.state.domid = Some(domid.0);
         app.state.phase = Phase::Running;

@@ -1,0 +1,83 @@
+//! `launch pool`: domains that are booted and wait for their apps.
+
+use super::machine::MachineFlags;
+use crate::here::{self, Here, print};
+use crate::{failure, table};
+use anyhow::Result;
+use domain::Pool;
+use std::process::ExitCode;
+
+/// Which pool, and how large.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A launch takes a waiting domain of the same type, memory, vCPUs and kernel, and the pool is filled
+again after it. Domains of a pool with --image have the image's disk already, and wait for apps of
+that image only.")]
+pub(crate) struct Args {
+    /// How many domains are to wait; 0 ends the pool
+    #[arg(long, value_name = "N")]
+    size: Option<u32>,
+    /// Image whose disk the domains are to have already
+    #[arg(long, value_name = "IMAGE", requires = "size")]
+    image: Option<String>,
+    /// End all pools
+    #[arg(long, conflicts_with = "size")]
+    drain: bool,
+    /// Build what is missing, as after a reboot
+    #[arg(long, conflicts_with_all = ["size", "drain"])]
+    fill: bool,
+    #[command(flatten)]
+    machine: MachineFlags,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    here::require_dom0()?;
+    let here = Here::new()?;
+    let apps = here.apps()?;
+    let images = here.images()?;
+    if let Some(size) = args.size {
+        let wish = args.machine.into_wish();
+        let image = args.image.as_deref().map(|name| here.image(name)).transpose()?;
+        let named = image.as_ref().zip(args.image.as_deref());
+        let machine = apps.pool_machine(&wish, named)?;
+        apps.set_pool(Pool { machine, image: args.image, size })?;
+        apps.fill_pools(&images)?;
+    } else if args.drain {
+        apps.drain_pools()?;
+        apps.fill_pools(&images)?;
+    } else if args.fill {
+        apps.fill_pools(&images)?;
+    }
+    let rows: Vec<_> = (apps.pools(&images)?.into_iter())
+        .map(|status| {
+            let Pool { machine, image, size } = status.pool;
+            vec![
+                image.unwrap_or_else(|| "any".into()),
+                machine.kind.to_string(),
+                format!("{} MiB", machine.memory_mib),
+                machine.vcpus.to_string(),
+                size.to_string(),
+                status.waiting.to_string(),
+            ]
+        })
+        .collect();
+    print(&table::render(&["IMAGE", "TYPE", "MEMORY", "VCPUS", "SIZE", "WAITING"], &rows))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The body of `launch __pool`, which a monitor starts when its app has taken a domain: nothing
+/// waits for it, and whatever runs comes first.
+pub(crate) fn fill_in_background() -> ExitCode {
+    // Without it the filling is only less polite.
+    let _ = rustix::process::nice(10);
+    let fill = || -> Result<()> {
+        let here = Here::new()?;
+        let settings = &here.settings;
+        let apps = domain::Apps::open(&settings.state, &settings.domain, &settings.network)?;
+        Ok(apps.fill_pools(&here.images()?)?)
+    };
+    match fill() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}

@@ -1,0 +1,216 @@
+//! Domains that wait for their app: booted up to `init`, without orders.
+//!
+//! Each has a folder of its own under `pool`, with the id of the app to be. A launch that it fits
+//! takes it by renaming the folder, which succeeds for one only.
+
+use super::{Apps, AppsError, ids_in, link_disk, new_id, now_ms, uuid_of};
+use crate::WritableChoice;
+use crate::folder::{self, FileError, Folder, Lock};
+use crate::launch::Launch;
+use crate::resolve;
+use crate::spec::{DomainSpec, Machine};
+use crate::toolstack::{DomainState, Toolstack};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+use xen::DomId;
+
+/// A domain that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What it has.
+    pub machine: Machine,
+    /// The manifest digest of the image whose disk it has already, with a writable layer of the
+    /// usual size over it.
+    pub image: Option<String>,
+    /// When it was built; milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// Its number.
+    pub domid: u16,
+}
+
+impl Waiting {
+    /// Whether an app of this machine and image can have it.
+    fn fits(&self, machine: &Machine, launch: &Launch, usual_mib: u64) -> bool {
+        let usual_disk = launch.writable == WritableChoice::Disk
+            && launch.storage_mib.is_none_or(|size_mib| size_mib == usual_mib);
+        self.machine == *machine
+            && self
+                .image
+                .as_ref()
+                .is_none_or(|digest| *digest == launch.image.digest.to_string() && usual_disk)
+            && self.is_current()
+    }
+
+    /// Whether kernel and `init` are still those that it runs; an upgrade brings new ones.
+    pub(crate) fn is_current(&self) -> bool {
+        let built = UNIX_EPOCH + Duration::from_millis(self.created_unix_ms);
+        [&self.machine.kernel, &self.machine.ramdisk].into_iter().all(|path| {
+            fs::metadata(path).and_then(|data| data.modified()).is_ok_and(|time| time <= built)
+        })
+    }
+}
+
+impl Apps {
+    /// Where the domains that wait have their folders.
+    pub(crate) fn pool(&self) -> PathBuf {
+        self.state_dir.join("pool")
+    }
+
+    /// All domains that wait, with their folders: those with an image first, the oldest first.
+    pub(crate) fn waiting(&self) -> Result<Vec<(Folder, Waiting)>, AppsError> {
+        let mut found = Vec::new();
+        for folder in self.waiting_folders()? {
+            // One that is being built has no note yet; one that is being taken, none any more.
+            if let Ok(waiting) = folder::read_json::<Waiting>(&folder.file(folder::WAITING)) {
+                found.push((folder, waiting));
+            }
+        }
+        found.sort_by_key(|(_, waiting)| (waiting.image.is_none(), waiting.created_unix_ms));
+        Ok(found)
+    }
+
+    /// Takes a domain that fits this launch, if one waits; its folder is an app's then.
+    ///
+    /// The caller has the common lock: to others the folder looks as if its maker had died.
+    pub(super) fn take_waiting(
+        &self,
+        machine: &Machine,
+        launch: &Launch,
+    ) -> Result<Option<(Folder, Lock, Waiting)>, AppsError> {
+        for (folder, waiting) in self.waiting()? {
+            if !waiting.fits(machine, launch, self.settings().storage_mib) {
+                continue;
+            }
+            let Ok(Some(lock)) = folder.try_lock() else { continue };
+            let domid = DomId(waiting.domid);
+            if self.domains().state(domid, uuid_of(folder.id()))? != DomainState::Alive {
+                continue;
+            }
+            let taken = self.folder(folder.id());
+            if fs::rename(folder.path(), taken.path()).is_ok() {
+                return Ok(Some((taken, lock, waiting)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives a domain that waited its app.
+    pub(super) fn adopt(
+        &self,
+        waiting: &Waiting,
+        mut spec: DomainSpec,
+        folder: &Folder,
+    ) -> Result<DomId, AppsError> {
+        if waiting.image.is_some() {
+            spec.disks.clear();
+        }
+        let domid = DomId(waiting.domid);
+        self.native.adopt(&spec, folder.path(), domid)?;
+        Ok(domid)
+    }
+
+    /// Undoes the taking, as far as that is possible.
+    pub(super) fn destroy_waiting(
+        &self,
+        waiting: Option<&Waiting>,
+        id: &str,
+    ) -> Result<(), AppsError> {
+        match waiting {
+            Some(waiting) => Ok(self.native.destroy(DomId(waiting.domid), uuid_of(id))?),
+            None => Ok(()),
+        }
+    }
+
+    /// Builds a domain that waits; returns while it boots.
+    ///
+    /// # Errors
+    /// It cannot be built; nothing is left then.
+    pub(crate) fn build_waiting(
+        &self,
+        machine: &Machine,
+        image: Option<&image::Image>,
+    ) -> Result<(), AppsError> {
+        let id = new_id()?;
+        let pool = self.pool();
+        fs::create_dir_all(&pool).map_err(FileError::io("make", &pool))?;
+        let folder = Folder::new(pool.join(&id));
+        let lock = folder.make()?;
+        self.fill_waiting(&folder, &lock, machine, image)
+            .map_err(|error| error.and(folder.remove().map_err(AppsError::from)))
+    }
+
+    fn fill_waiting(
+        &self,
+        folder: &Folder,
+        lock: &Lock,
+        machine: &Machine,
+        image: Option<&image::Image>,
+    ) -> Result<(), AppsError> {
+        let mut disks = Vec::new();
+        if let Some(image) = image {
+            link_disk(&image.disk, &folder.file(folder::ROOT_DISK))?;
+            self.make_writable(folder, self.settings().storage_mib)?;
+            disks = resolve::disks(folder.path(), WritableChoice::Disk);
+        }
+        let spec = DomainSpec {
+            id: folder.id().to_owned(),
+            name: format!("waiting-{}", folder.id()),
+            uuid: uuid_of(folder.id()),
+            machine: machine.clone(),
+            disks,
+            vif: None,
+        };
+        let domid = self.native.create(&spec, folder.path(), lock.share()?)?;
+        let waiting = Waiting {
+            machine: machine.clone(),
+            image: image.map(|image| image.digest.to_string()),
+            created_unix_ms: now_ms(),
+            domid: domid.0,
+        };
+        folder::write_json(&folder.file(folder::WAITING), &waiting).map_err(|error| {
+            AppsError::from(error).and(self.destroy_waiting(Some(&waiting), folder.id()))
+        })
+    }
+
+    /// Destroys a domain that waits, or what is left of it; says whether. One that was just taken,
+    /// or is being built, is let be.
+    pub(crate) fn remove_waiting(&self, folder: &Folder) -> Result<bool, AppsError> {
+        let Ok(Some(_lock)) = folder.try_lock() else { return Ok(false) };
+        self.destroy_domain_of(folder.id())?;
+        folder.remove()?;
+        Ok(true)
+    }
+
+    /// Destroys the domain of an app or app to be, if there is one.
+    pub(crate) fn destroy_domain_of(&self, id: &str) -> Result<(), AppsError> {
+        if self.domains().check().is_err() {
+            return Ok(());
+        }
+        if let Some(domid) = self.domains().find(uuid_of(id))? {
+            self.native.destroy(domid, uuid_of(id))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what killed processes left of domains that were to wait; returns their ids.
+    pub(crate) fn repair_waiting(&self) -> Result<Vec<String>, AppsError> {
+        let mut removed = Vec::new();
+        for folder in self.waiting_folders()? {
+            if !folder.file(folder::WAITING).exists() && self.remove_waiting(&folder)? {
+                removed.push(folder.id().to_owned());
+            }
+        }
+        Ok(removed)
+    }
+
+    fn waiting_folders(&self) -> Result<Vec<Folder>, AppsError> {
+        let pool = self.pool();
+        match ids_in(&pool) {
+            Ok(ids) => Ok(ids.into_iter().map(|id| Folder::new(pool.join(id))).collect()),
+            Err(AppsError::File(error)) if error.is_not_found() => Ok(vec![]),
+            Err(error) => Err(error),
+        }
+    }
+}
