@@ -13,14 +13,25 @@ use std::time::{Duration, Instant};
 ///
 /// Dom0 under load attaches devices in seconds; one that has not come by now never will.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The kernel's own announcements; group 2 carries udev's.
+/// Of both protocols' groups the first: what the kernel says of devices, and of interfaces.
 const KERNEL_GROUP: u32 = 1;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A block device, with its node in `/dev`.
+    Disk,
+    /// A network interface. It is announced as a device before it can be found by its name, and
+    /// as an interface after it.
+    Interface,
+}
 
 /// Tries `probe` until it finds its device, again after each announcement of the kernel.
 ///
 /// # Errors
 /// `probe` fails, nothing comes within a minute, or dom0 asks for a shutdown.
 pub fn wait_for<T>(
+    kind: Kind,
     name: &str,
     signals: &Signals,
     mut probe: impl FnMut() -> Result<Option<T>, Failure>,
@@ -28,7 +39,7 @@ pub fn wait_for<T>(
     if let Some(found) = probe()? {
         return Ok(found);
     }
-    let announcements = open().or_fail(|| "listen to device announcements".into())?;
+    let announcements = open(kind).or_fail(|| "listen to device announcements".into())?;
     let deadline = Instant::now() + PATIENCE;
     // Probed again after opening: the device may have come in between.
     loop {
@@ -39,9 +50,13 @@ pub fn wait_for<T>(
     }
 }
 
-fn open() -> rustix::io::Result<OwnedFd> {
+fn open(kind: Kind) -> rustix::io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let protocol = Some(netlink::KOBJECT_UEVENT);
+    let protocol = match kind {
+        Kind::Disk => Some(netlink::KOBJECT_UEVENT),
+        // NETLINK_ROUTE
+        Kind::Interface => None,
+    };
     let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, protocol)?;
     bind(&socket, &SocketAddrNetlink::new(0, KERNEL_GROUP))?;
     Ok(socket)

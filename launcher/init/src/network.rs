@@ -43,7 +43,9 @@ pub fn configure(
     push_up(&mut batch, LOOPBACK);
     purposes.push("bring up lo".into());
     if let Some(network) = network {
-        let index = device::wait_for(interface, signals, || index_of(&socket, interface))?;
+        let index = device::wait_for(device::Kind::Interface, interface, signals, || {
+            index_of(&socket, interface)
+        })?;
         push_network(&mut batch, &mut purposes, interface, index, network);
     }
     socket.carry_out(batch).map_err(|error| match error {

@@ -198,7 +198,7 @@ fn mount_disk(
 ) -> Result<(), Failure> {
     let device = format!("/dev/{disk}");
     let Some(signals) = signals else { return mount_device(&device, at, kind, flags, options) };
-    device::wait_for(disk, signals, || {
+    device::wait_for(device::Kind::Disk, disk, signals, || {
         // Asked first, because the kernel logs an error for a disk that it cannot mount.
         if access(&device, Access::EXISTS).is_err() {
             return Ok(None);
