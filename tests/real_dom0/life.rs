@@ -2,11 +2,6 @@
 
 use tests::Dom0;
 
-/// What must be the same before and after an app: domains, loop devices, interfaces, leases, ports.
-const TRACES: &str = "xl list | awk 'NR>1{print $1}' | sort; losetup -a | grep domains/; \
-    ip -o link | grep -o 'vif[0-9.]*' ; nft list table ip launch 2>/dev/null | grep dport; \
-    ls /var/lib/launch/domains /var/lib/launch/names 2>/dev/null; true";
-
 #[test]
 fn the_apps_output_and_exit_code_come_through() {
     let dom0 = Dom0::shared();
@@ -70,7 +65,7 @@ fn an_app_that_is_there_but_cannot_run_ends_with_126_and_one_that_is_not_with_12
 #[test]
 fn stop_lets_the_app_finish_and_nothing_of_it_is_left() {
     let dom0 = Dom0::shared();
-    let before = dom0.sh(TRACES).stdout;
+    let before = dom0.traces();
     let script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.1; done";
     dom0.launch(&["-d", "--name", "stopped", "-p", "18090:80", "python", "sh", "-c", script])
         .expect_success();
@@ -80,7 +75,7 @@ fn stop_lets_the_app_finish_and_nothing_of_it_is_left() {
     assert!(listed.contains("exited (3)"), "{listed}");
     assert!(dom0.launch(&["logs", "stopped"]).stdout.contains("bye"));
     dom0.launch(&["rm", "stopped"]).expect_success();
-    assert_eq!(dom0.sh(TRACES).stdout, before);
+    dom0.expect_traces(&before);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod killed;
 mod life;
 mod network;
+mod pool;
 mod serving;
+mod toolstacks;
 mod xen_crate;

@@ -13,6 +13,13 @@ use std::time::{Duration, Instant};
 /// Longest time for one command in dom0. Emulated Xen is slow; a hang is longer than this.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+const TRACES: &str = "xl list | awk 'NR>1{print $1}' | sort; losetup -l -n -O BACK-FILE; \
+    ip -o link | grep -o 'vif[0-9.]*'; nft list table ip launch 2>/dev/null | grep dport; \
+    ls -A /var/lib/launch/domains /var/lib/launch/names /var/lib/launch/pool 2>/dev/null; \
+    cat /var/lib/launch/leases* 2>/dev/null; \
+    xenstore-list /libxl; xenstore-list /local/domain; \
+    xenstore-list /local/domain/0/backend/vbd; xenstore-list /local/domain/0/backend/vif; true";
+
 /// A fresh dom0 for one run of the tests.
 pub struct Dom0 {
     lab: Instance,
@@ -126,6 +133,29 @@ impl Dom0 {
             }
             assert!(Instant::now() < until, "{script:?} failed for {seconds} s: {output:?}");
             std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// What must be the same before and after an app: domains, loop devices, interfaces, ports,
+    /// folders, names, xenstore nodes.
+    #[must_use]
+    pub fn traces(&self) -> String {
+        self.sh(TRACES).stdout
+    }
+
+    /// Waits until there are these traces again: backends let go of their devices in a moment.
+    ///
+    /// # Panics
+    /// When there are others after half a minute.
+    pub fn expect_traces(&self, before: &str) {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let now = self.traces();
+            if now == before {
+                return;
+            }
+            assert!(Instant::now() < until, "left behind:\n{now}\nbefore:\n{before}");
+            std::thread::sleep(Duration::from_millis(300));
         }
     }
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// Builds `launch`, its guest kernel, init and hotplug program, into a folder that is laid out like /.
+/// Builds `launch`, its guest kernel and its other programs, into a folder that is laid out like /.
 ///
 /// To install on a dom0, copy the folder's contents to /.
 #[derive(Debug, Parser)]
@@ -39,15 +39,17 @@ fn main() -> ExitCode {
 fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
     say("building launch");
     let launch = build("launch", "launch", Linking::Dynamic)?;
-    say("building init and hotplug");
+    say("building init, hotplug and monitor");
     let init = build("init", "init", Linking::SmallStatic)?;
     let hotplug = build("domain", "hotplug", Linking::Static)?;
+    let monitor = build("domain", "monitor", Linking::Static)?;
     let vmlinux = match kernel {
         Some(kernel) => kernel,
         None => build_kernel()?,
     };
     install(&read(&launch)?, folder, "usr/bin/launch", 0o755)?;
     install(&read(&hotplug)?, folder, "usr/lib/launch/hotplug", 0o755)?;
+    install(&read(&monitor)?, folder, "usr/lib/launch/monitor", 0o755)?;
     install(&read(&vmlinux)?, folder, "usr/lib/launch/vmlinux", 0o644)?;
     install(&initrd(&read(&init)?)?, folder, "usr/lib/launch/initrd", 0o644)?;
     say(&format!("all is in {}", folder.display()));

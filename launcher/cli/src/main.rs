@@ -29,7 +29,6 @@ fn main() -> ExitCode {
     match args.get(1).and_then(|role| role.to_str()) {
         Some("__fetch") => return image::fetch_child(),
         Some("__pool") => return commands::pool::fill_in_background(),
-        Some("__monitor") => return commands::monitor::main(&args[2..]),
         _ => {}
     }
     start_log();
@@ -59,7 +58,7 @@ fn start_log() {
     if let Ok(filter) = EnvFilter::try_from_env("LAUNCH_LOG") {
         fmt()
             .with_env_filter(filter)
-            .with_span_events(FmtSpan::CLOSE)
+            .with_span_events(FmtSpan::NEW | FmtSpan::CLOSE)
             .with_writer(std::io::stderr)
             .init();
     }

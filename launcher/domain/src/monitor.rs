@@ -9,14 +9,17 @@ use crate::console::{Console, Log, ReadOutcome};
 use crate::folder::{FileError, Folder, Lock};
 use crate::hotplug::describe;
 use crate::record::{Outcome, Record, State};
+use crate::settings::Settings;
 use crate::toolstack::{DomainState, ShutdownReason};
 use contract::{Report, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use xen::DomId;
@@ -33,12 +36,28 @@ const MUCH_BYTES: usize = 16 * 1024;
 /// The last output may take no longer than this, however much it is.
 const LONGEST_DRAIN: Duration = Duration::from_secs(5);
 
-/// The body of `launch __monitor ID`, whose standard input is the app's lock file.
+/// What a monitor is told by the launcher that starts it, as JSON in its one argument.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// The app.
+    pub id: String,
+    /// Where images and apps are kept.
+    pub state_dir: PathBuf,
+    /// About domains.
+    pub settings: Settings,
+    /// About the network.
+    pub network: net::Settings,
+    /// The launcher, to fill pools with.
+    pub launcher: PathBuf,
+}
+
+/// The body of the monitor, whose standard input is the app's lock file.
 ///
 /// # Errors
 /// The app cannot be watched; the next `launch` command starts a monitor anew.
-pub fn run(apps: &Apps, id: &str) -> Result<(), AppsError> {
-    let folder = apps.folder(id);
+pub fn run(start: &Start) -> Result<(), AppsError> {
+    let apps = &Apps::open(&start.state_dir, &start.settings, &start.network)?;
+    let folder = apps.folder(&start.id);
     let Some(lock) = take_lock(&folder)? else { return Ok(()) };
     // A terminal that goes away takes nothing of ours with it. Fails only where done before.
     let _ = rustix::process::setsid();
@@ -57,6 +76,7 @@ pub fn run(apps: &Apps, id: &str) -> Result<(), AppsError> {
         state,
         domid,
         console: None,
+        launcher: &start.launcher,
         state_writes: 0,
         filled: false,
         recent: (Instant::now(), 0),
@@ -85,6 +105,7 @@ struct Monitor<'a> {
     store: Store,
     console: Option<Console>,
     log: Log,
+    launcher: &'a Path,
     state_writes: u32,
     /// Whether the pools were looked after.
     filled: bool,
@@ -143,7 +164,7 @@ impl Monitor<'_> {
             return;
         }
         if self.apps.has_pools() {
-            match Command::new("/proc/self/exe").arg0("launch").arg("__pool").spawn() {
+            match Command::new(self.launcher).arg0("launch").arg("__pool").spawn() {
                 // Whoever starts a process is to learn of its end.
                 Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
                 Err(error) => tracing::warn!("cannot fill the pools: {error}"),

@@ -9,6 +9,7 @@ use contract::store as nodes;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tracing::info_span;
 use xen::builder::{self, Devices, Disk, Guest, Interface};
 use xen::store::Store;
 use xen::{DomId, Hypervisor};
@@ -43,6 +44,7 @@ impl Native {
         folder: &Path,
         domid: DomId,
     ) -> Result<(), ToolstackError> {
+        let _span = info_span!("adopt").entered();
         let store = Store::connect()?;
         let served = serve_disks(spec, domid)?;
         let orders =
@@ -118,13 +120,13 @@ impl Toolstack for Native {
             memory_mib: spec.machine.memory_mib,
             vcpus: spec.machine.vcpus,
         };
-        let built = builder::build(&hypervisor, &store, &guest)?;
+        let built = info_span!("build").in_scope(|| builder::build(&hypervisor, &store, &guest))?;
         let domid = built.domid();
-        let served = serve_disks(spec, domid)?;
+        let served = info_span!("disks").in_scope(|| serve_disks(spec, domid))?;
         let orders =
             Folder::new(folder.to_owned()).read_orders().map_err(ToolstackError::Orders)?;
         self.with_devices(spec, &served, orders.as_deref(), |devices| {
-            built.introduce(devices)?.unpause()
+            info_span!("introduce").in_scope(|| built.introduce(devices)?.unpause())
         })?;
         served.into_iter().for_each(Served::keep);
         join_bridge(spec, domid).map_err(|error| match self.destroy(domid, spec.uuid) {
@@ -165,6 +167,7 @@ fn serve_disks(spec: &DomainSpec, domid: DomId) -> Result<Vec<Served>, Toolstack
 /// Joins dom0's end of the vif to its bridge; dom0's kernel makes it when it sees the nodes.
 fn join_bridge(spec: &DomainSpec, domid: DomId) -> Result<(), ToolstackError> {
     let Some(vif) = &spec.vif else { return Ok(()) };
+    let _span = info_span!("bridge").entered();
     let name = format!("vif{domid}.0");
     net::wait_for_interface(&name, VIF_TIME)?;
     Ok(net::attach_to_bridge(&name, &vif.bridge)?)

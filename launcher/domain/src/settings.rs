@@ -15,6 +15,8 @@ pub struct Settings {
     pub ramdisk: PathBuf,
     /// The program that libxl runs for each disk and interface.
     pub hotplug: PathBuf,
+    /// The program that stays with each app.
+    pub monitor: PathBuf,
     /// Where edited copies of the xl templates are looked for.
     pub templates: PathBuf,
     /// Kind of domain where nothing else is asked for.
@@ -40,6 +42,7 @@ impl Default for Settings {
             kernel: "/usr/lib/launch/vmlinux".into(),
             ramdisk: "/usr/lib/launch/initrd".into(),
             hotplug: "/usr/lib/launch/hotplug".into(),
+            monitor: "/usr/lib/launch/monitor".into(),
             templates: "/etc/launch/xl-templates".into(),
             kind: Kind::Pvh,
             toolstack: None,

@@ -7,7 +7,6 @@ pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod logs;
 mod machine;
-pub(crate) mod monitor;
 pub(crate) mod pool;
 pub(crate) mod ps;
 pub(crate) mod pull;

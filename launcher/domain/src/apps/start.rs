@@ -2,6 +2,7 @@
 
 use super::{App, Apps, AppsError, Timings, now_ms, random};
 use crate::folder::{self, Folder, Lock};
+use crate::monitor;
 use crate::record::{Network, Phase, Record, State};
 use crate::resolve::{self, Link};
 use crate::xlcfg;
@@ -156,9 +157,16 @@ impl Apps {
                 .create(true)
                 .mode(0o600)
                 .open(folder.file(folder::MONITOR_LOG))?;
-            Command::new("/proc/self/exe")
-                .arg0("launch")
-                .args(["__monitor", &record.id])
+            let start = monitor::Start {
+                id: record.id.clone(),
+                state_dir: self.state_dir.clone(),
+                settings: self.settings.clone(),
+                network: self.network_settings.clone(),
+                launcher: std::env::current_exe()?,
+            };
+            Command::new(&self.settings.monitor)
+                .arg0("launch-monitor")
+                .arg(serde_json::to_string(&start)?)
                 .stdin(Stdio::from(lock.into_file()))
                 .stdout(Stdio::null())
                 .stderr(Stdio::from(words))

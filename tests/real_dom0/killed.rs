@@ -1,0 +1,118 @@
+//! Killed at any step, launcher and monitor leave nothing that the next command does not put right.
+
+use tests::Dom0;
+
+/// Runs `launch ARGS` with its trace, and kills it as soon as a line of it has `$0` in it.
+const KILL_AT: &str = "rm -f /tmp/trace; mkfifo /tmp/trace; \
+    LAUNCH_LOG=info launch \"$@\" 2>/tmp/trace >/dev/null & pid=$!; \
+    while read -r line; do case \"$line\" in *\"$0\"*) kill -9 $pid;; esac; done </tmp/trace; \
+    wait $pid 2>/dev/null; echo code $?";
+
+fn kill_at(dom0: &Dom0, step: &str, args: &[&str]) {
+    let output = dom0.run(&[&["bash", "-c", KILL_AT, step], args].concat());
+    assert!(output.stdout.contains("code 137"), "not killed at {step}: {output:?}");
+}
+
+/// The steps of a start, as `launch` traces them, each at its beginning.
+const STEPS: [&str; 9] = [
+    "create: domain::apps: new",
+    "step=\"network\"}: domain::apps::start: new",
+    "step=\"orders\"}: domain::apps::start: new",
+    "step=\"domain\"}: domain::apps::start: new",
+    "build: domain::native: new",
+    "disks: domain::native: new",
+    "introduce: domain::native: new",
+    "bridge: domain::native: new",
+    "step=\"monitor\"}: domain::apps::start: new",
+];
+
+fn launch_leaves_nothing(args: &[&str], steps: &[&str]) {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    for step in steps {
+        kill_at(dom0, step, &[&["run", "-d", "--name", "killed", "-p", "18093:80"], args].concat());
+        // Any command repairs; a kill that came late has left an app that runs.
+        let _ = dom0.launch(&["ps"]);
+        dom0.sh("launch rm -f killed 2>/dev/null; true").expect_success();
+        dom0.expect_traces(&before);
+    }
+}
+
+#[test]
+fn a_launcher_killed_at_any_step_leaves_nothing() {
+    launch_leaves_nothing(&["hello"], &STEPS);
+}
+
+#[test]
+fn a_launcher_killed_while_xl_builds_leaves_nothing() {
+    launch_leaves_nothing(
+        &["--toolstack", "xl", "hello"],
+        &["step=\"domain\"}: domain::apps::start: new"],
+    );
+}
+
+#[test]
+fn a_launcher_killed_while_it_takes_a_waiting_domain_leaves_nothing() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    let steps = [
+        "create: domain::apps: new",
+        "step=\"network\"}: domain::apps::start: new",
+        "step=\"domain\"}: domain::apps::start: new",
+        "adopt: domain::native: new",
+        "step=\"monitor\"}: domain::apps::start: new",
+    ];
+    for step in steps {
+        dom0.launch(&["pool", "--size", "1"]).expect_success();
+        kill_at(dom0, step, &["run", "-d", "--name", "killed", "hello"]);
+        let _ = dom0.launch(&["ps"]);
+        dom0.sh("launch rm -f killed 2>/dev/null; true").expect_success();
+        dom0.launch(&["pool", "--drain"]).expect_success();
+        dom0.expect_traces(&before);
+    }
+}
+
+#[test]
+fn a_pool_that_was_filled_in_part_only_is_put_right() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    for step in ["build: domain::native: new", "introduce: domain::native: new"] {
+        kill_at(dom0, step, &["pool", "--size", "1", "--image", "hello"]);
+        let said = dom0.launch(&["ps"]).stderr;
+        assert!(said.contains("waiting-"), "{step}: {said:?}");
+        dom0.launch(&["pool", "--drain"]).expect_success();
+        dom0.expect_traces(&before);
+    }
+}
+
+#[test]
+fn a_killed_monitor_is_started_anew_and_the_app_runs_on() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    let app = dom0.start("watched", &["hello"]);
+    let ip = app.address();
+    let page = format!("curl -sf --max-time 5 http://{ip}/");
+    let _ = dom0.eventually(120, &page);
+    let id = app.inspect()["app"]["id"].as_str().unwrap().to_owned();
+    dom0.sh(&format!("pkill -9 -f '^launch-monitor .*{id}'")).expect_success();
+    dom0.sh(&page).expect_success();
+    let said = dom0.launch(&["ps"]).expect_success().stderr;
+    assert!(said.contains("watched") && said.contains("anew"), "{said:?}");
+    dom0.sh(&format!("pgrep -f '^launch-monitor .*{id}'")).expect_success();
+    drop(app);
+    dom0.expect_traces(&before);
+}
+
+#[test]
+fn an_app_that_ended_while_its_monitor_was_dead_is_taken_down() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    let app = dom0.start("unwatched", &["-p", "18094:80", "hello"]);
+    let _ = dom0.eventually(120, &format!("curl -sf --max-time 5 http://{}/", app.address()));
+    dom0.sh("pkill -9 -f '^launch-monitor '").expect_success();
+    dom0.sh("xl destroy unwatched").expect_success();
+    let said = dom0.launch(&["ps"]).expect_success().stderr;
+    assert!(said.contains("unwatched"), "{said:?}");
+    drop(app);
+    dom0.expect_traces(&before);
+}

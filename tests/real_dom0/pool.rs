@@ -1,0 +1,113 @@
+//! Domains that wait are taken by the apps that they fit, once each.
+
+use std::collections::BTreeSet;
+use tests::Dom0;
+
+/// How many domains wait in all pools together.
+const WAITING: &str = "launch pool | awk 'NR>1{n+=$NF} END{print n+0}'";
+
+struct Pool<'a>(&'a Dom0);
+
+/// A pool of `size` domains for hello, with further flags.
+fn pool<'a>(dom0: &'a Dom0, size: &str, flags: &[&str]) -> Pool<'a> {
+    dom0.launch(&[&["pool", "--size", size], flags].concat()).expect_success();
+    Pool(dom0)
+}
+
+impl Drop for Pool<'_> {
+    fn drop(&mut self) {
+        let output = self.0.launch(&["pool", "--drain"]);
+        if !std::thread::panicking() {
+            output.expect_success();
+        }
+    }
+}
+
+fn waiting(dom0: &Dom0) -> BTreeSet<String> {
+    let listed = dom0.sh("xl list | awk '/waiting-/{print $2}'").stdout;
+    listed.lines().map(str::to_owned).collect()
+}
+
+fn answers(dom0: &Dom0, ip: &str) {
+    let page = dom0.eventually(120, &format!("curl -sf --max-time 5 http://{ip}/"));
+    assert!(page.contains("ello"), "{page}");
+}
+
+#[test]
+fn a_waiting_domain_becomes_the_app_and_another_takes_its_place() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    for kind in ["pvh", "pv"] {
+        for image in [&[][..], &["--image", "hello"]] {
+            let pool = pool(dom0, "1", &[&["--type", kind], image].concat());
+            let waited = waiting(dom0);
+            assert_eq!(waited.len(), 1);
+            let app = dom0.start("pooled", &["--type", kind, "-p", "18092:80", "hello"]);
+            let domid = app.inspect()["state"]["domid"].to_string();
+            assert!(waited.contains(&domid), "{domid} is none of {waited:?}");
+            assert!(dom0.sh("xl list").stdout.contains("pooled"));
+            answers(dom0, &app.address());
+            let _ = dom0.eventually(60, &format!("test $({WAITING}) = 1"));
+            drop((app, pool));
+            dom0.expect_traces(&before);
+        }
+    }
+}
+
+#[test]
+fn launches_at_once_get_a_domain_each() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    let pool = pool(dom0, "3", &["-m", "32m"]);
+    let all = "for i in 1 2 3 4 5 6 7 8; do launch -d -m 32m --name at-once-$i hello & done; wait";
+    dom0.sh(all).expect_success();
+    let listed = dom0.sh("launch ps | awk '/at-once/{print $6}' | sort -u | wc -l").stdout;
+    assert_eq!(listed.trim(), "8");
+    let _ = dom0.eventually(120, &format!("test $({WAITING}) = 3"));
+    dom0.sh("launch rm -f $(launch ps -q)").expect_success();
+    drop(pool);
+    dom0.expect_traces(&before);
+}
+
+#[test]
+fn an_app_that_wants_another_machine_is_started_cold() {
+    let dom0 = Dom0::shared();
+    let _pool = pool(dom0, "1", &[]);
+    let waited = waiting(dom0);
+    let app = dom0.start("cold", &["-m", "80m", "hello"]);
+    answers(dom0, &app.address());
+    assert_eq!(waiting(dom0), waited);
+}
+
+#[test]
+fn a_pool_is_filled_again_after_its_domains_died() {
+    let dom0 = Dom0::shared();
+    let _pool = pool(dom0, "2", &[]);
+    dom0.sh("for d in $(xl list | awk '/waiting-/{print $2}'); do xl destroy $d; done")
+        .expect_success();
+    assert_eq!(dom0.sh(WAITING).stdout.trim(), "0");
+    let app = dom0.start("after", &["hello"]);
+    answers(dom0, &app.address());
+    dom0.launch(&["pool", "--fill"]).expect_success();
+    assert_eq!(dom0.sh(WAITING).stdout.trim(), "2");
+}
+
+#[test]
+fn resizing_keeps_what_waits() {
+    let dom0 = Dom0::shared();
+    let _pool = pool(dom0, "1", &[]);
+    let first = waiting(dom0);
+    dom0.launch(&["pool", "--size", "2"]).expect_success();
+    let both = waiting(dom0);
+    assert!(both.len() == 2 && both.is_superset(&first), "{first:?} {both:?}");
+    dom0.launch(&["pool", "--size", "0"]).expect_success();
+    assert_eq!(waiting(dom0).len(), 0);
+}
+
+#[test]
+fn a_pool_of_an_unknown_image_is_refused() {
+    let dom0 = Dom0::shared();
+    dom0.launch(&["pool", "--size", "1", "--image", "no-such-image"])
+        .expect_failure(1, &["no-such-image"]);
+    assert_eq!(dom0.sh(WAITING).stdout.trim(), "0");
+}
