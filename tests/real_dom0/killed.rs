@@ -14,16 +14,18 @@ fn kill_at(dom0: &Dom0, step: &str, args: &[&str]) {
 }
 
 /// The steps of a start, as `launch` traces them, each at its beginning.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 11] = [
     "create: domain::apps: new",
-    "step=\"network\"}: domain::apps::start: new",
-    "step=\"orders\"}: domain::apps::start: new",
-    "step=\"domain\"}: domain::apps::start: new",
+    "step=\"folder\"}: domain::apps: new",
     "build: domain::native: new",
-    "disks: domain::native: new",
     "introduce: domain::native: new",
+    "step=\"disks\"}: domain::apps: new",
+    "step=\"network\"}: domain::apps: new",
+    "step=\"orders\"}: domain::apps: new",
+    "step=\"devices\"}: domain::apps: new",
+    "attach: domain::native: new",
     "bridge: domain::native: new",
-    "step=\"monitor\"}: domain::apps::start: new",
+    "step=\"monitor\"}: domain::apps: new",
 ];
 
 fn launch_leaves_nothing(args: &[&str], steps: &[&str]) {
@@ -47,7 +49,7 @@ fn a_launcher_killed_at_any_step_leaves_nothing() {
 fn a_launcher_killed_while_xl_builds_leaves_nothing() {
     launch_leaves_nothing(
         &["--toolstack", "xl", "hello"],
-        &["step=\"domain\"}: domain::apps::start: new"],
+        &["step=\"domain\"}: domain::apps: new"],
     );
 }
 
@@ -57,10 +59,10 @@ fn a_launcher_killed_while_it_takes_a_waiting_domain_leaves_nothing() {
     let before = dom0.traces();
     let steps = [
         "create: domain::apps: new",
-        "step=\"network\"}: domain::apps::start: new",
-        "step=\"domain\"}: domain::apps::start: new",
-        "adopt: domain::native: new",
-        "step=\"monitor\"}: domain::apps::start: new",
+        "step=\"disks\"}: domain::apps: new",
+        "step=\"network\"}: domain::apps: new",
+        "attach: domain::native: new",
+        "step=\"monitor\"}: domain::apps: new",
     ];
     for step in steps {
         dom0.launch(&["pool", "--size", "1"]).expect_success();

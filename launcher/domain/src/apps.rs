@@ -19,7 +19,7 @@ use crate::reconcile::Repair;
 use crate::record::{Phase, Record, State};
 use crate::resolve::{self, Identity};
 use crate::settings::Settings;
-use crate::spec::{Machine, Uuid};
+use crate::spec::Uuid;
 use crate::toolstack::{DomainState, Toolstack, ToolstackKind};
 use crate::writable;
 use crate::xl::Xl;
@@ -30,7 +30,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use xen::DomId;
 
 /// Bytes of an id; twice as many hex digits, as Docker shows.
@@ -66,6 +66,19 @@ pub struct App {
 
 /// How long each step of a start took.
 pub type Timings = Vec<(&'static str, Duration)>;
+
+/// Does one step of a start and notes how long it took.
+fn timed<T, E: Into<AppsError>>(
+    timings: &mut Timings,
+    step: &'static str,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, AppsError> {
+    let _span = tracing::info_span!("step", step).entered();
+    let begin = Instant::now();
+    let result = work().map_err(Into::into);
+    timings.push((step, begin.elapsed()));
+    result
+}
 
 impl Apps {
     /// The apps kept under `state_dir` (`/var/lib/launch`).
@@ -159,53 +172,96 @@ impl Apps {
     /// # Errors
     /// The name is taken, the launch makes no sense, or the disk is full; nothing is left then.
     pub fn create(&self, launch: &Launch) -> Result<App, AppsError> {
+        self.make(launch, false, &mut Timings::new())
+    }
+
+    /// Makes an app and starts it. Its domain, if there is not one that waits, boots while the rest
+    /// is made.
+    ///
+    /// # Errors
+    /// As [`Apps::create`] and [`Apps::start`]; nothing is left then.
+    pub fn launch(&self, launch: &Launch) -> Result<(App, Timings), AppsError> {
+        let mut timings = Timings::new();
+        let mut app = self.make(launch, true, &mut timings)?;
+        match self.start_timed(&mut app, &mut timings) {
+            Ok(()) => Ok((app, timings)),
+            // A launch that failed leaves nothing; Docker would keep an app that never ran.
+            Err(error) => Err(error.and(self.remove(&app, true))),
+        }
+    }
+
+    fn make(
+        &self,
+        launch: &Launch,
+        to_start: bool,
+        timings: &mut Timings,
+    ) -> Result<App, AppsError> {
         let _span = tracing::info_span!("create").entered();
         let named = Some((&launch.image.config, launch.image_name.as_str()));
         let toolstack = self.choose_toolstack(&launch.machine);
         let machine = resolve::machine(&launch.machine, named, &self.settings, toolstack)?;
-        let base = if launch.image_name.is_empty() { "app" } else { &launch.image_name };
-        let common = self.common_lock()?;
-        let taken = self.take_waiting(&machine, launch)?;
-        let (folder, lock, waiting) = match taken {
-            Some((folder, lock, waiting)) => (folder, lock, Some(waiting)),
-            None => {
-                let folder = self.folder(&new_id()?);
-                let lock = folder.make()?;
-                (folder, lock, None)
-            }
-        };
+        if to_start {
+            self.domains.check()?;
+        }
+        let waiting =
+            |waiting: &Waiting| to_start && waiting.fits(&machine, launch, &self.settings);
+        let (folder, lock, mut waiting) = timed(timings, "folder", || self.reserve(waiting))?;
         let id = folder.id().to_owned();
-        let exists = |holder: &str| self.folder(holder).path().exists();
-        let name = self.names().take(&id, launch.name.as_deref(), base, exists);
-        drop(common);
-        let made = name.and_then(|name| {
-            let identity = Identity {
-                uuid: uuid_of(&id),
-                id: id.clone(),
-                name: name.clone(),
-                created_unix_ms: now_ms(),
-            };
-            let made = self.fill(&folder, launch, machine, identity, waiting.as_ref());
-            made.map_err(|error| error.and(self.names().release(&id, &name)))
-        });
-        match made {
+        let mut name = None;
+        let made = || -> Result<(Record, State), AppsError> {
+            let name = name.insert(self.take_name(launch, &id)?).clone();
+            if to_start {
+                self.domains.check_name(&name)?;
+            }
+            let identity =
+                Identity { uuid: uuid_of(&id), id: id.clone(), name, created_unix_ms: now_ms() };
+            let record = resolve::resolve(launch, machine, identity, &self.settings)?;
+            if to_start && waiting.is_none() && toolstack == ToolstackKind::Native {
+                waiting = Some(timed(timings, "domain", || self.boot(&record))?);
+            }
+            let state =
+                timed(timings, "disks", || self.fill(&folder, launch, &record, waiting.as_ref()))?;
+            Ok((record, state))
+        };
+        match made() {
             Ok((record, state)) => Ok(App { record, state, lock: Some(lock), waiting }),
             Err(error) => {
-                let error = error.and(self.destroy_waiting(waiting.as_ref(), &id));
+                let released = name.map_or(Ok(()), |name| self.names().release(&id, &name));
+                let error = error.and(released).and(self.destroy_waiting(waiting.as_ref(), &id));
                 Err(error.and(folder.remove().map_err(AppsError::from)))
             }
         }
+    }
+
+    /// A folder for a new app: that of a domain which waits and fits, or else an empty one.
+    fn reserve(
+        &self,
+        fits: impl Fn(&Waiting) -> bool,
+    ) -> Result<(Folder, Lock, Option<Waiting>), AppsError> {
+        // To others a folder looks as if its maker had died, until there is a record in it.
+        let _common = self.common_lock()?;
+        if let Some((folder, lock, waiting)) = self.take_waiting(fits)? {
+            return Ok((folder, lock, Some(waiting)));
+        }
+        let folder = self.folder(&new_id()?);
+        let lock = folder.make()?;
+        Ok((folder, lock, None))
+    }
+
+    fn take_name(&self, launch: &Launch, id: &str) -> Result<String, AppsError> {
+        let base = if launch.image_name.is_empty() { "app" } else { &launch.image_name };
+        let exists = |holder: &str| self.folder(holder).path().exists();
+        let _common = self.common_lock()?;
+        self.names().take(id, launch.name.as_deref(), base, exists)
     }
 
     fn fill(
         &self,
         folder: &Folder,
         launch: &Launch,
-        machine: Machine,
-        identity: Identity,
+        record: &Record,
         waiting: Option<&Waiting>,
-    ) -> Result<(Record, State), AppsError> {
-        let record = resolve::resolve(launch, machine, identity, &self.settings)?;
+    ) -> Result<State, AppsError> {
         if waiting.is_none_or(|waiting| waiting.image.is_none()) {
             link_disk(&launch.image.disk, &folder.file(folder::ROOT_DISK))?;
             if record.writable == WritableChoice::Disk {
@@ -224,8 +280,8 @@ impl Apps {
         };
         folder.write_state_lightly(&state)?;
         // Last: a folder with a record is complete.
-        folder.write_record(&record)?;
-        Ok((record, state))
+        folder.write_record(record)?;
+        Ok(state)
     }
 
     fn make_writable(&self, folder: &Folder, size_mib: u64) -> Result<(), AppsError> {

@@ -3,7 +3,7 @@
 use crate::disks::{self, Served};
 use crate::folder::Folder;
 use crate::settings::Settings;
-use crate::spec::{DomainSpec, Kind, Uuid};
+use crate::spec::{DomainSpec, Kind, Machine, Uuid};
 use crate::toolstack::{Toolstack, ToolstackError, read_file};
 use contract::store as nodes;
 use std::fs::File;
@@ -33,18 +33,47 @@ impl Native {
         Self { hotplug: settings.hotplug.clone() }
     }
 
-    /// Turns a domain that waits into `spec`, whose disks and interface are new to it; its orders
-    /// are in `folder`.
+    /// Builds a domain without devices and lets it boot: it waits for what [`Native::attach`]
+    /// gives it. Returns while its kernel starts.
+    ///
+    /// # Errors
+    /// The domain could not be built; nothing of it is left then.
+    pub fn boot(&self, name: &str, uuid: Uuid, machine: &Machine) -> Result<DomId, ToolstackError> {
+        let _span = info_span!("boot").entered();
+        let kernel = read_file("guest kernel", &machine.kernel)?;
+        let ramdisk = read_file("initramfs", &machine.ramdisk)?;
+        let hypervisor = Hypervisor::open()?;
+        let store = Store::connect()?;
+        let guest = Guest {
+            name,
+            uuid: uuid.0,
+            kind: match machine.kind {
+                Kind::Pv => builder::Kind::Pv,
+                Kind::Pvh => builder::Kind::Pvh,
+            },
+            kernel: &kernel,
+            initrd: Some(&ramdisk),
+            cmdline: &machine.cmdline,
+            memory_mib: machine.memory_mib,
+            vcpus: machine.vcpus,
+        };
+        let built = info_span!("build").in_scope(|| builder::build(&hypervisor, &store, &guest))?;
+        let _span = info_span!("introduce").entered();
+        Ok(built.introduce(&Devices::default())?.unpause()?)
+    }
+
+    /// Gives a domain that waits the name, disks and interface of `spec`, which are new to it, and
+    /// the orders in `folder`, if there are any.
     ///
     /// # Errors
     /// A disk, node or interface cannot be made. The domain is no use any more then: destroy it.
-    pub fn adopt(
+    pub fn attach(
         &self,
         spec: &DomainSpec,
         folder: &Path,
         domid: DomId,
     ) -> Result<(), ToolstackError> {
-        let _span = info_span!("adopt").entered();
+        let _span = info_span!("attach").entered();
         let store = Store::connect()?;
         let served = serve_disks(spec, domid)?;
         let orders =
@@ -103,37 +132,14 @@ impl Toolstack for Native {
         folder: &Path,
         _lock: File,
     ) -> Result<DomId, ToolstackError> {
-        let kernel = read_file("guest kernel", &spec.machine.kernel)?;
-        let ramdisk = read_file("initramfs", &spec.machine.ramdisk)?;
-        let hypervisor = Hypervisor::open()?;
-        let store = Store::connect()?;
-        let guest = Guest {
-            name: &spec.name,
-            uuid: spec.uuid.0,
-            kind: match spec.machine.kind {
-                Kind::Pv => builder::Kind::Pv,
-                Kind::Pvh => builder::Kind::Pvh,
-            },
-            kernel: &kernel,
-            initrd: Some(&ramdisk),
-            cmdline: &spec.machine.cmdline,
-            memory_mib: spec.machine.memory_mib,
-            vcpus: spec.machine.vcpus,
-        };
-        let built = info_span!("build").in_scope(|| builder::build(&hypervisor, &store, &guest))?;
-        let domid = built.domid();
-        let served = info_span!("disks").in_scope(|| serve_disks(spec, domid))?;
-        let orders =
-            Folder::new(folder.to_owned()).read_orders().map_err(ToolstackError::Orders)?;
-        self.with_devices(spec, &served, orders.as_deref(), |devices| {
-            info_span!("introduce").in_scope(|| built.introduce(devices)?.unpause())
-        })?;
-        served.into_iter().for_each(Served::keep);
-        join_bridge(spec, domid).map_err(|error| match self.destroy(domid, spec.uuid) {
-            Ok(()) => error,
-            Err(second) => ToolstackError::Both(Box::new(error), Box::new(second)),
-        })?;
-        Ok(domid)
+        let domid = self.boot(&spec.name, spec.uuid, &spec.machine)?;
+        match self.attach(spec, folder, domid) {
+            Ok(()) => Ok(domid),
+            Err(error) => Err(match self.destroy(domid, spec.uuid) {
+                Ok(()) => error,
+                Err(second) => ToolstackError::Both(Box::new(error), Box::new(second)),
+            }),
+        }
     }
 
     fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {

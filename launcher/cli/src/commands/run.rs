@@ -43,21 +43,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 
     // From here on a signal must not end this process: what it makes would be left half-made.
     let signals = catch_signals()?;
-    let created = Instant::now();
-    let mut app = apps.create(&launch)?;
-    phases.push(("app folder", created.elapsed()));
-    let started = apps.start(&mut app);
-    let timings = match started {
-        Ok(timings) => timings,
-        // A launch that failed leaves nothing; Docker would keep an app that never ran.
-        Err(error) => {
-            let error = anyhow::Error::from(error);
-            return Err(match apps.remove(&app, true) {
-                Ok(()) => error,
-                Err(second) => error.context(format!("and {second}")),
-            });
-        }
-    };
+    let (app, timings) = apps.launch(&launch)?;
     phases.extend(timings);
     if args.time {
         print_phases(&phases, begin.elapsed());

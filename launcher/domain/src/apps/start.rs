@@ -1,6 +1,6 @@
 //! Starting an app: its network, its orders, its domain, its monitor.
 
-use super::{App, Apps, AppsError, Timings, now_ms, random};
+use super::{App, Apps, AppsError, Timings, now_ms, random, timed};
 use crate::folder::{self, Folder, Lock};
 use crate::monitor;
 use crate::record::{Network, Phase, Record, State};
@@ -11,7 +11,6 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 use xen::DomId;
 
 impl Apps {
@@ -20,8 +19,19 @@ impl Apps {
     /// # Errors
     /// It runs already, or its network or domain cannot be made; all of it is undone then.
     pub fn start(&self, app: &mut App) -> Result<Timings, AppsError> {
-        let _span = tracing::info_span!("start", app = app.record.name).entered();
         self.domains().check()?;
+        self.domains().check_name(&app.record.name)?;
+        let mut timings = Timings::new();
+        self.start_timed(app, &mut timings)?;
+        Ok(timings)
+    }
+
+    pub(super) fn start_timed(
+        &self,
+        app: &mut App,
+        timings: &mut Timings,
+    ) -> Result<(), AppsError> {
+        let _span = tracing::info_span!("start", app = app.record.name).entered();
         let folder = self.folder(&app.record.id);
         let lock = match app.lock.take() {
             Some(lock) => lock,
@@ -31,18 +41,17 @@ impl Apps {
         };
         lock.clear()?;
         let before = folder.read_state()?;
-        let mut timings = Timings::new();
         // What was noted at its creation, if a domain waited for it, is right.
         if app.waiting.is_none() {
             app.state = State { phase: Phase::Starting, ..State::default() };
             folder.write_state_lightly(&app.state)?;
         }
-        let built = self.build(&folder, app, &lock, &mut timings);
+        let built = self.build(&folder, app, &lock, timings);
         let started = built.and_then(|()| {
-            timed(&mut timings, "monitor", || self.start_monitor(&app.record, &folder, lock))
+            timed(timings, "monitor", || self.start_monitor(&app.record, &folder, lock))
         });
         match started {
-            Ok(()) => Ok(timings),
+            Ok(()) => Ok(()),
             Err(error) => {
                 let error = error.and(self.take_down(&app.record, app.state.domid.map(DomId)));
                 app.state = before;
@@ -64,13 +73,12 @@ impl Apps {
         timed(timings, "orders", || self.write_orders(folder, record, link.as_ref()))?;
         let spec = resolve::domain_spec(record, folder.path(), link.as_ref());
         let shared = lock.share()?;
-        let domid = timed(timings, "domain", || -> Result<DomId, AppsError> {
-            self.domains().check_name(&record.name)?;
-            match app.waiting.take() {
-                Some(waiting) => self.adopt(&waiting, spec, folder),
-                None => Ok(self.toolstack(record).create(&spec, folder.path(), shared)?),
-            }
-        })?;
+        let domid = match app.waiting.take() {
+            Some(waiting) => timed(timings, "devices", || self.adopt(&waiting, spec, folder))?,
+            None => timed(timings, "domain", || {
+                self.toolstack(record).create(&spec, folder.path(), shared)
+            })?,
+        };
         app.state.domid = Some(domid.0);
         app.state.phase = Phase::Running;
         app.state.started_unix_ms = Some(now_ms());
@@ -175,16 +183,4 @@ impl Apps {
         };
         start().map_err(|source| AppsError::Monitor { name: record.name.clone(), source })
     }
-}
-
-fn timed<T, E: Into<AppsError>>(
-    timings: &mut Timings,
-    step: &'static str,
-    work: impl FnOnce() -> Result<T, E>,
-) -> Result<T, AppsError> {
-    let _span = tracing::info_span!("step", step).entered();
-    let begin = Instant::now();
-    let result = work().map_err(Into::into);
-    timings.push((step, begin.elapsed()));
-    result
 }

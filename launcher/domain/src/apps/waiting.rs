@@ -7,7 +7,9 @@ use super::{Apps, AppsError, ids_in, link_disk, new_id, now_ms, uuid_of};
 use crate::WritableChoice;
 use crate::folder::{self, FileError, Folder, Lock};
 use crate::launch::Launch;
+use crate::record::Record;
 use crate::resolve;
+use crate::settings::Settings;
 use crate::spec::{DomainSpec, Machine};
 use crate::toolstack::{DomainState, Toolstack};
 use serde::{Deserialize, Serialize};
@@ -32,9 +34,9 @@ pub struct Waiting {
 
 impl Waiting {
     /// Whether an app of this machine and image can have it.
-    fn fits(&self, machine: &Machine, launch: &Launch, usual_mib: u64) -> bool {
+    pub(super) fn fits(&self, machine: &Machine, launch: &Launch, settings: &Settings) -> bool {
         let usual_disk = launch.writable == WritableChoice::Disk
-            && launch.storage_mib.is_none_or(|size_mib| size_mib == usual_mib);
+            && launch.storage_mib.is_none_or(|size_mib| size_mib == settings.storage_mib);
         self.machine == *machine
             && self
                 .image
@@ -71,16 +73,15 @@ impl Apps {
         Ok(found)
     }
 
-    /// Takes a domain that fits this launch, if one waits; its folder is an app's then.
+    /// Takes a domain that fits, if one waits; its folder is an app's then.
     ///
-    /// The caller has the common lock: to others the folder looks as if its maker had died.
+    /// The caller has the common lock.
     pub(super) fn take_waiting(
         &self,
-        machine: &Machine,
-        launch: &Launch,
+        fits: impl Fn(&Waiting) -> bool,
     ) -> Result<Option<(Folder, Lock, Waiting)>, AppsError> {
         for (folder, waiting) in self.waiting()? {
-            if !waiting.fits(machine, launch, self.settings().storage_mib) {
+            if !fits(&waiting) {
                 continue;
             }
             let Ok(Some(lock)) = folder.try_lock() else { continue };
@@ -96,6 +97,13 @@ impl Apps {
         Ok(None)
     }
 
+    /// Lets a domain boot for an app of which only its record is known.
+    pub(super) fn boot(&self, record: &Record) -> Result<Waiting, AppsError> {
+        let domid = self.native.boot(&record.name, record.uuid, &record.machine)?;
+        let machine = record.machine.clone();
+        Ok(Waiting { machine, image: None, created_unix_ms: now_ms(), domid: domid.0 })
+    }
+
     /// Gives a domain that waited its app.
     pub(super) fn adopt(
         &self,
@@ -107,7 +115,7 @@ impl Apps {
             spec.disks.clear();
         }
         let domid = DomId(waiting.domid);
-        self.native.adopt(&spec, folder.path(), domid)?;
+        self.native.attach(&spec, folder.path(), domid)?;
         Ok(domid)
     }
 
