@@ -52,7 +52,7 @@ fn xls_commands_work_on_native_domains() {
         assert!(disks.contains("51712") && disks.contains("51728"), "{disks}");
         let network = dom0.sh("xl network-list by-xl").expect_success().stdout;
         assert!(network.contains("00:16:3e"), "{network}");
-        dom0.sh("timeout 20 xl top -b -i 1 | grep by-xl").expect_success();
+        dom0.sh("timeout 30 xentop -b -i 1 | grep by-xl").expect_success();
     }
 }
 

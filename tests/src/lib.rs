@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 const TRACES: &str = "xl list | awk 'NR>1{print $1}' | sort; losetup -l -n -O BACK-FILE; \
-    ip -o link | grep -o 'vif[0-9.]*'; nft list table ip launch 2>/dev/null | grep dport; \
-    ls -A /var/lib/launch/domains /var/lib/launch/names /var/lib/launch/pool 2>/dev/null; \
-    cat /var/lib/launch/leases* 2>/dev/null; \
-    xenstore-list /libxl; xenstore-list /local/domain; \
-    xenstore-list /local/domain/0/backend/vbd; xenstore-list /local/domain/0/backend/vif; true";
+    ip -o link | grep -o 'vif[0-9.]*'; \
+    nft list table ip launch 2>/dev/null | grep -o '[a-z]* \\. [0-9]* : [0-9.]*'; \
+    cd /var/lib/launch && find domains names pool -mindepth 1 -maxdepth 1 2>/dev/null \
+        | grep -v -e /.lock -e /pools.json; \
+    grep -o '\"owners\":{[^}].*' leases* 2>/dev/null; \
+    for path in /libxl /local/domain /local/domain/0/backend/vbd /local/domain/0/backend/vif; do \
+        xenstore-list $path 2>/dev/null; done; true";
 
 /// A fresh dom0 for one run of the tests.
 pub struct Dom0 {
