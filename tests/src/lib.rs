@@ -17,7 +17,7 @@ const TRACES: &str = "xl list | awk 'NR>1{print $1}' | sort; losetup -l -n -O BA
     ip -o link | grep -o 'vif[0-9.]*'; \
     nft list table ip launch 2>/dev/null | grep -o '[a-z]* \\. [0-9]* : [0-9.]*'; \
     cd /var/lib/launch && find domains names pool -mindepth 1 -maxdepth 1 2>/dev/null \
-        | grep -v -e /.lock -e /pools.json; \
+        | grep -v -e /.l -e /pools.json; \
     grep -o '\"owners\":{[^}].*' leases* 2>/dev/null; \
     for path in /libxl /local/domain /local/domain/0/backend/vbd /local/domain/0/backend/vif; do \
         xenstore-list $path 2>/dev/null; done; true";

@@ -3,7 +3,7 @@
 use crate::progress::Bars;
 use crate::settings::Settings;
 use anyhow::{Context, Result, bail};
-use domain::Apps;
+use domain::{Apps, Repair};
 use image::{Image, Source, Store};
 use std::path::Path;
 
@@ -26,12 +26,15 @@ impl Here {
 
     /// The apps of this machine, after what killed processes left behind was put right.
     pub(crate) fn apps(&self) -> Result<Apps> {
-        require_root("domains are handled")?;
-        let apps = Apps::open(&self.settings.state, &self.settings.domain, &self.settings.network)?;
-        for repair in apps.reconcile()? {
-            eprintln!("launch: {repair}");
-        }
+        let apps = self.apps_as_they_are()?;
+        tell(&apps.reconcile()?);
         Ok(apps)
+    }
+
+    /// The apps of this machine.
+    pub(crate) fn apps_as_they_are(&self) -> Result<Apps> {
+        require_root("domains are handled")?;
+        Ok(Apps::open(&self.settings.state, &self.settings.domain, &self.settings.network)?)
     }
 
     /// The image called `name`: the one that is here, or else a pulled one.
@@ -49,6 +52,13 @@ impl Here {
     /// Fetches and converts `source`, with bars on a terminal.
     pub(crate) fn pull(&self, store: &Store, source: &Source) -> Result<Image> {
         Ok(store.pull(source, &self.settings.image, &mut Bars::new())?)
+    }
+}
+
+/// Says what was put right.
+pub(crate) fn tell(repairs: &[Repair]) {
+    for repair in repairs {
+        eprintln!("launch: {repair}");
     }
 }
 

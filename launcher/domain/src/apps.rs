@@ -356,6 +356,14 @@ impl Apps {
         crate::reconcile::all(self)
     }
 
+    /// The same, unless it was done in the last few seconds.
+    ///
+    /// # Errors
+    /// As [`Apps::reconcile`].
+    pub fn reconcile_at_times(&self) -> Result<Vec<Repair>, AppsError> {
+        crate::reconcile::at_times(self)
+    }
+
     /// The same for one app.
     pub(crate) fn repair(&self, id: &str) -> Result<Option<Repair>, AppsError> {
         crate::reconcile::app(self, id)

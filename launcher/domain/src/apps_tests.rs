@@ -43,7 +43,7 @@ impl Machine {
         for folder in ["domains", "names"] {
             for entry in fs::read_dir(self.root.path().join("state").join(folder)).unwrap() {
                 let path = entry.unwrap().path();
-                if !path.ends_with(".lock") {
+                if !path.ends_with(".lock") && !path.ends_with(".looked") {
                     found.push(path);
                 }
             }

@@ -3,7 +3,7 @@
 use super::spec::Spec;
 use crate::here::{self, Here, print};
 use anyhow::{Context, Result};
-use domain::{App, Apps, Followed, Outcome};
+use domain::{App, Apps, Followed, Launch, Outcome, Timings};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let begin = Instant::now();
     here::require_dom0()?;
     let here = Here::new()?;
-    let apps = here.apps()?;
+    let apps = here.apps_as_they_are()?;
     let ready = begin.elapsed();
     let image = here.image(&args.spec.image)?;
     let mut phases = vec![("settings and state", ready), ("image", begin.elapsed() - ready)];
@@ -43,11 +43,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 
     // From here on a signal must not end this process: what it makes would be left half-made.
     let signals = catch_signals()?;
-    let (app, timings) = apps.launch(&launch)?;
+    let (app, timings) = launch_repaired(&apps, &launch)?;
     phases.extend(timings);
     if args.time {
         print_phases(&phases, begin.elapsed());
     }
+    // Last, because it takes the longer the more apps there are, and no start waits for it.
+    here::tell(&apps.reconcile_at_times()?);
     if args.detach && signals.load(Ordering::Relaxed) > 0 {
         apps.remove(&app, true)?;
         return Ok(ExitCode::from(INTERRUPTED));
@@ -65,6 +67,20 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         }
         foreground(&apps, &app, &signals)
     })
+}
+
+/// Launches; what a killed process left behind may be in the way, and is put right then.
+fn launch_repaired(apps: &Apps, launch: &Launch) -> Result<(App, Timings)> {
+    let error = match apps.launch(launch) {
+        Ok(launched) => return Ok(launched),
+        Err(error) => error,
+    };
+    let repairs = apps.reconcile()?;
+    here::tell(&repairs);
+    match repairs.is_empty() {
+        true => Err(error.into()),
+        false => Ok(apps.launch(launch)?),
+    }
 }
 
 /// Notes that SIGINT, SIGTERM or SIGHUP came, and nothing more; each sets the value to 1.
