@@ -1,9 +1,10 @@
 //! Small JSON files that survive a crash at any moment, and the lock that serializes their writers.
 //!
-//! A file is only ever replaced whole: written beside itself, synced, renamed. Whatever a crash
-//! leaves is either the old file or the new one, plus at most one stray `.new` file that the next
-//! writer overwrites. The rename itself is not synced: a power failure may bring the old version
-//! back, but it also ends every domain that the new one was about.
+//! A file is only ever replaced whole: written beside itself, renamed. Whatever a crash leaves is
+//! either the old file or the new one, plus at most one stray `.new` file that the next writer
+//! overwrites. Nothing is synced, as each launch would wait for the disk: a power failure may bring
+//! an old version back, or leave a file that was renamed before its bytes were written, which is
+//! empty then; but it also ends every domain that the file was about.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -77,12 +78,13 @@ impl StateDir {
         Ok(Locked { dir: self, _lock: lock })
     }
 
-    /// Reads a file; one that is not there is empty.
+    /// Reads a file; one that is not there, or that a power failure emptied, says nothing.
     ///
     /// Needs no lock to see a whole version, only to see the latest until it is written.
     pub(crate) fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, StateError> {
         let path = self.path.join(name);
         match fs::read(&path) {
+            Ok(bytes) if bytes.is_empty() => Ok(T::default()),
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|source| StateError::Damaged { path, source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
@@ -109,7 +111,7 @@ impl Locked<'_> {
             .write(true)
             .mode(0o644)
             .open(&staged)
-            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_data()));
+            .and_then(|mut file| file.write_all(&bytes));
         if let Err(error) = written {
             // A half-written file is harmless, but on a full disk its blocks are wanted back.
             let _ = fs::remove_file(&staged);
@@ -146,6 +148,13 @@ mod tests {
         dir.lock().unwrap().write("book", &newer).unwrap();
         assert_eq!(dir.read::<Book>("book").unwrap(), newer);
         assert!(!folder.path().join("book.new").exists());
+    }
+
+    #[test]
+    fn a_file_that_a_power_failure_emptied_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("book"), b"").unwrap();
+        assert_eq!(StateDir::new(folder.path()).read::<Book>("book").unwrap(), Book::new());
     }
 
     #[test]
