@@ -85,6 +85,18 @@ impl Names {
         }
         Ok(())
     }
+
+    /// Takes back whatever name `id` has.
+    pub(crate) fn release_all(&self, id: &str) -> Result<(), AppsError> {
+        let failed = || FileError::io("read", &self.0);
+        for entry in fs::read_dir(&self.0).map_err(failed())? {
+            let name = entry.map_err(failed())?.file_name();
+            if let Some(name) = name.to_str() {
+                self.release(id, name)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn id_of(target: &Path) -> Option<String> {

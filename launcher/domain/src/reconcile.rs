@@ -175,6 +175,7 @@ fn remove_incomplete(apps: &Apps, id: &str, folder: &Folder) -> Result<Option<Re
         return Ok(None);
     }
     apps.destroy_domain_of(id)?;
+    apps.names().release_all(id)?;
     folder.remove()?;
     drop((lock, common));
     Ok(Some(Repair(format!("removed app {id}, which was made or removed only in part"))))
