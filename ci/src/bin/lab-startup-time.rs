@@ -86,7 +86,8 @@ fn find_place(cli: &Cli) -> Result<Place> {
         ensure!(status.success(), "ci/build failed");
     }
     let port = registry::start()?;
-    let lab = Instance::up(&Options { name: cli.name.clone(), xen: cli.xen, ..Options::default() })?;
+    let lab =
+        Instance::up(&Options { name: cli.name.clone(), xen: cli.xen, ..Options::default() })?;
     ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build");
     let place = Place::Lab(lab);
     let settings = registry::mirror_settings(port);

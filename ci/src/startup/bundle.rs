@@ -20,17 +20,15 @@ const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
 ];
 
-/// Renders `config.json`: a root that is ready, namespaces of its own, and the network namespace
-/// at `network`. `image` is the `config` that
+/// Renders `config.json`: a root that is ready, namespaces of its own, and `hook`,
+/// a command that gives it its network. `image` is the `config` that
 /// `launch inspect` shows of an image.
 #[must_use]
-pub fn render_config(image: &Value, root: &str, hostname: &str, network: &str) -> Value {
+pub fn render_config(image: &Value, root: &str, hostname: &str, hook: &[&str]) -> Value {
     let list = |key: &str| image[key].as_array().cloned().unwrap_or_default();
     let args = [list("entrypoint"), list("cmd")].concat();
     let cwd = image["working_dir"].as_str().filter(|cwd| !cwd.is_empty()).unwrap_or("/");
-    let mount = |destination: &str, kind: &str, options: &[&str]| {
-        json!({"destination": destination, "type": kind, "source": kind, "options": options})
-    };
+    let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
     json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -55,10 +53,11 @@ pub fn render_config(image: &Value, root: &str, hostname: &str, network: &str) -
             mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
             mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
         ],
+        "hooks": {"createRuntime": [{"path": hook.first(), "args": hook}]},
         "linux": {
             "namespaces": [
                 {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"},
-                {"type": "cgroup"}, {"type": "network", "path": network},
+                {"type": "cgroup"}, {"type": "network"},
             ],
             "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
                 "/proc/timer_list", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"],
@@ -73,11 +72,13 @@ mod tests {
 
     #[test]
     fn the_app_is_started_as_the_image_says() {
-        let image = json!({"entrypoint": ["a"], "cmd": ["b", "c"], "env": ["X=1"], "working_dir": ""});
-        let config = render_config(&image, "/root", "app", "/run/netns/app");
+        let image =
+            json!({"entrypoint": ["a"], "cmd": ["b", "c"], "env": ["X=1"], "working_dir": ""});
+        let config = render_config(&image, "/root", "app", &["/hook", "x"]);
         assert_eq!(config["process"]["args"], json!(["a", "b", "c"]));
         assert_eq!(config["process"]["env"], json!(["X=1"]));
         assert_eq!(config["process"]["cwd"], "/");
-        assert_eq!(config["linux"]["namespaces"][5]["path"], "/run/netns/app");
+        let hook = &config["hooks"]["createRuntime"][0];
+        assert_eq!((&hook["path"], &hook["args"]), (&json!("/hook"), &json!(["/hook", "x"])));
     }
 }

@@ -77,9 +77,8 @@ pub fn measure(
     let ended = wait_in_background(child);
     let asked = ask_until_answered(question, address, begin, patience, &ended);
     // The answer may come before the command returns, and the time of that counts too.
-    let end = asked.ended.or_else(|| {
-        ended.recv_timeout(patience.saturating_sub(begin.elapsed())).ok()
-    });
+    let end =
+        asked.ended.or_else(|| ended.recv_timeout(patience.saturating_sub(begin.elapsed())).ok());
 
     output.seek(SeekFrom::Start(0)).context("cannot read the command's output")?;
     let mut text = Vec::new();
@@ -226,14 +225,18 @@ fn body_of_200(answer: &[u8]) -> Result<&[u8]> {
     let text = String::from_utf8_lossy(&answer[..answer.len().min(4096)]);
     let status = text.lines().next().unwrap_or_default();
     ensure!(status.split(' ').nth(1) == Some("200"), "it answers {status:?}");
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").context("the header has no end")?;
+    let end =
+        answer.windows(4).position(|four| four == b"\r\n\r\n").context("the header has no end")?;
     let body = &answer[end + 4..];
     let length = text.lines().take_while(|line| !line.is_empty()).find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
     let have = body.len();
-    ensure!(length.is_none_or(|length| length == have), "the body is cut: {have} of {length:?} bytes");
+    ensure!(
+        length.is_none_or(|length| length == have),
+        "the body is cut: {have} of {length:?} bytes"
+    );
     Ok(body)
 }
 
@@ -241,7 +244,12 @@ fn body_of_200(answer: &[u8]) -> Result<&[u8]> {
 fn unnamed_file() -> Result<File> {
     let path = std::env::temp_dir().join(format!("startup-client.{}", std::process::id()));
     let explain = || format!("cannot make {}", path.display());
-    let file = File::options().read(true).append(true).create_new(true).open(&path).with_context(explain)?;
+    let file = File::options()
+        .read(true)
+        .append(true)
+        .create_new(true)
+        .open(&path)
+        .with_context(explain)?;
     std::fs::remove_file(&path).with_context(explain)?;
     Ok(file)
 }
@@ -264,7 +272,8 @@ mod tests {
     }
 
     fn listener() -> (TcpListener, SocketAddrV4) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // Not 127.0.0.1: a client of an unused port could be given that very port, and meet itself.
+        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
         let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
         (listener, address)
     }

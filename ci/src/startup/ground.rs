@@ -37,7 +37,8 @@ pub struct Image {
 pub fn install_client(place: &Place) -> Result<()> {
     let flags = ["--no-default-features", "--features", "client"];
     let built = build_with("lab", "lab-startup-client", Linking::SmallStatic, &flags)?;
-    let bytes = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    let bytes =
+        std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     place.write(CLIENT, 0o755, &bytes)
 }
 
@@ -71,7 +72,8 @@ pub fn prepare_bridge(place: &Place) -> Result<()> {
 /// Linux asks for an unknown neighbour once a second. An app that is up just after such a question
 /// would be found a second late, by this client as by any other; so here it asks every 10 ms. No
 /// answer of an earlier round is left over either.
-pub const BEFORE_EACH: &str = "for file in /proc/sys/net/ipv4/neigh/*/retrans_time_ms; do echo 10 >$file; done
+pub const BEFORE_EACH: &str =
+    "for file in /proc/sys/net/ipv4/neigh/*/retrans_time_ms; do echo 10 >$file; done
 ip neigh flush all 2>/dev/null || true
 sync";
 

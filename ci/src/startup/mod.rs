@@ -1,5 +1,7 @@
 //! `ci/startup-time`: contenders side by side, measured by one client in dom0.
 
+#[cfg(feature = "client")]
+pub mod attach;
 #[cfg(feature = "host")]
 pub mod bundle;
 #[cfg(feature = "client")]

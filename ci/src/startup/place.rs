@@ -57,9 +57,15 @@ impl Place {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, path: &str, mode: u32, contents: &[u8]) -> Result<()> {
-        let script = format!("mkdir -p \"${{0%/*}}\" && cat >\"$0.part\" && chmod {mode:o} \"$0.part\" && mv \"$0.part\" \"$0\"");
+        let script = format!(
+            "mkdir -p \"${{0%/*}}\" && cat >\"$0.part\" && chmod {mode:o} \"$0.part\" && mv \"$0.part\" \"$0\""
+        );
         let output = self.run(&["sh", "-c", &script, path], contents)?;
-        ensure!(output.code == 0, "cannot write {path} in dom0: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.code == 0,
+            "cannot write {path} in dom0: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(())
     }
 

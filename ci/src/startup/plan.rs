@@ -2,14 +2,11 @@
 
 use super::bundle::render_config;
 use super::contender::Contender;
-use super::ground::{BRIDGE, FOLDER, GATEWAY, Image, LOWER};
+use super::ground::{BRIDGE, CLIENT, FOLDER, GATEWAY, Image, LOWER};
 use super::place::Place;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
-
-/// Makes a network namespace as a container has: a veth pair, one end on a bridge.
-const WITH_NETWORK: &str = include_str!("../../startup/with-network");
 
 /// A contender that can be started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,14 +89,12 @@ fn prepare_runtime(program: &str, place: &Place, image: &Image) -> Result<Here> 
     }
     let own = format!("{FOLDER}/{program}");
     let address = own_address(program);
-    let network = format!("/run/netns/{program}");
-    let config = render_config(&image.config, &format!("{own}/root"), program, &network);
+    let veth = format!("v-{program}");
+    let (own_ip, gateway) = (address.to_string(), GATEWAY.to_string());
+    let hook = [CLIENT, "attach", BRIDGE, &veth, &own_ip, "24", &gateway];
+    let config = render_config(&image.config, &format!("{own}/root"), program, &hook);
     place.write(&format!("{own}/config.json"), 0o644, config.to_string().as_bytes())?;
-    let with_network = format!("{FOLDER}/with-network");
-    place.write(&with_network, 0o755, WITH_NETWORK.as_bytes())?;
-    let mut command = words(&[&with_network, program, &format!("{address}/24")]);
-    command.extend(words(&[&GATEWAY.to_string(), BRIDGE]));
-    command.extend(words(&[program, "run", "-d", "--bundle", &own, program]));
+    let command = words(&[program, "run", "-d", "--bundle", &own, program]);
     Ok(Ok(Plan {
         ready: words(&["bundle with config.json", "root: overlayfs over launch's EROFS, mounted", "bridge"]),
         address,
@@ -110,8 +105,7 @@ fn prepare_runtime(program: &str, place: &Place, image: &Image) -> Result<Here> 
         command,
         after: format!(
             "{program} delete -f {program} || true
-             ip link del v-{program} 2>/dev/null || true
-             ip netns del {program} || true
+             ip link del {veth} 2>/dev/null || true
              umount {own}/root
              rm -rf {own}/upper {own}/work"
         ),

@@ -118,7 +118,12 @@ pub fn entries(all: &[Series]) -> Vec<Entry> {
             .iter()
             .filter(|round| round.first_answer_ms.is_none())
             .map(|round| {
-                format!("exit code {:?}: {:?}: {}", round.exit_code, round.failures, round.output.trim())
+                format!(
+                    "exit code {:?}: {:?}: {}",
+                    round.exit_code,
+                    round.failures,
+                    round.output.trim()
+                )
             })
             .collect();
         Entry {
@@ -162,14 +167,25 @@ pub fn render_table(report: &Report) -> String {
     let _ = writeln!(
         text,
         "{:<18} {:>3}  {:>7} {:>7} {:>7} {:>7} {:>7}  {:>8}  {:<20} {:<20}",
-        "first answer, ms", "n", "min", "median", "p90", "max", "spread", "returned", "to crun", "to docker"
+        "first answer, ms",
+        "n",
+        "min",
+        "median",
+        "p90",
+        "max",
+        "spread",
+        "returned",
+        "to crun",
+        "to docker"
     );
     for entry in &report.contenders {
         let Some(first) = entry.first_200_ms else {
-            let _ = writeln!(text, "{:<18} never answered: {}", entry.name, entry.failures.join("; "));
+            let _ =
+                writeln!(text, "{:<18} never answered: {}", entry.name, entry.failures.join("; "));
             continue;
         };
-        let returned = entry.returned_ms.map_or(String::new(), |times| format!("{:.0}", times.median));
+        let returned =
+            entry.returned_ms.map_or(String::new(), |times| format!("{:.0}", times.median));
         let _ = write!(
             text,
             "{:<18} {:>3}  {:>7.0} {:>7.0} {:>7.0} {:>7.0} {:>7.0}  {returned:>8}  {:<20} {:<20}",

@@ -17,7 +17,13 @@ const REST: &str = "sleep 1";
 ///
 /// # Errors
 /// When dom0 does not answer, or a contender cannot be made ready or taken down.
-pub fn run(place: &Place, all: &mut [Series], question: &str, port: u16, rounds: usize) -> Result<()> {
+pub fn run(
+    place: &Place,
+    all: &mut [Series],
+    question: &str,
+    port: u16,
+    rounds: usize,
+) -> Result<()> {
     for round in 0..=rounds {
         for place_in_round in 0..all.len() {
             let index = (place_in_round + round) % all.len();
@@ -45,7 +51,7 @@ pub fn run(place: &Place, all: &mut [Series], question: &str, port: u16, rounds:
 fn start_once(place: &Place, plan: &Plan, question: &str, port: u16) -> Result<Measure> {
     place.sh(&format!("{}\n{BEFORE_EACH}\n{REST}", plan.before))?;
     let address = format!("{}:{port}", plan.address);
-    let mut argv = vec![CLIENT, question, &address, PATIENCE_S];
+    let mut argv = vec![CLIENT, "measure", question, &address, PATIENCE_S];
     argv.extend(plan.command.iter().map(String::as_str));
     let output = place.run(&argv, &[])?;
     let text = String::from_utf8_lossy(&output.stderr);

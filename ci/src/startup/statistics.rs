@@ -59,7 +59,11 @@ impl Ratio {
             .map(|_| median_of_draw(samples, &mut random) / median_of_draw(base, &mut random))
             .collect();
         drawn.sort_by(f64::total_cmp);
-        Some(Self { value, low: quantile(&drawn, LEFT_OUT), high: quantile(&drawn, 1.0 - LEFT_OUT) })
+        Some(Self {
+            value,
+            low: quantile(&drawn, LEFT_OUT),
+            high: quantile(&drawn, 1.0 - LEFT_OUT),
+        })
     }
 }
 
@@ -74,7 +78,11 @@ fn median_of_draw(samples: &[f64], random: &mut fastrand::Rng) -> f64 {
 fn quantile(sorted: &[f64], part: f64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a number of rounds")]
     let place = part * (sorted.len() - 1) as f64;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the length")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the length"
+    )]
     let below = place.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);
     sorted[below] + (sorted[above] - sorted[below]) * place.fract()
