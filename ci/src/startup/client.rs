@@ -6,6 +6,7 @@
 use super::measure::Measure;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_tcp_nodelay, socket_error};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
@@ -66,8 +67,8 @@ pub fn measure(
     command: &[String],
 ) -> Result<Measure> {
     let (program, args) = command.split_first().context("no command was given")?;
-    let mut output = unnamed_file()?;
     // A pipe would be held open by what the command leaves running.
+    let mut output = File::from(memfd_create("output", MemfdFlags::CLOEXEC)?);
     let (stdout, stderr) = (output.try_clone()?, output.try_clone()?);
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
@@ -238,20 +239,6 @@ fn body_of_200(answer: &[u8]) -> Result<&[u8]> {
         "the body is cut: {have} of {length:?} bytes"
     );
     Ok(body)
-}
-
-/// A file that nobody else can open and that goes with the last who has it open.
-fn unnamed_file() -> Result<File> {
-    let path = std::env::temp_dir().join(format!("startup-client.{}", std::process::id()));
-    let explain = || format!("cannot make {}", path.display());
-    let file = File::options()
-        .read(true)
-        .append(true)
-        .create_new(true)
-        .open(&path)
-        .with_context(explain)?;
-    std::fs::remove_file(&path).with_context(explain)?;
-    Ok(file)
 }
 
 fn exit_code(status: ExitStatus) -> i32 {
