@@ -1,11 +1,14 @@
 //! What the start-up comparison runs in dom0, as one static program:
 //!
 //! - `lab-startup-client measure QUESTION ADDRESS:PORT SECONDS COMMAND…` measures one start;
-//! - `lab-startup-client attach BRIDGE OUTSIDE ADDRESS BITS GATEWAY` is the network hook of a bundle.
+//! - `lab-startup-client attach BRIDGE OUTSIDE ADDRESS BITS GATEWAY` is the network hook of a bundle;
+//! - `lab-startup-client boot DOMAIN CONSOLE SECONDS` times a paused domain's kernel;
+//! - as `/init` it is the first program of that domain.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, bail};
 use lab::startup::attach::{Interface, attach};
+use lab::startup::boot::{run_as_init, watch};
 use lab::startup::client::measure;
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,8 +24,11 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run() -> Result<()> {
-    let mut words = std::env::args().skip(1);
-    let words = &mut words;
+    let words = &mut std::env::args();
+    // The kernel hands its first program words of its own command line: they mean nothing here.
+    if words.next().is_some_and(|own| own == "/init") && std::process::id() == 1 {
+        return run_as_init();
+    }
     match next::<String>(words, "what to do")?.as_str() {
         "measure" => {
             let question = next(words, "question")?;
@@ -43,7 +49,14 @@ fn run() -> Result<()> {
             };
             attach(std::io::stdin(), &interface)
         }
-        other => bail!("{other:?} is not measure or attach"),
+        "boot" => {
+            let (domain, console): (String, String) =
+                (next(words, "domain")?, next(words, "console")?);
+            let seconds = Duration::from_secs(next(words, "number of seconds")?);
+            println!("{}", serde_json::to_string(&watch(&domain, &console, seconds)?)?);
+            Ok(())
+        }
+        other => bail!("{other:?} is not measure, attach or boot"),
     }
 }
 

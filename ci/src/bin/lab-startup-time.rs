@@ -4,20 +4,29 @@
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use lab::accelerator::Accelerator;
+use lab::dom0::Extra;
 use lab::host::{project_root, say};
 use lab::instance::{Instance, Options};
 use lab::registry;
 use lab::stage::default_stage;
 use lab::startup::contender::Contender;
-use lab::startup::ground;
+use lab::startup::ground::{self, App, Ground};
+use lab::startup::kernels;
+use lab::startup::machine;
 use lab::startup::place::Place;
 use lab::startup::plan;
-use lab::startup::report::{self, Report, Series};
-use lab::startup::rounds;
+use lab::startup::report::{self, Entry, Report};
+use lab::startup::rounds::{self, Series};
+use lab::startup::table;
 use lab::xen_version::XenVersion;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+
+/// What is started, and the port it answers at.
+const IMAGE: (&str, u16) = ("nginx", 80);
+/// Starts that tell their phases, and boots of each kernel.
+const MOST_PHASE_ROUNDS: usize = 5;
 
 /// Starts an app in every way there is, side by side and round by round, and shows how long each
 /// took to the first right answer.
@@ -25,9 +34,10 @@ use std::process::{Command, ExitCode, Stdio};
 #[command(name = "ci/startup-time", bin_name = "ci/startup-time", max_term_width = 100)]
 struct Cli {
     /// Contenders to run: launch-native-pvh, launch-native-pv, launch-xl-pvh, launch-xl-pv,
-    /// launch-pool, launch-pool-image, xl-stock, crun, runc, podman, docker
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    only: Vec<Contender>,
+    /// launch-pool, launch-pool-image, xl-stock, crun, runc, podman, docker; and xl-create and
+    /// kernels, which ratios need [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_name)]
+    only: Vec<String>,
     /// Starts of each contender, after one that warms up
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
@@ -48,6 +58,19 @@ struct Cli {
     name: String,
 }
 
+impl Cli {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|wanted| wanted == name)
+    }
+}
+
+fn parse_name(name: &str) -> Result<String, String> {
+    match name {
+        "xl-create" | "kernels" => Ok(name.into()),
+        _ => name.parse::<Contender>().map(|contender| contender.to_string()),
+    }
+}
+
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,26 +82,27 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    let place = find_place(cli)?;
-    ground::clear(&place)?;
-    let result = compare(cli, &place);
-    let cleared = ground::clear(&place);
-    let (report, alike) = result?;
+    let (place, registry) = find_place(cli)?;
+    let ground = Ground::prepare(place, registry, IMAGE.0)?;
+    let result = compare(cli, &ground);
+    let cleared = ground::clear(&ground.place);
+    let report = result?;
     cleared?;
     if let Some(path) = &cli.json {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    print!("{}", report::render_table(&report));
-    ensure!(alike, "the answers differ: the contenders did not do equal work");
+    print!("{}", table::render(&report));
+    ensure!(report.is_equal_work(), "the answers differ: the contenders did not do equal work");
     Ok(())
 }
 
-fn find_place(cli: &Cli) -> Result<Place> {
+/// dom0, and the registry that it pulls from where that is not Docker Hub.
+fn find_place(cli: &Cli) -> Result<(Place, Option<String>)> {
     if cli.here {
-        ensure!(std::path::Path::new("/dev/xen/privcmd").exists(), "this is not a Xen dom0");
+        ensure!(Path::new("/dev/xen/privcmd").exists(), "--here: this is not a Xen dom0");
         ensure!(rustix::process::geteuid().is_root(), "--here needs root");
-        return Ok(Place::Here);
+        return Ok((Place::Here, None));
     }
     if !cli.no_build {
         let mut build = Command::new(project_root().join("ci/build"));
@@ -86,60 +110,107 @@ fn find_place(cli: &Cli) -> Result<Place> {
         ensure!(status.success(), "ci/build failed");
     }
     let port = registry::start()?;
-    let lab =
-        Instance::up(&Options { name: cli.name.clone(), xen: cli.xen, ..Options::default() })?;
+    let lab = Instance::up(&Options {
+        name: cli.name.clone(),
+        xen: cli.xen,
+        extra: Some(Extra::Containers),
+        ..Options::default()
+    })?;
     ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build");
     let place = Place::Lab(lab);
     let settings = registry::mirror_settings(port);
     place.write("/etc/launch/config.toml", 0o644, settings.as_bytes())?;
-    Ok(place)
+    Ok((place, Some(format!("10.0.2.2:{port}"))))
 }
 
-fn compare(cli: &Cli, place: &Place) -> Result<(Report, bool)> {
-    ground::install_client(place)?;
-    let image = ground::prepare_image(place, "nginx")?;
-    ground::prepare_bridge(place)?;
+fn compare(cli: &Cli, ground: &Ground) -> Result<Report> {
     let mut all = Vec::new();
     let mut missing = BTreeMap::new();
-    let wanted = |contender: &Contender| cli.only.is_empty() || cli.only.contains(contender);
-    for contender in Contender::ALL.into_iter().filter(wanted) {
-        match plan::prepare(contender, place, &image)? {
-            Ok(plan) => {
-                let (warm_up, rounds, phases_ms) = (None, Vec::new(), Vec::new());
-                all.push(Series { contender, plan, warm_up, rounds, phases_ms });
-            }
+    for contender in Contender::ALL {
+        let name = contender.to_string();
+        if !cli.wants(&name) {
+            continue;
+        }
+        say(&format!("preparing {name}"));
+        match plan::prepare(contender, ground)? {
+            Ok(plan) => all.push(Series::new(name, plan, "http", contender.is_launch())),
             Err(reason) => {
-                say(&format!("{contender} is not here: {reason}"));
-                missing.insert(contender.to_string(), reason);
+                say(&format!("{name} is not here: {reason}"));
+                missing.insert(name, reason);
             }
         }
     }
-    if all.is_empty() {
+    let app = match cli.wants("xl-create") || cli.wants("kernels") {
+        true => Some(App::of_probe(ground)?),
+        false => None,
+    };
+    if let (Some(app), true) = (&app, cli.wants("xl-create")) {
+        let plan = plan::prepare_same_domain(app, ground)?;
+        all.push(Series::new("xl-create".into(), plan, "nothing", false));
+    }
+    let count = usize::from(cli.rounds);
+    let few = count.min(MOST_PHASE_ROUNDS);
+    let result = rounds::run(ground, &mut all, IMAGE.1, count, few);
+    for series in &all {
+        ground.place.sh(&series.plan.at_end)?;
+    }
+    result?;
+    let kernels = match &app {
+        Some(app) if cli.wants("kernels") => kernels::compare(app, ground, few)?.into(),
+        _ => Vec::new(),
+    };
+    if all.is_empty() && kernels.is_empty() {
         bail!("none of the contenders is here");
     }
-    rounds::run(place, &mut all, "http", 80, cli.rounds.into())?;
-    let contenders = report::entries(&all);
-    let emulated = match (cli.here, Accelerator::detect(false)) {
-        (false, Accelerator::Emulation(reason)) => Some(format!(
-            "Xen ran in QEMU without hardware virtualization ({reason}). A processor instruction \
-             takes some 10 times as long as on hardware and a VM exit some 100 times: ratios between \
-             contenders are distorted against those that exit often, and no time is a real machine's."
-        )),
-        _ => None,
-    };
-    let report = Report {
-        emulated,
+    let (xl_create, contenders): (Vec<Entry>, Vec<Entry>) =
+        report::entries(&all).into_iter().partition(|entry| entry.name == "xl-create");
+    let mut report = Report {
+        emulated: emulated(cli),
         version: report::VERSION,
-        date: String::new(),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
-        machine: BTreeMap::new(),
-        image: format!("{} {}", image.name, image.digest),
+        date: ground.place.sh("date -u '+%Y-%m-%d %H:%M'")?.trim().to_owned(),
+        command: command_line(),
+        machine: machine::facts(&ground.place)?,
+        image: format!("{} {}", ground.image.name, ground.image.digest),
         question: "http".into(),
-        rounds: cli.rounds.into(),
+        rounds: count,
         contenders,
+        xl_create: xl_create.into_iter().next(),
+        kernels,
         missing,
         ratios: BTreeMap::new(),
         intervals: BTreeMap::new(),
     };
-    Ok((report, report::answers(&all).len() == 1))
+    report.set_ratios();
+    Ok(report)
+}
+
+/// As a user types it.
+fn command_line() -> String {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    ["ci/startup-time".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn emulated(cli: &Cli) -> Option<String> {
+    match Accelerator::detect(false) {
+        Accelerator::Emulation(reason) if !cli.here => Some(format!(
+            "Xen ran in QEMU without hardware virtualization ({reason}). Every instruction takes \
+             many times as long as on hardware, a VM exit and a page-table change more than others: \
+             no time here is a real machine's, and ratios are distorted against those that exit often."
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let cli = Cli::parse_from(["x", "--only", "crun,kernels"]);
+        assert!(cli.wants("crun") && !cli.wants("runc"));
+        assert!(Cli::try_parse_from(["x", "--only", "lxc"]).is_err());
+    }
 }

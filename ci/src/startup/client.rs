@@ -42,6 +42,8 @@ pub enum Question {
     Http,
     /// `PING`, answered by `+PONG`; the body is the answer.
     RedisPing,
+    /// Nothing: only the command's return counts.
+    Nothing,
 }
 
 impl std::str::FromStr for Question {
@@ -51,7 +53,8 @@ impl std::str::FromStr for Question {
         Ok(match text {
             "http" => Self::Http,
             "redis-ping" => Self::RedisPing,
-            _ => bail!("{text:?} is not http or redis-ping"),
+            "nothing" => Self::Nothing,
+            _ => bail!("{text:?} is not http, redis-ping or nothing"),
         })
     }
 }
@@ -76,7 +79,10 @@ pub fn measure(
     let begin = Instant::now();
     let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
     let ended = wait_in_background(child);
-    let asked = ask_until_answered(question, address, begin, patience, &ended);
+    let asked = match question {
+        Question::Nothing => Asked::default(),
+        _ => ask_until_answered(question, address, begin, patience, &ended),
+    };
     // The answer may come before the command returns, and the time of that counts too.
     let end =
         asked.ended.or_else(|| ended.recv_timeout(patience.saturating_sub(begin.elapsed())).ok());
@@ -206,6 +212,7 @@ fn ask(question: Question, socket: OwnedFd) -> Result<Vec<u8>> {
     stream.set_read_timeout(Some(ANSWER_TIME))?;
     set_tcp_nodelay(&stream, true)?;
     match question {
+        Question::Nothing => Ok(Vec::new()),
         Question::Http => {
             stream.write_all(b"GET / HTTP/1.0\r\nHost: app\r\n\r\n")?;
             let mut answer = Vec::new();

@@ -41,10 +41,10 @@ impl Contender {
         Self::Engine("docker"),
     ];
 
-    /// Whether it starts Xen domains.
+    /// Whether it is `launch`, which tells its phases.
     #[must_use]
-    pub fn is_domain(self) -> bool {
-        !matches!(self, Self::Runtime(_) | Self::Engine(_))
+    pub fn is_launch(self) -> bool {
+        matches!(self, Self::Launch { .. } | Self::LaunchPool | Self::LaunchPoolImage)
     }
 }
 

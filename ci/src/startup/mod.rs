@@ -2,6 +2,8 @@
 
 #[cfg(feature = "client")]
 pub mod attach;
+#[cfg(feature = "client")]
+pub mod boot;
 #[cfg(feature = "host")]
 pub mod bundle;
 #[cfg(feature = "client")]
@@ -10,7 +12,13 @@ pub mod client;
 pub mod contender;
 #[cfg(feature = "host")]
 pub mod ground;
+#[cfg(feature = "host")]
+pub mod kernels;
+#[cfg(feature = "host")]
+pub mod machine;
 pub mod measure;
+#[cfg(feature = "host")]
+pub mod phases;
 #[cfg(feature = "host")]
 pub mod place;
 #[cfg(feature = "host")]
@@ -21,3 +29,5 @@ pub mod report;
 pub mod rounds;
 #[cfg(feature = "host")]
 pub mod statistics;
+#[cfg(feature = "host")]
+pub mod table;

@@ -1,15 +1,18 @@
-//! What was measured, as JSON and as a table.
+//! What was measured, as JSON.
 
-use super::contender::Contender;
-use super::measure::Measure;
+use super::kernels::Kernel;
+use super::phases::Phases;
 use super::plan::Plan;
+use super::rounds::Series;
 use super::statistics::{Ratio, Summary};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// Raised when a reader of an earlier one would go wrong.
 pub const VERSION: u32 = 1;
+
+/// The phase of a native launch that goes from the domain's spec to the domain let run.
+const CREATE_PHASE: &str = "domain";
 
 /// The whole of it; the fields' order is that of the file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,7 +22,7 @@ pub struct Report {
     pub emulated: Option<String>,
     /// [`VERSION`].
     pub version: u32,
-    /// When it was made; `YYYY-MM-DD`, UTC.
+    /// When it was made, in UTC.
     pub date: String,
     /// The command line that made it.
     pub command: String,
@@ -27,13 +30,17 @@ pub struct Report {
     pub machine: BTreeMap<String, String>,
     /// Reference and digest of the image.
     pub image: String,
-    /// `http` or `redis-ping`: what `first_200_ms` waits for.
+    /// What `first_200_ms` waits for: `http` or `redis-ping`.
     pub question: String,
     /// Rounds that were measured.
     pub rounds: usize,
     /// Those that ran, in the usual order.
     pub contenders: Vec<Entry>,
-    /// Those that did not, and why.
+    /// `xl create` of a cold launch's domain with stock scripts; only its return counts.
+    pub xl_create: Option<Entry>,
+    /// To init: our kernel, then Debian's.
+    pub kernels: Vec<Kernel>,
+    /// Those that did not run, and why.
     pub missing: BTreeMap<String, String>,
     /// Ratios of medians, by the names that the targets have; `null` where a side is missing.
     pub ratios: BTreeMap<String, Option<f64>>,
@@ -48,58 +55,111 @@ pub struct Entry {
     pub name: String,
     /// Starts that are in the figures.
     pub n: usize,
-    /// Starts that never answered; they are in no figure.
+    /// Starts that went wrong; they are in no figure.
     pub failed: usize,
     /// From the command's start to the first right answer.
     pub first_200_ms: Option<Summary>,
     /// From the command's start to its return.
     pub returned_ms: Option<Summary>,
-    /// Median of each phase that `launch run --time` tells, in its order, in launches of their own.
-    pub phases_ms: Vec<(String, f64)>,
-    /// Against crun's first answer.
+    /// Median of each phase that `launch run --time` tells, in its order, in starts of their own.
+    pub phases_ms: Phases,
+    /// First answer against crun's.
     pub ratio_to_crun: Option<Ratio>,
-    /// Against docker's first answer.
+    /// First answer against docker's.
     pub ratio_to_docker: Option<Ratio>,
-    /// SHA-256 of the answer's body, the same in all rounds.
-    pub body_sha256: Option<String>,
+    /// SHA-256 of each body that was answered; one where all starts did the same work.
+    pub bodies_sha256: Vec<String>,
     /// How it was started.
     pub plan: Plan,
     /// First answers in the order of the rounds.
     pub samples_first_200_ms: Vec<f64>,
     /// Returns likewise.
     pub samples_returned_ms: Vec<f64>,
-    /// The unmeasured first start: to the answer.
+    /// The phases of each start that told them.
+    pub samples_phases_ms: Vec<Phases>,
+    /// First answer of the start before the rounds, which is in no figure.
     pub warm_up_ms: Option<f64>,
     /// What went wrong in the starts that failed.
     pub failures: Vec<String>,
 }
 
-/// All starts of one contender.
-#[derive(Debug, Clone)]
-pub struct Series {
-    /// Who.
-    pub contender: Contender,
-    /// How.
-    pub plan: Plan,
-    /// The start that warms the page cache up.
-    pub warm_up: Option<Measure>,
-    /// The others.
-    pub rounds: Vec<Measure>,
-    /// See [`Entry::phases_ms`].
-    pub phases_ms: Vec<(String, f64)>,
+impl Entry {
+    /// Summarizes a series, against the first answers of crun and of docker.
+    #[must_use]
+    pub fn new(series: &Series, crun: &[f64], docker: &[f64]) -> Self {
+        let (firsts, returns) = (series.firsts(), series.returns());
+        let failures: Vec<String> = series
+            .rounds
+            .iter()
+            .filter(|round| !series.is_good(round))
+            .map(|round| {
+                let output = round.output.trim();
+                format!("exit code {:?}: {:?}: {output}", round.exit_code, round.failures)
+            })
+            .collect();
+        let measures = series.rounds.iter().chain(&series.warm_up);
+        let mut bodies: Vec<String> =
+            measures.filter_map(|measure| measure.body_sha256.clone()).collect();
+        bodies.sort();
+        bodies.dedup();
+        Self {
+            name: series.name.clone(),
+            n: series.rounds.len() - failures.len(),
+            failed: failures.len(),
+            first_200_ms: Summary::of(&firsts),
+            returned_ms: Summary::of(&returns),
+            phases_ms: Phases::medians(&series.phases),
+            ratio_to_crun: Ratio::of_medians(&firsts, crun),
+            ratio_to_docker: Ratio::of_medians(&firsts, docker),
+            bodies_sha256: bodies,
+            plan: series.plan.clone(),
+            samples_first_200_ms: firsts,
+            samples_returned_ms: returns,
+            samples_phases_ms: series.phases.clone(),
+            warm_up_ms: series.warm_up.as_ref().and_then(|measure| measure.first_answer_ms),
+            failures,
+        }
+    }
 }
 
-impl Series {
-    fn firsts(&self) -> Vec<f64> {
-        self.rounds.iter().filter_map(|round| round.first_answer_ms).collect()
+impl Report {
+    /// Sets [`Report::ratios`] and [`Report::intervals`] from what was measured.
+    pub fn set_ratios(&mut self) {
+        let firsts = |name: &str| {
+            let entry = self.contenders.iter().find(|entry| entry.name == name);
+            entry.map(|entry| entry.samples_first_200_ms.clone()).unwrap_or_default()
+        };
+        let crun = firsts("crun");
+        let cold = self.contenders.iter().find(|entry| entry.name == "launch-native-pvh");
+        let created = cold
+            .map(|entry| Phases::samples(&entry.samples_phases_ms, CREATE_PHASE))
+            .unwrap_or_default();
+        let xl_create = self.xl_create.as_ref().map(|entry| entry.samples_returned_ms.clone());
+        let boots = |index: usize| {
+            let kernel = self.kernels.get(index);
+            kernel.map(|kernel| kernel.samples_guest_ms.clone()).unwrap_or_default()
+        };
+        let all = [
+            ("native_create_vs_xl_create", created, xl_create.unwrap_or_default()),
+            ("cold_vs_crun", firsts("launch-native-pvh"), crun.clone()),
+            ("pooled_vs_crun", firsts("launch-pool"), crun),
+            ("kernel_vs_debian", boots(0), boots(1)),
+        ];
+        for (name, ours, theirs) in all {
+            let ratio = Ratio::of_medians(&ours, &theirs);
+            self.ratios.insert(name.into(), ratio.map(|ratio| ratio.value));
+            self.intervals.insert(name.into(), ratio.map(|ratio| [ratio.low, ratio.high]));
+        }
     }
 
-    fn returns(&self) -> Vec<f64> {
-        self.rounds
-            .iter()
-            .filter(|round| round.first_answer_ms.is_some())
-            .filter_map(|round| round.returned_ms)
-            .collect()
+    /// Whether all that answered gave the same answer.
+    #[must_use]
+    pub fn is_equal_work(&self) -> bool {
+        let mut bodies: Vec<&String> =
+            self.contenders.iter().flat_map(|entry| &entry.bodies_sha256).collect();
+        bodies.sort();
+        bodies.dedup();
+        bodies.len() <= 1
     }
 }
 
@@ -107,121 +167,9 @@ impl Series {
 #[must_use]
 pub fn entries(all: &[Series]) -> Vec<Entry> {
     let firsts_of = |name: &str| {
-        let found = all.iter().find(|series| series.contender.to_string() == name);
+        let found = all.iter().find(|series| series.name == name);
         found.map(Series::firsts).unwrap_or_default()
     };
     let (crun, docker) = (firsts_of("crun"), firsts_of("docker"));
-    let entry = |series: &Series| {
-        let (firsts, returns) = (series.firsts(), series.returns());
-        let failures: Vec<String> = series
-            .rounds
-            .iter()
-            .filter(|round| round.first_answer_ms.is_none())
-            .map(|round| {
-                format!(
-                    "exit code {:?}: {:?}: {}",
-                    round.exit_code,
-                    round.failures,
-                    round.output.trim()
-                )
-            })
-            .collect();
-        Entry {
-            name: series.contender.to_string(),
-            n: firsts.len(),
-            failed: failures.len(),
-            first_200_ms: Summary::of(&firsts),
-            returned_ms: Summary::of(&returns),
-            phases_ms: series.phases_ms.clone(),
-            ratio_to_crun: Ratio::of_medians(&firsts, &crun),
-            ratio_to_docker: Ratio::of_medians(&firsts, &docker),
-            body_sha256: series.rounds.iter().find_map(|round| round.body_sha256.clone()),
-            plan: series.plan.clone(),
-            samples_first_200_ms: firsts,
-            samples_returned_ms: returns,
-            warm_up_ms: series.warm_up.as_ref().and_then(|measure| measure.first_answer_ms),
-            failures,
-        }
-    };
-    all.iter().map(entry).collect()
-}
-
-/// The hashes of all answers; one where all contenders did the same work.
-#[must_use]
-pub fn answers(all: &[Series]) -> Vec<String> {
-    let measures = all.iter().flat_map(|series| series.rounds.iter().chain(&series.warm_up));
-    let mut hashes: Vec<String> =
-        measures.filter_map(|measure| measure.body_sha256.clone()).collect();
-    hashes.sort();
-    hashes.dedup();
-    hashes
-}
-
-/// Renders the table for a terminal; times in milliseconds.
-#[must_use]
-pub fn render_table(report: &Report) -> String {
-    let mut text = String::new();
-    if let Some(emulated) = &report.emulated {
-        let _ = writeln!(text, "EMULATED: {emulated}\n");
-    }
-    let _ = writeln!(
-        text,
-        "{:<18} {:>3}  {:>7} {:>7} {:>7} {:>7} {:>7}  {:>8}  {:<20} {:<20}",
-        "first answer, ms",
-        "n",
-        "min",
-        "median",
-        "p90",
-        "max",
-        "spread",
-        "returned",
-        "to crun",
-        "to docker"
-    );
-    for entry in &report.contenders {
-        let Some(first) = entry.first_200_ms else {
-            let _ =
-                writeln!(text, "{:<18} never answered: {}", entry.name, entry.failures.join("; "));
-            continue;
-        };
-        let returned =
-            entry.returned_ms.map_or(String::new(), |times| format!("{:.0}", times.median));
-        let _ = write!(
-            text,
-            "{:<18} {:>3}  {:>7.0} {:>7.0} {:>7.0} {:>7.0} {:>7.0}  {returned:>8}  {:<20} {:<20}",
-            entry.name,
-            entry.n,
-            first.min,
-            first.median,
-            first.p90,
-            first.max,
-            first.max - first.min,
-            render_ratio(entry.ratio_to_crun),
-            render_ratio(entry.ratio_to_docker),
-        );
-        if entry.failed > 0 {
-            let _ = write!(text, "  {} FAILED: {}", entry.failed, entry.failures[0]);
-        }
-        let _ = writeln!(text);
-    }
-    for (name, reason) in &report.missing {
-        let _ = writeln!(text, "{name:<18} not here: {reason}");
-    }
-    let _ = writeln!(text);
-    for (name, value) in &report.ratios {
-        if let Some(value) = value {
-            let _ = write!(text, "{name}: {value:.3}");
-            if let Some(Some([low, high])) = report.intervals.get(name) {
-                let _ = write!(text, " ({low:.3} to {high:.3})");
-            }
-            let _ = writeln!(text);
-        }
-    }
-    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
-}
-
-fn render_ratio(ratio: Option<Ratio>) -> String {
-    ratio.map_or(String::new(), |ratio| {
-        format!("{:.2} ({:.2} to {:.2})", ratio.value, ratio.low, ratio.high)
-    })
+    all.iter().map(|series| Entry::new(series, &crun, &docker)).collect()
 }
