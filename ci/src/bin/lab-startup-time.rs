@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use lab::accelerator::Accelerator;
 use lab::dom0::Extra;
-use lab::host::{project_root, say};
+use lab::host::{install_missing, project_root, say};
 use lab::instance::{Instance, Options};
 use lab::registry;
 use lab::stage::default_stage;
@@ -13,6 +13,7 @@ use lab::startup::contender::Contender;
 use lab::startup::ground::{self, App, Ground};
 use lab::startup::kernels;
 use lab::startup::machine;
+use lab::startup::picture;
 use lab::startup::place::Place;
 use lab::startup::plan;
 use lab::startup::report::{self, Entry, Report};
@@ -25,6 +26,11 @@ use std::process::{Command, ExitCode, Stdio};
 
 /// What is started, and the port it answers at.
 const IMAGE: (&str, u16) = ("nginx", 80);
+/// (program or file, package) of what a PNG is made with.
+const PICTURE_PROGRAMS: &[(&str, &str)] = &[
+    ("rsvg-convert", "librsvg2-bin"),
+    ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"),
+];
 /// Starts that tell their phases, and boots of each kernel.
 const MOST_PHASE_ROUNDS: usize = 5;
 
@@ -47,6 +53,9 @@ struct Cli {
     /// Write everything that was measured to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw it: an SVG file, and a PNG beside it
+    #[arg(long, value_name = "FILE.svg")]
+    picture: Option<PathBuf>,
     /// Take the last build and build nothing
     #[arg(long)]
     no_build: bool,
@@ -92,6 +101,9 @@ fn run(cli: &Cli) -> Result<()> {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    if let Some(path) = &cli.picture {
+        picture::write(&report, path)?;
+    }
     print!("{}", table::render(&report));
     ensure!(report.is_equal_work(), "the answers differ: the contenders did not do equal work");
     Ok(())
@@ -108,6 +120,9 @@ fn find_place(cli: &Cli) -> Result<(Place, Option<String>)> {
         let mut build = Command::new(project_root().join("ci/build"));
         let status = build.stdout(Stdio::null()).status().context("cannot start ci/build")?;
         ensure!(status.success(), "ci/build failed");
+    }
+    if cli.picture.is_some() {
+        install_missing(PICTURE_PROGRAMS)?;
     }
     let port = registry::start()?;
     let lab = Instance::up(&Options {

@@ -20,6 +20,8 @@ pub mod measure;
 #[cfg(feature = "host")]
 pub mod phases;
 #[cfg(feature = "host")]
+pub mod picture;
+#[cfg(feature = "host")]
 pub mod place;
 #[cfg(feature = "host")]
 pub mod plan;
@@ -29,5 +31,7 @@ pub mod report;
 pub mod rounds;
 #[cfg(feature = "host")]
 pub mod statistics;
+#[cfg(feature = "host")]
+pub mod svg;
 #[cfg(feature = "host")]
 pub mod table;
