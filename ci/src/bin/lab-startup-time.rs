@@ -10,8 +10,10 @@ use lab::instance::{Instance, Options};
 use lab::registry;
 use lab::stage::default_stage;
 use lab::startup::contender::Contender;
+use lab::startup::document;
 use lab::startup::ground::{self, App, Ground};
 use lab::startup::kernels;
+use lab::startup::limits;
 use lab::startup::machine;
 use lab::startup::picture;
 use lab::startup::place::Place;
@@ -56,6 +58,15 @@ struct Cli {
     /// Draw it: an SVG file, and a PNG beside it
     #[arg(long, value_name = "FILE.svg")]
     picture: Option<PathBuf>,
+    /// Write it as a page; it names the picture and the JSON file
+    #[arg(long, value_name = "FILE.md", requires_all = ["json", "picture"])]
+    document: Option<PathBuf>,
+    /// Fail when a ratio is above its limit in ci/startup-limits.toml
+    #[arg(long)]
+    check: bool,
+    /// Measure nothing: take what an earlier run wrote with --json
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["here", "only", "rounds"])]
+    from: Option<PathBuf>,
     /// Take the last build and build nothing
     #[arg(long)]
     no_build: bool,
@@ -91,22 +102,60 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    if cli.picture.is_some() && !cli.here {
+        install_missing(PICTURE_PROGRAMS)?;
+    }
+    let report = match &cli.from {
+        Some(path) => read_report(path)?,
+        None => measure(cli)?,
+    };
+    write_files(cli, &report)?;
+    print!("{}", table::render(&report));
+    ensure!(report.is_equal_work(), "the answers differ: the contenders did not do equal work");
+    if cli.check {
+        let broken = limits::broken(&report, &project_root().join("ci/startup-limits.toml"))?;
+        ensure!(broken.is_empty(), "above the limits:\n{}", broken.join("\n"));
+    }
+    Ok(())
+}
+
+fn measure(cli: &Cli) -> Result<Report> {
     let (place, registry) = find_place(cli)?;
     let ground = Ground::prepare(place, registry, IMAGE.0)?;
     let result = compare(cli, &ground);
     let cleared = ground::clear(&ground.place);
     let report = result?;
     cleared?;
+    Ok(report)
+}
+
+fn read_report(path: &Path) -> Result<Report> {
+    let explain = || format!("cannot read {}", path.display());
+    let text = std::fs::read(path).with_context(explain)?;
+    serde_json::from_slice(&text).with_context(explain)
+}
+
+fn write_files(cli: &Cli, report: &Report) -> Result<()> {
+    let write = |path: &Path, text: String| {
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
     if let Some(path) = &cli.json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        write(path, serde_json::to_string_pretty(report)? + "\n")?;
     }
     if let Some(path) = &cli.picture {
-        picture::write(&report, path)?;
+        picture::write(report, path)?;
     }
-    print!("{}", table::render(&report));
-    ensure!(report.is_equal_work(), "the answers differ: the contenders did not do equal work");
+    if let (Some(page), Some(picture), Some(json)) = (&cli.document, &cli.picture, &cli.json) {
+        let beside = |file: &Path| relative_to(file, page);
+        write(page, document::render(report, &beside(picture), &beside(json)))?;
+    }
     Ok(())
+}
+
+/// How a page names a file: as it was given, less the page's own folder.
+fn relative_to(file: &Path, page: &Path) -> String {
+    let folder = page.parent().unwrap_or(Path::new(""));
+    file.strip_prefix(folder).unwrap_or(file).display().to_string()
 }
 
 /// dom0, and the registry that it pulls from where that is not Docker Hub.
@@ -120,9 +169,6 @@ fn find_place(cli: &Cli) -> Result<(Place, Option<String>)> {
         let mut build = Command::new(project_root().join("ci/build"));
         let status = build.stdout(Stdio::null()).status().context("cannot start ci/build")?;
         ensure!(status.success(), "ci/build failed");
-    }
-    if cli.picture.is_some() {
-        install_missing(PICTURE_PROGRAMS)?;
     }
     let port = registry::start()?;
     let lab = Instance::up(&Options {

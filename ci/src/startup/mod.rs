@@ -11,9 +11,13 @@ pub mod client;
 #[cfg(feature = "host")]
 pub mod contender;
 #[cfg(feature = "host")]
+pub mod document;
+#[cfg(feature = "host")]
 pub mod ground;
 #[cfg(feature = "host")]
 pub mod kernels;
+#[cfg(feature = "host")]
+pub mod limits;
 #[cfg(feature = "host")]
 pub mod machine;
 pub mod measure;
