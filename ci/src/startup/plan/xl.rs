@@ -2,9 +2,9 @@
 
 use super::{Here, Plan, words};
 use crate::cpio::Archive;
-use crate::startup::ground::{App, BRIDGE, FOLDER, GATEWAY, Ground, own_address};
+use crate::startup::ground::{App, BRIDGE, FOLDER, GATEWAY, Ground, LOWER, own_address};
 use crate::startup::place::Place;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// What a guest with Debian's kernel needs to reach its disk and network, and to mount its root.
@@ -29,7 +29,8 @@ pub(super) fn prepare_stock(ground: &Ground) -> Result<Here> {
     let name = "xl-stock";
     let address = own_address(name);
     let initrd = format!("{FOLDER}/{name}/initrd");
-    let init = render_init(&ground.image.config, &address.to_string());
+    let command = full_command(ground)?;
+    let init = render_init(&ground.image.config, &command, &address.to_string());
     place.write(&initrd, 0o644, &stock_initrd(place, &init)?)?;
     let disk = loop_device(place, &ground.image.disk, true)?;
     let config = format!(
@@ -55,7 +56,7 @@ vif = [\"bridge={BRIDGE}\"]
         address,
         before: String::new(),
         command: words(&["xl", "create", &path]),
-        after: format!("xl destroy {name}"),
+        after: format!("xl destroy {name} 2>/dev/null || true"),
         at_end: String::new(),
     }))
 }
@@ -92,7 +93,7 @@ vif = [\"bridge={BRIDGE}\"]
         address: own_address(name),
         before: String::new(),
         command: words(&["xl", "create", &path]),
-        after: format!("xl destroy {name}"),
+        after: format!("xl destroy {name} 2>/dev/null || true"),
         at_end: String::new(),
     })
 }
@@ -137,14 +138,37 @@ fn read(place: &Place, script: &str) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
+/// What the image starts, its program with its folder: busybox's `switch_root` knows no PATH.
+fn full_command(ground: &Ground) -> Result<Vec<String>> {
+    let config = &ground.image.config;
+    let mut command = [list(config, "entrypoint"), list(config, "cmd")].concat();
+    let program = command.first_mut().context("the image starts nothing")?;
+    if !program.contains('/') {
+        let env = list(config, "env");
+        let path = env.iter().find_map(|variable| variable.strip_prefix("PATH="));
+        let script = format!(
+            "for folder in $(echo {} | tr : ' '); do
+if [ -x {LOWER}$folder/{program} ]; then echo $folder/{program}; exit; fi
+done
+exit 1",
+            path.unwrap_or("/usr/sbin:/usr/bin:/sbin:/bin")
+        );
+        *program = ground.place.sh(&script)?.trim().to_owned();
+    }
+    Ok(command)
+}
+
+fn list(config: &Value, key: &str) -> Vec<String> {
+    let list = config[key].as_array().cloned().unwrap_or_default();
+    list.iter().filter_map(|word| Some(word.as_str()?.to_owned())).collect()
+}
+
 /// The guest's first program: loads the modules, mounts the root, sets the network, becomes the app.
-fn render_init(config: &Value, address: &str) -> String {
-    let list = |key: &str| -> Vec<String> {
-        let list = config[key].as_array().cloned().unwrap_or_default();
-        list.iter().filter_map(|word| Some(quote(word.as_str()?))).collect()
-    };
-    let env = list("env").join(" ");
-    let command = [list("entrypoint"), list("cmd")].concat().join(" ");
+fn render_init(config: &Value, command: &[String], address: &str) -> String {
+    let quoted =
+        |words: Vec<String>| words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
+    let env = quoted(list(config, "env"));
+    let command = quoted(command.to_vec());
     format!(
         "#!/bin/busybox sh
 b=/bin/busybox
@@ -180,11 +204,12 @@ mod tests {
 
     #[test]
     fn the_guest_ends_as_the_image_s_app() {
-        let config = json!({"env": ["PATH=/bin"], "cmd": ["nginx", "-g", "daemon off; # it's"]});
-        let init = render_init(&config, "10.0.0.2");
+        let config = json!({"env": ["PATH=/bin"]});
+        let command = ["/bin/nginx", "-g", "daemon off; # it's"].map(String::from);
+        let init = render_init(&config, &command, "10.0.0.2");
         let last = init.lines().last().unwrap();
         let end =
-            "env -i 'PATH=/bin' $b switch_root /newroot 'nginx' '-g' 'daemon off; # it'\\''s'";
+            "env -i 'PATH=/bin' $b switch_root /newroot '/bin/nginx' '-g' 'daemon off; # it'\\''s'";
         assert!(last.ends_with(end), "{last}");
         assert!(init.contains("address add 10.0.0.2/24"));
     }
