@@ -26,8 +26,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// What is started, and the port it answers at.
-const IMAGE: (&str, u16) = ("nginx", 80);
+/// What can be started: the image, what it is asked, and the port it answers at.
+const APPS: [(&str, &str, u16); 2] = [("nginx", "http", 80), ("redis", "redis-ping", 6379)];
 /// (program or file, package) of what a PNG is made with.
 const PICTURE_PROGRAMS: &[(&str, &str)] = &[
     ("rsvg-convert", "librsvg2-bin"),
@@ -38,9 +38,14 @@ const MOST_PHASE_ROUNDS: usize = 5;
 
 /// Starts an app in every way there is, side by side and round by round, and shows how long each
 /// took to the first right answer.
+///
+/// For exact figures nothing else should run on the machine.
 #[derive(Debug, Parser)]
 #[command(name = "ci/startup-time", bin_name = "ci/startup-time", max_term_width = 100)]
 struct Cli {
+    /// What is started: nginx, asked for its page, or redis, asked to PING
+    #[arg(long, value_name = "IMAGE", default_value = "nginx", value_parser = ["nginx", "redis"])]
+    app: String,
     /// Contenders to run: launch-native-pvh, launch-native-pv, launch-xl-pvh, launch-xl-pv,
     /// launch-pool, launch-pool-image, xl-stock, crun, runc, podman, docker; and xl-create and
     /// kernels, which ratios need [default: all]
@@ -65,7 +70,7 @@ struct Cli {
     #[arg(long)]
     check: bool,
     /// Measure nothing: take what an earlier run wrote with --json
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["here", "only", "rounds"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["app", "here", "only", "rounds"])]
     from: Option<PathBuf>,
     /// Take the last build and build nothing
     #[arg(long)]
@@ -79,6 +84,10 @@ struct Cli {
 }
 
 impl Cli {
+    fn app(&self) -> (&'static str, &'static str, u16) {
+        APPS.into_iter().find(|(name, ..)| *name == self.app).unwrap_or(APPS[0])
+    }
+
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|wanted| wanted == name)
     }
@@ -121,7 +130,7 @@ fn run(cli: &Cli) -> Result<()> {
 
 fn measure(cli: &Cli) -> Result<Report> {
     let (place, registry) = find_place(cli)?;
-    let ground = Ground::prepare(place, registry, IMAGE.0)?;
+    let ground = Ground::prepare(place, registry, cli.app().0)?;
     let result = compare(cli, &ground);
     let cleared = ground::clear(&ground.place);
     let report = result?;
@@ -185,6 +194,7 @@ fn find_place(cli: &Cli) -> Result<(Place, Option<String>)> {
 }
 
 fn compare(cli: &Cli, ground: &Ground) -> Result<Report> {
+    let (_, question, port) = cli.app();
     let mut all = Vec::new();
     let mut missing = BTreeMap::new();
     for contender in Contender::ALL {
@@ -194,7 +204,7 @@ fn compare(cli: &Cli, ground: &Ground) -> Result<Report> {
         }
         say(&format!("preparing {name}"));
         match plan::prepare(contender, ground)? {
-            Ok(plan) => all.push(Series::new(name, plan, "http", contender.is_launch())),
+            Ok(plan) => all.push(Series::new(name, plan, question, contender.is_launch())),
             Err(reason) => {
                 say(&format!("{name} is not here: {reason}"));
                 missing.insert(name, reason);
@@ -211,7 +221,7 @@ fn compare(cli: &Cli, ground: &Ground) -> Result<Report> {
     }
     let count = usize::from(cli.rounds);
     let few = count.min(MOST_PHASE_ROUNDS);
-    let result = rounds::run(ground, &mut all, IMAGE.1, count, few);
+    let result = rounds::run(ground, &mut all, port, count, few);
     for series in &all {
         ground.place.sh(&series.plan.at_end)?;
     }
@@ -232,7 +242,7 @@ fn compare(cli: &Cli, ground: &Ground) -> Result<Report> {
         command: command_line(),
         machine: machine::facts(&ground.place)?,
         image: format!("{} {}", ground.image.name, ground.image.digest),
-        question: "http".into(),
+        question: question.into(),
         rounds: count,
         contenders,
         xl_create: xl_create.into_iter().next(),

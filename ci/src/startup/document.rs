@@ -32,7 +32,9 @@ pub fn render(report: &Report, picture: &str, json: &str) -> String {
 }
 
 fn add_figures(page: &mut String, report: &Report) {
-    *page += "## From the command to the first HTTP 200\n\nMilliseconds; the interval of a ratio holds 95 % of redrawn samples.\n\n";
+    let answer = if report.question == "http" { "HTTP 200" } else { "answer to PING" };
+    let _ = writeln!(page, "## From the command to the first {answer}\n");
+    *page += "Milliseconds; the interval of a ratio holds 95 % of redrawn samples.\n\n";
     *page += "| | n | min | median | p90 | max | command returned | to crun | to docker |\n";
     *page += "|---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
     for entry in &report.contenders {
@@ -103,7 +105,7 @@ fn add_ratios(page: &mut String, report: &Report) {
         ("pooled_vs_crun", "launch-pool against crun, to the first answer"),
         (
             "native_create_vs_xl_create",
-            "the phase `domain` of launch-native-pvh against `xl create` of the same domain with stock scripts",
+            "the phases `domain` and `devices` of launch-native-pvh against `xl create` of the same domain with stock scripts",
         ),
         (
             "kernel_vs_debian",

@@ -26,16 +26,10 @@ impl Phases {
     pub fn medians(starts: &[Self]) -> Self {
         let Some(first) = starts.first() else { return Self::default() };
         let median = |(name, _): &(String, f64)| {
-            let samples = Self::samples(starts, name);
+            let samples: Vec<f64> = starts.iter().filter_map(|phases| phases.get(name)).collect();
             Some((name.clone(), Summary::of(&samples)?.median))
         };
         Self(first.0.iter().filter_map(median).collect())
-    }
-
-    /// One phase in several starts.
-    #[must_use]
-    pub fn samples(starts: &[Self], name: &str) -> Vec<f64> {
-        starts.iter().filter_map(|phases| phases.get(name)).collect()
     }
 
     /// One phase.

@@ -58,13 +58,15 @@ pub fn draw(report: &Report) -> String {
     let bottom = middle + height(stacks.len()) + 50.0 + legend_height;
     let mut svg = Svg::new(WIDTH, if stacks.is_empty() { middle - 40.0 } else { bottom + 20.0 });
 
-    svg.text((20.0, 34.0), 20.0, Anchor::Start, INK, "From the command to the first HTTP 200");
+    svg.text((20.0, 34.0), 20.0, Anchor::Start, INK, &title_of(report));
     let kind = match report.emulated {
-        Some(_) => "EMULATED processor: compare lengths, no time is a real machine's. ",
+        Some(_) => "EMULATED processor: no time is a real machine's. ",
         None => "",
     };
-    let subtitle =
-        format!("{kind}{} rounds; each dot is one start, the bar the median.", report.rounds);
+    let subtitle = format!(
+        "{kind}Logarithmic axis; {} rounds; each dot is one start, the bar the median.",
+        report.rounds
+    );
     svg.text((20.0, 56.0), 13.0, Anchor::Start, INK, &subtitle);
     draw_starts(&mut svg, top, &rows);
     if !stacks.is_empty() {
@@ -73,6 +75,11 @@ pub fn draw(report: &Report) -> String {
         draw_stacks(&mut svg, middle, &stacks, &legend);
     }
     svg.render()
+}
+
+fn title_of(report: &Report) -> String {
+    let answer = if report.question == "http" { "HTTP 200" } else { "answer to PING" };
+    format!("From the command to the first {answer}")
 }
 
 fn height(rows: usize) -> f64 {
@@ -130,36 +137,46 @@ struct Segment {
     ms: f64,
 }
 
-/// Cuts a launch into what follows each other: dom0's phases, the guest's, and the rest, in which
-/// the app itself starts. They add up to the whole.
+/// Cuts a launch into what follows each other: dom0's phases until the guest can go on, the guest's,
+/// and the rest, in which the app itself starts. They add up to the whole.
+///
+/// A guest that is booted for the launch goes on when its domain is there, whatever dom0 does beside
+/// it after that; one that waited goes on when it has its devices.
 fn segments(entry: &Entry) -> Vec<Segment> {
     let phases = &entry.phases_ms;
     let Some(whole) = phases.get(WHOLE) else { return Vec::new() };
+    let waited = phases.get("domain").is_none();
+    let handover = if waited { "devices" } else { "domain" };
+    let in_dom0 = phases.0.iter().take_while(|(name, _)| !is_of_guest(name) && !is_sum(name));
     let mut segments: Vec<Segment> = Vec::new();
-    let mut before = 0.0;
-    for (name, ms) in &phases.0 {
-        if name == WHOLE || name.starts_with("in all") {
-            continue;
-        }
-        match name.strip_prefix("guest: ") {
-            None => segments.push(Segment { name: name.clone(), ms: *ms }),
-            // The guest tells moments of its own clock, which began with its kernel. That of a
-            // domain that waited began long ago: then only what is between two moments counts.
-            Some(step) => {
-                let since = ms - before;
-                if since < whole {
-                    let name = if step == "init" { "guest: kernel" } else { name.as_str() };
-                    segments.push(Segment { name: name.to_owned(), ms: since });
-                }
-                before = *ms;
-            }
+    for (name, ms) in in_dom0 {
+        segments.push(Segment { name: name.clone(), ms: *ms });
+        if name == handover {
+            break;
         }
     }
+    let mut before = 0.0;
+    for (name, ms) in phases.0.iter().filter(|(name, _)| is_of_guest(name)) {
+        // The guest tells moments of its own clock, which began with its kernel. One that waited did
+        // these two before there was any launch.
+        if !(waited && (name == "guest: init" || name == "guest: orders")) {
+            let name = if name == "guest: init" { "guest: kernel" } else { name };
+            segments.push(Segment { name: name.to_owned(), ms: ms - before });
+        }
+        before = *ms;
+    }
     let known: f64 = segments.iter().map(|segment| segment.ms).sum();
-    let rest =
-        Segment { name: "the rest: the app's own start".into(), ms: (whole - known).max(0.0) };
-    segments.push(rest);
+    let rest = (whole - known).max(0.0);
+    segments.push(Segment { name: "the rest: the app's own start".into(), ms: rest });
     segments
+}
+
+fn is_of_guest(name: &str) -> bool {
+    name.starts_with("guest: ")
+}
+
+fn is_sum(name: &str) -> bool {
+    name == WHOLE || name.starts_with("in all")
 }
 
 fn legend_of(stacks: &[(&Entry, Vec<Segment>)]) -> Vec<String> {
@@ -282,31 +299,36 @@ mod tests {
     }
 
     #[test]
-    fn segments_add_up_to_the_whole() {
+    fn segments_add_up_to_the_whole_without_what_is_done_beside_the_guest() {
         let phases = [
             ("domain", 300.0),
-            ("in all, until the domain runs", 300.0),
+            ("disks", 100.0),
+            ("in all, until the domain runs", 400.0),
             ("guest: init", 600.0),
             ("guest: exec", 650.0),
             (WHOLE, 2000.0),
         ];
         let segments = segments(&entry(&phases));
-        let of = |name: &str| segments.iter().find(|segment| segment.name == name).unwrap().ms;
-        assert_eq!((of("guest: kernel"), of("guest: exec")), (600.0, 50.0));
+        let of = |name: &str| segments.iter().find(|segment| segment.name == name);
+        assert_eq!(of("guest: kernel").unwrap().ms, 600.0);
+        assert_eq!(of("guest: exec").unwrap().ms, 50.0);
+        assert_eq!(of("disks"), None);
         assert_eq!(segments.iter().map(|segment| segment.ms).sum::<f64>(), 2000.0);
     }
 
     #[test]
-    fn the_clock_of_a_domain_that_waited_is_not_a_part_of_the_launch() {
+    fn what_a_domain_did_while_it_waited_is_not_a_part_of_the_launch() {
         let phases = [
-            ("domain", 20.0),
-            ("guest: init", 90_000.0),
+            ("devices", 20.0),
+            ("monitor", 5.0),
+            ("guest: init", 600.0),
+            ("guest: orders", 90_000.0),
             ("guest: exec", 90_100.0),
             (WHOLE, 500.0),
         ];
         let segments = segments(&entry(&phases));
         let names: Vec<&str> = segments.iter().map(|segment| segment.name.as_str()).collect();
-        assert_eq!(names[..2], ["domain", "guest: exec"]);
+        assert_eq!(names[..2], ["devices", "guest: exec"]);
         assert_eq!(segments[2].ms, 380.0);
     }
 

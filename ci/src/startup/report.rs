@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 /// Raised when a reader of an earlier one would go wrong.
 pub const VERSION: u32 = 1;
 
-/// The phase of a native launch that goes from the domain's spec to the domain let run.
-const CREATE_PHASE: &str = "domain";
+/// The phases of a native launch that do together what `xl create` does: the domain is built and let
+/// run, and has its devices.
+const CREATE_PHASES: [&str; 2] = ["domain", "devices"];
 
 /// The whole of it; the fields' order is that of the file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -131,9 +132,15 @@ impl Report {
         };
         let crun = firsts("crun");
         let cold = self.contenders.iter().find(|entry| entry.name == "launch-native-pvh");
-        let created = cold
-            .map(|entry| Phases::samples(&entry.samples_phases_ms, CREATE_PHASE))
-            .unwrap_or_default();
+        let created: Vec<f64> = cold
+            .iter()
+            .flat_map(|entry| &entry.samples_phases_ms)
+            .filter_map(|phases| {
+                let parts: Vec<f64> =
+                    CREATE_PHASES.iter().filter_map(|name| phases.get(name)).collect();
+                (!parts.is_empty()).then(|| parts.iter().sum())
+            })
+            .collect();
         let xl_create = self.xl_create.as_ref().map(|entry| entry.samples_returned_ms.clone());
         let boots = |index: usize| {
             let kernel = self.kernels.get(index);
