@@ -1,6 +1,7 @@
 //! dom0's root disk, kernel, initrd and Xen, made from Debian's packages.
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ const RECIPE: &str = "1";
 /// Size of the root disk; it is sparse.
 const DISK_BYTES: u64 = 8 << 30;
 
-/// What every lab's dom0 has. A lab for comparing with container engines will add its own list.
+/// What every lab's dom0 has.
 const PACKAGES: &[&str] = &[
     "ca-certificates",
     "crun", // what a launch is compared with
@@ -41,6 +42,35 @@ const PACKAGES: &[&str] = &[
     "xenstore-utils",
 ];
 
+/// What a dom0 has besides, to be compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+pub enum Extra {
+    /// Container engines and runtimes with their daemons, and what a plain guest is made of
+    Containers,
+}
+
+impl Extra {
+    fn packages(self, version: XenVersion) -> Vec<&'static str> {
+        let Self::Containers = self;
+        let mut packages = vec![
+            "aardvark-dns",
+            "busybox-static",
+            "containerd",
+            "docker.io",
+            "iptables",
+            "netavark",
+            "podman",
+            "runc",
+            "xz-utils",
+        ];
+        // Before Debian 13 it was a part of docker.io.
+        if version != XenVersion::V4_17 {
+            packages.push("docker-cli");
+        }
+        packages
+    }
+}
+
 /// Files that only take room.
 const LEFT_OUT: &[&str] = &["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*"];
 
@@ -60,28 +90,31 @@ impl Dom0 {
     ///
     /// # Errors
     /// When a step of the making fails.
-    pub fn find_or_make(version: XenVersion) -> Result<Self> {
+    pub fn find_or_make(version: XenVersion, extra: Option<Extra>) -> Result<Self> {
+        let mut packages = PACKAGES.to_vec();
+        packages.extend(extra.map(|extra| extra.packages(version)).unwrap_or_default());
+        let packages = packages.join(",");
         let key = Key::default()
             .with("recipe", RECIPE)
             .with("suite", version.suite())
-            .with("packages", PACKAGES.join(","))
+            .with("packages", &packages)
             .with("hosts", HOSTS);
         let folder = find_or_make("dom0", &key, |folder| {
             let text = format!(
                 "making dom0's root disk: Debian {} with Xen {version}, about two minutes",
                 version.suite()
             );
-            with_progress(&text, || make(version, folder))
+            with_progress(&text, || make(version, &packages, folder))
         })?;
         Ok(Self { folder, key })
     }
 }
 
-fn make(version: XenVersion, folder: &Path) -> Result<()> {
+fn make(version: XenVersion, packages: &str, folder: &Path) -> Result<()> {
     // Under /var/tmp: the owner's cache may be closed to the user that apt fetches as.
     let scratch = PathBuf::from(format!("/var/tmp/launch-lab-root.{}", std::process::id()));
     let root = scratch.join("root");
-    let result = make_root(version, &root).and_then(|()| {
+    let result = make_root(version, packages, &root).and_then(|()| {
         take_boot_files(&root, folder)?;
         let disk = folder.join("disk.img");
         fs::File::create(&disk)?.set_len(DISK_BYTES)?;
@@ -99,7 +132,7 @@ fn make(version: XenVersion, folder: &Path) -> Result<()> {
     result.and(removed.map(drop))
 }
 
-fn make_root(version: XenVersion, root: &Path) -> Result<()> {
+fn make_root(version: XenVersion, packages: &str, root: &Path) -> Result<()> {
     let scratch = root.parent().context("no parent folder")?;
     remove_tree(scratch)?;
     fs::create_dir(scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
@@ -107,7 +140,7 @@ fn make_root(version: XenVersion, root: &Path) -> Result<()> {
     let mut mmdebstrap = as_root("mmdebstrap")?;
     mmdebstrap
         .args(["--variant=minbase", "--format=directory"])
-        .arg(format!("--include={}", PACKAGES.join(",")))
+        .arg(format!("--include={packages}"))
         .args(LEFT_OUT.iter().map(|pattern| format!("--dpkgopt=path-exclude={pattern}")))
         .arg("--customize-hook=mkdir -p \"$1/share\" \"$1/stage\" \"$1/var/lib/xenstored\"")
         .arg("--customize-hook=echo nameserver 10.0.2.3 >\"$1/etc/resolv.conf\"")

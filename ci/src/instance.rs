@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::accelerator::Accelerator;
 use crate::cache::{Lock, cache_root, make_private_folder, remove_tree};
+use crate::dom0::Extra;
 use crate::frame::Start;
 use crate::host::{install_missing, say};
 use crate::qemu::{Machine, Qemu, console_tail};
@@ -35,6 +36,8 @@ pub struct Options {
     pub name: String,
     /// Xen and Debian of dom0.
     pub xen: XenVersion,
+    /// What dom0 has besides.
+    pub extra: Option<Extra>,
     /// Memory of the whole machine: Xen, dom0 (1536 MiB) and all guests.
     pub memory_mib: u32,
     /// Host folder to show at /share; none means a folder of the lab's own.
@@ -43,7 +46,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: "default".into(), xen: XenVersion::default(), memory_mib: 4096, share: None }
+        Self {
+            name: "default".into(),
+            xen: XenVersion::default(),
+            extra: None,
+            memory_mib: 4096,
+            share: None,
+        }
     }
 }
 
@@ -53,6 +62,9 @@ struct Facts {
     port: u16,
     token: String,
     xen: String,
+    /// Labs of before there was any have none.
+    #[serde(default)]
+    extra: Option<Extra>,
     memory_mib: u32,
     share: PathBuf,
 }
@@ -151,6 +163,7 @@ impl Instance {
             port: qemu.forward_agent()?,
             token: fs::read_to_string(made.join("token")).context("cannot read the token")?,
             xen: options.xen.to_string(),
+            extra: options.extra,
             memory_mib: options.memory_mib,
             share,
         };
@@ -178,6 +191,12 @@ impl Instance {
                 "the lab {} runs Xen {}; `ci/lab down` first, or give the other one a --name",
                 options.name,
                 self.facts.xen
+            );
+        }
+        if options.extra.is_some() && self.facts.extra != options.extra {
+            bail!(
+                "the lab {} has no containers; `ci/lab down` first, or give the other one a --name",
+                options.name
             );
         }
         Ok(self)
@@ -267,7 +286,7 @@ impl Instance {
 /// The snapshot to load. KVM that promises to run Xen and does not is remembered, and emulation used.
 fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
     let find = |accelerator: &Accelerator| {
-        find_or_make_snapshot(options.xen, options.memory_mib, accelerator)
+        find_or_make_snapshot(options.xen, options.extra, options.memory_mib, accelerator)
     };
     let marker = cache_root()?.join("kvm-cannot-run-xen");
     let mut accelerator = Accelerator::detect(marker.exists());

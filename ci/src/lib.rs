@@ -24,11 +24,14 @@ pub mod qemu;
 #[cfg(feature = "host")]
 pub mod qmp;
 #[cfg(feature = "host")]
+pub mod registry;
+#[cfg(feature = "host")]
 pub mod session;
 #[cfg(feature = "host")]
 pub mod snapshot;
 #[cfg(feature = "host")]
 pub mod stage;
+pub mod startup;
 #[cfg(feature = "host")]
 pub mod tally;
 pub mod terminal;

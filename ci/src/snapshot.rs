@@ -10,7 +10,7 @@ use crate::accelerator::Accelerator;
 use crate::agent::TOKEN_FILE;
 use crate::cache::{Key, find_or_make, make_private_folder};
 use crate::cargo::{Linking, build_with};
-use crate::dom0::Dom0;
+use crate::dom0::{Dom0, Extra};
 use crate::frame::Start;
 use crate::host::{find_program, run_quietly, say, with_progress};
 use crate::qemu::{DOM0_OPTIONS, Machine, XEN_OPTIONS, console_tail};
@@ -35,10 +35,11 @@ const AGENT_SOURCES: [&str; 4] = [
 /// When a step fails; for a boot with the end of its console log.
 pub fn find_or_make_snapshot(
     version: XenVersion,
+    extra: Option<Extra>,
     memory_mib: u32,
     accelerator: &Accelerator,
 ) -> Result<PathBuf> {
-    let dom0 = Dom0::find_or_make(version)?;
+    let dom0 = Dom0::find_or_make(version, extra)?;
     let qemu = run_quietly(Command::new("qemu-system-x86_64").arg("--version"))?;
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu.lines().find(|line| line.starts_with("model name")).unwrap_or_default();

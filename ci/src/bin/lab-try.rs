@@ -5,8 +5,9 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use lab::app::{App, PORTS_TRIED};
 use lab::frame::Start;
-use lab::host::{project_root, say, with_progress};
+use lab::host::{project_root, say};
 use lab::instance::{Instance, Options};
+use lab::registry;
 use lab::stage::default_stage;
 use lab::xen_version::XenVersion;
 use std::process::{Command, ExitCode, Stdio};
@@ -62,10 +63,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     }
     let settings = match cli.hub {
         true => String::new(),
-        false => {
-            let registry = start_registry()?;
-            format!("[image.mirrors]\n\"docker.io\" = [\"http://10.0.2.2:{registry}\"]\n")
-        }
+        false => registry::mirror_settings(registry::start()?),
     };
     let options = Options { name: cli.name.clone(), xen: cli.xen, ..Options::default() };
     let lab = Instance::up(&options)?;
@@ -110,23 +108,6 @@ fn build() -> Result<()> {
         .context("cannot start ci/build")?;
     ensure!(status.success(), "ci/build failed");
     Ok(())
-}
-
-/// Makes the images, serves them on this machine's loopback, and returns the port.
-fn start_registry() -> Result<u16> {
-    with_progress("making the test images and serving them, unless they are there already", || {
-        let images = project_root().join("ci/images");
-        let output = Command::new(images)
-            .args(["registry", "start"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot start ci/images")?;
-        ensure!(output.status.success(), "ci/images failed");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let port = text.lines().last().unwrap_or_default();
-        port.trim().parse().with_context(|| format!("ci/images gave {port:?} for a port"))
-    })
 }
 
 fn in_dom0(lab: &Instance, argv: &[&str], input: &[u8]) -> Result<()> {

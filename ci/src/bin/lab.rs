@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use lab::dom0::Extra;
 use lab::frame::Start;
 use lab::host::say;
 use lab::instance::{Instance, Options};
@@ -28,6 +29,9 @@ struct Which {
     /// Xen of the lab: 4.20 (Debian 13) or 4.17 (Debian 12)
     #[arg(long, default_value_t, env = "LAB_XEN")]
     xen: XenVersion,
+    /// Let dom0 have more to compare with
+    #[arg(long = "with", value_name = "WHAT")]
+    extra: Option<Extra>,
     /// Memory of the whole machine in MiB; dom0 has 1536 of it
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     memory: u32,
@@ -39,7 +43,7 @@ struct Which {
 impl Which {
     fn options(&self) -> Options {
         let (name, share) = (self.name.clone(), self.share.clone());
-        Options { name, xen: self.xen, memory_mib: self.memory, share }
+        Options { name, xen: self.xen, extra: self.extra, memory_mib: self.memory, share }
     }
 }
 

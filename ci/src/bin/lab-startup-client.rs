@@ -1,0 +1,66 @@
+//! What the start-up comparison runs in dom0, as one static program:
+//!
+//! - `lab-startup-client measure QUESTION ADDRESS:PORT SECONDS COMMAND…` measures one start;
+//! - `lab-startup-client attach BRIDGE OUTSIDE ADDRESS BITS GATEWAY` is the network hook of a bundle;
+//! - `lab-startup-client boot DOMAIN CONSOLE SECONDS` times a paused domain's kernel;
+//! - as `/init` it is the first program of that domain.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result, bail};
+use lab::startup::attach::{Interface, attach};
+use lab::startup::boot::{run_as_init, watch};
+use lab::startup::client::measure;
+use std::str::FromStr;
+use std::time::Duration;
+
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab-startup-client: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let words = &mut std::env::args();
+    // The kernel hands its first program words of its own command line: they mean nothing here.
+    if words.next().is_some_and(|own| own == "/init") && std::process::id() == 1 {
+        return run_as_init();
+    }
+    match next::<String>(words, "what to do")?.as_str() {
+        "measure" => {
+            let question = next(words, "question")?;
+            let address = next(words, "address")?;
+            let seconds = Duration::from_secs(next(words, "number of seconds")?);
+            let command: Vec<String> = words.collect();
+            let measured = measure(question, address, seconds, &command)?;
+            println!("{}", serde_json::to_string(&measured)?);
+            Ok(())
+        }
+        "attach" => {
+            let interface = Interface {
+                bridge: next(words, "bridge")?,
+                outside: next(words, "name")?,
+                address: next(words, "address")?,
+                prefix_bits: next(words, "number of bits")?,
+                gateway: next(words, "gateway")?,
+            };
+            attach(std::io::stdin(), &interface)
+        }
+        "boot" => {
+            let (domain, console): (String, String) =
+                (next(words, "domain")?, next(words, "console")?);
+            let seconds = Duration::from_secs(next(words, "number of seconds")?);
+            println!("{}", serde_json::to_string(&watch(&domain, &console, seconds)?)?);
+            Ok(())
+        }
+        other => bail!("{other:?} is not measure, attach or boot"),
+    }
+}
+
+fn next<T: FromStr>(words: &mut impl Iterator<Item = String>, what: &str) -> Result<T> {
+    let word = words.next().with_context(|| format!("no {what} was given"))?;
+    word.parse().ok().with_context(|| format!("{word:?} is no {what}"))
+}

@@ -1,0 +1,176 @@
+//! What all contenders stand on in dom0: the client, the image, a bridge, addresses.
+
+use super::place::Place;
+use crate::cargo::{Linking, build_with};
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::net::Ipv4Addr;
+
+/// Everything of the comparison that lies in dom0 and is needed while it runs.
+pub const FOLDER: &str = "/var/lib/startup-time";
+/// The bridge of the contenders that bring none of their own.
+pub const BRIDGE: &str = "startbr0";
+/// Its address; the network has 24 bits.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 111, 0, 1);
+/// The client in dom0.
+pub const CLIENT: &str = "/var/lib/startup-time/client";
+/// The image's root, mounted read-only in dom0.
+pub const LOWER: &str = "/var/lib/startup-time/lower";
+
+/// Addresses on that bridge, apart from each other so that no round hears of another.
+#[must_use]
+pub fn own_address(name: &str) -> Ipv4Addr {
+    let names = ["crun", "runc", "xl-stock"];
+    let index = names.iter().position(|known| *known == name).unwrap_or(names.len());
+    Ipv4Addr::new(10, 111, 0, 10 + u8::try_from(index).unwrap_or(0))
+}
+
+/// The app that is started, as all contenders know it.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// As users type it.
+    pub name: String,
+    /// The manifest's digest.
+    pub digest: String,
+    /// `launch`'s EROFS disk of it in dom0.
+    pub disk: String,
+    /// What `launch inspect` calls `config`.
+    pub config: Value,
+}
+
+/// What is ready for all.
+#[derive(Debug)]
+pub struct Ground {
+    /// dom0.
+    pub place: Place,
+    /// The lab's registry as dom0 sees it; none where images come from Docker Hub.
+    pub registry: Option<String>,
+    /// What is started.
+    pub image: Image,
+    /// The client, as it was built.
+    pub client: Vec<u8>,
+}
+
+impl Ground {
+    /// Puts the client, the image and the bridge into dom0.
+    ///
+    /// # Errors
+    /// When one of them cannot be made.
+    pub fn prepare(place: Place, registry: Option<String>, image: &str) -> Result<Self> {
+        clear(&place)?;
+        let client = build_client()?;
+        place.write(CLIENT, 0o755, &client)?;
+        let image = prepare_image(&place, image)?;
+        place.sh(&format!(
+            "ip link add {BRIDGE} type bridge
+ip address add {GATEWAY}/24 dev {BRIDGE}
+ip link set {BRIDGE} up"
+        ))?;
+        Ok(Self { place, registry, image, client })
+    }
+}
+
+/// As a static program: dom0's C library need not be ours.
+fn build_client() -> Result<Vec<u8>> {
+    let flags = ["--no-default-features", "--features", "client"];
+    let built = build_with("lab", "lab-startup-client", Linking::SmallStatic, &flags)?;
+    std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))
+}
+
+/// Has `launch` pull the image, and mounts its disk for those who run it without `launch`.
+fn prepare_image(place: &Place, name: &str) -> Result<Image> {
+    let digest = place.sh(&format!("launch pull {name} | tail -n 1"))?.trim().to_owned();
+    let found = inspect(place, &digest)?;
+    let disk = found["disk"].as_str().context("launch inspect names no disk")?.to_owned();
+    place.sh(&format!("mkdir -p {LOWER} && mount -t erofs -o ro,loop {disk} {LOWER}"))?;
+    Ok(Image { name: name.to_owned(), digest, disk, config: found["config"].clone() })
+}
+
+fn inspect(place: &Place, name: &str) -> Result<Value> {
+    let text = place.sh(&format!("launch inspect {name}"))?;
+    let mut found: Value = serde_json::from_str(&text).context("launch inspect gave no JSON")?;
+    Ok(found[0].take())
+}
+
+/// An app of `launch` that runs.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// `pv` or `pvh`.
+    pub kind: String,
+    /// Its guest kernel, …
+    pub kernel: String,
+    /// … initramfs …
+    pub ramdisk: String,
+    /// … and kernel command line.
+    pub cmdline: String,
+    /// Its memory in MiB.
+    pub memory_mib: u64,
+}
+
+impl App {
+    /// Asks `launch` about it.
+    ///
+    /// # Errors
+    /// When it is not there, or `launch inspect` has another shape.
+    pub fn inspect(place: &Place, name: &str) -> Result<Self> {
+        let found = inspect(place, name)?;
+        Self::parse(&found).with_context(|| format!("launch inspect {name} has another shape"))
+    }
+
+    /// Launches the image as a cold launch does, looks at it, and takes it away.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn of_probe(ground: &Ground) -> Result<Self> {
+        let name = "startup-probe";
+        let image = &ground.image.name;
+        ground.place.sh(&format!("launch run -d --memory 64m --name {name} {image} >/dev/null"))?;
+        let app = Self::inspect(&ground.place, name);
+        ground.place.sh(&format!("launch rm -f {name} >/dev/null"))?;
+        app
+    }
+
+    fn parse(found: &Value) -> Option<Self> {
+        let app = &found["app"];
+        let machine = if app["machine"].is_object() { &app["machine"] } else { app };
+        let text = |key: &str| Some(machine[key].as_str()?.to_owned());
+        Some(Self {
+            address: found["state"]["address"].as_str()?.parse().ok()?,
+            kind: text("type")?,
+            kernel: text("kernel")?,
+            ramdisk: text("ramdisk")?,
+            cmdline: text("cmdline")?,
+            memory_mib: machine["memory_mib"].as_u64()?,
+        })
+    }
+}
+
+/// What is done before each start, and not timed.
+///
+/// Linux asks for an unknown neighbour once a second. An app that is up just after such a question
+/// would be found a second late, by this client as by any other; so here it asks every 10 ms. No
+/// answer of an earlier round is left over either.
+pub const BEFORE_EACH: &str =
+    "for file in /proc/sys/net/ipv4/neigh/*/retrans_time_ms; do echo 10 >$file; done
+ip neigh flush all 2>/dev/null || true
+sync";
+
+/// Takes everything away that the comparison made, as far as it is there.
+///
+/// # Errors
+/// When dom0 does not answer.
+pub fn clear(place: &Place) -> Result<()> {
+    let script = format!(
+        "cd {FOLDER} 2>/dev/null || exit 0
+for file in /proc/sys/net/ipv4/neigh/*/retrans_time_ms; do echo 1000 >$file; done
+for name in xl-stock xl-same; do xl destroy $name 2>/dev/null; done
+for name in crun runc; do $name delete -f $name 2>/dev/null; done
+ip link del {BRIDGE} 2>/dev/null
+umount {FOLDER}/*/root {LOWER} 2>/dev/null
+for device in $(cat loops 2>/dev/null); do losetup -d $device; done
+cd / && rm -rf --one-file-system {FOLDER}"
+    );
+    place.run(&["sh", "-c", &script], &[]).map(drop)
+}

@@ -1,0 +1,51 @@
+//! What the figures were measured on.
+
+use super::place::Place;
+use anyhow::Result;
+use std::collections::BTreeMap;
+
+/// Facts of dom0: name, and the shell command that tells it. What is not there tells nothing.
+const FACTS: [(&str, &str); 12] = [
+    ("processor", "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1"),
+    ("processors of Xen", "xl info nr_cpus"),
+    ("processors of dom0", "nproc"),
+    ("memory of Xen, MiB", "xl info total_memory"),
+    ("memory of dom0, MiB", "awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo"),
+    ("Xen", "echo \"$(xl info xen_major).$(xl info xen_minor)$(xl info xen_extra)\""),
+    ("kernel of dom0", "uname -rv"),
+    ("crun", "crun --version | head -n 1"),
+    ("runc", "runc --version | head -n 1"),
+    ("podman", "podman --version"),
+    ("docker", "docker version -f 'client {{.Client.Version}}, server {{.Server.Version}}'"),
+    ("launch", "launch --version"),
+];
+
+/// Asks dom0 for its facts, and this machine for its own where dom0 is a lab's.
+///
+/// # Errors
+/// When dom0 does not answer.
+pub fn facts(place: &Place) -> Result<BTreeMap<String, String>> {
+    let mut all = ask(place, &FACTS)?;
+    if matches!(place, Place::Lab(_)) {
+        let host = [
+            ("host: processor", FACTS[0].1),
+            ("host: processors", "nproc"),
+            ("host: QEMU", "qemu-system-x86_64 --version | head -n 1"),
+            ("host: kernel", "uname -r"),
+        ];
+        all.append(&mut ask(&Place::Here, &host)?);
+    }
+    Ok(all)
+}
+
+fn ask(place: &Place, facts: &[(&str, &str)]) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    for (name, command) in facts {
+        let output = place.run(&["sh", "-c", command], &[])?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if output.code == 0 && !text.is_empty() {
+            all.insert((*name).to_owned(), text);
+        }
+    }
+    Ok(all)
+}

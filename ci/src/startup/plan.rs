@@ -1,0 +1,54 @@
+//! How each contender is made ready, started and taken down.
+
+mod engine;
+mod launch;
+mod runtime;
+mod xl;
+
+pub use xl::prepare_same_domain;
+
+use super::contender::Contender;
+use super::ground::Ground;
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// A contender that can be started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What was ready before the clock started.
+    pub ready: Vec<String>,
+    /// Where the app will answer.
+    pub address: Ipv4Addr,
+    /// A shell script before each start; not timed.
+    pub before: String,
+    /// What is timed.
+    pub command: Vec<String>,
+    /// A shell script after each start; not timed.
+    pub after: String,
+    /// A shell script when all is over.
+    pub at_end: String,
+}
+
+/// A contender is here, or it is not for this reason.
+pub type Here = std::result::Result<Plan, String>;
+
+/// Makes a contender ready.
+///
+/// # Errors
+/// When it is here and cannot be made ready.
+pub fn prepare(contender: Contender, ground: &Ground) -> Result<Here> {
+    let name = contender.to_string();
+    match contender {
+        Contender::Launch { toolstack, kind } => launch::prepare(&name, toolstack, kind, ground),
+        Contender::LaunchPool => launch::prepare_pool(&name, None, ground),
+        Contender::LaunchPoolImage => launch::prepare_pool(&name, Some(&ground.image.name), ground),
+        Contender::XlStock => xl::prepare_stock(ground),
+        Contender::Runtime(program) => runtime::prepare(program, ground),
+        Contender::Engine(program) => engine::prepare(program, ground),
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}

@@ -1,0 +1,78 @@
+//! `launch`, cold and with domains that wait.
+
+use super::{Here, Plan, words};
+use crate::startup::ground::{App, Ground};
+use anyhow::Result;
+
+/// Memory of a cold domain in MiB: the default, said aloud so that no waiting domain fits.
+const COLD_MIB: u32 = 64;
+
+/// Makes a cold launch ready: one is started, which shows that it works and what address it gets.
+pub(super) fn prepare(name: &str, toolstack: &str, kind: &str, ground: &Ground) -> Result<Here> {
+    let memory = format!("{COLD_MIB}m");
+    let flags = ["--toolstack", toolstack, "--type", kind, "--memory", &memory];
+    let ready = words(&["image converted to EROFS", "bridge"]);
+    Ok(plan(name, &flags, ready, ground)?.map_err(|reason| format!("launch fails: {reason}")))
+}
+
+/// Makes a pool of one domain and a launch out of it ready.
+///
+/// A launch takes a waiting domain of its own size: one MiB more for each pool keeps the contenders
+/// from taking each other's.
+pub(super) fn prepare_pool(name: &str, image: Option<&str>, ground: &Ground) -> Result<Here> {
+    if ground.place.run(&["launch", "pool", "--help"], &[])?.code != 0 {
+        return Ok(Err("this launch has no pool".into()));
+    }
+    let mib = COLD_MIB + if image.is_some() { 2 } else { 1 };
+    let memory = format!("{mib}m");
+    let mut pool = format!("launch pool --memory {memory} --size 1");
+    let mut ready = words(&["image converted to EROFS", "bridge"]);
+    match image {
+        Some(image) => {
+            pool += &format!(" --image {image}");
+            ready.push("a domain with the image's disk that waits".into());
+        }
+        None => ready.push("a domain that waits".into()),
+    }
+    let output = ground.place.run(&["sh", "-c", &pool], &[])?;
+    if output.code != 0 {
+        return Ok(Err(format!("{pool} fails: {}", last_line(&output.stderr))));
+    }
+    let fits = format!("/ {mib} MiB / && $NF > 0 {{ found = 1 }} END {{ exit !found }}");
+    let full = format!(
+        "for _ in $(seq 240); do launch pool | awk '{fits}' && break; sleep 0.5; done; \
+         launch pool | awk '{fits}'; sleep 5"
+    );
+    ground.place.sh(&full)?;
+    let mut here = plan(name, &["--memory", &memory], ready, ground)?;
+    if let Ok(plan) = &mut here {
+        // It was emptied by the last launch; a domain that waits has booted some time ago.
+        plan.before = full;
+        plan.at_end = pool.replace("--size 1", "--size 0");
+    }
+    Ok(here.map_err(|reason| format!("launch fails: {reason}")))
+}
+
+fn plan(name: &str, flags: &[&str], ready: Vec<String>, ground: &Ground) -> Result<Here> {
+    let mut probe = vec!["launch", "run", "-d", "--name", name];
+    probe.extend(flags);
+    probe.push(&ground.image.name);
+    let output = ground.place.run(&probe, &[])?;
+    if output.code != 0 {
+        return Ok(Err(last_line(&output.stderr)));
+    }
+    // The address that it is given by itself is asked for from now on: the client must know it.
+    let app = App::inspect(&ground.place, name)?;
+    let after = format!("launch rm -f {name} >/dev/null");
+    ground.place.sh(&after)?;
+    let mut command = words(&["launch", "run", "-d", "--name", name]);
+    command.extend(words(&["--ip", &app.address.to_string()]));
+    command.extend(words(flags));
+    command.push(ground.image.name.clone());
+    let (before, at_end) = (String::new(), String::new());
+    Ok(Ok(Plan { ready, address: app.address, before, command, after, at_end }))
+}
+
+fn last_line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).lines().last().unwrap_or_default().to_owned()
+}

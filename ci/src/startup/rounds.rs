@@ -1,0 +1,131 @@
+//! The rounds: every contender once in each, in an order that moves on by one a round.
+
+use super::ground::{BEFORE_EACH, CLIENT, Ground};
+use super::measure::Measure;
+use super::phases::Phases;
+use super::plan::Plan;
+use crate::host::say;
+use anyhow::{Context, Result, ensure};
+
+/// The longest that an app may take, in seconds.
+const PATIENCE_S: &str = "180";
+/// Between taking one down and starting the next, so that no start pays for what was before it.
+const REST: &str = "sleep 1";
+/// Name of the phase that holds all of a start.
+pub const WHOLE: &str = "first answer";
+
+/// All starts of one contender.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// Its name.
+    pub name: String,
+    /// How it is started.
+    pub plan: Plan,
+    /// What the client asks: `http`, `redis-ping`, or `nothing` where only the return counts.
+    pub question: &'static str,
+    /// Starts with `--time` too, for the phases.
+    pub has_phases: bool,
+    /// The start that warms dom0's page cache up.
+    pub warm_up: Option<Measure>,
+    /// The others.
+    pub rounds: Vec<Measure>,
+    /// The phases of each start with `--time`.
+    pub phases: Vec<Phases>,
+}
+
+impl Series {
+    /// One that has not run yet.
+    #[must_use]
+    pub fn new(name: String, plan: Plan, question: &'static str, has_phases: bool) -> Self {
+        let (warm_up, rounds, phases) = (None, Vec::new(), Vec::new());
+        Self { name, plan, question, has_phases, warm_up, rounds, phases }
+    }
+
+    /// First answers of the rounds, in milliseconds.
+    #[must_use]
+    pub fn firsts(&self) -> Vec<f64> {
+        self.rounds.iter().filter_map(|round| round.first_answer_ms).collect()
+    }
+
+    /// Returns of the rounds that count, in milliseconds.
+    #[must_use]
+    pub fn returns(&self) -> Vec<f64> {
+        let counted = self.rounds.iter().filter(|round| self.is_good(round));
+        counted.filter_map(|round| round.returned_ms).collect()
+    }
+
+    /// Whether a start did what it should.
+    #[must_use]
+    pub fn is_good(&self, round: &Measure) -> bool {
+        match self.question {
+            "nothing" => round.exit_code == Some(0),
+            _ => round.first_answer_ms.is_some(),
+        }
+    }
+}
+
+/// Starts every contender once without counting it, then `rounds` times, and in the first
+/// `phase_rounds` of these once more to learn its phases.
+///
+/// # Errors
+/// When dom0 does not answer, or a contender cannot be made ready or taken down.
+pub fn run(
+    ground: &Ground,
+    all: &mut [Series],
+    port: u16,
+    rounds: usize,
+    phase_rounds: usize,
+) -> Result<()> {
+    for round in 0..=rounds {
+        for offset in 0..all.len() {
+            let index = (offset + round) % all.len();
+            let series = &mut all[index];
+            let explain = || format!("in round {round}");
+            let measure =
+                start_once(ground, series, port, &series.plan.command).with_context(explain)?;
+            let what = if round == 0 { "warm-up".into() } else { format!("{round}/{rounds}") };
+            tell(&what, series, &measure);
+            if round == 0 {
+                series.warm_up = Some(measure);
+                continue;
+            }
+            series.rounds.push(measure);
+            if series.has_phases && round <= phase_rounds {
+                let mut command = series.plan.command.clone();
+                command.insert(2, "--time".into());
+                let measure = start_once(ground, series, port, &command).with_context(explain)?;
+                let mut phases = Phases::parse(&measure.output);
+                phases.0.extend(measure.first_answer_ms.map(|ms| (WHOLE.to_owned(), ms)));
+                series.phases.push(phases);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn start_once(ground: &Ground, series: &Series, port: u16, command: &[String]) -> Result<Measure> {
+    let Series { plan, name, question, .. } = series;
+    ground.place.sh(&format!("{}\n{BEFORE_EACH}\n{REST}", plan.before))?;
+    let address = format!("{}:{port}", plan.address);
+    let mut argv = vec![CLIENT, "measure", question, &address, PATIENCE_S];
+    argv.extend(command.iter().map(String::as_str));
+    let output = ground.place.run(&argv, &[])?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.code == 0, "the client fails with {name}: {text}");
+    let measure = serde_json::from_slice(&output.stdout).context("the client gave no JSON")?;
+    ground.place.sh(&plan.after)?;
+    Ok(measure)
+}
+
+fn tell(what: &str, series: &Series, measure: &Measure) {
+    let show = |ms: Option<f64>| ms.map_or("never".into(), |ms| format!("{ms:.0} ms"));
+    let returned = show(measure.returned_ms);
+    let first = match series.question {
+        "nothing" => String::new(),
+        _ => format!("first answer {}, ", show(measure.first_answer_ms)),
+    };
+    say(&format!("{what} {}: {first}returned {returned}", series.name));
+    if !series.is_good(measure) {
+        say(&format!("  {:?} {}", measure.failures, measure.output.trim()));
+    }
+}
