@@ -279,12 +279,6 @@ impl Lock {
         self.file.try_clone().map_err(FileError::io("share", &self.path))
     }
 
-    /// The file, for a child process to inherit.
-    #[must_use]
-    pub fn into_file(self) -> File {
-        self.file
-    }
-
     /// Forgets the outcome of an earlier run.
     ///
     /// # Errors

@@ -138,7 +138,7 @@ fn with_lock(
         Phase::Running => {
             let now = apps.domain_state(record, &state)?;
             if now != DomainState::Gone {
-                apps.start_monitor(record, folder, lock)?;
+                apps.start_monitor(record, folder, &lock)?;
                 return Ok(Some(Repair(format!(
                     "the monitor of app {name} had died; started it anew"
                 ))));

@@ -48,13 +48,15 @@ impl Apps {
         }
         let built = self.build(&folder, app, &lock, timings);
         let started = built.and_then(|()| {
-            timed(timings, "monitor", || self.start_monitor(&app.record, &folder, lock))
+            timed(timings, "monitor", || self.start_monitor(&app.record, &folder, &lock))
         });
         match started {
             Ok(()) => Ok(()),
             Err(error) => {
                 let error = error.and(self.take_down(&app.record, app.state.domid.map(DomId)));
                 app.state = before;
+                // Whoever removes it now still is in charge of it.
+                app.lock = Some(lock);
                 Err(error.and(folder.write_state(&app.state).map_err(AppsError::from)))
             }
         }
@@ -152,13 +154,14 @@ impl Apps {
         Ok(config)
     }
 
-    /// Starts the process that stays with the app, and hands it the lock.
+    /// Starts the process that stays with the app, and shares the lock with it.
     pub(crate) fn start_monitor(
         &self,
         record: &Record,
         folder: &Folder,
-        lock: Lock,
+        lock: &Lock,
     ) -> Result<(), AppsError> {
+        let share = lock.share()?;
         let start = || -> io::Result<()> {
             let words = OpenOptions::new()
                 .append(true)
@@ -175,7 +178,7 @@ impl Apps {
             Command::new(&self.settings.monitor)
                 .arg0("launch-monitor")
                 .arg(serde_json::to_string(&start)?)
-                .stdin(Stdio::from(lock.into_file()))
+                .stdin(Stdio::from(share))
                 .stdout(Stdio::null())
                 .stderr(Stdio::from(words))
                 .spawn()
