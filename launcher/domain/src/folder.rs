@@ -425,7 +425,7 @@ mod tests {
     #[test]
     fn a_lock_stays_held_while_an_inherited_copy_is_open() {
         let (_root, folder) = folder();
-        let file = folder.make().unwrap().into_file();
+        let file = folder.make().unwrap().share().unwrap();
         let copy = file.try_clone().unwrap();
         drop(file);
         assert!(folder.watch_lock().unwrap().is_held().unwrap());
