@@ -20,11 +20,17 @@ const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
 ];
 
-/// Renders `config.json`: a root that is ready, namespaces of its own, and `hook`,
-/// a command that gives it its network. `image` is the `config` that
+/// Renders `config.json`: a root that is ready, namespaces of its own, and `hook`, a command that
+/// gives it its network. `ids` are its user and group, `image` is the `config` that
 /// `launch inspect` shows of an image.
 #[must_use]
-pub fn render_config(image: &Value, root: &str, hostname: &str, hook: &[&str]) -> Value {
+pub fn render_config(
+    image: &Value,
+    root: &str,
+    hostname: &str,
+    hook: &[&str],
+    ids: (u32, u32),
+) -> Value {
     let list = |key: &str| image[key].as_array().cloned().unwrap_or_default();
     let args = [list("entrypoint"), list("cmd")].concat();
     let cwd = image["working_dir"].as_str().filter(|cwd| !cwd.is_empty()).unwrap_or("/");
@@ -33,7 +39,7 @@ pub fn render_config(image: &Value, root: &str, hostname: &str, hook: &[&str]) -
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
-            "user": {"uid": 0, "gid": 0},
+            "user": {"uid": ids.0, "gid": ids.1},
             "args": args,
             "env": list("env"),
             "cwd": cwd,
@@ -74,10 +80,11 @@ mod tests {
     fn the_app_is_started_as_the_image_says() {
         let image =
             json!({"entrypoint": ["a"], "cmd": ["b", "c"], "env": ["X=1"], "working_dir": ""});
-        let config = render_config(&image, "/root", "app", &["/hook", "x"]);
+        let config = render_config(&image, "/root", "app", &["/hook", "x"], (1, 2));
         assert_eq!(config["process"]["args"], json!(["a", "b", "c"]));
         assert_eq!(config["process"]["env"], json!(["X=1"]));
         assert_eq!(config["process"]["cwd"], "/");
+        assert_eq!(config["process"]["user"], json!({"uid": 1, "gid": 2}));
         let hook = &config["hooks"]["createRuntime"][0];
         assert_eq!((&hook["path"], &hook["args"]), (&json!("/hook"), &json!(["/hook", "x"])));
     }

@@ -36,6 +36,8 @@ pub struct Image {
     pub disk: String,
     /// What `launch inspect` calls `config`.
     pub config: Value,
+    /// User and group that the app runs as.
+    pub ids: (u32, u32),
 }
 
 /// What is ready for all.
@@ -83,7 +85,23 @@ fn prepare_image(place: &Place, name: &str) -> Result<Image> {
     let found = inspect(place, &digest)?;
     let disk = found["disk"].as_str().context("launch inspect names no disk")?.to_owned();
     place.sh(&format!("mkdir -p {LOWER} && mount -t erofs -o ro,loop {disk} {LOWER}"))?;
-    Ok(Image { name: name.to_owned(), digest, disk, config: found["config"].clone() })
+    let config = found["config"].clone();
+    let ids = ids_of(place, config["user"].as_str().unwrap_or_default())?;
+    Ok(Image { name: name.to_owned(), digest, disk, config, ids })
+}
+
+/// The numbers of the image's user, looked up in its own `/etc/passwd`; root where it names none.
+fn ids_of(place: &Place, user: &str) -> Result<(u32, u32)> {
+    if user.is_empty() {
+        return Ok((0, 0));
+    }
+    let script = format!("awk -F: '$1 == \"{user}\" {{ print $3, $4 }}' {LOWER}/etc/passwd");
+    let text = place.sh(&script)?;
+    let ids = text
+        .trim()
+        .split_once(' ')
+        .and_then(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)));
+    ids.with_context(|| format!("the image's user {user} is not in its /etc/passwd"))
 }
 
 fn inspect(place: &Place, name: &str) -> Result<Value> {

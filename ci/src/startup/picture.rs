@@ -20,9 +20,9 @@ const LAUNCH: &str = "#1f5fa8";
 const CONTAINER: &str = "#d9701a";
 const PLAIN_XL: &str = "#7a7a7a";
 /// Phases in the order they come, again from the start when there are more.
-const PALETTE: [&str; 10] = [
-    "#4e79a7", "#a0cbe8", "#f28e2b", "#ffbe7d", "#59a14f", "#8cd17d", "#b6992d", "#e15759",
-    "#b07aa1", "#bab0ac",
+const PALETTE: [&str; 16] = [
+    "#4e79a7", "#a0cbe8", "#f28e2b", "#ffbe7d", "#59a14f", "#8cd17d", "#b6992d", "#f1ce63",
+    "#499894", "#86bcb6", "#e15759", "#ff9d9a", "#79706e", "#bab0ac", "#b07aa1", "#9d7660",
 ];
 
 /// Writes `file` as SVG, and beside it a PNG where `rsvg-convert` is installed.

@@ -15,7 +15,13 @@ pub(super) fn prepare(program: &str, ground: &Ground) -> Result<Here> {
     let veth = format!("v-{program}");
     let (own_ip, gateway) = (address.to_string(), GATEWAY.to_string());
     let hook = [CLIENT, "attach", BRIDGE, &veth, &own_ip, "24", &gateway];
-    let config = render_config(&ground.image.config, &format!("{own}/root"), program, &hook);
+    let config = render_config(
+        &ground.image.config,
+        &format!("{own}/root"),
+        program,
+        &hook,
+        ground.image.ids,
+    );
     ground.place.write(&format!("{own}/config.json"), 0o644, config.to_string().as_bytes())?;
     Ok(Ok(Plan {
         ready: words(&[
