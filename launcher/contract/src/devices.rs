@@ -4,5 +4,10 @@
 pub const ROOT_DISK: &str = "xvda";
 /// Virtual device of the writable layer (ext4), where there is one.
 pub const WRITABLE_DISK: &str = "xvdb";
+/// Folder of the writable layer with what was written; the guest makes it where it is missing.
+pub const LAYER_FOLDER: &str = "upper";
+/// Folder of the writable layer that overlayfs works in; likewise. It is empty until the layer is
+/// mounted for the first time.
+pub const SCRATCH_FOLDER: &str = "work";
 /// The guest's only network interface.
 pub const INTERFACE: &str = "eth0";

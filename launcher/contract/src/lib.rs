@@ -9,10 +9,12 @@
 pub mod devices;
 pub mod orders;
 pub mod report;
+pub mod start_set;
 pub mod store;
 
 pub use orders::{Host, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};
+pub use start_set::StartSet;
 
 /// The version of everything in this crate.
 pub const VERSION: u32 = 1;

@@ -20,6 +20,7 @@ use crate::record::{Phase, Record, State};
 use crate::resolve::{self, Identity};
 use crate::settings::Settings;
 use crate::spec::Uuid;
+use crate::start_set;
 use crate::toolstack::{DomainState, Toolstack, ToolstackKind};
 use crate::writable;
 use crate::xl::Xl;
@@ -264,6 +265,7 @@ impl Apps {
     ) -> Result<State, AppsError> {
         if waiting.is_none_or(|waiting| waiting.image.is_none()) {
             link_disk(&launch.image.disk, &folder.file(folder::ROOT_DISK))?;
+            start_set::link(&launch.image.disk, folder)?;
             if record.writable == WritableChoice::Disk {
                 self.make_writable(folder, record.storage_mib)?;
             }

@@ -7,9 +7,10 @@
 //! `hotplug-error` then.
 
 use crate::disks::{self, Served};
-use crate::folder::{FileError, Folder};
+use crate::folder::Folder;
+use crate::handover::{self, HandoverError};
 use crate::loopdev::{self, LoopError};
-use contract::{devices, store as nodes};
+use contract::devices;
 use std::path::{Path, PathBuf};
 use xen::DomId;
 use xen::store::{Access, Permission, Store, StoreError, Transaction};
@@ -55,10 +56,7 @@ pub enum HotplugError {
     Loop(#[from] LoopError),
     /// The orders cannot be read.
     #[error(transparent)]
-    Orders(#[from] FileError),
-    /// The orders are longer than the guest reads.
-    #[error("the orders in {0} are too large for the guest")]
-    OrdersTooLarge(PathBuf),
+    Orders(#[from] HandoverError),
     /// A setting of an edited template.
     #[error("vifname is not supported; remove it from the template")]
     VifName,
@@ -164,33 +162,26 @@ fn add_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
 /// The orders lie beside the root disk; a disk without any is one that `launch` did not make.
 fn hand_over_orders(store: &Store, domid: DomId, disk: &Path) -> Result<(), HotplugError> {
     let folder = Folder::new(disk.parent().unwrap_or(Path::new("/")).to_owned());
-    let Some(json) = folder.read_orders()? else { return Ok(()) };
-    let chunks = nodes::split(&json)
-        .ok_or_else(|| HotplugError::OrdersTooLarge(folder.path().to_owned()))?;
-    write_orders(store, domid, &chunks)?;
-    Ok(())
+    Ok(tell(store, domid, &handover::nodes(&folder)?)?)
 }
 
-/// Writes the orders of a domain: all chunks, then their number, in one transaction. The guest
-/// may read them and nothing more.
+/// Writes what a guest is told, in one transaction. The guest may read it and nothing more.
 ///
 /// # Errors
 /// Xenstore refuses.
-pub fn write_orders(store: &Store, domid: DomId, chunks: &[&str]) -> Result<(), StoreError> {
+pub fn tell(store: &Store, domid: DomId, told: &[(String, String)]) -> Result<(), StoreError> {
     let home = format!("/local/domain/{domid}");
-    let orders = format!("{home}/{}", nodes::ORDERS);
     let readable = [
         Permission { domid: DomId::DOM0, access: Access::None },
         Permission { domid, access: Access::Read },
     ];
     store.transaction(|transaction: &Transaction<'_>| {
-        transaction.mkdir(&orders)?;
-        // The chunks below inherit this.
-        transaction.set_permissions(&orders, &readable)?;
-        for (index, chunk) in chunks.iter().enumerate() {
-            transaction.write(&format!("{home}/{}", nodes::chunk_path(index)), chunk)?;
+        for (path, value) in told {
+            let path = format!("{home}/{path}");
+            transaction.write(&path, value)?;
+            transaction.set_permissions(&path, &readable)?;
         }
-        transaction.write(&orders, &chunks.len().to_string())
+        Ok(())
     })
 }
 

@@ -10,8 +10,9 @@ use crate::folder::{FileError, Folder, Lock};
 use crate::hotplug::describe;
 use crate::record::{Outcome, Record, State};
 use crate::settings::Settings;
+use crate::start_set;
 use crate::toolstack::{DomainState, ShutdownReason};
-use contract::{Report, store as nodes};
+use contract::{Report, StartSet, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         console: None,
         launcher: &start.launcher,
         state_writes: 0,
+        found: false,
         filled: false,
         recent: (Instant::now(), 0),
     };
@@ -107,6 +109,8 @@ struct Monitor<'a> {
     log: Log,
     launcher: &'a Path,
     state_writes: u32,
+    /// Whether the guest has told the start set of its image.
+    found: bool,
     /// Whether the pools were looked after.
     filled: bool,
     /// Since when, and how much the console has said.
@@ -122,7 +126,8 @@ impl Monitor<'_> {
     fn watch(&mut self) -> Result<Outcome, AppsError> {
         let report = self.node(nodes::REPORT);
         let tty = self.node("console/tty");
-        for path in ["@releaseDomain", &report, &tty] {
+        let found = self.node(nodes::FOUND_START_SET);
+        for path in ["@releaseDomain", &report, &tty, &found] {
             self.store.watch(path, path)?;
         }
         loop {
@@ -137,6 +142,9 @@ impl Monitor<'_> {
             let has = |what: &str| changed.iter().any(|token| token == what);
             if self.console.is_none() && has(&tty) {
                 self.open_console()?;
+            }
+            if has(&found) {
+                self.keep_start_set();
             }
             if has(&report) {
                 let outcome = self.read_report()?;
@@ -169,6 +177,27 @@ impl Monitor<'_> {
                 Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
                 Err(error) => tracing::warn!("cannot fill the pools: {error}"),
             }
+        }
+    }
+
+    /// Keeps what the guest found out about its image. Nothing depends on it.
+    fn keep_start_set(&mut self) {
+        let read = |path: &str| self.store.read_optional(&self.node(path));
+        let Ok(Some(head)) = read(nodes::FOUND_START_SET) else { return };
+        // A guest that writes it again and again is not listened to.
+        if std::mem::replace(&mut self.found, true) {
+            return;
+        }
+        let read = |path: &str| self.store.read_optional(&self.node(path));
+        let kept = match nodes::join(nodes::FOUND_START_SET, &head, read) {
+            Ok(json) => match StartSet::parse(&json) {
+                Ok(set) => start_set::keep(&self.folder, &set).map_err(|error| describe(&error)),
+                Err(error) => Err(describe(&error)),
+            },
+            Err(error) => Err(describe(&error)),
+        };
+        if let Err(error) = kept {
+            tracing::warn!("cannot keep the start set of {}: {error}", self.record.image);
         }
     }
 

@@ -2,10 +2,10 @@
 
 use crate::disks::{self, Served};
 use crate::folder::Folder;
+use crate::handover;
 use crate::settings::Settings;
 use crate::spec::{DomainSpec, Kind, Machine, Uuid};
 use crate::toolstack::{Toolstack, ToolstackError, read_file};
-use contract::store as nodes;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,21 +76,19 @@ impl Native {
         let _span = info_span!("attach").entered();
         let store = Store::connect()?;
         let served = serve_disks(spec, domid)?;
-        let orders =
-            Folder::new(folder.to_owned()).read_orders().map_err(ToolstackError::Orders)?;
-        self.with_devices(spec, &served, orders.as_deref(), |devices| {
-            builder::attach(&store, domid, devices)
-        })?;
+        let told = handover::nodes(&Folder::new(folder.to_owned()))?;
+        self.with_devices(spec, &served, &told, |devices| builder::attach(&store, domid, devices))?;
         served.into_iter().for_each(Served::keep);
         join_bridge(spec, domid)
     }
 
-    /// Calls `work` with the devices as the builder wants them.
+    /// Calls `work` with the devices, and the nodes of what the guest is `told`, as the builder wants
+    /// them.
     fn with_devices<T>(
         &self,
         spec: &DomainSpec,
         served: &[Served],
-        orders: Option<&str>,
+        told: &[(String, String)],
         work: impl FnOnce(&Devices<'_>) -> Result<T, builder::BuildError>,
     ) -> Result<T, ToolstackError> {
         let script = self.hotplug.to_string_lossy();
@@ -111,15 +109,8 @@ impl Native {
         let interfaces: Vec<Interface<'_>> = (spec.vif.iter())
             .map(|vif| Interface { mac: vif.mac, mtu: MTU, bridge: &vif.bridge, script: &script })
             .collect();
-        let chunks =
-            nodes::split(orders.unwrap_or_default()).ok_or(ToolstackError::OrdersTooLarge)?;
-        let count = chunks.len().to_string();
-        let chunk_paths: Vec<String> = (0..chunks.len()).map(nodes::chunk_path).collect();
         let mut nodes = vec![("name", spec.name.as_str())];
-        if orders.is_some() {
-            nodes.push((nodes::ORDERS, &count));
-        }
-        nodes.extend(chunk_paths.iter().map(String::as_str).zip(chunks));
+        nodes.extend(told.iter().map(|(path, value)| (path.as_str(), value.as_str())));
         let devices = Devices { disks: &disks, interfaces: &interfaces, nodes: &nodes };
         Ok(work(&devices)?)
     }

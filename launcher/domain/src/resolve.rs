@@ -191,7 +191,7 @@ pub fn resolve(
 /// They do not.
 pub fn check_orders_size(orders: &Orders) -> Result<(), ResolveError> {
     let json = orders.render();
-    match contract::store::split(&json) {
+    match contract::store::nodes(contract::store::ORDERS, &json, contract::store::CHUNK_BYTES) {
         Some(_) => Ok(()),
         None => Err(ResolveError::OrdersTooLarge { bytes: json.len() }),
     }

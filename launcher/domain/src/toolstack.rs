@@ -172,12 +172,9 @@ pub enum ToolstackError {
     /// The interface could not join its bridge.
     #[error(transparent)]
     Link(#[from] net::LinkError),
-    /// The orders cannot be read.
+    /// The guest cannot be told what to do.
     #[error(transparent)]
-    Orders(crate::folder::FileError),
-    /// The orders are longer than the guest reads.
-    #[error("the orders for the guest are too large for xenstore")]
-    OrdersTooLarge,
+    Handover(#[from] crate::handover::HandoverError),
     /// Xen refused.
     #[error(transparent)]
     Xen(#[from] xen::XenError),

@@ -1,26 +1,29 @@
 //! The writable layer: a sparse ext4 disk, copied from a template that is made once a size.
 //!
 //! `mke2fs` punches holes into a regular file and therefore marks all inode tables as zeroed:
-//! the template of 8 GiB holds 200 KiB, nothing is initialized in the guest later on, and a copy
+//! the template of 8 GiB holds 230 KiB, nothing is initialized in the guest later on, and a copy
 //! takes as long as copying those. The journal stays, so that data outlive a killed domain.
 
+use contract::devices;
 use rustix::fs::{SeekFrom, copy_file_range, seek};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Changes whenever the options below do.
-const TEMPLATE_VERSION: u32 = 1;
+const TEMPLATE_VERSION: u32 = 3;
 const OPTIONS: [&str; 11] = [
     "-q",
     "-F",
     // Nothing is kept back for root, who is everyone here; growing needs no reserved blocks.
     "-m",
     "0",
+    // Each mount reads the whole orphan file, 512 blocks, one after the other; without it there is
+    // a list in the superblock.
     "-O",
-    "^resize_inode",
+    "^resize_inode,^orphan_file",
     "-J",
     "size=8",
     "-E",
@@ -89,12 +92,27 @@ fn template(folder: &Path, size_mib: u64) -> Result<PathBuf, WritableError> {
     fs::create_dir_all(folder).map_err(failed("make", folder))?;
     // Two processes may make the same template at once: the last one stays.
     let temporary = tempfile_in(folder, size_mib)?;
-    let made = run_mke2fs(&temporary, &path)
+    let contents = temporary.with_extension("contents");
+    let made = make_folders(&contents)
+        .and_then(|()| run_mke2fs(&temporary, &contents, &path))
         .and_then(|()| fs::rename(&temporary, &path).map_err(failed("write", &path)));
+    // The error to report is the first one.
+    let _ = fs::remove_dir_all(&contents);
     if made.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     made.map(|()| path)
+}
+
+/// The guest's first mount need not make its folders then.
+fn make_folders(contents: &Path) -> Result<(), WritableError> {
+    for name in [devices::LAYER_FOLDER, devices::SCRATCH_FOLDER] {
+        let folder = contents.join(name);
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o755)))
+            .map_err(failed("make", &folder))?;
+    }
+    Ok(())
 }
 
 fn tempfile_in(folder: &Path, size_mib: u64) -> Result<PathBuf, WritableError> {
@@ -112,9 +130,11 @@ fn tempfile_in(folder: &Path, size_mib: u64) -> Result<PathBuf, WritableError> {
     Ok(path)
 }
 
-fn run_mke2fs(file: &Path, path: &Path) -> Result<(), WritableError> {
+fn run_mke2fs(file: &Path, contents: &Path, path: &Path) -> Result<(), WritableError> {
     for program in ["mke2fs", "/usr/sbin/mke2fs", "/sbin/mke2fs"] {
-        let output = Command::new(program).args(OPTIONS).arg(file).stdin(Stdio::null()).output();
+        let mut command = Command::new(program);
+        command.args(OPTIONS).arg("-d").args([contents, file]).stdin(Stdio::null());
+        let output = command.output();
         match output {
             Ok(output) if output.status.success() => {
                 let synced = File::open(file).and_then(|file| file.sync_all());
@@ -184,9 +204,15 @@ mod tests {
             make(&folder.path().join("templates"), &path, 8192).unwrap();
             let metadata = fs::metadata(&path).unwrap();
             assert_eq!(metadata.len(), 8 << 30);
-            assert!(metadata.blocks() * 512 < 1 << 20, "{} blocks", metadata.blocks());
+            assert!(metadata.blocks() * 512 < 512 << 10, "{} blocks", metadata.blocks());
             let check = Command::new("e2fsck").args(["-f", "-n"]).arg(&path).output().unwrap();
             assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+            let show = Command::new("debugfs").args(["-R", "ls -p"]).arg(&path).output().unwrap();
+            let listed = String::from_utf8_lossy(&show.stdout);
+            for name in ["/upper/", "/work/"] {
+                let line = listed.lines().find(|line| line.contains(name));
+                assert!(line.is_some_and(|line| line.contains("/040755/")), "{listed}");
+            }
         }
         assert_eq!(fs::read_dir(folder.path().join("templates")).unwrap().count(), 1);
     }

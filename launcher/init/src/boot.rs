@@ -2,13 +2,13 @@
 
 use crate::console::{Console, Relay};
 use crate::failure::{Failure, OrFail};
-use crate::marks::Marks;
 use crate::program::Program;
 use crate::root::{self, HeadStart, Root};
 use crate::signals::{self, Signals};
 use crate::spawn::spawn;
+use crate::start_set::Recorder;
 use crate::supervise::{Stop, Supervisor};
-use crate::{clock, end, etc, file_systems, network, orders, user};
+use crate::{clock, end, etc, file_systems, marks, network, orders, user};
 use contract::{Exit, Orders, Process, devices};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
 use rustix::mount::{MountFlags, mount};
@@ -28,7 +28,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub fn run() -> ! {
     end::install_panic_hook();
     let mut domain = Domain::default();
-    domain.marks.note("init");
+    marks::note("init");
     let exit = domain.live().unwrap_or_else(|Failure { code, message }| {
         domain.say(&message);
         Exit::NotStarted { code, message }
@@ -39,7 +39,6 @@ pub fn run() -> ! {
 /// What has been set up so far.
 #[derive(Debug, Default)]
 struct Domain {
-    marks: Marks,
     console: Option<Console>,
     xenstore: Option<Store>,
     head_start: Option<HeadStart>,
@@ -56,7 +55,7 @@ impl Domain {
         let xenstore =
             self.xenstore.insert(Store::connect().map_err(|error| Failure::from_error(&error))?);
         let orders = orders::receive(xenstore, &signals, prepare_to_wait)?;
-        self.marks.note("orders");
+        marks::note("orders");
 
         // Neither is worth the app: without them it starts later, or in the past.
         for result in [clock::credit_entropy(&orders.seed), clock::set_forward(orders.unix_time)] {
@@ -64,28 +63,36 @@ impl Domain {
                 console.say(&failure.message);
             }
         }
+        let writable = &orders.root.writable;
+        let begun = HeadStart::with_orders(writable, self.head_start.take(), &signals)?;
+        self.head_start = Some(begun);
         network::configure(devices::INTERFACE, orders.network.as_ref(), &signals)?;
-        self.marks.note("network");
+        marks::note("network");
         let head_start = self.head_start.take();
-        let root = self.root.insert(Root::mount(&orders.root.writable, head_start, &signals)?);
+        let root = self.root.insert(Root::mount(writable, head_start, &signals)?);
         root.enter()?;
         furnish(&orders)?;
+        marks::note("furnished");
         let process = &orders.process;
         let program = prepare(&orders)?;
         root.seal()?;
-        self.marks.note("root");
+        marks::note("root");
         if orders.network.is_some() {
             network::await_link(devices::INTERFACE);
         }
 
         let (app, relay) = start(&program)?;
-        self.marks.note("exec");
-        if let Err(error) = end::report(xenstore, None, self.marks.list()) {
+        marks::note("exec");
+        if let Err(error) = end::report(xenstore, None, &marks::list()) {
             console.say(&Failure::from_error(&error).message);
         }
+        let recorder = Recorder::begin(root.image());
         let mut supervisor = Supervisor { signals: &signals, console, relay };
         let exit = supervisor.watch(app, stop_rule(process));
         supervisor.finish(LAST_WORDS);
+        if let Some(recorder) = recorder {
+            recorder.finish();
+        }
         Ok(exit)
     }
 
@@ -104,7 +111,7 @@ impl Domain {
             None => root::abandon(self.head_start.take()),
         }
         if let Some(xenstore) = &self.xenstore {
-            if let Err(error) = end::report(xenstore, Some(exit), self.marks.list()) {
+            if let Err(error) = end::report(xenstore, Some(exit), &marks::list()) {
                 self.say(&Failure::from_error(&error).message);
             }
         }

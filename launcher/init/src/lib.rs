@@ -2,8 +2,9 @@
 //! power-off.
 //!
 //! [`boot::run`] is the whole life of a domain, in order; the other modules are one step each.
-//! All of it runs in one thread: the steps are short, and what takes long (disk reads, xenstore
-//! round trips) is dom0's work, which is asked for early.
+//! The steps are short, and what takes long (disk reads, xenstore round trips) is dom0's work,
+//! which is asked for early: threads mount the root, read ahead in the image, and find out what is
+//! worth reading ahead.
 
 pub mod boot;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod end;
 pub mod etc;
 pub mod failure;
 pub mod file_systems;
+pub mod layer;
 pub mod marks;
 pub mod netlink;
 pub mod network;
@@ -21,5 +23,6 @@ pub mod program;
 pub mod root;
 pub mod signals;
 pub mod spawn;
+pub mod start_set;
 pub mod supervise;
 pub mod user;

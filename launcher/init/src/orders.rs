@@ -19,16 +19,18 @@ pub fn receive(
     before_wait: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<Orders, Failure> {
     // Reading first saves a round trip where the domain was started with its orders.
-    let mut count = read(xenstore, store::ORDERS)?;
-    if count.is_none() {
+    let mut head = read(xenstore, store::ORDERS)?;
+    if head.is_none() {
         before_wait()?;
         xenstore.watch(store::ORDERS, "orders").map_err(|error| Failure::from_error(&error))?;
-        while count.is_none() {
+        while head.is_none() {
             wait(xenstore, signals)?;
-            count = read(xenstore, store::ORDERS)?;
+            head = read(xenstore, store::ORDERS)?;
         }
     }
-    let json = join(&count.unwrap_or_default(), |path| read(xenstore, path))?;
+    let head = head.unwrap_or_default();
+    let json = store::join(store::ORDERS, &head, |path| xenstore.read_optional(path))
+        .map_err(|error| Failure::from_error(&error))?;
     Orders::parse(&json).map_err(|error| Failure::from_error(&error))
 }
 
@@ -51,58 +53,6 @@ fn wait(xenstore: &Store, signals: &Signals) -> Result<(), Failure> {
         }
         if signals.take() == Some(Event::Stop) {
             return Err(Failure::set_up("shut down before there were orders"));
-        }
-    }
-}
-
-fn join(
-    count: &str,
-    mut read: impl FnMut(&str) -> Result<Option<String>, Failure>,
-) -> Result<String, Failure> {
-    let count = match count.parse::<usize>() {
-        Ok(count) if (1..=store::MAX_CHUNKS).contains(&count) => count,
-        _ => {
-            return Err(Failure::set_up(format!(
-                "xenstore node {} holds '{count}', not a number of chunks from 1 to {}",
-                store::ORDERS,
-                store::MAX_CHUNKS
-            )));
-        }
-    };
-    let mut json = String::new();
-    for index in 0..count {
-        let path = store::chunk_path(index);
-        let chunk = read(&path)?;
-        json += &chunk.ok_or_else(|| {
-            Failure::set_up(format!("xenstore node {path} is missing: the orders are incomplete"))
-        })?;
-    }
-    Ok(json)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_come_back_in_their_order() {
-        let text = "a".repeat(store::CHUNK_BYTES) + "b";
-        let chunks = store::split(&text).unwrap();
-        let read = |path: &str| {
-            let index = path.rsplit('/').next().unwrap().parse::<usize>().unwrap();
-            Ok(chunks.get(index).map(|chunk| (*chunk).to_owned()))
-        };
-        assert_eq!(join("2", read).unwrap(), text);
-    }
-
-    #[test]
-    fn a_missing_chunk_or_an_odd_count_is_named() {
-        let nothing = |_: &str| Ok(None);
-        let missing = join("1", nothing).unwrap_err().to_string();
-        assert!(missing.contains("orders/0 is missing"), "{missing}");
-        for count in ["", "0", "-1", "257", "x"] {
-            let odd = join(count, nothing).unwrap_err().to_string();
-            assert!(odd.contains("number of chunks"), "{count}: {odd}");
         }
     }
 }

@@ -1,19 +1,19 @@
 //! The app's root: the image's disk, a writable layer over it, and the way in and out.
 
-use crate::device;
-use crate::failure::{Failure, OrFail, cause};
+use crate::failure::{Failure, OrFail};
+use crate::layer::{Layer, mount_disk};
 use crate::signals::Signals;
+use crate::start_set::{self, Image, Known};
+use crate::{device, marks};
 use contract::{Writable, devices};
-use rustix::fs::{
-    Access, Advice, CWD, Gid, Mode, OFlags, Uid, access, chmod, chown, fadvise, mkdirat, open, stat,
-};
+use rustix::fs::{Access, CWD, Gid, Mode, OFlags, Uid, access, chmod, chown, mkdirat, open, stat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, mount_remount, unmount};
 use rustix::process::{chdir, chroot, fchdir};
 use std::ffi::{CStr, CString};
-use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::thread::{self, JoinHandle};
+use xen::store::Store;
 
 /// Mount points in the initramfs.
 const LOWER: &str = "/lower";
@@ -23,65 +23,81 @@ const NEW_ROOT: &str = "/newroot";
 /// Layer and scratch folder of the overlay, on whatever is mounted at [`UPPER`].
 const LAYER: &str = "/upper/upper";
 const SCRATCH: &str = "/upper/work";
+/// What overlayfs makes in its scratch folder.
+const SCRATCH_USED: &str = "/upper/work/work";
 
 /// Whole-folder renames and changes of mode or owner (`chown -R` in many entrypoints) are noted
 /// in the layer, not made by copying files. The layer only ever lies over this one image.
 const OVERLAY: &CStr =
     c"lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work,redirect_dir=on,metacopy=on";
 
-/// Unused inode tables are left unwritten: writing them would fill the sparse disk.
-const EXT4: &CStr = c"noinit_itable";
-
-/// How much of the image's disk is asked for early: its superblock, and the metadata and small
-/// files that lie first.
-const HEAD_BYTES: u64 = 256 * 1024;
-
 /// Work on the root that goes on while xenstore answers and the network is set up.
 #[derive(Debug)]
 pub struct HeadStart {
-    /// Kept open because the kernel forgets what it read of a disk that nobody has open.
-    _image: OwnedFd,
-    mounting: Option<JoinHandle<Result<(), Failure>>>,
+    writable: Writable,
+    mounting: JoinHandle<Result<Image, Failure>>,
 }
 
 impl HeadStart {
-    /// Asks dom0 for the beginning of the image's disk and, where the writable disk is there too,
-    /// mounts both as the usual orders will have it. `None` where there is no disk yet.
+    /// Where the disks are there, mounts them as the usual orders will have it.
     ///
     /// Mounting is a dozen disk accesses, each waiting for the one before. Signals must be
     /// blocked already: the thread that does it is not to take any.
     #[must_use]
     pub fn begin() -> Option<Self> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let image = open(format!("/dev/{}", devices::ROOT_DISK), flags, Mode::empty()).ok()?;
-        // Only advice: mounting reads all the same.
-        let _ = fadvise(&image, 0, NonZeroU64::new(HEAD_BYTES), Advice::WillNeed);
-        let layer = format!("/dev/{}", devices::WRITABLE_DISK);
-        let mounting = access(layer, Access::EXISTS)
-            .is_ok()
-            .then(|| thread::spawn(|| mount_all(&Writable::Disk, None)));
-        Some(Self { _image: image, mounting })
+        let there = [devices::ROOT_DISK, devices::WRITABLE_DISK].into_iter().all(is_there);
+        there.then(|| Self::mount(&Writable::Disk))
     }
 
-    /// Waits for what was begun; `None` where that was only reading.
-    fn join(&mut self) -> Option<Result<(), Failure>> {
-        let broken = |_| Err(Failure::set_up("mounting the root broke off"));
-        self.mounting.take().map(|thread| thread.join().unwrap_or_else(broken))
+    /// Goes on with what was begun before the orders where it is what they want; else takes it
+    /// back, waits for the disks and begins anew.
+    ///
+    /// # Errors
+    /// A disk does not appear.
+    pub fn with_orders(
+        writable: &Writable,
+        begun: Option<Self>,
+        signals: &Signals,
+    ) -> Result<Self, Failure> {
+        match begun {
+            Some(begun) if begun.writable == *writable => return Ok(begun),
+            begun => abandon(begun),
+        }
+        let layer = (*writable == Writable::Disk).then_some(devices::WRITABLE_DISK);
+        for disk in [devices::ROOT_DISK].into_iter().chain(layer) {
+            device::wait_for(device::Kind::Disk, disk, signals, || {
+                Ok(is_there(disk).then_some(()))
+            })?;
+        }
+        Ok(Self::mount(writable))
     }
+
+    fn mount(writable: &Writable) -> Self {
+        let wanted = writable.clone();
+        Self { writable: writable.clone(), mounting: thread::spawn(move || mount_all(&wanted)) }
+    }
+
+    /// Waits for what was begun.
+    fn join(self) -> Result<Image, Failure> {
+        let broken = |_| Err(Failure::set_up("mounting the root broke off"));
+        self.mounting.join().unwrap_or_else(broken)
+    }
+}
+
+fn is_there(disk: &str) -> bool {
+    access(format!("/dev/{disk}"), Access::EXISTS).is_ok()
 }
 
 /// Takes back what [`HeadStart`] or a failed [`Root::mount`] mounted; the writable disk is clean
 /// after it. This process's root must still be the initramfs.
 pub fn abandon(head_start: Option<HeadStart>) {
-    head_start.and_then(|mut begun| begun.join());
-    take_down();
-}
-
-fn take_down() {
-    for folder in [NEW_ROOT, UPPER, LOWER] {
-        // What is not mounted need not be taken down.
+    // What failed to mount need not be taken down.
+    let _ = head_start.map(HeadStart::join);
+    for folder in [NEW_ROOT, UPPER] {
         let _ = unmount(folder, UnmountFlags::empty());
     }
+    // Somebody may still be reading ahead there.
+    let _ = unmount(LOWER, UnmountFlags::DETACH);
 }
 
 /// The mounted root; kept for [`Root::close`].
@@ -89,6 +105,7 @@ fn take_down() {
 pub struct Root {
     initramfs: OwnedFd,
     writable: Writable,
+    image: Image,
 }
 
 impl Root {
@@ -98,21 +115,19 @@ impl Root {
     /// A disk does not appear or holds no such file system.
     pub fn mount(
         writable: &Writable,
-        mut head_start: Option<HeadStart>,
+        head_start: Option<HeadStart>,
         signals: &Signals,
     ) -> Result<Self, Failure> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let initramfs = open("/", flags, Mode::empty()).or_fail(|| "open the initramfs".into())?;
-        match head_start.as_mut().and_then(HeadStart::join) {
-            Some(begun) if *writable == Writable::Disk => begun?,
-            begun => {
-                if begun.is_some() {
-                    take_down();
-                }
-                mount_all(writable, Some(signals))?;
-            }
-        }
-        Ok(Self { initramfs, writable: writable.clone() })
+        let image = HeadStart::with_orders(writable, head_start, signals)?.join()?;
+        Ok(Self { initramfs, writable: writable.clone(), image })
+    }
+
+    /// The image below the writable layer.
+    #[must_use]
+    pub fn image(&self) -> &Image {
+        &self.image
     }
 
     /// Makes it `/` for this process and all that it starts.
@@ -155,71 +170,59 @@ impl Root {
     }
 }
 
-/// Mounts the whole root at [`NEW_ROOT`]; waits for disks only where there are signals that may
-/// end the wait.
-fn mount_all(writable: &Writable, signals: Option<&Signals>) -> Result<(), Failure> {
+/// Mounts the whole root at [`NEW_ROOT`].
+fn mount_all(writable: &Writable) -> Result<Image, Failure> {
     for folder in [LOWER, UPPER, NEW_ROOT] {
         make(folder)?;
     }
-    mount_disk(devices::ROOT_DISK, LOWER, "erofs", MountFlags::RDONLY, c"", signals)?;
+    // Both disks are asked before either answers.
+    let layer = (*writable == Writable::Disk).then(Layer::open).transpose()?;
+    let image = mount_image()?;
+    marks::note("image");
     match writable {
-        Writable::Disk => {
-            let disk = devices::WRITABLE_DISK;
-            mount_disk(disk, UPPER, "ext4", MountFlags::NOATIME, EXT4, signals)?;
-        }
+        Writable::Disk => layer.as_ref().map_or(Ok(()), |layer| layer.mount(UPPER))?,
         Writable::Memory { max_bytes } => mount_memory(*max_bytes)?,
         // Holds the few mount points and files that are made before all is read-only.
         Writable::Nothing => mount_memory(1 << 20)?,
     }
-    if make(LAYER)? {
+    marks::note("layer");
+    let new = access(SCRATCH_USED, Access::EXISTS).is_err();
+    make(LAYER)?;
+    make(SCRATCH)?;
+    if new {
         copy_attributes()?;
     }
-    make(SCRATCH)?;
     mount("overlay", NEW_ROOT, "overlay", MountFlags::empty(), OVERLAY)
-        .or_fail(|| "lay the writable layer over the image".into())
+        .or_fail(|| "lay the writable layer over the image".into())?;
+    marks::note("overlay");
+    Ok(image)
 }
 
-/// Whether the folder is new.
-fn make(folder: &str) -> Result<bool, Failure> {
-    match mkdirat(CWD, folder, Mode::from_raw_mode(0o755)) {
-        Ok(()) => Ok(true),
-        Err(Errno::EXIST) => Ok(false),
-        Err(error) => Err(error).or_fail(|| format!("make {folder}")),
+/// Mounts the image's disk at [`LOWER`], and has its start set read where dom0 knows one.
+fn mount_image() -> Result<Image, Failure> {
+    let device = format!("/dev/{}", devices::ROOT_DISK);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let disk = open(&device, flags, Mode::empty()).or_fail(|| format!("open {device}"))?;
+    mount_disk(&device, LOWER, "erofs", MountFlags::RDONLY, c"")?;
+    let flags = flags | OFlags::DIRECTORY;
+    let root = open(LOWER, flags, Mode::empty()).or_fail(|| format!("open {LOWER}"))?;
+    let image = Image { disk, root };
+    if let (Ok(xenstore), Ok(image)) = (Store::connect(), image.try_clone()) {
+        thread::spawn(move || {
+            if let Known::Set(set) = start_set::receive(&xenstore) {
+                start_set::read_ahead(&image, &set);
+                marks::note("read ahead");
+            }
+        });
     }
+    Ok(image)
 }
 
-fn mount_disk(
-    disk: &str,
-    at: &str,
-    kind: &str,
-    flags: MountFlags,
-    options: &CStr,
-    signals: Option<&Signals>,
-) -> Result<(), Failure> {
-    let device = format!("/dev/{disk}");
-    let Some(signals) = signals else { return mount_device(&device, at, kind, flags, options) };
-    device::wait_for(device::Kind::Disk, disk, signals, || {
-        // Asked first, because the kernel logs an error for a disk that it cannot mount.
-        if access(&device, Access::EXISTS).is_err() {
-            return Ok(None);
-        }
-        mount_device(&device, at, kind, flags, options).map(Some)
-    })
-}
-
-fn mount_device(
-    device: &str,
-    at: &str,
-    kind: &str,
-    flags: MountFlags,
-    options: &CStr,
-) -> Result<(), Failure> {
-    match mount(device, at, kind, flags, options) {
-        Ok(()) => Ok(()),
-        Err(Errno::INVAL) => Err(Failure::set_up(format!("{device} holds no {kind} file system"))),
-        Err(error) => {
-            Err(Failure::set_up(format!("cannot mount {device} as {kind}: {}", cause(error))))
-        }
+/// Makes a folder that may be there already.
+fn make(folder: &str) -> Result<(), Failure> {
+    match mkdirat(CWD, folder, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error).or_fail(|| format!("make {folder}")),
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod stage;
 
-use contract::{Exit, Network, Orders, Process, Tmpfs, Writable};
+use contract::start_set::Range;
+use contract::{Exit, Network, Orders, Process, StartSet, Tmpfs, Writable};
 use init::boot;
 use init::console::Console;
 use init::failure::Failure;
 use init::root::{self, HeadStart, Root};
 use init::signals::Signals;
+use init::start_set::{find_out, read_ahead};
 use init::supervise::{Stop, Supervisor};
 use stage::Loop;
 use std::collections::HashSet;
@@ -20,11 +22,13 @@ use std::time::{Duration, Instant};
 
 type Scenario = (&'static str, fn(&Stage));
 
-const SCENARIOS: [Scenario; 16] = [
+const SCENARIOS: [Scenario; 18] = [
     ("the root looks as Docker's does", root_looks_as_dockers),
     ("what the image keeps in run survives", run_survives),
     ("a writable disk is left clean and keeps its files", writable_disk_keeps_files),
     ("a root that is given up is left clean", abandoned_root),
+    ("a disk that was not left clean is repaired and left clean", dirty_disk),
+    ("what an app read of its image is found out and read ahead", start_set),
     ("image folders can be renamed in the layer", folders_can_be_renamed),
     ("a read-only root refuses writes", read_only_root),
     ("memory file systems take their options", tmpfs_options),
@@ -258,6 +262,39 @@ fn abandoned_root(stage: &Stage) {
     root::abandon(HeadStart::begin());
     assert_eq!(std::fs::read_dir("/newroot").unwrap().count(), 0);
     assert_eq!(std::fs::read_dir("/upper").unwrap().count(), 0);
+}
+
+fn dirty_disk(stage: &Stage) {
+    let layer = stage.layer();
+    stage::run("debugfs", &["-w", "-R", "feature needs_recovery", layer.to_str().unwrap()]);
+    let domain = boot(stage, &orders(Writable::Disk));
+    assert_eq!(domain.shell("echo kept > /srv/file").exit, Exit::Code(0));
+    domain.root.close().unwrap();
+}
+
+fn start_set(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Disk));
+    assert_eq!(domain.shell("cat /run/app/kept").exit, Exit::Code(0));
+    let soon = || Instant::now() + Duration::from_secs(20);
+    let set = match find_out(domain.root.image(), soon()) {
+        Err(rustix::io::Errno::NOSYS) => return println!("skipped: this kernel has no cachestat"),
+        found => found.unwrap(),
+    };
+    let read = |set: &StartSet, path: &str| set.files.iter().any(|(name, _)| name == path);
+    assert!(read(&set, "run/app/kept") && read(&set, "bin/cat"), "{set:?}");
+    assert!(!read(&set, "bin/no-format") && !set.disk.is_empty(), "{set:?}");
+
+    // Whatever a guest may have made up: nothing comes of what is not there.
+    let odd = ["no/such", "bin", "etc/resolv.conf", "bin/no-format"];
+    let odd = odd.map(|path| (path.to_owned(), vec![Range(0, 1), Range(u32::MAX - 9, 9)]));
+    let disk = vec![Range(u32::MAX - 9, 9)];
+    read_ahead(domain.root.image(), &StartSet { disk, files: odd.into() });
+    let deadline = soon();
+    while !read(&find_out(domain.root.image(), deadline).unwrap(), "bin/no-format") {
+        assert!(Instant::now() < deadline, "bin/no-format was not read");
+    }
+    let none = find_out(domain.root.image(), Instant::now()).unwrap();
+    assert!(none.files.is_empty(), "{none:?}");
 }
 
 fn folders_can_be_renamed(stage: &Stage) {

@@ -11,6 +11,7 @@ use crate::record::Record;
 use crate::resolve;
 use crate::settings::Settings;
 use crate::spec::{DomainSpec, Machine};
+use crate::start_set;
 use crate::toolstack::{DomainState, Toolstack};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -159,6 +160,7 @@ impl Apps {
         let mut disks = Vec::new();
         if let Some(image) = image {
             link_disk(&image.disk, &folder.file(folder::ROOT_DISK))?;
+            start_set::link(&image.disk, folder)?;
             self.make_writable(folder, self.settings().storage_mib)?;
             disks = resolve::disks(folder.path(), WritableChoice::Disk);
         }

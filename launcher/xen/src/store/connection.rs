@@ -56,7 +56,13 @@ impl Connection {
         requests: &[BatchedRequest],
     ) -> Result<(), StoreError> {
         let mut first_error = None;
-        for window in requests.chunks(MAX_UNANSWERED) {
+        // The kernel's device takes one message a write, and keeps none but the last: the next may
+        // be written only when the one before is answered.
+        let most = match channel {
+            Channel::Socket(_) => MAX_UNANSWERED,
+            Channel::Device(_) => 1,
+        };
+        for window in requests.chunks(most) {
             let mut numbers = Vec::with_capacity(window.len());
             let mut messages = Vec::with_capacity(window.len());
             for request in window {
@@ -65,13 +71,7 @@ impl Connection {
                 messages.push(encode(*kind, number, transaction, subject, &[payload])?);
                 numbers.push(number);
             }
-            // The kernel's device takes one message a write.
-            match channel {
-                Channel::Socket(_) => self.send(channel, &messages.concat())?,
-                Channel::Device(_) => {
-                    messages.iter().try_for_each(|message| self.send(channel, message))?;
-                }
-            }
+            self.send(channel, &messages.concat())?;
             for (request, number) in window.iter().zip(numbers) {
                 match self.receive(channel, request.kind, number, &request.subject) {
                     Ok(_) => {}
