@@ -8,17 +8,13 @@ use std::fmt::Write;
 /// Renders the page; `picture` is the name of the picture beside it, `json` that of the figures.
 #[must_use]
 pub fn render(report: &Report, picture: &str, json: &str) -> String {
-    let mut page = String::from("# Start-up time\n\n");
-    match &report.emulated {
-        Some(text) => {
-            let _ = writeln!(page, "**Emulated, not real hardware.** {text}\n");
-        }
-        None => page += "Measured on real hardware.\n\n",
-    }
+    let mut page = match &report.emulated {
+        Some(text) => format!("# Start-up time, emulated: not on real hardware\n\n{text}\n\n"),
+        None => "# Start-up time on real hardware\n\n".into(),
+    };
     let _ = writeln!(
         page,
-        "Written by `ci/startup-time` from [its figures]({json}), with the median of {} rounds, \
-         of {} on {} UTC. Again, on your machine:\n\n```sh\n{}\n```\n\n![Every start of every \
+        "Written by `ci/startup-time` from [its figures]({json}), {} rounds, {}, {} UTC. Again, on your machine:\n\n```sh\n{}\n```\n\n![Every start of every \
          contender, and where a launch's time goes]({picture})\n",
         report.rounds, report.image, report.date, report.command
     );

@@ -185,6 +185,7 @@ pub fn clear(place: &Place) -> Result<()> {
 for file in /proc/sys/net/ipv4/neigh/*/retrans_time_ms; do echo 1000 >$file; done
 for name in xl-stock xl-same; do xl destroy $name 2>/dev/null; done
 for name in crun runc; do $name delete -f $name 2>/dev/null; done
+for name in $(launch ps -a 2>/dev/null | awk '{{ print $NF }}' | grep -E '^(launch-(native|xl|pool)|startup-probe)'); do launch rm -f $name; done
 ip link del {BRIDGE} 2>/dev/null
 umount {FOLDER}/*/root {LOWER} 2>/dev/null
 for device in $(cat loops 2>/dev/null); do losetup -d $device; done
