@@ -38,15 +38,10 @@ pub(super) fn prepare_pool(name: &str, image: Option<&str>, ground: &Ground) -> 
     if output.code != 0 {
         return Ok(Err(format!("{pool} fails: {}", last_line(&output.stderr))));
     }
-    let fits = format!("/ {mib} MiB / && $NF > 0 {{ found = 1 }} END {{ exit !found }}");
-    let full = format!(
-        "for _ in $(seq 240); do launch pool | awk '{fits}' && break; sleep 0.5; done; \
-         launch pool | awk '{fits}'"
-    );
-    ground.place.sh(&full)?;
     let mut here = plan(name, &["--memory", &memory], ready, ground)?;
     if let Ok(plan) = &mut here {
-        plan.settle = full;
+        // It is filled again in the background after a launch; this waits for that.
+        plan.settle = "launch pool --fill >/dev/null".into();
         plan.at_end = pool.replace("--size 1", "--size 0");
     }
     Ok(here.map_err(|reason| format!("launch fails: {reason}")))
