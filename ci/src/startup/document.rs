@@ -24,8 +24,27 @@ pub fn render(report: &Report, picture: &str, json: &str) -> String {
     add_phases(&mut page, report);
     add_method(&mut page, report);
     add_machine(&mut page, report);
+    page += FILE;
     page
 }
+
+/// What the fields of the JSON file are.
+const FILE: &str = "
+## The file of figures
+
+`--json FILE` writes one object; times are milliseconds. `version` is raised when a reader of an
+earlier one would go wrong.
+
+| field | what it is |
+|---|---|
+| `emulated` | `null` on hardware; else what that distorts |
+| `contenders[]` | `name`, `n`, `failed` with `failures[]`; `first_200_ms` and `returned_ms`, each with `min`, `median`, `p90`, `max`; `phases_ms`, the median of each phase; `ratio_to_crun` and `ratio_to_docker`, each with `value`, `low`, `high`; `bodies_sha256`; `plan`, the commands and what was ready; `samples_...`, every start in the order of the rounds; `warm_up_ms` |
+| `xl_create` | the same for `xl create` of a cold launch's domain with stock scripts, whose return alone counts |
+| `kernels[]` | ours, then Debian's: to init on the guest's clock (`guest_ms`) and on dom0's (`seen_ms`) |
+| `missing` | contenders that did not run, with the reason |
+| `ratios`, `intervals` | by name; `null` where a side did not run |
+| `machine`, `date`, `command`, `image`, `question`, `rounds` | where, when, how and with what |
+";
 
 fn add_figures(page: &mut String, report: &Report) {
     let answer = if report.question == "http" { "HTTP 200" } else { "answer to PING" };
