@@ -1,6 +1,6 @@
 //! The rounds: every contender once in each, in an order that moves on by one a round.
 
-use super::ground::{BEFORE_EACH, CLIENT, Ground};
+use super::ground::{CLIENT, Ground, before_each};
 use super::measure::Measure;
 use super::phases::Phases;
 use super::plan::Plan;
@@ -118,7 +118,7 @@ fn start_once(
     command: &[String],
 ) -> Result<Measure> {
     let Series { plan, name, question, .. } = series;
-    ground.place.sh(&format!("{settle}\n{}\n{BEFORE_EACH}", plan.before))?;
+    ground.place.sh(&format!("{settle}\n{}\n{}", plan.before, before_each()))?;
     let address = format!("{}:{port}", plan.address);
     let mut argv = vec![CLIENT, "measure", question, &address, PATIENCE_S];
     argv.extend(command.iter().map(String::as_str));
