@@ -288,8 +288,8 @@ fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
     let find = |accelerator: &Accelerator| {
         find_or_make_snapshot(options.xen, options.extra, options.memory_mib, accelerator)
     };
-    let marker = cache_root()?.join("kvm-cannot-run-xen");
-    let mut accelerator = Accelerator::detect(marker.exists());
+    let marker = failed_kvm_marker()?;
+    let mut accelerator = accelerator()?;
     let mut made = find(&accelerator);
     let instead = Accelerator::detect(true);
     if let (Accelerator::Kvm, Accelerator::Emulation(_), Err(error)) =
@@ -301,6 +301,18 @@ fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
         accelerator = instead;
     }
     Ok((accelerator, made?))
+}
+
+/// What runs the labs of this machine.
+///
+/// # Errors
+/// When there is no place for a cache.
+pub fn accelerator() -> Result<Accelerator> {
+    Ok(Accelerator::detect(failed_kvm_marker()?.exists()))
+}
+
+fn failed_kvm_marker() -> Result<PathBuf> {
+    Ok(cache_root()?.join("kvm-cannot-run-xen"))
 }
 
 fn instance_folder(name: &str) -> Result<PathBuf> {

@@ -6,7 +6,7 @@ use clap::Parser;
 use lab::accelerator::Accelerator;
 use lab::dom0::Extra;
 use lab::host::{install_missing, project_root, say};
-use lab::instance::{Instance, Options};
+use lab::instance::{Instance, Options, accelerator};
 use lab::registry;
 use lab::stage::default_stage;
 use lab::startup::contender::Contender;
@@ -235,12 +235,13 @@ fn compare(cli: &Cli, ground: &Ground) -> Result<Report> {
     }
     let (xl_create, contenders): (Vec<Entry>, Vec<Entry>) =
         report::entries(&all).into_iter().partition(|entry| entry.name == "xl-create");
+    let machine = machine::facts(&ground.place)?;
     let mut report = Report {
-        emulated: emulated(cli),
+        emulated: emulated(cli, machine.get("processor"))?,
         version: report::VERSION,
         date: ground.place.sh("date -u '+%Y-%m-%d %H:%M'")?.trim().to_owned(),
         command: command_line(),
-        machine: machine::facts(&ground.place)?,
+        machine,
         image: format!("{} {}", ground.image.name, ground.image.digest),
         question: question.into(),
         rounds: count,
@@ -261,15 +262,21 @@ fn command_line() -> String {
     ["ci/startup-time".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
-fn emulated(cli: &Cli) -> Option<String> {
-    match Accelerator::detect(false) {
-        Accelerator::Emulation(reason) if !cli.here => Some(format!(
-            "Xen ran in QEMU without hardware virtualization ({reason}). Every instruction takes \
-             many times as long as on hardware, a VM exit and a page-table change more than others: \
-             no time here is a real machine's, and ratios are distorted against those that exit often."
-        )),
-        _ => None,
-    }
+/// What to say first where no hardware runs Xen.
+fn emulated(cli: &Cli, processor: Option<&String>) -> Result<Option<String>> {
+    let reason = match (cli.here, accelerator()?) {
+        (false, Accelerator::Emulation(reason)) => reason,
+        // So QEMU's emulation calls itself.
+        (true, _) if processor.is_some_and(|name| name.starts_with("QEMU Virtual CPU")) => {
+            "the processor is QEMU's".into()
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(format!(
+        "Xen ran in QEMU without hardware virtualization ({reason}). Every instruction takes many \
+         times as long as on hardware, a VM exit and a page-table change more than others: no time \
+         here is a real machine's, and ratios are distorted against those that exit often."
+    )))
 }
 
 #[cfg(test)]

@@ -8,17 +8,13 @@ use std::fmt::Write;
 /// Renders the page; `picture` is the name of the picture beside it, `json` that of the figures.
 #[must_use]
 pub fn render(report: &Report, picture: &str, json: &str) -> String {
-    let mut page = String::from("# Start-up time\n\n");
-    match &report.emulated {
-        Some(text) => {
-            let _ = writeln!(page, "**Emulated, not real hardware.** {text}\n");
-        }
-        None => page += "Measured on real hardware.\n\n",
-    }
+    let mut page = match &report.emulated {
+        Some(text) => format!("# Start-up time, emulated: not on real hardware\n\n{text}\n\n"),
+        None => "# Start-up time on real hardware\n\n".into(),
+    };
     let _ = writeln!(
         page,
-        "Written by `ci/startup-time` from [its figures]({json}), with the median of {} rounds, \
-         of {} on {} UTC. Again, on your machine:\n\n```sh\n{}\n```\n\n![Every start of every \
+        "Written by `ci/startup-time` from [its figures]({json}), {} rounds, {}, {} UTC. Again, on your machine:\n\n```sh\n{}\n```\n\n![Every start of every \
          contender, and where a launch's time goes]({picture})\n",
         report.rounds, report.image, report.date, report.command
     );
@@ -28,8 +24,27 @@ pub fn render(report: &Report, picture: &str, json: &str) -> String {
     add_phases(&mut page, report);
     add_method(&mut page, report);
     add_machine(&mut page, report);
+    page += FILE;
     page
 }
+
+/// What the fields of the JSON file are.
+const FILE: &str = "
+## The file of figures
+
+`--json FILE` writes one object; times are milliseconds. `version` is raised when a reader of an
+earlier one would go wrong.
+
+| field | what it is |
+|---|---|
+| `emulated` | `null` on hardware; else what that distorts |
+| `contenders[]` | `name`, `n`, `failed` with `failures[]`; `first_200_ms` and `returned_ms`, each with `min`, `median`, `p90`, `max`; `phases_ms`, the median of each phase; `ratio_to_crun` and `ratio_to_docker`, each with `value`, `low`, `high`; `bodies_sha256`; `plan`, the commands and what was ready; `samples_...`, every start in the order of the rounds; `warm_up_ms` |
+| `xl_create` | the same for `xl create` of a cold launch's domain with stock scripts, whose return alone counts |
+| `kernels[]` | ours, then Debian's: to init on the guest's clock (`guest_ms`) and on dom0's (`seen_ms`) |
+| `missing` | contenders that did not run, with the reason |
+| `ratios`, `intervals` | by name; `null` where a side did not run |
+| `machine`, `date`, `command`, `image`, `question`, `rounds` | where, when, how and with what |
+";
 
 fn add_figures(page: &mut String, report: &Report) {
     let answer = if report.question == "http" { "HTTP 200" } else { "answer to PING" };
@@ -173,8 +188,8 @@ fn add_method(page: &mut String, report: &Report) {
     *page += "\n## How it is measured\n
 One static program in dom0 starts each command and asks the app's own address until it has a whole
 answer, for all contenders alike. It asks anew after a hundredth of the time that has gone by, and no
-more often than each millisecond; that is the figures' resolution. dom0 asks for unknown neighbours
-every 10 ms instead of every second, for all contenders, as the clock would otherwise show how an app's
+more often than each millisecond; that is the figures' resolution. On its bridges dom0 asks for
+unknown neighbours every 10 ms instead of every second, for all contenders, as the clock would otherwise show how an app's
 start falls between two such questions.
 
 The contenders take turns, in an order that moves on by one each round. One start before the rounds warms

@@ -165,15 +165,26 @@ impl App {
     }
 }
 
-/// What is done before each start, and not timed.
+/// What is done before each start, and not timed; a shell script.
 ///
 /// Linux asks for an unknown neighbour once a second. An app that is up just after such a question
-/// would be found a second late, by this client as by any other; so here it asks every 10 ms. No
-/// answer of an earlier round is left over either.
-pub const BEFORE_EACH: &str =
-    "for file in /proc/sys/net/ipv4/neigh/*/retrans_time_ms; do echo 10 >$file; done
-ip neigh flush all 2>/dev/null || true
-sync";
+/// would be found a second late, by this client as by any other; so here it asks every 10 ms, on
+/// bridges only, and [`clear`] gives them their old value back. No answer of an earlier round is left
+/// over either.
+#[must_use]
+pub fn before_each() -> String {
+    format!(
+        "for folder in /sys/class/net/*/bridge; do
+name=${{folder%/bridge}}
+name=${{name##*/}}
+file=/proc/sys/net/ipv4/neigh/$name/retrans_time_ms
+grep -qs \"^$name \" {FOLDER}/retrans || echo \"$name $(cat $file)\" >>{FOLDER}/retrans
+echo 10 >$file
+ip neigh flush dev $name 2>/dev/null || true
+done
+sync"
+    )
+}
 
 /// Takes everything away that the comparison made, as far as it is there.
 ///
@@ -182,9 +193,11 @@ sync";
 pub fn clear(place: &Place) -> Result<()> {
     let script = format!(
         "cd {FOLDER} 2>/dev/null || exit 0
-for file in /proc/sys/net/ipv4/neigh/*/retrans_time_ms; do echo 1000 >$file; done
+touch retrans
+while read -r name ms; do echo $ms >/proc/sys/net/ipv4/neigh/$name/retrans_time_ms; done <retrans
 for name in xl-stock xl-same; do xl destroy $name 2>/dev/null; done
 for name in crun runc; do $name delete -f $name 2>/dev/null; done
+for name in $(launch ps -a 2>/dev/null | awk '{{ print $NF }}' | grep -E '^(launch-(native|xl|pool)|startup-probe)'); do launch rm -f $name; done
 ip link del {BRIDGE} 2>/dev/null
 umount {FOLDER}/*/root {LOWER} 2>/dev/null
 for device in $(cat loops 2>/dev/null); do losetup -d $device; done

@@ -287,10 +287,12 @@ mod tests {
         let plan = Plan {
             ready: Vec::new(),
             address: [10, 0, 0, 1].into(),
+            settle: String::new(),
             before: String::new(),
             command: Vec::new(),
             after: String::new(),
             at_end: String::new(),
+            explain: String::new(),
         };
         let mut series = Series::new("launch-native-pvh".into(), plan, "http", true);
         let phases = phases.iter().map(|(name, ms)| ((*name).to_owned(), *ms)).collect();

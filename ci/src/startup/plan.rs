@@ -20,6 +20,9 @@ pub struct Plan {
     pub ready: Vec<String>,
     /// Where the app will answer.
     pub address: Ipv4Addr,
+    /// A shell script before the starts of every contender, of others too: waits until nothing of
+    /// this one goes on any more; not timed.
+    pub settle: String,
     /// A shell script before each start; not timed.
     pub before: String,
     /// What is timed.
@@ -28,6 +31,8 @@ pub struct Plan {
     pub after: String,
     /// A shell script when all is over.
     pub at_end: String,
+    /// A shell script that tells more about a start that went wrong, before it is taken down.
+    pub explain: String,
 }
 
 /// A contender is here, or it is not for this reason.

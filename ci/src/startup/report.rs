@@ -64,9 +64,9 @@ pub struct Entry {
     pub returned_ms: Option<Summary>,
     /// Median of each phase that `launch run --time` tells, in its order, in starts of their own.
     pub phases_ms: Phases,
-    /// First answer against crun's.
+    /// First answer against crun's; none for crun itself.
     pub ratio_to_crun: Option<Ratio>,
-    /// First answer against docker's.
+    /// First answer against docker's; none for docker itself.
     pub ratio_to_docker: Option<Ratio>,
     /// SHA-256 of each body that was answered; one where all starts did the same work.
     pub bodies_sha256: Vec<String>,
@@ -110,8 +110,8 @@ impl Entry {
             first_200_ms: Summary::of(&firsts),
             returned_ms: Summary::of(&returns),
             phases_ms: Phases::medians(&series.phases),
-            ratio_to_crun: Ratio::of_medians(&firsts, crun),
-            ratio_to_docker: Ratio::of_medians(&firsts, docker),
+            ratio_to_crun: Ratio::of_medians(&firsts, crun).filter(|_| series.name != "crun"),
+            ratio_to_docker: Ratio::of_medians(&firsts, docker).filter(|_| series.name != "docker"),
             bodies_sha256: bodies,
             plan: series.plan.clone(),
             samples_first_200_ms: firsts,

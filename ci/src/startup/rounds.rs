@@ -1,6 +1,6 @@
 //! The rounds: every contender once in each, in an order that moves on by one a round.
 
-use super::ground::{BEFORE_EACH, CLIENT, Ground};
+use super::ground::{CLIENT, Ground, before_each};
 use super::measure::Measure;
 use super::phases::Phases;
 use super::plan::Plan;
@@ -8,9 +8,11 @@ use crate::host::say;
 use anyhow::{Context, Result, ensure};
 
 /// The longest that an app may take, in seconds.
-const PATIENCE_S: &str = "180";
-/// Between taking one down and starting the next, so that no start pays for what was before it.
-const REST: &str = "sleep 1";
+const PATIENCE_S: &str = "120";
+/// Seconds between taking one down and starting the next, so that no start pays for what was before …
+const REST_S: u32 = 1;
+/// … and where a domain may just have been built to wait, until it has booted.
+const REST_OF_POOLS_S: u32 = 5;
 /// Name of the phase that holds all of a start.
 pub const WHOLE: &str = "first answer";
 
@@ -76,13 +78,17 @@ pub fn run(
     rounds: usize,
     phase_rounds: usize,
 ) -> Result<()> {
+    // What one has left to do would be paid for by the next: a pool is filled again after a launch.
+    let mut settle: String = all.iter().map(|series| format!("{}\n", series.plan.settle)).collect();
+    let rest_s = if settle.trim().is_empty() { REST_S } else { REST_OF_POOLS_S };
+    settle += &format!("sleep {rest_s}");
     for round in 0..=rounds {
         for offset in 0..all.len() {
             let index = (offset + round) % all.len();
             let series = &mut all[index];
             let explain = || format!("in round {round}");
-            let measure =
-                start_once(ground, series, port, &series.plan.command).with_context(explain)?;
+            let measure = start_once(ground, series, port, &settle, &series.plan.command)
+                .with_context(explain)?;
             let what = if round == 0 { "warm-up".into() } else { format!("{round}/{rounds}") };
             tell(&what, series, &measure);
             if round == 0 {
@@ -93,7 +99,8 @@ pub fn run(
             if series.has_phases && round <= phase_rounds {
                 let mut command = series.plan.command.clone();
                 command.insert(2, "--time".into());
-                let measure = start_once(ground, series, port, &command).with_context(explain)?;
+                let measure =
+                    start_once(ground, series, port, &settle, &command).with_context(explain)?;
                 let mut phases = Phases::parse(&measure.output);
                 phases.0.extend(measure.first_answer_ms.map(|ms| (WHOLE.to_owned(), ms)));
                 series.phases.push(phases);
@@ -103,16 +110,27 @@ pub fn run(
     Ok(())
 }
 
-fn start_once(ground: &Ground, series: &Series, port: u16, command: &[String]) -> Result<Measure> {
+fn start_once(
+    ground: &Ground,
+    series: &Series,
+    port: u16,
+    settle: &str,
+    command: &[String],
+) -> Result<Measure> {
     let Series { plan, name, question, .. } = series;
-    ground.place.sh(&format!("{}\n{BEFORE_EACH}\n{REST}", plan.before))?;
+    ground.place.sh(&format!("{settle}\n{}\n{}", plan.before, before_each()))?;
     let address = format!("{}:{port}", plan.address);
     let mut argv = vec![CLIENT, "measure", question, &address, PATIENCE_S];
     argv.extend(command.iter().map(String::as_str));
     let output = ground.place.run(&argv, &[])?;
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.code == 0, "the client fails with {name}: {text}");
-    let measure = serde_json::from_slice(&output.stdout).context("the client gave no JSON")?;
+    let mut measure: Measure =
+        serde_json::from_slice(&output.stdout).context("the client gave no JSON")?;
+    if !series.is_good(&measure) {
+        let more = ground.place.run(&["sh", "-c", &plan.explain], &[])?;
+        measure.output += &String::from_utf8_lossy(&more.stdout);
+    }
     ground.place.sh(&plan.after)?;
     Ok(measure)
 }

@@ -52,10 +52,12 @@ pub(super) fn prepare(program: &str, ground: &Ground) -> Result<Here> {
             "network with its bridge",
         ]),
         address,
+        settle: String::new(),
         before: String::new(),
         command,
         after: format!("{program} rm -f {NETWORK} >/dev/null"),
         at_end: format!("{program} network rm {NETWORK} >/dev/null"),
+        explain: format!("{program} ps -a; {program} logs {NETWORK} 2>&1 | tail -n 20"),
     }))
 }
 

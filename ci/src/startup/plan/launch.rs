@@ -38,16 +38,10 @@ pub(super) fn prepare_pool(name: &str, image: Option<&str>, ground: &Ground) -> 
     if output.code != 0 {
         return Ok(Err(format!("{pool} fails: {}", last_line(&output.stderr))));
     }
-    let fits = format!("/ {mib} MiB / && $NF > 0 {{ found = 1 }} END {{ exit !found }}");
-    let full = format!(
-        "for _ in $(seq 240); do launch pool | awk '{fits}' && break; sleep 0.5; done; \
-         launch pool | awk '{fits}'; sleep 5"
-    );
-    ground.place.sh(&full)?;
     let mut here = plan(name, &["--memory", &memory], ready, ground)?;
     if let Ok(plan) = &mut here {
-        // It was emptied by the last launch; a domain that waits has booted some time ago.
-        plan.before = full;
+        // It is filled again in the background after a launch; this waits for that.
+        plan.settle = "launch pool --fill >/dev/null".into();
         plan.at_end = pool.replace("--size 1", "--size 0");
     }
     Ok(here.map_err(|reason| format!("launch fails: {reason}")))
@@ -69,8 +63,9 @@ fn plan(name: &str, flags: &[&str], ready: Vec<String>, ground: &Ground) -> Resu
     command.extend(words(&["--ip", &app.address.to_string()]));
     command.extend(words(flags));
     command.push(ground.image.name.clone());
-    let (before, at_end) = (String::new(), String::new());
-    Ok(Ok(Plan { ready, address: app.address, before, command, after, at_end }))
+    let (settle, before, at_end) = Default::default();
+    let explain = format!("launch ps -a; launch logs {name} 2>&1 | tail -n 20");
+    Ok(Ok(Plan { ready, address: app.address, settle, before, command, after, at_end, explain }))
 }
 
 fn last_line(text: &[u8]) -> String {

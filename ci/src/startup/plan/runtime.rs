@@ -30,6 +30,7 @@ pub(super) fn prepare(program: &str, ground: &Ground) -> Result<Here> {
             "bridge",
         ]),
         address,
+        settle: String::new(),
         before: format!(
             "mkdir -p {own}/upper {own}/work {own}/root
 mount -t overlay -o lowerdir={LOWER},upperdir={own}/upper,workdir={own}/work overlay {own}/root"
@@ -42,5 +43,6 @@ umount {own}/root
 rm -rf {own}/upper {own}/work"
         ),
         at_end: String::new(),
+        explain: format!("{program} list"),
     }))
 }

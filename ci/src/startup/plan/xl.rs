@@ -54,10 +54,12 @@ vif = [\"bridge={BRIDGE}\"]
             "bridge",
         ]),
         address,
+        settle: String::new(),
         before: String::new(),
         command: words(&["xl", "create", &path]),
         after: format!("xl destroy {name} 2>/dev/null || true"),
         at_end: String::new(),
+        explain: format!("xl list; tail -n 20 /var/log/xen/*{name}*.log"),
     }))
 }
 
@@ -91,10 +93,12 @@ vif = [\"bridge={BRIDGE}\"]
     Ok(Plan {
         ready: words(&["both disks on loop devices", "bridge"]),
         address: own_address(name),
+        settle: String::new(),
         before: String::new(),
         command: words(&["xl", "create", &path]),
         after: format!("xl destroy {name} 2>/dev/null || true"),
         at_end: String::new(),
+        explain: format!("xl list; tail -n 20 /var/log/xen/*{name}*.log"),
     })
 }
 
