@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_guests_control_characters_do_not_reach_the_terminal() {
-        let json = r#"{"version":1,"exit":{"not-started":{"code":127,"message":"a\u001b[2Jb\nc"}},"marks":[]}"#;
+        let json = r#"{"version":2,"exit":{"not-started":{"code":127,"message":"a\u001b[2Jb\nc"}},"marks":[]}"#;
         let report = Report::parse(json).unwrap();
         let Some(Exit::NotStarted { message, .. }) = report.exit else { panic!("wrong exit") };
         assert_eq!(message, "a [2Jb c");
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn an_oversized_report_is_refused() {
-        let json = format!(r#"{{"version":1,"exit":null,"marks":[]}}{}"#, " ".repeat(MAX_BYTES));
+        let json = format!(r#"{{"version":2,"exit":null,"marks":[]}}{}"#, " ".repeat(MAX_BYTES));
         assert!(matches!(Report::parse(&json), Err(ReportError::TooLarge(_))));
     }
 }

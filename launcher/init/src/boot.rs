@@ -54,7 +54,13 @@ impl Domain {
         let console = self.console.insert(Console::open()?);
         let xenstore =
             self.xenstore.insert(Store::connect().map_err(|error| Failure::from_error(&error))?);
-        let orders = orders::receive(xenstore, &signals, prepare_to_wait)?;
+        // Its disks come later than a domain that waits.
+        let head_start = &mut self.head_start;
+        let orders = orders::receive(xenstore, &signals, prepare_to_wait, || {
+            if head_start.is_none() {
+                *head_start = HeadStart::begin();
+            }
+        })?;
         marks::note("orders");
 
         // Neither is worth the app: without them it starts later, or in the past.

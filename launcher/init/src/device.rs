@@ -39,7 +39,7 @@ pub fn wait_for<T>(
     if let Some(found) = probe()? {
         return Ok(found);
     }
-    let announcements = open(kind).or_fail(|| "listen to device announcements".into())?;
+    let announcements = listen(kind)?;
     let deadline = Instant::now() + PATIENCE;
     // Probed again after opening: the device may have come in between.
     loop {
@@ -48,6 +48,21 @@ pub fn wait_for<T>(
         }
         wait(&announcements, signals, name, deadline)?;
     }
+}
+
+/// What the kernel announces from now on, as a file to poll and to [`drain`].
+///
+/// # Errors
+/// The kernel announces nothing.
+pub fn listen(kind: Kind) -> Result<OwnedFd, Failure> {
+    open(kind).or_fail(|| "listen to device announcements".into())
+}
+
+/// Forgets what was announced. It does not matter, and an overrun (`ENOBUFS`) says as much as a
+/// message: who listens looks for the device itself.
+pub fn drain(announcements: &OwnedFd) {
+    let mut message = [0u8; 64];
+    while recv(announcements, &mut message[..], RecvFlags::empty()).is_ok() {}
 }
 
 fn open(kind: Kind) -> rustix::io::Result<OwnedFd> {
@@ -84,9 +99,6 @@ fn wait(
     if signals.take() == Some(Event::Stop) {
         return Err(Failure::set_up(format!("shut down while waiting for {name}")));
     }
-    // What is announced does not matter, and an overrun (ENOBUFS) says as much as a message:
-    // `probe` looks for itself.
-    let mut message = [0u8; 64];
-    while recv(announcements, &mut message[..], RecvFlags::empty()).is_ok() {}
+    drain(announcements);
     Ok(())
 }
