@@ -327,6 +327,9 @@ pub(crate) fn unreported(state: DomainState) -> Outcome {
             (125, "the guest kernel crashed; see the log, and try --verbose-kernel")
         }
         DomainState::ShutDown(ShutdownReason::Watchdog) => (125, "the guest's watchdog ran out"),
+        DomainState::ShutDown(ShutdownReason::Reboot) => {
+            (125, "the guest started over without a report: its kernel died of a fault in a fault")
+        }
         DomainState::ShutDown(_) => (125, "the guest shut down without a report"),
     };
     Outcome { code, message: Some(message.into()) }
