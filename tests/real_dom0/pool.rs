@@ -58,8 +58,11 @@ fn a_waiting_domain_becomes_the_app_and_another_takes_its_place() {
 fn launches_at_once_get_a_domain_each() {
     let dom0 = Dom0::shared();
     let before = dom0.traces();
-    let pool = pool(dom0, "3", &["-m", "32m"]);
-    let all = "for i in 1 2 3 4 5 6 7 8; do launch -d -m 32m --name at-once-$i hello & done; wait";
+    // PV: in an emulated Xen some of several PVH domains that run at once die of triple faults,
+    // whoever built them, xl too.
+    let pool = pool(dom0, "3", &["-m", "32m", "--type", "pv"]);
+    let all = "for i in 1 2 3 4 5 6 7 8; do \
+        launch -d -m 32m --type pv --name at-once-$i hello & done; wait";
     dom0.sh(all).expect_success();
     let listed = dom0.sh("launch ps | awk '/at-once/{print $6}' | sort -u | wc -l").stdout;
     assert_eq!(listed.trim(), "8");
