@@ -96,6 +96,14 @@ fn a_pool_is_filled_again_after_its_domains_died() {
 }
 
 #[test]
+fn a_pool_is_filled_again_after_an_app_that_was_removed_at_once() {
+    let dom0 = Dom0::shared();
+    let _pool = pool(dom0, "1", &[]);
+    dom0.sh("launch -d --name brief hello && launch rm -f brief").expect_success();
+    let _ = dom0.eventually(60, &format!("test $({WAITING}) = 1"));
+}
+
+#[test]
 fn resizing_keeps_what_waits() {
     let dom0 = Dom0::shared();
     let _pool = pool(dom0, "1", &[]);

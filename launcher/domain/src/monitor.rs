@@ -84,6 +84,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         recent: (Instant::now(), 0),
     };
     let outcome = monitor.watch()?;
+    monitor.fill_pools();
     monitor.end(outcome, &lock)
 }
 
@@ -148,7 +149,9 @@ impl Monitor<'_> {
             }
             if has(&report) {
                 let outcome = self.read_report()?;
-                self.fill_pools();
+                if !self.state.marks.is_empty() {
+                    self.fill_pools();
+                }
                 if let Some(outcome) = outcome {
                     return Ok(outcome);
                 }
@@ -165,10 +168,10 @@ impl Monitor<'_> {
         }
     }
 
-    /// Has the place of a domain that was taken filled again, now that the app has its start behind
-    /// it.
+    /// Has the place of a domain that was taken filled again: when the app has its start behind it,
+    /// or when it ends before.
     fn fill_pools(&mut self) {
-        if self.state.marks.is_empty() || std::mem::replace(&mut self.filled, true) {
+        if std::mem::replace(&mut self.filled, true) {
             return;
         }
         if self.apps.has_pools() {
