@@ -5,12 +5,15 @@ use tests::Dom0;
 /// Runs `launch ARGS` with its trace, and kills it as soon as a line of it has `$0` in it.
 const KILL_AT: &str = "rm -f /tmp/trace; mkfifo /tmp/trace; \
     LAUNCH_LOG=info launch \"$@\" 2>/tmp/trace >/dev/null & pid=$!; \
-    while read -r line; do case \"$line\" in *\"$0\"*) kill -9 $pid;; esac; done </tmp/trace; \
-    wait $pid 2>/dev/null; echo code $?";
+    while read -r line; do case \"$line\" in \
+        *\"$0\"*) kill -9 $pid 2>/dev/null; echo killed;; esac; done </tmp/trace; \
+    wait $pid 2>/dev/null; true";
 
+/// At its last steps a launch may be faster than who kills it: the app runs then, which the tests
+/// allow for.
 fn kill_at(dom0: &Dom0, step: &str, args: &[&str]) {
     let output = dom0.run(&[&["bash", "-c", KILL_AT, step], args].concat());
-    assert!(output.stdout.contains("code 137"), "not killed at {step}: {output:?}");
+    assert!(output.stdout.contains("killed"), "no step {step:?}: {output:?}");
 }
 
 /// The steps of a start, as `launch` traces them, each at its beginning.
