@@ -59,7 +59,7 @@ impl Native {
         };
         let built = info_span!("build").in_scope(|| builder::build(&hypervisor, &store, &guest))?;
         let _span = info_span!("introduce").entered();
-        Ok(built.introduce(&Devices::default())?.unpause()?)
+        Ok(built.introduce()?.unpause()?)
     }
 
     /// Gives a domain that waits the name, disks and interface of `spec`, which are new to it, and
@@ -74,29 +74,14 @@ impl Native {
         domid: DomId,
     ) -> Result<(), ToolstackError> {
         let _span = info_span!("attach").entered();
-        let store = Store::connect()?;
         let served = serve_disks(spec, domid)?;
         let told = handover::nodes(&Folder::new(folder.to_owned()))?;
-        self.with_devices(spec, &served, &told, |devices| builder::attach(&store, domid, devices))?;
-        served.into_iter().for_each(Served::keep);
-        join_bridge(spec, domid)
-    }
-
-    /// Calls `work` with the devices, and the nodes of what the guest is `told`, as the builder wants
-    /// them.
-    fn with_devices<T>(
-        &self,
-        spec: &DomainSpec,
-        served: &[Served],
-        told: &[(String, String)],
-        work: impl FnOnce(&Devices<'_>) -> Result<T, builder::BuildError>,
-    ) -> Result<T, ToolstackError> {
         let script = self.hotplug.to_string_lossy();
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let paths: Vec<(String, Option<String>)> = (spec.disks.iter().zip(served))
+        let paths: Vec<(String, Option<String>)> = (spec.disks.iter().zip(&served))
             .map(|(disk, served)| (text(&disk.file), served.loop_path().map(text)))
             .collect();
-        let disks: Vec<Disk<'_>> = (spec.disks.iter().zip(served).zip(&paths))
+        let disks: Vec<Disk<'_>> = (spec.disks.iter().zip(&served).zip(&paths))
             .map(|((disk, served), (params, node))| Disk {
                 device: &disk.vdev,
                 physical_device: (served.device().major, served.device().minor),
@@ -112,7 +97,9 @@ impl Native {
         let mut nodes = vec![("name", spec.name.as_str())];
         nodes.extend(told.iter().map(|(path, value)| (path.as_str(), value.as_str())));
         let devices = Devices { disks: &disks, interfaces: &interfaces, nodes: &nodes };
-        Ok(work(&devices)?)
+        builder::attach(&Store::connect()?, domid, &devices)?;
+        served.into_iter().for_each(Served::keep);
+        join_bridge(spec, domid)
     }
 }
 

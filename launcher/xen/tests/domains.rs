@@ -58,7 +58,9 @@ fn guest<'a>(dom0: &'a Dom0, name: &'a str, kind: Kind) -> Guest<'a> {
 fn build<'a>(dom0: &'a Dom0, guest: &Guest<'a>) -> Result<PausedDomain<'a>, BuildError> {
     let nodes = [("vm-data/launch/test", "for the guest")];
     let devices = Devices { nodes: &nodes, ..Devices::default() };
-    builder::build(&dom0.xen, &dom0.store, guest)?.introduce(&devices)
+    let paused = builder::build(&dom0.xen, &dom0.store, guest)?.introduce()?;
+    builder::attach(&dom0.store, paused.domid(), &devices)?;
+    Ok(paused)
 }
 
 fn nothing_is_left(dom0: &Dom0, domid: DomId) {

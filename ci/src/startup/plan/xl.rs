@@ -6,6 +6,7 @@ use crate::startup::ground::{App, BRIDGE, FOLDER, GATEWAY, Ground, LOWER, own_ad
 use crate::startup::place::Place;
 use anyhow::{Context, Result};
 use serde_json::Value;
+use std::net::Ipv4Addr;
 
 /// What a guest with Debian's kernel needs to reach its disk and network, and to mount its root.
 const MODULES: &str = "xen-blkfront xen-netfront erofs overlay";
@@ -47,20 +48,12 @@ vif = [\"bridge={BRIDGE}\"]
     );
     let path = format!("{FOLDER}/{name}/domain.cfg");
     place.write(&path, 0o644, config.as_bytes())?;
-    Ok(Ok(Plan {
-        ready: words(&[
-            "the image's root: launch's EROFS on a loop device",
-            "an initramfs with Debian's modules and busybox; writes go to memory",
-            "bridge",
-        ]),
-        address,
-        settle: String::new(),
-        before: String::new(),
-        command: words(&["xl", "create", &path]),
-        after: format!("xl destroy {name} 2>/dev/null || true"),
-        at_end: String::new(),
-        explain: format!("xl list; tail -n 20 /var/log/xen/*{name}*.log"),
-    }))
+    let ready = words(&[
+        "the image's root: launch's EROFS on a loop device",
+        "an initramfs with Debian's modules and busybox; writes go to memory",
+        "bridge",
+    ]);
+    Ok(Ok(xl_create(name, &path, address, ready)))
 }
 
 /// `xl create` of the very domain that a cold launch makes, with stock scripts. Its app never
@@ -90,16 +83,22 @@ vif = [\"bridge={BRIDGE}\"]
     );
     let path = format!("{FOLDER}/{name}/domain.cfg");
     place.write(&path, 0o644, config.as_bytes())?;
-    Ok(Plan {
-        ready: words(&["both disks on loop devices", "bridge"]),
-        address: own_address(name),
+    let ready = words(&["both disks on loop devices", "bridge"]);
+    Ok(xl_create(name, &path, own_address(name), ready))
+}
+
+/// Starts the domain `name` from the config at `path`.
+fn xl_create(name: &str, path: &str, address: Ipv4Addr, ready: Vec<String>) -> Plan {
+    Plan {
+        ready,
+        address,
         settle: String::new(),
         before: String::new(),
-        command: words(&["xl", "create", &path]),
+        command: words(&["xl", "create", path]),
         after: format!("xl destroy {name} 2>/dev/null || true"),
         at_end: String::new(),
         explain: format!("xl list; tail -n 20 /var/log/xen/*{name}*.log"),
-    })
+    }
 }
 
 /// A loop device for a file; [`crate::startup::ground::clear`] detaches it.

@@ -65,7 +65,7 @@ impl Apps {
     pub(crate) fn waiting(&self) -> Result<Vec<(Folder, Waiting)>, AppsError> {
         let mut found = Vec::new();
         for folder in self.waiting_folders()? {
-            // One that is being built has no note yet; one that is being taken, none any more.
+            // One that is being built has no note yet; one that was just taken is not here any more.
             if let Ok(waiting) = folder::read_json::<Waiting>(&folder.file(folder::WAITING)) {
                 found.push((folder, waiting));
             }

@@ -139,14 +139,15 @@ impl<'a> BuiltDomain<'a> {
         self.domain.domid
     }
 
-    /// Writes its nodes and devices, all in one transaction, and tells xenstored of it.
+    /// Writes its nodes, all in one transaction, and tells xenstored of it. Devices come with
+    /// [`attach`].
     ///
     /// # Errors
-    /// [`BuildError::Store`], [`BuildError::Invalid`]; the domain is destroyed then.
-    pub fn introduce(self, devices: &Devices<'_>) -> Result<PausedDomain<'a>, BuildError> {
+    /// [`BuildError::Store`]; the domain is destroyed then.
+    pub fn introduce(self) -> Result<PausedDomain<'a>, BuildError> {
         let Self { domain, guest, ports, rings } = self;
         let introduce = || -> Result<(), BuildError> {
-            nodes::write(domain.store, domain.domid, &guest, devices, ports, rings)?;
+            nodes::write(domain.store, domain.domid, &guest, ports, rings)?;
             Ok(domain.store.introduce(domain.domid, rings.store, ports.store)?)
         };
         match introduce() {
@@ -176,12 +177,6 @@ impl PausedDomain<'_> {
             Ok(()) => Ok(self.0.keep()),
             Err(error) => Err(self.0.undo(error.into())),
         }
-    }
-
-    /// Leaves it paused after this value is gone.
-    #[must_use]
-    pub fn keep_paused(self) -> DomId {
-        self.0.keep()
     }
 }
 
@@ -220,7 +215,7 @@ impl Drop for Undo<'_> {
     }
 }
 
-/// Builds a domain, up to the devices that [`BuiltDomain::introduce`] gives it.
+/// Builds a domain, up to its nodes.
 ///
 /// # Errors
 /// [`BuildError`]. All that was made is undone; [`BuildError::NotUndone`] where that failed too.
@@ -260,7 +255,7 @@ fn fill(xen: &Hypervisor, domid: DomId, guest: &Guest<'_>) -> Result<(Ports, Rin
     Ok((ports, rings))
 }
 
-/// Gives devices and nodes to a domain that runs already.
+/// Gives devices and nodes to a domain that was introduced, whether it runs yet or not.
 ///
 /// # Errors
 /// [`BuildError::Store`], [`BuildError::Invalid`]; nothing was changed then.

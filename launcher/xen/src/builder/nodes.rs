@@ -53,11 +53,10 @@ pub(super) fn write(
     store: &Store,
     domid: DomId,
     guest: &Guest<'_>,
-    devices: &Devices<'_>,
     ports: Ports,
     rings: Rings,
 ) -> Result<(), BuildError> {
-    let nodes = all(domid, guest, devices, ports, rings)?;
+    let nodes = own(domid, guest, ports, rings);
     store.transaction(|transaction| {
         let mut batch = transaction.batch();
         remove_in(&mut batch, domid, &guest.uuid)?;
@@ -122,19 +121,13 @@ pub(super) fn render_uuid(uuid: &[u8; 16]) -> String {
     text
 }
 
-fn all(
-    domid: DomId,
-    guest: &Guest<'_>,
-    devices: &Devices<'_>,
-    ports: Ports,
-    rings: Rings,
-) -> Result<Vec<Node>, BuildError> {
+/// The nodes that a domain has from the start.
+fn own(domid: DomId, guest: &Guest<'_>, ports: Ports, rings: Rings) -> Vec<Node> {
     let mut nodes = vec![];
-    own(&mut nodes, domid, guest, ports, rings);
+    home_and_vm(&mut nodes, domid, guest, ports, rings);
     device(&mut nodes, domid, console());
     console_details(&mut nodes, domid, ports, rings);
-    attached(&mut nodes, domid, devices)?;
-    Ok(nodes)
+    nodes
 }
 
 fn attached(nodes: &mut Vec<Node>, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
@@ -159,7 +152,7 @@ fn readable(domid: DomId) -> Option<Vec<Permission>> {
 }
 
 /// The domain's nodes but for its devices.
-fn own(nodes: &mut Vec<Node>, domid: DomId, guest: &Guest<'_>, ports: Ports, rings: Rings) {
+fn home_and_vm(nodes: &mut Vec<Node>, domid: DomId, guest: &Guest<'_>, ports: Ports, rings: Rings) {
     let home = home(domid);
     let vm = format!("/vm/{}", render_uuid(&guest.uuid));
     nodes.push(Node { path: home.clone(), value: String::new(), permissions: readable(domid) });
@@ -385,7 +378,9 @@ mod tests {
             nodes: &[("vm-data/launch/orders", "1")],
         };
         let ports = Ports { store: 1, console: 2 };
-        all(DomId(7), &guest, &devices, ports, Rings { store: 3, console: 4 }).unwrap()
+        let mut nodes = own(DomId(7), &guest, ports, Rings { store: 3, console: 4 });
+        attached(&mut nodes, DomId(7), &devices).unwrap();
+        nodes
     }
 
     fn value(nodes: &[Node], path: &str) -> String {
