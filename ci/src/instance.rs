@@ -29,6 +29,12 @@ const HOST_PROGRAMS: &[(&str, &str)] = &[
 /// How long an agent that works may take to answer.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// The name of the lab that the tests use: `LAB_NAME`, or one for each Xen.
+#[must_use]
+pub fn test_lab_name(xen: XenVersion) -> String {
+    std::env::var("LAB_NAME").unwrap_or_else(|_| format!("tests-{xen}").replace('.', "-"))
+}
+
 /// What a lab is asked to be.
 #[derive(Debug, Clone)]
 pub struct Options {

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::host::project_root;
-use lab::instance::{Instance, Options};
+use lab::instance::{Instance, Options, test_lab_name};
 use lab::stage::default_stage;
 use lab::xen_version::XenVersion;
 use std::process::{Command, Stdio};
@@ -58,7 +58,7 @@ impl Dom0 {
             Ok(version) => version.parse().map_err(|error| anyhow::anyhow!("LAB_XEN: {error}"))?,
             Err(_) => XenVersion::default(),
         };
-        let name = format!("tests-{xen}").replace('.', "-");
+        let name = test_lab_name(xen);
         let lab = Instance::fresh(&Options { name, xen, ..Options::default() })?;
         ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build first");
         let dom0 = Self { lab };

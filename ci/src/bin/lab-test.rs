@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use lab::host::{find_program, install_missing, project_root, say};
-use lab::instance::Instance;
+use lab::instance::{Instance, test_lab_name};
 use lab::tally::Tally;
 use lab::xen_version::XenVersion;
 use std::io::{BufRead, BufReader, Write};
@@ -78,7 +78,7 @@ fn test(cli: &Cli) -> Result<bool> {
         let words = ["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"];
         let name = format!("tests on Xen {}", cli.xen);
         run.phase(&name, cargo(&words).env("LAB_XEN", cli.xen.to_string()))?;
-        if let Some(lab) = Instance::find(&format!("tests-{}", cli.xen).replace('.', "-"))? {
+        if let Some(lab) = Instance::find(&test_lab_name(cli.xen))? {
             lab.down()?;
         }
     } else {
