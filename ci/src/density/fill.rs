@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// The longest that an app may take, in seconds.
-const PATIENCE_S: &str = "120";
+const PATIENCE_S: &str = "45";
 /// Memory is looked at each time that so many more run.
 const EACH: u16 = 8;
 /// What dom0 must keep, in MiB: with less, Linux there would kill what it can.
@@ -75,7 +75,9 @@ fn fill_up(
         let one = side.one(number, &ground.image.name);
         let measure = start(ground, &one, port)?;
         let Some(first_200_ms) = measure.first_answer_ms else {
-            let why = format!("{:?} {}", measure.failures, measure.output.trim());
+            let more = ground.place.run(&["sh", "-c", &one.explain()], &[])?;
+            let more = String::from_utf8_lossy(&more.stdout);
+            let why = format!("{:?} {} {}", measure.failures, measure.output.trim(), more.trim());
             say(&format!("{} {number}: {why}", filled.name));
             let is_full = measure.exit_code != Some(0) && is_about_memory(&measure.output);
             if is_full {
@@ -83,6 +85,7 @@ fn fill_up(
                 break;
             }
             filled.failures.push(Failure { running, why });
+            ground.place.run(&["sh", "-c", &one.take_down()], &[])?;
             failed_in_a_row += 1;
             if failed_in_a_row == MOST_FAILURES {
                 filled.ended = format!("{MOST_FAILURES} starts failed one after the other");

@@ -56,7 +56,8 @@ impl Side {
                     "launch", "run", "-d", "--name", &name, "--ip", &ip, "--type", kind,
                     "--memory", &memory, image,
                 ];
-                One { address, command: command.map(str::to_owned).into(), container: None }
+                let command = command.map(str::to_owned).into();
+                One { name, address, command, container: None }
             }
             Self::Crun => {
                 let container = Container {
@@ -65,8 +66,8 @@ impl Side {
                     address: Ipv4Addr::new(10, 112, 128 + high, low),
                     veth: format!("v-{number}"),
                 };
-                let (address, command) = (container.address, container.command());
-                One { address, command, container: Some(container) }
+                let (name, address) = (container.name.clone(), container.address);
+                One { name, address, command: container.command(), container: Some(container) }
             }
         }
     }
@@ -78,8 +79,7 @@ impl Side {
             Self::Launch { .. } => remove_apps(&format!("^{PREFIX}-[0-9]+$")) + " >/dev/null",
             Self::Crun => {
                 let numbers = 1..=count;
-                let all = numbers.filter_map(|number| self.one(number, "").container);
-                all.map(|container| container.take_down() + "\n").collect()
+                numbers.map(|number| self.one(number, "").take_down() + "\n").collect()
             }
         }
     }
@@ -88,6 +88,8 @@ impl Side {
 /// One domain or container that can be started.
 #[derive(Debug, Clone)]
 pub struct One {
+    /// Its name.
+    pub name: String,
     /// Where its app will answer.
     pub address: Ipv4Addr,
     /// What starts it.
@@ -106,6 +108,28 @@ impl One {
             ground.place.sh(&container.mount())?;
         }
         Ok(())
+    }
+
+    /// A shell script that tells more about a start that went wrong.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let name = &self.name;
+        match &self.container {
+            Some(_) => format!("crun state {name}"),
+            None => format!(
+                "launch ps -a | grep -w {name}; launch logs {name} 2>&1 | tail -n 60 | \
+                 grep -aE 'launch-init|BUG|RIP|Comm|nginx' | head -n 8"
+            ),
+        }
+    }
+
+    /// A shell script that takes it down.
+    #[must_use]
+    pub fn take_down(&self) -> String {
+        match &self.container {
+            Some(container) => container.take_down(),
+            None => format!("launch rm -f {} >/dev/null", self.name),
+        }
     }
 }
 
