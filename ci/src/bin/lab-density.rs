@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lab::compare::command::{self, Ready, Wanted, Where, command_line};
-use lab::compare::ground::{self, Ground};
+use lab::compare::ground::{self, App, Ground};
 use lab::compare::machine;
 use lab::compare::output::{self, Files};
 use lab::density::at_once;
@@ -39,9 +39,9 @@ struct Cli {
     /// Most domains, and most containers [default: as many domains as the memory takes]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST)))]
     max: Option<u16>,
-    /// Type of the domains; an emulated Xen may lose PVH domains that run at once
-    #[arg(long = "type", value_name = "TYPE", default_value = "pvh", value_parser = ["pv", "pvh"])]
-    kind: String,
+    /// Type of the domains, pv or pvh [default: what launch chooses here]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["pv", "pvh"])]
+    kind: Option<String>,
     /// Memory of each domain in MiB
     #[arg(long, value_name = "MIB", default_value_t = 64)]
     domain_memory: u32,
@@ -107,19 +107,23 @@ fn measure(cli: &Cli) -> Result<Report> {
 
 fn compare(cli: &Cli, ground: &Ground, stop: &AtomicBool) -> Result<Report> {
     let place = &ground.place;
-    let domains = Side::Launch { kind: cli.kind.clone(), memory_mib: cli.domain_memory };
+    let kind = match &cli.kind {
+        Some(kind) => kind.clone(),
+        None => App::of_probe(ground)?.kind,
+    };
+    let domains = Side::Launch { kind, memory_mib: cli.domain_memory };
     // The first start finds out which pages a start reads, and warms dom0's page cache up.
     for side in [&domains, &Side::Crun] {
         say(&format!("warm-up: {}", side.name()));
         let warm = fill(ground, side, 1, PORT, stop)?;
+        ensure!(!stop.load(Ordering::Relaxed), "stopped by a signal");
         ensure!(warm.count() == 1, "{} does not start: {:?}", side.name(), warm.failures);
     }
     let mut at_once = Vec::new();
     if cli.at_once > 0 {
         for kind in ["pv", "pvh"] {
-            if !stop.load(Ordering::Relaxed) {
-                at_once.push(at_once::compare(ground, kind, cli.domain_memory, cli.at_once, PORT)?);
-            }
+            let (mib, count) = (cli.domain_memory, cli.at_once);
+            at_once.push(at_once::compare(ground, kind, mib, count, PORT, stop)?);
         }
     }
     let filled = fill(ground, &domains, cli.max.unwrap_or(MOST), PORT, stop)?;

@@ -8,6 +8,7 @@ use crate::compare::statistics::Ratio;
 use crate::host::say;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rounds of both, in turns.
 const ROUNDS: u32 = 3;
@@ -45,12 +46,16 @@ pub fn compare(
     memory_mib: u32,
     count: u16,
     port: u16,
+    stop: &AtomicBool,
 ) -> Result<AtOnce> {
     let side = Side::Launch { kind: kind.into(), memory_mib };
     let all: Vec<One> = (1..=count).map(|number| side.one(number, &ground.image.name)).collect();
     let (mut in_a_row_ms, mut at_once_ms, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         for how in ["in-a-row", "at-once"] {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
             ground.place.sh(&before_each())?;
             let several = start_several(ground, how, &all, port)?;
             ground.place.run(&["sh", "-u"], side.take_down(count).as_bytes())?;

@@ -225,7 +225,7 @@ fn add_method(page: &mut String, report: &Report) {
     *page += "\n## How it is measured\n
 One after the other is started, each when the one before has answered, and none is stopped until no more are started.
 The client in dom0 is that of [start-up time](../ci/startup-time): it starts the command and asks the app's own address
-until it has a whole answer. In the end each is asked once more. Memory is looked at after each eighth start, when all has
+until it has a whole answer. In the end each is asked once more. Memory is looked at after each fifteenth start, when all has
 been quiet for two seconds. Domains and containers run in the same dom0, one side after the other.\n\n";
     *page += "| | command | ready beforehand |\n|---|---|---|\n";
     for side in &report.sides {

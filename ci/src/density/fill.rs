@@ -14,7 +14,7 @@ use std::time::Instant;
 /// The longest that an app may take, in seconds.
 const PATIENCE_S: &str = "45";
 /// Memory is looked at each time that so many more run.
-const EACH: u16 = 8;
+const EACH: u16 = 15;
 /// What dom0 must keep, in MiB: with less, Linux there would kill what it can.
 const DOM0_KEEPS_MIB: f64 = 96.0;
 /// After so many that fail one after the other, no more are started.
