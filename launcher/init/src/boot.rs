@@ -1,13 +1,15 @@
 //! The whole life of a domain, in order.
 
+use crate::children::Children;
 use crate::console::{Console, Relay};
 use crate::failure::{Failure, OrFail};
 use crate::program::Program;
 use crate::root::{self, HeadStart, Root};
 use crate::signals::{self, Signals};
-use crate::spawn::spawn;
+use crate::spawn::{Streams, spawn};
 use crate::start_set::Recorder;
 use crate::supervise::{Stop, Supervisor};
+use crate::talk::Talk;
 use crate::{clock, end, etc, file_systems, marks, network, orders, user};
 use contract::{Exit, Orders, Process, devices};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
@@ -15,6 +17,7 @@ use rustix::mount::{MountFlags, mount};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 use xen::store::Store;
 
@@ -93,7 +96,11 @@ impl Domain {
             console.say(&Failure::from_error(&error).message);
         }
         let recorder = Recorder::begin(root.image());
-        let mut supervisor = Supervisor { signals: &signals, console, relay };
+        let children = Arc::new(Children::default());
+        children.set_app(Some(app));
+        Talk::begin(orders.hostname.clone(), Arc::clone(&children));
+        let mut supervisor =
+            Supervisor { signals: &signals, console, relay, children: &children };
         let exit = supervisor.watch(app, stop_rule(process));
         supervisor.finish(LAST_WORDS);
         if let Some(recorder) = recorder {
@@ -152,13 +159,21 @@ pub fn furnish(orders: &Orders) -> Result<(), Failure> {
 /// # Errors
 /// No such user, no command, or no such folder can be made.
 pub fn prepare(orders: &Orders) -> Result<Program, Failure> {
-    let read = |path| user::read_database(path).or_fail(|| format!("read the image's {path}"));
-    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
-    let user = user::resolve(&orders.process.user, &passwd, &group)
-        .map_err(|error| Failure::from_error(&error))?;
-    let program = Program::prepare(&orders.process, &orders.hostname, user)?;
+    let program = program(&orders.process, &orders.hostname)?;
     file_systems::make_folder(&program.cwd.to_string_lossy())?;
     Ok(program)
+}
+
+/// Works out what to run, from a process's description and the image's user database.
+///
+/// # Errors
+/// No such user, or no command.
+pub fn program(process: &Process, hostname: &str) -> Result<Program, Failure> {
+    let read = |path| user::read_database(path).or_fail(|| format!("read the image's {path}"));
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+    let user = user::resolve(&process.user, &passwd, &group)
+        .map_err(|error| Failure::from_error(&error))?;
+    Program::prepare(process, hostname, user)
 }
 
 /// Starts the app; its output comes out of the relay.
@@ -179,7 +194,13 @@ pub fn start(program: &Program) -> Result<(Pid, Relay), Failure> {
         fchown(&theirs, Some(Uid::from_raw(uid)), None::<Gid>)
             .or_fail(|| format!("give the output pipe to user {uid}"))?;
     }
-    let app = spawn(program, stdin.as_fd(), theirs.as_fd())?;
+    let streams = Streams {
+        stdin: stdin.as_fd(),
+        stdout: theirs.as_fd(),
+        stderr: theirs.as_fd(),
+        is_terminal: false,
+    };
+    let app = spawn(program, streams)?;
     Ok((app, Relay::new(ours)))
 }
 

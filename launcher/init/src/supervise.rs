@@ -1,5 +1,6 @@
 //! While the app runs: its output, its end, other children's ends, and requests to stop it.
 
+use crate::children::{Children, send};
 use crate::console::{Console, Relay, Wait};
 use crate::signals::{Event, Signals};
 use contract::Exit;
@@ -26,6 +27,8 @@ pub struct Supervisor<'a> {
     pub console: &'a Console,
     /// Where output comes from.
     pub relay: Relay,
+    /// Who else waits for children.
+    pub children: &'a Children,
 }
 
 impl Supervisor<'_> {
@@ -38,7 +41,7 @@ impl Supervisor<'_> {
                 match event {
                     // Children are looked for in each round.
                     Event::Child => {}
-                    Event::PassOn(signal) => send(app, signal),
+                    Event::PassOn(signal) => drop(send(app, signal)),
                     Event::Stop if stopping => {}
                     Event::Stop => {
                         stopping = true;
@@ -47,7 +50,7 @@ impl Supervisor<'_> {
                     }
                 }
             }
-            if let Some(exit) = reap(Some(app)).exit {
+            if let Some(exit) = self.reap(Some(app)).exit {
                 return exit;
             }
             if kill_at.is_some_and(|at| at <= Instant::now()) {
@@ -62,11 +65,12 @@ impl Supervisor<'_> {
     /// Kills everything that is left and passes on its last words; gives up after `patience`
     /// without progress.
     pub fn finish(&mut self, patience: Duration) {
+        self.children.close();
         let mut deadline = Instant::now() + patience;
         loop {
             kill_all();
             while self.signals.take().is_some() {}
-            let alone = reap(None).alone;
+            let alone = self.reap(None).alone;
             if self.relay.copy(self.console) {
                 deadline = Instant::now() + patience;
             }
@@ -75,6 +79,25 @@ impl Supervisor<'_> {
                 return;
             }
             self.pause(Some(deadline));
+        }
+    }
+
+    /// Takes leave of all children that ended; orphans of the app are children too.
+    fn reap(&self, app: Option<Pid>) -> Reaped {
+        let mut reaped = Reaped::default();
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    let exit = exit_of(status);
+                    self.children.has_ended(pid, &exit);
+                    if Some(pid) == app {
+                        reaped.exit = Some(exit);
+                    }
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => return reaped,
+                Err(_) => return Reaped { alone: true, ..reaped },
+            }
         }
     }
 
@@ -106,19 +129,6 @@ struct Reaped {
     alone: bool,
 }
 
-/// Takes leave of all children that ended; orphans of the app are children too.
-fn reap(app: Option<Pid>) -> Reaped {
-    let mut reaped = Reaped::default();
-    loop {
-        match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if Some(pid) == app => reaped.exit = Some(exit_of(status)),
-            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
-            Ok(None) => return reaped,
-            Err(_) => return Reaped { alone: true, ..reaped },
-        }
-    }
-}
-
 fn exit_of(status: WaitStatus) -> Exit {
     let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
     match (status.exit_status(), status.terminating_signal()) {
@@ -127,11 +137,6 @@ fn exit_of(status: WaitStatus) -> Exit {
         // Neither ended: cannot come back without WUNTRACED.
         (None, None) => Exit::Code(u8::MAX),
     }
-}
-
-fn send(app: Pid, signal: i32) {
-    // SAFETY: plain system call; a wrong number is an error that leaves the app as it is.
-    unsafe { libc::kill(app.as_raw_nonzero().get(), signal) };
 }
 
 /// Kills every process but this one; only where this one is PID 1, of a domain or a namespace.
