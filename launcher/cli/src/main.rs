@@ -7,6 +7,7 @@ mod here;
 mod progress;
 mod settings;
 mod table;
+mod terminal;
 
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;

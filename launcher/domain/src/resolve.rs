@@ -385,7 +385,7 @@ fn merge_args(
 }
 
 /// Later entries replace earlier ones of the same name, in place; one without `=` takes it away.
-fn merge_env(hostname: &str, image: &[String], user: &[String]) -> Vec<String> {
+pub(crate) fn merge_env(hostname: &str, image: &[String], user: &[String]) -> Vec<String> {
     let mut merged = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
     for entry in image.iter().chain(user) {
         let (name, value) = match entry.split_once('=') {

@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 mod each;
+pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod inspect;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Run(Box<run::Args>),
     /// List apps.
     Ps(ps::Args),
+    /// Run a further process beside a running app.
+    Exec(exec::Args),
     /// Show an app's output.
     Logs(logs::Args),
     /// Stop apps gracefully, then by force.
@@ -55,6 +58,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(*args),
             Self::Ps(args) => ps::run(&args),
+            Self::Exec(args) => exec::run(args),
             Self::Logs(args) => logs::run(&args),
             Self::Stop(args) => stop::run(&args),
             Self::Rm(args) => rm::run(&args),

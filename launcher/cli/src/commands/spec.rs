@@ -91,7 +91,7 @@ impl Spec {
 
 /// `NAME=value` each: first the files', then the flags', as Docker orders them. A bare `NAME`
 /// takes the value from this process, and is left out where it has none.
-fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>> {
+pub(super) fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>> {
     let mut env = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(file)
