@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod conversation;
 mod failure;
 mod here;
 mod progress;

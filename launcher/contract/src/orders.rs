@@ -74,6 +74,17 @@ pub struct Process {
     pub stop_signal: i32,
     /// How long the app has from the stop signal to its end before it is killed.
     pub stop_timeout_ms: u64,
+    /// Whether dom0 may give it input; else that is empty.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stdin: bool,
+    /// Whether it runs on a terminal.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub terminal: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The guest's one interface, [`crate::devices::INTERFACE`].

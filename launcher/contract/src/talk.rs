@@ -45,8 +45,6 @@ pub enum Request {
     Exec(Exec),
     /// Give the app input, and its terminal a size.
     Attach,
-    /// Send the app a signal, by its number.
-    Signal(i32),
     /// Tell how much the guest uses.
     Stats,
 }
@@ -304,7 +302,7 @@ mod tests {
         });
         prop_oneof![
             exec,
-            any::<i32>().prop_map(|number| Ask::Hello(Hello::new(Request::Signal(number)))),
+            Just(Ask::Hello(Hello::new(Request::Attach))),
             any::<Vec<u8>>().prop_map(Ask::Stdin),
             Just(Ask::StdinEnd),
             any::<i32>().prop_map(Ask::Signal),

@@ -31,6 +31,10 @@ pub struct Launch {
     pub user: Option<String>,
     /// The guest's host name; the app's id where absent, as Docker does.
     pub hostname: Option<String>,
+    /// Whether the app may be given input.
+    pub stdin: bool,
+    /// Whether it runs on a terminal.
+    pub terminal: bool,
     /// Labels of the app, besides the image's.
     pub labels: BTreeMap<String, String>,
     /// What is wanted of the domain.
@@ -75,6 +79,8 @@ impl Launch {
             cwd: None,
             user: None,
             hostname: None,
+            stdin: false,
+            terminal: false,
             labels: BTreeMap::new(),
             machine: MachineWish::default(),
             network: net::Choice::default(),

@@ -335,7 +335,10 @@ fn process(launch: &Launch, hostname: &str, settings: &Settings) -> Result<Proce
     if args.first().is_none_or(String::is_empty) {
         return Err(ResolveError::NoCommand(launch.image_name.clone()));
     }
-    let env = merge_env(hostname, &image.env, &launch.env);
+    let mut env = merge_env(hostname, &image.env, &launch.env);
+    if launch.terminal {
+        add_term(&mut env);
+    }
     if let Some(entry) = env.iter().find(|entry| entry.starts_with('=')) {
         return Err(ResolveError::Env(entry.clone()));
     }
@@ -366,6 +369,8 @@ fn process(launch: &Launch, hostname: &str, settings: &Settings) -> Result<Proce
         user,
         stop_signal: stop_signal.map_or(Ok(signal::TERM), |signal| parse_signal(signal))?,
         stop_timeout_ms: stop_timeout_s.saturating_mul(1000),
+        stdin: launch.stdin,
+        terminal: launch.terminal,
     })
 }
 
@@ -382,6 +387,13 @@ fn merge_args(
         None => (image_entrypoint, args),
     };
     [entrypoint, cmd].concat()
+}
+
+/// What Docker says of a terminal, unless somebody has said so already.
+pub(crate) fn add_term(env: &mut Vec<String>) {
+    if !env.iter().any(|entry| entry.starts_with("TERM=")) {
+        env.push("TERM=xterm".to_owned());
+    }
 }
 
 /// Later entries replace earlier ones of the same name, in place; one without `=` takes it away.

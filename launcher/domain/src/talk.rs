@@ -108,9 +108,8 @@ impl Apps {
     pub fn exec(&self, app: &App, wish: &ExecWish) -> Result<Session, TalkError> {
         let own = &app.record.process;
         let mut env = resolve::merge_env(&app.record.hostname, &own.env, &wish.env);
-        let has_term = env.iter().any(|entry| entry.starts_with("TERM="));
-        if wish.terminal.is_some() && !has_term {
-            env.push("TERM=xterm".to_owned());
+        if wish.terminal.is_some() {
+            resolve::add_term(&mut env);
         }
         let process = Process {
             args: wish.args.clone(),
@@ -123,14 +122,14 @@ impl Apps {
         self.talk(app, Request::Exec(exec))
     }
 
-    /// Sends a signal to the app's process.
+    /// Takes hold of the app's input; its output is what [`Apps::follow`] brings.
     ///
     /// # Errors
-    /// As [`Apps::exec`]; or it is no signal.
-    pub fn signal(&self, app: &App, number: i32) -> Result<(), TalkError> {
-        let mut session = self.talk(app, Request::Signal(number))?;
+    /// As [`Apps::exec`]; or it has no input.
+    pub fn attach(&self, app: &App) -> Result<Session, TalkError> {
+        let mut session = self.talk(app, Request::Attach)?;
         match session.wait_for_answer()? {
-            Answer::Started => Ok(()),
+            Answer::Started => Ok(session),
             _ => Err(TalkError::Unexpected(session.name)),
         }
     }

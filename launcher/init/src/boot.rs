@@ -9,8 +9,10 @@ use crate::signals::{self, Signals};
 use crate::spawn::{Streams, spawn};
 use crate::start_set::Recorder;
 use crate::supervise::{Stop, Supervisor};
-use crate::talk::Talk;
+use crate::talk::{Talk, Target};
+use crate::terminal::Terminal;
 use crate::{clock, end, etc, file_systems, marks, network, orders, user};
+use contract::talk::Size;
 use contract::{Exit, Orders, Process, devices};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
 use rustix::mount::{MountFlags, mount};
@@ -24,6 +26,8 @@ use xen::store::Store;
 /// Open files that the app may have, soft and hard; Docker's usual value and the kernel's
 /// `fs.nr_open`.
 const MAX_OPEN_FILES: u64 = 1 << 20;
+/// The app's terminal, until whoever looks at it says how large it is.
+const USUAL_SIZE: Size = Size { rows: 24, columns: 80 };
 /// How long the last output may take without any progress.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -90,7 +94,7 @@ impl Domain {
             network::await_link(devices::INTERFACE);
         }
 
-        let (app, relay) = start(&program)?;
+        let (app, relay, input) = start(&program, process)?;
         marks::note("exec");
         if let Err(error) = end::report(xenstore, None, &marks::list()) {
             console.say(&Failure::from_error(&error).message);
@@ -98,7 +102,7 @@ impl Domain {
         let recorder = Recorder::begin(root.image());
         let children = Arc::new(Children::default());
         children.set_app(Some(app));
-        Talk::begin(orders.hostname.clone(), Arc::clone(&children));
+        Talk::begin(orders.hostname.clone(), Arc::clone(&children), input);
         let mut supervisor =
             Supervisor { signals: &signals, console, relay, children: &children };
         let exit = supervisor.watch(app, stop_rule(process));
@@ -176,20 +180,41 @@ pub fn program(process: &Process, hostname: &str) -> Result<Program, Failure> {
     Program::prepare(process, hostname, user)
 }
 
-/// Starts the app; its output comes out of the relay.
+/// Starts the app; its output comes out of the relay, its input goes to the target if it has any.
 ///
 /// # Errors
 /// It cannot be run.
-pub fn start(program: &Program) -> Result<(Pid, Relay), Failure> {
+pub fn start(
+    program: &Program,
+    process: &Process,
+) -> Result<(Pid, Relay, Option<Target>), Failure> {
     raise_open_files();
-    let stdin = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .or_fail(|| "open /dev/null".into())?;
+    let uid = program.user.uid;
+    if process.terminal {
+        let Terminal { ours, theirs } = Terminal::open(uid, USUAL_SIZE)?;
+        let relayed = ours.try_clone().or_fail(|| "copy a terminal's descriptor".into())?;
+        let app = spawn(program, Streams::terminal(theirs.as_fd()))?;
+        let target = Target { file: Arc::new(ours), is_terminal: true };
+        return Ok((app, Relay::new(relayed), Some(target)));
+    }
+    let (stdin, target) = match process.stdin {
+        true => {
+            let (theirs, ours) =
+                pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe for the app's input".into())?;
+            rustix::io::ioctl_fionbio(&ours, true)
+                .or_fail(|| "make the input pipe non-blocking".into())?;
+            (theirs, Some(Target { file: Arc::new(ours), is_terminal: false }))
+        }
+        false => {
+            let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+            (null.or_fail(|| "open /dev/null".into())?, None)
+        }
+    };
     let (ours, theirs) =
         pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe for the app's output".into())?;
     rustix::io::ioctl_fionbio(&ours, true)
         .or_fail(|| "make the output pipe non-blocking".into())?;
     // So that the app may open /dev/stdout anew when it does not run as root.
-    let uid = program.user.uid;
     if uid != 0 {
         fchown(&theirs, Some(Uid::from_raw(uid)), None::<Gid>)
             .or_fail(|| format!("give the output pipe to user {uid}"))?;
@@ -200,8 +225,7 @@ pub fn start(program: &Program) -> Result<(Pid, Relay), Failure> {
         stderr: theirs.as_fd(),
         is_terminal: false,
     };
-    let app = spawn(program, streams)?;
-    Ok((app, Relay::new(ours)))
+    Ok((spawn(program, streams)?, Relay::new(ours), target))
 }
 
 /// As far as the kernel allows; an app that needs more than it gets says so itself.

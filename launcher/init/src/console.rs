@@ -120,6 +120,8 @@ impl Relay {
                         moved = true;
                     }
                     Err(Errno::INTR) => continue,
+                    // A terminal that no process has open any more.
+                    Err(Errno::IO) => self.wait = Wait::Nothing,
                     Err(_) => self.wait = Wait::Output,
                 }
                 if self.pending.is_empty() {

@@ -189,7 +189,7 @@ impl Domain {
             .unwrap();
         let console = Console::over(file.into());
         let began = Instant::now();
-        let (app, relay) = boot::start(&program)?;
+        let (app, relay, _) = boot::start(&program, &Process::default())?;
         during();
         let children = Children::default();
         let mut supervisor =

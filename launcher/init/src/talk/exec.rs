@@ -1,17 +1,18 @@
 //! A further process beside the app: `launch exec`.
 
 use super::Talk;
+use super::input::{Input, Target};
 use super::line::{Line, Over};
 use crate::boot;
 use crate::children::Ended;
 use crate::failure::{Failure, OrFail};
 use crate::spawn::{Streams, spawn};
-use crate::terminal::{self, Terminal};
+use crate::terminal::Terminal;
 use contract::Exit;
-use contract::talk::{Answer, Ask, Exec, STDIN_WINDOW};
+use contract::talk::{Answer, Ask, Exec};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
-use rustix::io::{Errno, read, write};
+use rustix::io::{Errno, read};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,9 +23,6 @@ use std::time::Duration;
 const MAX_PENDING: usize = 64 << 10;
 /// The most output in one frame.
 const FRAME_BYTES: usize = 16 << 10;
-/// Input that the process took is told in such steps.
-const TAKEN_STEP: u32 = STDIN_WINDOW / 4;
-
 /// Runs the process until it has ended or the client has gone. A process whose client has gone
 /// goes on without its streams.
 pub(super) fn run(talk: &Talk, line: &mut Line<'_>, exec: &Exec) -> Result<(), Over> {
@@ -44,19 +42,12 @@ pub(super) fn run(talk: &Talk, line: &mut Line<'_>, exec: &Exec) -> Result<(), O
 struct Running {
     pid: Pid,
     ended: Arc<Ended>,
-    /// Where its input goes, until it is closed.
-    stdin: Option<OwnedFd>,
-    /// Input that it has not taken yet, and whether more is to come.
-    input: Vec<u8>,
-    input_ends: bool,
-    /// How much it took since that was told.
-    taken: u32,
+    input: Input,
     outputs: Vec<Output>,
-    has_terminal: bool,
 }
 
 struct Output {
-    file: OwnedFd,
+    file: Arc<OwnedFd>,
     answer: fn(Vec<u8>) -> Answer,
 }
 
@@ -64,28 +55,20 @@ fn start(talk: &Talk, exec: &Exec) -> Result<Running, Failure> {
     let program = boot::program(&exec.process, &talk.hostname)?;
     let uid = program.user.uid;
     let begin = |streams: Streams<'_>| talk.children.start(|| spawn(&program, streams));
-    let running = |(pid, ended), stdin, outputs| Running {
-        pid,
-        ended,
-        stdin,
-        input: vec![],
-        input_ends: !exec.stdin,
-        taken: 0,
-        outputs,
-        has_terminal: exec.terminal.is_some(),
-    };
+    let running =
+        |(pid, ended), input, outputs| Running { pid, ended, input: Input::new(input), outputs };
     if let Some(size) = exec.terminal {
         let Terminal { ours, theirs } = Terminal::open(uid, size)?;
-        let stdin = ours.try_clone().or_fail(|| "copy a terminal's descriptor".into())?;
+        let file = Arc::new(ours);
         let started = begin(Streams::terminal(theirs.as_fd()))?;
-        let outputs = vec![Output { file: ours, answer: Answer::Stdout }];
-        return Ok(running(started, Some(stdin), outputs));
+        let outputs = vec![Output { file: Arc::clone(&file), answer: Answer::Stdout }];
+        return Ok(running(started, Some(Target { file, is_terminal: true }), outputs));
     }
     let (stdin, to_stdin) = match exec.stdin {
         true => {
             let (theirs, ours) = pipe()?;
             rustix::io::ioctl_fionbio(&ours, true).or_fail(|| "set up a pipe".into())?;
-            (theirs, Some(ours))
+            (theirs, Some(Target { file: Arc::new(ours), is_terminal: false }))
         }
         false => {
             let flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -103,8 +86,8 @@ fn start(talk: &Talk, exec: &Exec) -> Result<Running, Failure> {
     };
     let started = begin(streams)?;
     let outputs = vec![
-        Output { file: from_stdout, answer: Answer::Stdout },
-        Output { file: from_stderr, answer: Answer::Stderr },
+        Output { file: Arc::new(from_stdout), answer: Answer::Stdout },
+        Output { file: Arc::new(from_stderr), answer: Answer::Stderr },
     ];
     Ok(running(started, to_stdin, outputs))
 }
@@ -130,7 +113,7 @@ impl Running {
             while let Some(ask) = line.receive()? {
                 self.obey(talk, ask)?;
             }
-            self.feed(line);
+            self.input.give(line);
             // The question comes before the last look at the output.
             let exit = self.ended.exit();
             let more = self.collect(line);
@@ -146,50 +129,12 @@ impl Running {
     fn obey(&mut self, talk: &Talk, ask: Ask) -> Result<(), Over> {
         match ask {
             Ask::Hello(_) => return Err(Over),
-            Ask::Stdin(bytes) => {
-                if self.input_ends || self.input.len() + bytes.len() > STDIN_WINDOW as usize {
-                    return Err(Over);
-                }
-                self.input.extend(bytes);
-            }
-            Ask::StdinEnd => self.input_ends = true,
+            Ask::Stdin(bytes) => self.input.add(&bytes)?,
+            Ask::StdinEnd => self.input.end(),
             Ask::Signal(number) => talk.children.signal(self.pid, number),
-            Ask::Resize(size) => {
-                if let Some(stdin) = self.stdin.as_ref().filter(|_| self.has_terminal) {
-                    terminal::resize(stdin, size);
-                }
-            }
+            Ask::Resize(size) => self.input.resize(size),
         }
         Ok(())
-    }
-
-    /// Gives the process its input, as far as it takes it.
-    fn feed(&mut self, line: &mut Line<'_>) {
-        while let Some(stdin) = self.stdin.as_ref().filter(|_| !self.input.is_empty()) {
-            match write(stdin, &self.input) {
-                Ok(count) => self.took(count),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                // It has closed it.
-                Err(_) => self.stdin = None,
-            }
-        }
-        if self.stdin.is_none() {
-            self.took(self.input.len());
-        }
-        // A terminal stays: it is where output comes from, too.
-        if self.input_ends && self.input.is_empty() && !self.has_terminal {
-            self.stdin = None;
-        }
-        if self.taken >= TAKEN_STEP || (self.taken > 0 && self.input.is_empty()) {
-            line.send(&Answer::Taken(self.taken));
-            self.taken = 0;
-        }
-    }
-
-    fn took(&mut self, count: usize) {
-        self.input.drain(..count);
-        self.taken += u32::try_from(count).unwrap_or(STDIN_WINDOW);
     }
 
     /// Takes what output there is, as far as it can be sent; says whether there may be more.
@@ -198,7 +143,7 @@ impl Running {
         self.outputs.retain(|output| {
             while line.pending() < MAX_PENDING {
                 let mut buffer = vec![0; FRAME_BYTES];
-                match read(&output.file, &mut buffer[..]) {
+                match read(&*output.file, &mut buffer[..]) {
                     Ok(0) => return false,
                     Ok(count) => {
                         buffer.truncate(count);
@@ -221,11 +166,9 @@ impl Running {
         if !has_ended {
             fds.push(PollFd::new(&*self.ended, PollFlags::IN));
         }
-        if let Some(stdin) = self.stdin.as_ref().filter(|_| !self.input.is_empty()) {
-            fds.push(PollFd::new(stdin, PollFlags::OUT));
-        }
+        fds.extend(self.input.room());
         if line.pending() < MAX_PENDING {
-            fds.extend(self.outputs.iter().map(|output| PollFd::new(&output.file, PollFlags::IN)));
+            fds.extend(self.outputs.iter().map(|output| PollFd::new(&*output.file, PollFlags::IN)));
         }
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}

@@ -3,7 +3,9 @@
 //! A thread serves each vchan, for one client after the other. There is always a free one; what
 //! was made for many clients at once goes when they have gone.
 
+mod attach;
 mod exec;
+mod input;
 mod line;
 mod stats;
 
@@ -11,6 +13,7 @@ use crate::children::Children;
 use crate::console::Console;
 use crate::failure::Failure;
 use contract::talk::{Answer, Ask, FOLDER, MAX_VCHANS, RING_ORDERS, Request};
+pub use input::Target;
 use line::{Line, Over};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -33,11 +36,13 @@ pub struct Talk {
     pub hostname: String,
     /// Who waits for children.
     pub children: Arc<Children>,
+    /// The app's, where it has any.
+    input: Mutex<Option<Target>>,
     places: Mutex<Places>,
 }
 
-/// Which numbers of vchans are taken.
-#[derive(Debug, Default)]
+/// Which numbers of vchans are taken, and how many have no client.
+#[derive(Debug)]
 struct Places {
     taken: u32,
     free: u32,
@@ -45,10 +50,12 @@ struct Places {
 
 impl Talk {
     /// Begins to serve, a moment after the app was started.
-    pub fn begin(hostname: String, children: Arc<Children>) {
-        let talk = Arc::new(Self { hostname, children, places: Mutex::default() });
-        talk.places.lock().unwrap_or_else(PoisonError::into_inner).free = 1;
-        talk.serve_one_more(HEAD_START);
+    pub fn begin(hostname: String, children: Arc<Children>, input: Option<Target>) {
+        // Who is to type to the app waits for us.
+        let pause = if input.is_some() { Duration::ZERO } else { HEAD_START };
+        let places = Mutex::new(Places { taken: 0, free: 1 });
+        let talk = Arc::new(Self { hostname, children, input: Mutex::new(input), places });
+        talk.serve_one_more(pause);
     }
 
     fn serve_one_more(self: &Arc<Self>, pause: Duration) {
@@ -121,6 +128,14 @@ impl Talk {
         wanted
     }
 
+    fn input(&self) -> Option<Target> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn close_input(&self) {
+        *self.input.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Does what one client wants.
     fn talk(&self, server: &mut Server) -> Result<(), Over> {
         let mut line = Line::new(server);
@@ -135,15 +150,8 @@ impl Talk {
         }
         match hello.request {
             Request::Exec(exec) => return exec::run(self, &mut line, &exec),
-            Request::Signal(number) => match self.children.signal_app(number) {
-                true => line.send(&Answer::Started),
-                false => {
-                    let why = format!("signal {number} cannot be sent to the app");
-                    line.send(&Answer::Refused(why));
-                }
-            },
             Request::Stats => line.send(&Answer::Stats(stats::read())),
-            Request::Attach => line.send(&Answer::Refused("the app takes no input".into())),
+            Request::Attach => return attach::run(self, &mut line),
         }
         line.finish()
     }
