@@ -2,17 +2,21 @@
 //! and the end back.
 
 use crate::terminal::Screen;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use contract::Exit;
 use contract::talk::{Answer, Ask};
-use domain::Session;
+use domain::{Session, TalkError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
-use std::io::Write;
+use std::io::{Stdin, Write};
 use std::os::unix::net::UnixStream;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The most input that is read at once.
+const BUFFER_BYTES: usize = 16 << 10;
 
 /// Those that a process can be sent in this command's place, and that of a terminal's new size.
 pub(crate) const ALL_SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGTERM, SIGWINCH];
@@ -24,9 +28,7 @@ pub(crate) fn converse(
     screen: Option<&Screen>,
     signals: &Signals,
 ) -> Result<Exit> {
-    let stdin = std::io::stdin();
-    let mut input = interactive.then_some(&stdin);
-    let mut buffer = [0; 16 << 10];
+    let mut input = Input::new(interactive, None);
     loop {
         while let Some(answer) = session.next_answer()? {
             match answer {
@@ -37,6 +39,82 @@ pub(crate) fn converse(
             }
         }
         session.check_patience()?;
+        input.pass_on(session, screen, signals, None)?;
+    }
+}
+
+/// How [`give`] came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// The app has ended, or is not to be given anything any more.
+    Ended,
+    /// The detach keys were pressed.
+    Detached,
+}
+
+/// Gives an app input, signals and the terminal's size, until it ends, `end` is closed, or `keys`
+/// are pressed.
+pub(crate) fn give(
+    session: &mut Session,
+    interactive: bool,
+    screen: Option<&Screen>,
+    signals: &Signals,
+    keys: Option<&DetachKeys>,
+    end: &UnixStream,
+) -> Result<Given> {
+    let mut input = Input::new(interactive, keys);
+    if let Some(screen) = screen {
+        session.send(&Ask::Resize(screen.size()))?;
+    }
+    loop {
+        loop {
+            match session.next_answer() {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(TalkError::Ended(_)) => return Ok(Given::Ended),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match input.pass_on(session, screen, signals, Some(end))? {
+            Passed::Detach => return Ok(Given::Detached),
+            Passed::End => return Ok(Given::Ended),
+            Passed::Something => {}
+        }
+    }
+}
+
+/// What [`Input::pass_on`] saw.
+enum Passed {
+    Something,
+    /// The detach keys.
+    Detach,
+    /// The end of waiting.
+    End,
+}
+
+/// This command's standard input, until its end.
+struct Input<'a> {
+    stdin: Option<Stdin>,
+    keys: Option<&'a DetachKeys>,
+    /// How many of the detach keys were pressed already.
+    pressed: usize,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Input<'a> {
+    fn new(interactive: bool, keys: Option<&'a DetachKeys>) -> Self {
+        let stdin = interactive.then(std::io::stdin);
+        Self { stdin, keys, pressed: 0, buffer: vec![0; BUFFER_BYTES] }
+    }
+
+    /// Passes on what there is, after waiting for anything at all: an answer, too.
+    fn pass_on(
+        &mut self,
+        session: &mut Session,
+        screen: Option<&Screen>,
+        signals: &Signals,
+        end: Option<&UnixStream>,
+    ) -> Result<Passed> {
         if let Some(number) = signals.take() {
             session.send(&Ask::Signal(number))?;
         }
@@ -45,14 +123,18 @@ pub(crate) fn converse(
                 session.send(&Ask::Resize(screen.size()))?;
             }
         }
-        let room = session.input_room().min(buffer.len());
-        let mut fds = vec![
-            PollFd::new(&*session, PollFlags::IN),
-            PollFd::new(&signals.wake, PollFlags::IN),
-        ];
-        if let Some(stdin) = input.filter(|_| room > 0) {
+        let room = session.input_room().min(self.buffer.len());
+        let stdin = self.stdin.as_ref().filter(|_| room > 0);
+        let mut fds = vec![PollFd::new(&*session, PollFlags::IN)];
+        fds.push(PollFd::new(&signals.wake, PollFlags::IN));
+        let end_at = end.map(|end| {
+            fds.push(PollFd::new(end, PollFlags::IN));
+            fds.len() - 1
+        });
+        let stdin_at = stdin.map(|stdin| {
             fds.push(PollFd::new(stdin, PollFlags::IN));
-        }
+            fds.len() - 1
+        });
         let timeout = session.patience().and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -60,23 +142,89 @@ pub(crate) fn converse(
         }
         let told: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
-        if told[0] {
+        let has = |at: Option<usize>| at.is_some_and(|at| told.get(at) == Some(&true));
+        if has(Some(0)) {
             session.take_notification()?;
         }
-        if told[1] {
+        if has(Some(1)) {
             signals.drain();
         }
-        if told.get(2) == Some(&true) {
-            match rustix::io::read(&stdin, &mut buffer[..room]) {
-                Ok(0) => {
-                    input = None;
-                    session.send(&Ask::StdinEnd)?;
+        if has(end_at) {
+            return Ok(Passed::End);
+        }
+        match has(stdin_at) {
+            true => self.read(session, room),
+            false => Ok(Passed::Something),
+        }
+    }
+
+    fn read(&mut self, session: &mut Session, room: usize) -> Result<Passed> {
+        match rustix::io::read(std::io::stdin(), &mut self.buffer[..room]) {
+            Ok(0) => {
+                self.stdin = None;
+                session.send(&Ask::StdinEnd)?;
+            }
+            Ok(count) => {
+                let (typed, detach) = self.without_keys(count);
+                if !typed.is_empty() {
+                    session.send_input(&typed)?;
                 }
-                Ok(count) => session.send_input(&buffer[..count])?,
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(errno) => return Err(errno).context("cannot read stdin"),
+                if detach {
+                    return Ok(Passed::Detach);
+                }
+            }
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(errno) => return Err(errno).context("cannot read stdin"),
+        }
+        Ok(Passed::Something)
+    }
+
+    /// The bytes just read without the detach keys, and whether these are complete. Keys that may
+    /// be the first of them are kept until it is clear.
+    fn without_keys(&mut self, count: usize) -> (Vec<u8>, bool) {
+        let read = &self.buffer[..count];
+        let Some(DetachKeys(keys)) = self.keys.filter(|keys| !keys.0.is_empty()) else {
+            return (read.to_vec(), false);
+        };
+        let mut typed = vec![];
+        for byte in read {
+            if keys[self.pressed] != *byte {
+                typed.extend(&keys[..self.pressed]);
+                self.pressed = 0;
+            }
+            if keys[self.pressed] != *byte {
+                typed.push(*byte);
+                continue;
+            }
+            self.pressed += 1;
+            if self.pressed == keys.len() {
+                return (typed, true);
             }
         }
+        (typed, false)
+    }
+}
+
+/// The bytes that the detach keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DetachKeys(Vec<u8>);
+
+impl FromStr for DetachKeys {
+    type Err = anyhow::Error;
+
+    /// Keys as Docker takes them, with commas between: a character, or `ctrl-` and one of
+    /// `a` to `z`, `@`, `[`, `\\`, `]`, `^`, `_`. Nothing at all is no keys.
+    fn from_str(text: &str) -> Result<Self> {
+        let key = |key: &str| -> Result<u8> {
+            match (key.strip_prefix("ctrl-").map(str::as_bytes), key.as_bytes()) {
+                (Some([letter @ b'a'..=b'z']), _) => Ok(letter - b'a' + 1),
+                (Some([sign @ (b'@' | b'['..=b'_')]), _) => Ok(sign - b'@'),
+                (None, [character]) if character.is_ascii() => Ok(*character),
+                _ => bail!("{key:?} is no key; give single characters or ctrl-a to ctrl-z"),
+            }
+        };
+        let keys = text.split(',').filter(|_| !text.is_empty()).map(key);
+        Ok(Self(keys.collect::<Result<_>>()?))
     }
 }
 
@@ -125,5 +273,35 @@ impl Signals {
     fn drain(&self) {
         let mut bytes = [0; 64];
         while matches!(rustix::io::read(&self.wake, &mut bytes[..]), Ok(1..)) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detach_keys_are_kept_from_the_app_and_others_are_not() {
+        let keys = "ctrl-p,ctrl-q".parse().unwrap();
+        let mut input = Input::new(false, Some(&keys));
+        let mut typed = |bytes: &[u8]| {
+            input.buffer[..bytes.len()].copy_from_slice(bytes);
+            input.without_keys(bytes.len())
+        };
+        assert_eq!(typed(b"ab\x10"), (b"ab".to_vec(), false));
+        assert_eq!(typed(b"c"), (b"\x10c".to_vec(), false));
+        assert_eq!(typed(b"\x10\x10"), (b"\x10".to_vec(), false));
+        assert_eq!(typed(b"\x11d"), (vec![], true));
+    }
+
+    #[test]
+    fn detach_keys_are_named_as_docker_names_them() {
+        let keys = |text: &str| text.parse::<DetachKeys>().map(|keys| keys.0).ok();
+        assert_eq!(keys("ctrl-p,ctrl-q"), Some(vec![16, 17]));
+        assert_eq!(keys("a,ctrl-@,ctrl-_"), Some(vec![b'a', 0, 31]));
+        assert_eq!(keys(""), Some(vec![]));
+        for text in ["ctrl-", "ctrl-1", "ab", "ctrl-p,,x", "\u{e9}"] {
+            assert_eq!(keys(text), None, "{text:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod attach;
 pub(crate) mod config;
 mod each;
 pub(crate) mod exec;
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Run(Box<run::Args>),
     /// List apps.
     Ps(ps::Args),
+    /// Go on with a running app: its output, and its input where it has any.
+    Attach(attach::Args),
     /// Run a further process beside a running app.
     Exec(exec::Args),
     /// Show an app's output.
@@ -58,6 +61,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(*args),
             Self::Ps(args) => ps::run(&args),
+            Self::Attach(args) => attach::run(&args),
             Self::Exec(args) => exec::run(args),
             Self::Logs(args) => logs::run(&args),
             Self::Stop(args) => stop::run(&args),

@@ -1,7 +1,10 @@
 //! `launch run`: start an image as a new domain.
 
+use super::attach;
 use super::spec::Spec;
+use crate::conversation::DetachKeys;
 use crate::here::{self, Here, print};
+use crate::terminal::Screen;
 use anyhow::{Context, Result};
 use domain::{App, Apps, Followed, Launch, Outcome, Timings};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -20,6 +23,15 @@ pub(crate) struct Args {
     /// Leave the app running in the background and print its id
     #[arg(short, long)]
     detach: bool,
+    /// Give the app this command's input
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the app a terminal, which this command's must be too
+    #[arg(short, long)]
+    tty: bool,
+    /// Keys that leave the app running and give the terminal back
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: DetachKeys,
     /// Remove the app and its writable layer when it ends
     #[arg(long)]
     rm: bool,
@@ -32,6 +44,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let begin = Instant::now();
+    let attached = !args.detach && (args.interactive || args.tty);
+    let screen = (args.tty && !args.detach).then(|| Screen::require(args.interactive)).transpose()?;
     here::require_dom0()?;
     let here = Here::new()?;
     let apps = here.apps_as_they_are()?;
@@ -40,6 +54,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let mut phases = vec![("settings and state", ready), ("image", begin.elapsed() - ready)];
     let mut launch = args.spec.into_launch(image)?;
     launch.remove_on_exit = args.rm;
+    launch.stdin = args.interactive;
+    launch.terminal = args.tty;
 
     // From here on a signal must not end this process: what it makes would be left half-made.
     let signals = catch_signals()?;
@@ -65,7 +81,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         if args.time {
             scope.spawn(|| print_marks(&apps, &app));
         }
-        foreground(&apps, &app, &signals)
+        match attached {
+            true => attach::stay(&apps, &app, args.interactive, screen, &args.detach_keys, true),
+            false => foreground(&apps, &app, &signals),
+        }
     })
 }
 
@@ -117,10 +136,15 @@ fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode>
             }
         }
     })?;
+    Ok(end_as(&outcome))
+}
+
+/// Ends this command as the app has ended.
+pub(super) fn end_as(outcome: &Outcome) -> ExitCode {
     if let Some(message) = &outcome.message {
         eprintln!("launch: {message}");
     }
-    Ok(ExitCode::from(outcome.code))
+    ExitCode::from(outcome.code)
 }
 
 fn print_phases(phases: &[(&str, Duration)], total: Duration) {
