@@ -103,8 +103,7 @@ impl Domain {
         let children = Arc::new(Children::default());
         children.set_app(Some(app));
         Talk::begin(orders.hostname.clone(), Arc::clone(&children), input);
-        let mut supervisor =
-            Supervisor { signals: &signals, console, relay, children: &children };
+        let mut supervisor = Supervisor { signals: &signals, console, relay, children: &children };
         let exit = supervisor.watch(app, stop_rule(process));
         supervisor.finish(LAST_WORDS);
         if let Some(recorder) = recorder {
@@ -199,8 +198,8 @@ pub fn start(
     }
     let (stdin, target) = match process.stdin {
         true => {
-            let (theirs, ours) =
-                pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe for the app's input".into())?;
+            let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)
+                .or_fail(|| "make a pipe for the app's input".into())?;
             rustix::io::ioctl_fionbio(&ours, true)
                 .or_fail(|| "make the input pipe non-blocking".into())?;
             (theirs, Some(Target { file: Arc::new(ours), is_terminal: false }))

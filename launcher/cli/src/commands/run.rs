@@ -45,7 +45,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let begin = Instant::now();
     let attached = !args.detach && (args.interactive || args.tty);
-    let screen = (args.tty && !args.detach).then(|| Screen::require(args.interactive)).transpose()?;
+    let screen =
+        (args.tty && !args.detach).then(|| Screen::require(args.interactive)).transpose()?;
     here::require_dom0()?;
     let here = Here::new()?;
     let apps = here.apps_as_they_are()?;

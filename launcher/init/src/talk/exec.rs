@@ -103,7 +103,9 @@ fn output_pipe(uid: u32) -> Result<(OwnedFd, OwnedFd), Failure> {
         0 => Ok(()),
         uid => fchown(&theirs, Some(Uid::from_raw(uid)), None::<Gid>),
     };
-    owned.and_then(|()| rustix::io::ioctl_fionbio(&ours, true)).or_fail(|| "set up a pipe".into())?;
+    owned
+        .and_then(|()| rustix::io::ioctl_fionbio(&ours, true))
+        .or_fail(|| "set up a pipe".into())?;
     Ok((ours, theirs))
 }
 

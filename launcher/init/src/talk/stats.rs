@@ -23,9 +23,8 @@ pub(super) fn read() -> Stats {
 fn processes() -> u64 {
     let Ok(entries) = fs::read_dir("/proc") else { return 0 };
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let ordinary = |pid: &u32| {
-        *pid > KTHREADD && parent(*pid).is_some_and(|parent| parent != KTHREADD)
-    };
+    let ordinary =
+        |pid: &u32| *pid > KTHREADD && parent(*pid).is_some_and(|parent| parent != KTHREADD);
     numbers.filter(ordinary).count() as u64
 }
 
