@@ -12,11 +12,13 @@ pub mod orders;
 pub mod report;
 pub mod start_set;
 pub mod store;
+pub mod streams;
 pub mod talk;
 
 pub use orders::{Host, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};
 pub use start_set::StartSet;
+pub use streams::Stream;
 
 /// The version of everything in this crate.
 pub const VERSION: u32 = 3;

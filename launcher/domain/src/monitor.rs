@@ -12,6 +12,7 @@ use crate::record::{Outcome, Record, State};
 use crate::settings::Settings;
 use crate::start_set;
 use crate::toolstack::{DomainState, ShutdownReason};
+use contract::streams::Splitter;
 use contract::{Report, StartSet, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -77,6 +78,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         state,
         domid,
         console: None,
+        streams: Splitter::default(),
         launcher: &start.launcher,
         state_writes: 0,
         found: false,
@@ -108,6 +110,7 @@ struct Monitor<'a> {
     store: Store,
     console: Option<Console>,
     log: Log,
+    streams: Splitter,
     launcher: &'a Path,
     state_writes: u32,
     /// Whether the guest has told the start set of its image.
@@ -277,7 +280,9 @@ impl Monitor<'_> {
         let failed = FileError::io("read the console of", self.folder.path());
         match console.read(&mut buffer).map_err(failed)? {
             ReadOutcome::Bytes(count) => {
-                self.log.write(buffer.get(..count).unwrap_or_default())?;
+                for (_, bytes) in self.streams.split(buffer.get(..count).unwrap_or_default()) {
+                    self.log.write(&bytes)?;
+                }
                 if self.recent.0.elapsed() > QUIET_AFTER_MUCH {
                     self.recent = (Instant::now(), 0);
                 }

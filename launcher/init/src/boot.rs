@@ -13,12 +13,12 @@ use crate::talk::{Talk, Target};
 use crate::terminal::Terminal;
 use crate::{clock, end, etc, file_systems, marks, network, orders, user};
 use contract::talk::Size;
-use contract::{Exit, Orders, Process, devices};
+use contract::{Exit, Orders, Process, Stream, devices};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
 use rustix::mount::{MountFlags, mount};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use xen::store::Store;
@@ -194,7 +194,7 @@ pub fn start(
         let relayed = ours.try_clone().or_fail(|| "copy a terminal's descriptor".into())?;
         let app = spawn(program, Streams::terminal(theirs.as_fd()))?;
         let target = Target { file: Arc::new(ours), is_terminal: true };
-        return Ok((app, Relay::new(relayed), Some(target)));
+        return Ok((app, Relay::new([(Stream::Stdout, relayed)]), Some(target)));
     }
     let (stdin, target) = match process.stdin {
         true => {
@@ -209,22 +209,33 @@ pub fn start(
             (null.or_fail(|| "open /dev/null".into())?, None)
         }
     };
+    let (from_stdout, stdout) = output_pipe(uid)?;
+    let (from_stderr, stderr) = output_pipe(uid)?;
+    let streams = Streams {
+        stdin: stdin.as_fd(),
+        stdout: stdout.as_fd(),
+        stderr: stderr.as_fd(),
+        is_terminal: false,
+    };
+    let relay = Relay::new([(Stream::Stdout, from_stdout), (Stream::Stderr, from_stderr)]);
+    Ok((spawn(program, streams)?, relay, target))
+}
+
+/// A pipe for output: `init`'s end, which does not block, and the process's.
+///
+/// # Errors
+/// There are too many.
+pub(crate) fn output_pipe(uid: u32) -> Result<(OwnedFd, OwnedFd), Failure> {
     let (ours, theirs) =
-        pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe for the app's output".into())?;
+        pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe for output".into())?;
     rustix::io::ioctl_fionbio(&ours, true)
         .or_fail(|| "make the output pipe non-blocking".into())?;
-    // So that the app may open /dev/stdout anew when it does not run as root.
+    // So that a process may open /dev/stdout anew when it does not run as root.
     if uid != 0 {
         fchown(&theirs, Some(Uid::from_raw(uid)), None::<Gid>)
             .or_fail(|| format!("give the output pipe to user {uid}"))?;
     }
-    let streams = Streams {
-        stdin: stdin.as_fd(),
-        stdout: theirs.as_fd(),
-        stderr: theirs.as_fd(),
-        is_terminal: false,
-    };
-    Ok((spawn(program, streams)?, Relay::new(ours), target))
+    Ok((ours, theirs))
 }
 
 /// As far as the kernel allows; an app that needs more than it gets says so itself.

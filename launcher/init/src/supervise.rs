@@ -110,8 +110,10 @@ impl Supervisor<'_> {
         let _ = match self.relay.wait() {
             Wait::Nothing => poll(&mut [signals], timeout.as_ref()),
             Wait::Output => {
-                let pipe = PollFd::from_borrowed_fd(self.relay.pipe(), PollFlags::IN);
-                poll(&mut [signals, pipe], timeout.as_ref())
+                let output =
+                    self.relay.files().map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
+                let mut fds: Vec<PollFd<'_>> = output.chain([signals]).collect();
+                poll(&mut fds, timeout.as_ref())
             }
             Wait::Room => {
                 let room = PollFd::from_borrowed_fd(self.console.as_fd(), PollFlags::OUT);

@@ -11,7 +11,7 @@ use crate::terminal::Terminal;
 use contract::Exit;
 use contract::talk::{Answer, Ask, Exec};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -76,8 +76,8 @@ fn start(talk: &Talk, exec: &Exec) -> Result<Running, Failure> {
             (null.or_fail(|| "open /dev/null".into())?, None)
         }
     };
-    let (from_stdout, stdout) = output_pipe(uid)?;
-    let (from_stderr, stderr) = output_pipe(uid)?;
+    let (from_stdout, stdout) = boot::output_pipe(uid)?;
+    let (from_stderr, stderr) = boot::output_pipe(uid)?;
     let streams = Streams {
         stdin: stdin.as_fd(),
         stdout: stdout.as_fd(),
@@ -94,19 +94,6 @@ fn start(talk: &Talk, exec: &Exec) -> Result<Running, Failure> {
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
     pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe".into())
-}
-
-/// A pipe to read from without waiting, whose other end user `uid` may open anew.
-fn output_pipe(uid: u32) -> Result<(OwnedFd, OwnedFd), Failure> {
-    let (ours, theirs) = pipe()?;
-    let owned = match uid {
-        0 => Ok(()),
-        uid => fchown(&theirs, Some(Uid::from_raw(uid)), None::<Gid>),
-    };
-    owned
-        .and_then(|()| rustix::io::ioctl_fionbio(&ours, true))
-        .or_fail(|| "set up a pipe".into())?;
-    Ok((ours, theirs))
 }
 
 impl Running {
