@@ -101,14 +101,6 @@ enum Side {
 }
 
 impl Side {
-    /// The byte that says whether this side is there.
-    fn own_live(self) -> usize {
-        match self {
-            Self::Client => CLIENT_LIVE,
-            Self::Server => SERVER_LIVE,
-        }
-    }
-
     /// The byte that says whether the other side is there.
     fn other_live(self) -> usize {
         match self {
@@ -218,9 +210,13 @@ impl AsFd for Vchan {
 
 impl Drop for Vchan {
     fn drop(&mut self) {
-        self.page.set_byte(self.side.own_live(), GONE);
-        // Nobody may be there any more.
-        let _ = self.events.notify(self.port);
+        // For a client the kernel does both, once the page is not mapped any more. Done sooner, the
+        // server might await the next client, and then take it for gone.
+        if self.side == Side::Server {
+            self.page.set_byte(SERVER_LIVE, GONE);
+            // Nobody may be there any more.
+            let _ = self.events.notify(self.port);
+        }
     }
 }
 
