@@ -1,10 +1,13 @@
 //! Apps: created, found, listed; started and ended in the files below.
 
+mod ask;
+mod change;
 mod end;
 mod error;
 mod start;
 mod waiting;
 
+pub use change::{Change, Changed};
 pub use error::AppsError;
 pub use waiting::Waiting;
 
@@ -63,6 +66,18 @@ pub struct App {
     /// The domain that waited for it, from its creation to its start.
     #[serde(skip)]
     waiting: Option<Waiting>,
+}
+
+impl App {
+    /// Gives it the lock that whoever starts it must have.
+    pub(crate) fn hold(&mut self, lock: Lock) {
+        self.lock = Some(lock);
+    }
+
+    /// Takes the lock from it.
+    pub(crate) fn release(&mut self) -> Option<Lock> {
+        self.lock.take()
+    }
 }
 
 /// How long each step of a start took.

@@ -130,7 +130,11 @@ impl<'a> Follow<'a> {
             return Ok(Some(outcome));
         }
         match self.apps.folder(&self.id).read_state() {
-            Ok(state) if matches!(state.phase, Phase::Starting | Phase::Running) => Ok(None),
+            Ok(state)
+                if matches!(state.phase, Phase::Starting | Phase::Running | Phase::Restarting) =>
+            {
+                Ok(None)
+            }
             Ok(state) => Ok(Some(state.outcome.unwrap_or(Outcome { code: 0, message: None }))),
             Err(error) if error.is_not_found() => Err(AppsError::Unknown(self.id.clone())),
             Err(error) => Err(error.into()),
