@@ -16,6 +16,7 @@ use crate::domains::Domains;
 use crate::folder::{self, FileError, Folder, Lock};
 use crate::follow::Follow;
 use crate::launch::{Launch, MachineWish};
+use crate::log::Part;
 use crate::names::Names;
 use crate::native::Native;
 use crate::reconcile::Repair;
@@ -357,12 +358,12 @@ impl Apps {
         ids_in(&self.folders())
     }
 
-    /// The app's output from its first byte on, or only what is still to come.
+    /// The app's output, and what is still to come of it.
     ///
     /// # Errors
     /// The log cannot be opened.
-    pub fn follow(&self, app: &App, from_start: bool) -> Result<Follow<'_>, AppsError> {
-        Follow::new(self, app, from_start)
+    pub fn follow(&self, app: &App, part: Part) -> Result<Follow<'_>, AppsError> {
+        Follow::new(self, app, part)
     }
 
     /// Puts right what killed processes left behind; cheap where there is nothing.

@@ -5,9 +5,10 @@
 //! comes from the guest is bounded: the log by its two files, the report by the contract.
 
 use crate::apps::{Apps, AppsError};
-use crate::console::{Console, Log, ReadOutcome};
+use crate::console::{Console, ReadOutcome};
 use crate::folder::{FileError, Folder, Lock};
 use crate::hotplug::describe;
+use crate::log::{Log, Stream};
 use crate::record::{Outcome, Phase, Record, State};
 use crate::settings::Settings;
 use crate::start_set;
@@ -280,7 +281,7 @@ impl Monitor<'_> {
         let failed = FileError::io("read the console of", self.folder.path());
         match console.read(&mut buffer).map_err(failed)? {
             ReadOutcome::Bytes(count) => {
-                self.log.write(buffer.get(..count).unwrap_or_default())?;
+                self.log.write(Stream::Stdout, buffer.get(..count).unwrap_or_default())?;
                 if self.recent.0.elapsed() > QUIET_AFTER_MUCH {
                     self.recent = (Instant::now(), 0);
                 }
