@@ -4,9 +4,11 @@
 mod commands;
 mod failure;
 mod here;
+mod listing;
 mod progress;
 mod settings;
 mod table;
+mod template;
 
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -28,10 +30,18 @@ fn main() -> ExitCode {
     // is about to give up all its rights.
     match args.get(1).and_then(|role| role.to_str()) {
         Some("__fetch") => return image::fetch_child(),
+        Some(domain::restart::RESTART_ROLE) => {
+            let id = args.get(2).and_then(|id| id.to_str()).unwrap_or_default();
+            return commands::start::restart_inherited(id);
+        }
         Some("__pool") => return commands::pool::fill_in_background(),
         _ => {}
     }
     start_log();
+    let first = args.get(1).and_then(|first| first.to_str());
+    if let Some(instead) = first.and_then(commands::docker_verbs::answer) {
+        return failure::report(&anyhow::anyhow!(instead));
+    }
     let cli = Cli::parse_from(with_default_command(args));
     match cli.command.run() {
         Ok(code) => code,

@@ -307,7 +307,7 @@ impl Apps {
         Ok(writable::make(&self.state_dir.join("templates"), &path, size_mib)?)
     }
 
-    /// The app with this name, or whose id begins so.
+    /// The app with this name or id, or the only one whose name or id begins so.
     ///
     /// # Errors
     /// None has, or several have.
@@ -319,11 +319,20 @@ impl Apps {
         if name.is_empty() {
             return Err(unknown());
         }
-        let mut ids = self.ids()?.into_iter().filter(|id| id.starts_with(name));
-        match (ids.next(), ids.next()) {
-            (Some(id), None) => self.read(&id)?.ok_or_else(unknown),
-            (Some(_), Some(_)) => Err(AppsError::Ambiguous(name.to_owned())),
-            _ => Err(unknown()),
+        let mut fitting: Vec<String> = self.ids()?;
+        fitting.retain(|id| id.starts_with(name));
+        fitting.extend(self.names().beginning(name)?.into_iter().map(|(_, id)| id));
+        fitting.sort();
+        fitting.dedup();
+        match fitting.as_slice() {
+            [] => Err(unknown()),
+            [id] => self.read(id)?.ok_or_else(unknown),
+            several => {
+                let named = several.iter().filter_map(|id| self.read(id).ok()?);
+                let mut named: Vec<String> = named.map(|app| app.record.name).take(5).collect();
+                named.sort();
+                Err(AppsError::Ambiguous(name.to_owned(), named.join(", ")))
+            }
         }
     }
 

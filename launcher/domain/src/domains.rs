@@ -157,6 +157,15 @@ impl Domains {
         }
     }
 
+    /// What Xen knows of a domain; `None` where there is none of this number.
+    ///
+    /// # Errors
+    /// Xen cannot be asked, or its interface is not known.
+    pub fn info(&self, domid: DomId) -> Result<Option<xen::DomainInfo>, ToolstackError> {
+        let info = self.ask(|hypervisor| hypervisor.domain_info(domid))?;
+        info.ok_or(ToolstackError::UnknownXen)
+    }
+
     /// Sets a domain's share of the processors.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! everything down, waits, and turns into a launcher that has its lock. That one starts the app
 //! and a monitor anew.
 
-use crate::apps::{Apps, AppsError, now_ms};
+use crate::apps::{App, Apps, AppsError, now_ms};
 use crate::folder::{FileError, Folder, Lock};
 use crate::follow::EndWatch;
 use crate::record::{Outcome, Phase, Record, State};
@@ -203,6 +203,21 @@ impl Apps {
             )),
         };
         self.finish(folder, record, state, outcome, lock)
+    }
+
+    /// The apps that have ended and are to be started when the host starts.
+    ///
+    /// # Errors
+    /// The state folder cannot be read.
+    pub fn at_boot(&self) -> Result<Vec<App>, AppsError> {
+        let mut apps = self.list()?;
+        apps.retain(|app| {
+            let stopped = self.folder(&app.record.id).is_stopped();
+            app.state.phase == Phase::Exited && app.record.restart.at_boot(stopped)
+        });
+        // In the order in which they were made: a database is likely older than what asks it.
+        apps.reverse();
+        Ok(apps)
     }
 
     /// The body of the launcher that a monitor turned into: starts the app `id` again, whose lock

@@ -11,11 +11,11 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum AppsError {
     /// No app has this name or id.
-    #[error("no app is named {0:?} and no id begins with it; see `launch ps -a`")]
+    #[error("no such app: no name or id is or begins with {0:?}; see `launch ps -a`")]
     Unknown(String),
-    /// Several ids begin so.
-    #[error("several ids begin with {0:?}; give more of it")]
-    Ambiguous(String),
+    /// Several begin so.
+    #[error("several apps have a name or id that begins with {0:?}: {1}; give more of it")]
+    Ambiguous(String, String),
     /// A name that cannot be given.
     #[error("name {name:?} {reason}")]
     Name {
