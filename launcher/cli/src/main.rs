@@ -42,7 +42,11 @@ fn main() -> ExitCode {
     if let Some(instead) = first.and_then(commands::docker_verbs::answer) {
         return failure::report(&anyhow::anyhow!(instead));
     }
-    let cli = Cli::parse_from(with_default_command(args));
+    let args = with_default_command(args);
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return failure::report_usage(&error, &args),
+    };
     match cli.command.run() {
         Ok(code) => code,
         Err(error) => failure::report(&error),
@@ -52,14 +56,18 @@ fn main() -> ExitCode {
 /// Turns `launch nginx` and `launch -d nginx` into `launch run …`.
 fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     let Some(first) = args.get(1).and_then(|arg| arg.to_str()) else { return args };
-    let known = matches!(first, "help" | "-h" | "--help" | "-V" | "--version")
-        || Cli::command().get_subcommands().any(|command| {
-            command.get_name() == first || command.get_all_aliases().any(|alias| alias == first)
-        });
+    let known = matches!(first, "help" | "-h" | "--help" | "-V" | "--version") || is_command(first);
     if !known {
         args.insert(1, "run".into());
     }
     args
+}
+
+/// Whether `launch` has this verb.
+fn is_command(name: &str) -> bool {
+    Cli::command().get_subcommands().any(|command| {
+        command.get_name() == name || command.get_all_aliases().any(|alias| alias == name)
+    })
 }
 
 /// `LAUNCH_LOG=debug` (or `domain=trace`, …) writes what happens to stderr.
