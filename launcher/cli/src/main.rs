@@ -10,7 +10,7 @@ mod settings;
 mod table;
 mod template;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -63,11 +63,9 @@ fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// Whether `launch` has this verb.
+/// Whether `launch` has this verb; quick, as each start asks.
 fn is_command(name: &str) -> bool {
-    Cli::command().get_subcommands().any(|command| {
-        command.get_name() == name || command.get_all_aliases().any(|alias| alias == name)
-    })
+    <commands::Command as clap::Subcommand>::has_subcommand(name)
 }
 
 /// `LAUNCH_LOG=debug` (or `domain=trace`, …) writes what happens to stderr.
@@ -85,6 +83,7 @@ fn start_log() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     fn expand(line: &str) -> String {
         let args = with_default_command(line.split(' ').map(OsString::from).collect());

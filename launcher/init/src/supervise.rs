@@ -97,6 +97,8 @@ impl Supervisor<'_> {
     /// without progress.
     pub fn finish(&mut self, patience: Duration) {
         let mut deadline = Instant::now() + patience;
+        // Nothing that dom0 wants now has an app to go to; an event must not keep this awake.
+        self.xenstore = None;
         loop {
             kill_all();
             while self.signals.take().is_some() {}

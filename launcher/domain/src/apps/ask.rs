@@ -1,9 +1,10 @@
 //! What a running app is asked for: a signal, or to stop; and pausing it.
 
-use super::{App, Apps, AppsError, now_ms};
+use super::{App, Apps, AppsError};
 use crate::domains;
 use crate::follow::EndWatch;
 use crate::record::{Outcome, Phase};
+use crate::timestamp;
 use contract::store as nodes;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
@@ -95,7 +96,7 @@ impl Apps {
             .and_then(|folder| Ok(flock(&folder, FlockOperation::LockExclusive).map(|()| folder)?))
             .map_err(failed)?;
         let home = format!("/local/domain/{domid}");
-        let number = now_ms();
+        let number = timestamp::now_ns();
         let store = Store::connect()?;
         let sent = format!("{home}/{}", nodes::SIGNAL_SENT);
         store.watch(&sent, &sent)?;
