@@ -16,15 +16,22 @@ pub(crate) struct Args {
     time: Option<StopTime>,
     /// Names, or beginnings of names or ids
     #[arg(required = true)]
-    apps: Vec<String>,
+    pub(super) apps: Vec<String>,
+}
+
+impl Args {
+    /// How long each may take, where that was said.
+    pub(super) fn time(&self) -> Option<Duration> {
+        self.time.map(|time| time.0)
+    }
 }
 
 /// How long an app may take to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StopTime(pub(crate) Duration);
+struct StopTime(Duration);
 
 /// Seconds; -1 is for ever.
-pub(crate) fn parse_stop_time(text: &str) -> Result<StopTime, String> {
+fn parse_stop_time(text: &str) -> Result<StopTime, String> {
     match text.parse::<i64>() {
         Ok(-1) => Ok(StopTime(Duration::MAX)),
         Ok(seconds) => match u64::try_from(seconds) {
@@ -38,7 +45,7 @@ pub(crate) fn parse_stop_time(text: &str) -> Result<StopTime, String> {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     each(&args.apps, |name| {
-        apps.stop(&apps.find(name)?, args.time.map(|time| time.0))?;
+        apps.stop(&apps.find(name)?, args.time())?;
         Ok(())
     })
 }
