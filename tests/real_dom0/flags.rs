@@ -46,12 +46,14 @@ fn limits_names_hosts_and_interface_are_as_asked() {
         "daemon",
     ];
     let script = "ulimit -Sn; ulimit -Hn; ulimit -c; hostname; cat /sys/class/net/eth0/address; \
-        grep -e db -e outside /etc/hosts; cat /etc/resolv.conf";
+        cat /etc/resolv.conf /etc/hosts";
     let told = told(&flags, script);
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines[..5], ["123", "456", "0", "box", "00:16:3e:aa:bb:cc"]);
-    assert_eq!(lines[5..7], ["10.9.8.7\tdb", "10.107.0.1\toutside"]);
-    assert_eq!(lines[7..], ["search corp.example", "nameserver 10.1.2.3"]);
+    assert_eq!(lines[5..7], ["search corp.example", "nameserver 10.1.2.3"]);
+    for line in ["10.9.8.7\tdb", "10.107.0.1\toutside"] {
+        assert!(lines.contains(&line), "no {line:?} in {told}");
+    }
 }
 
 #[test]
@@ -64,8 +66,9 @@ fn an_app_with_a_link_address_of_its_own_is_reached() {
 #[test]
 fn the_writable_layer_has_the_size_that_was_asked_for() {
     let size = |flags: &[&str]| {
-        let told = told(flags, "df -k / | awk 'NR==2{print $2}'");
-        told.trim().parse::<u64>().unwrap() / 1024
+        let told = told(flags, "stat -f -c '%b %S' /");
+        let words: Vec<u64> = told.split_whitespace().map(|word| word.parse().unwrap()).collect();
+        words[0] * words[1] >> 20
     };
     let half = size(&["--storage-size", "256m"]);
     assert!((200..=256).contains(&half), "{half} MiB");
