@@ -3,10 +3,13 @@
 
 mod bad_input;
 mod exec;
+mod flags;
 mod killed;
 mod life;
+mod manage;
 mod network;
 mod pool;
+mod restart;
 mod serving;
 mod toolstacks;
 mod xen_crate;

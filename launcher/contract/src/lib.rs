@@ -15,7 +15,7 @@ pub mod store;
 pub mod streams;
 pub mod talk;
 
-pub use orders::{Host, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
+pub use orders::{Host, Limit, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};
 pub use start_set::StartSet;
 pub use streams::Stream;

@@ -5,10 +5,11 @@
 //! comes from the guest is bounded: the log by its two files, the report by the contract.
 
 use crate::apps::{Apps, AppsError};
-use crate::console::{Console, Log, ReadOutcome};
+use crate::console::{Console, ReadOutcome};
 use crate::folder::{FileError, Folder, Lock};
 use crate::hotplug::describe;
-use crate::record::{Outcome, Record, State};
+use crate::log::Log;
+use crate::record::{Outcome, Phase, Record, State};
 use crate::settings::Settings;
 use crate::start_set;
 use crate::toolstack::{DomainState, ShutdownReason};
@@ -65,7 +66,10 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");
     let record = folder.read_record()?;
-    let state = folder.read_state()?;
+    let mut state = folder.read_state()?;
+    if state.phase == Phase::Restarting {
+        return apps.restart_after_pause(&folder, &record, &mut state, &lock, &start.launcher);
+    }
     let Some(domid) = state.domid.map(DomId) else {
         return Err(AppsError::NotRunning(record.name));
     };
@@ -280,8 +284,8 @@ impl Monitor<'_> {
         let failed = FileError::io("read the console of", self.folder.path());
         match console.read(&mut buffer).map_err(failed)? {
             ReadOutcome::Bytes(count) => {
-                for (_, bytes) in self.streams.split(buffer.get(..count).unwrap_or_default()) {
-                    self.log.write(&bytes)?;
+                for (stream, bytes) in self.streams.split(buffer.get(..count).unwrap_or_default()) {
+                    self.log.write(stream, &bytes)?;
                 }
                 if self.recent.0.elapsed() > QUIET_AFTER_MUCH {
                     self.recent = (Instant::now(), 0);
@@ -321,6 +325,12 @@ impl Monitor<'_> {
     fn end(&mut self, outcome: Outcome, lock: &Lock) -> Result<(), AppsError> {
         // A log that cannot be finished must not keep the domain from being taken down.
         let drained = self.drain();
+        let (folder, record, state) = (&self.folder, &self.record, &mut self.state);
+        if self.apps.wants_restart(folder, state, &outcome) {
+            self.apps.finish_to_restart(folder, record, state, outcome, lock)?;
+            drained?;
+            return self.apps.restart_after_pause(folder, record, state, lock, self.launcher);
+        }
         let finished = self.apps.finish(&self.folder, &self.record, &mut self.state, outcome, lock);
         finished.and(drained)
     }

@@ -103,7 +103,9 @@ impl Domain {
         let children = Arc::new(Children::default());
         children.set_app(Some(app));
         Talk::begin(orders.hostname.clone(), Arc::clone(&children), input);
-        let mut supervisor = Supervisor { signals: &signals, console, relay, children: &children };
+        let xenstore = Some(&*xenstore);
+        let mut supervisor =
+            Supervisor { signals: &signals, console, relay, children: &children, xenstore };
         let exit = supervisor.watch(app, stop_rule(process));
         supervisor.finish(LAST_WORDS);
         if let Some(recorder) = recorder {

@@ -192,8 +192,13 @@ impl Domain {
         let (app, relay, _) = boot::start(&program, &Process::default())?;
         during();
         let children = Children::default();
-        let mut supervisor =
-            Supervisor { signals: &self.signals, console: &console, relay, children: &children };
+        let mut supervisor = Supervisor {
+            signals: &self.signals,
+            console: &console,
+            relay,
+            children: &children,
+            xenstore: None,
+        };
         let exit = supervisor.watch(app, stop);
         let took = began.elapsed();
         supervisor.finish(Duration::from_secs(5));

@@ -1,12 +1,12 @@
 //! `launch attach`: go on with a running app, as `launch run` does in the foreground.
 
+use super::logs::Output;
 use super::run::end_as;
 use crate::conversation::{ALL_SIGNALS, DetachKeys, Given, Signals, give};
 use crate::here::{Here, require_dom0};
 use crate::terminal::Screen;
 use anyhow::{Context, Result};
-use domain::{App, Apps, Followed, TalkError};
-use std::io::Write;
+use domain::{App, Apps, Followed, Part, TalkError};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,7 +31,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let process = &app.record.process;
     let interactive = process.stdin && !args.no_stdin;
     let screen = process.terminal.then(|| Screen::require(interactive)).transpose()?;
-    stay(&apps, &app, interactive, screen, &args.detach_keys, false)
+    stay(
+        &apps,
+        &app,
+        interactive,
+        screen,
+        &args.detach_keys,
+        Part { tail: Some(0), ..Part::default() },
+    )
 }
 
 /// Shows the app's output, passes input, signals and the terminal's size on to it, until it ends or
@@ -42,10 +49,10 @@ pub(super) fn stay(
     interactive: bool,
     screen: Option<Screen>,
     keys: &DetachKeys,
-    from_start: bool,
+    part: Part,
 ) -> Result<ExitCode> {
     let signals = Signals::catch(&ALL_SIGNALS)?;
-    let mut follow = apps.follow(app, from_start)?;
+    let mut follow = apps.follow(app, part)?;
     let raw = screen.as_ref().filter(|_| interactive).map(Screen::make_raw).transpose()?;
     let detached = AtomicBool::new(false);
     let (ended, end) = std::os::unix::net::UnixStream::pair().context("cannot make sockets")?;
@@ -65,13 +72,12 @@ pub(super) fn stay(
             }
             Ok(())
         });
-        let mut out = std::io::stdout().lock();
+        let mut output = Output::new(false);
         let outcome = loop {
             match follow.next(Duration::from_millis(200)) {
-                Ok(Followed::Output(bytes)) => {
-                    let written = out.write_all(&bytes).and_then(|()| out.flush());
-                    if let Err(error) = written {
-                        break Err(error).context("cannot write to stdout");
+                Ok(Followed::Output(entries)) => {
+                    if let Err(error) = output.write(&entries) {
+                        break Err(error);
                     }
                 }
                 Ok(Followed::Nothing) if detached.load(Ordering::Relaxed) => break Ok(None),
