@@ -1,9 +1,9 @@
 //! Standard output and standard error on one console, told apart.
 //!
-//! Where the stream changes, `init` puts a mark of [`MARK_BYTES`] between: a terminal's
-//! "application program command", which terminals do not show. It begins with standard output, so an app
-//! that writes to that alone has no marks. An app can write marks too, and then only its own log
-//! has its words under another name.
+//! `init` puts a mark of [`MARK_BYTES`] before and after what is standard error: a terminal's
+//! "application program command", which terminals do not show. An app that writes to standard output
+//! alone has no marks. An app can write marks too, and then only its own log has its words under
+//! another name.
 
 /// Where an app wrote something to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -81,16 +81,14 @@ pub enum Wait {
 
 /// Copies the app's output to the console.
 ///
-/// Standard output and standard error come in pipes of their own, and go to the one console with a
-/// mark wherever the stream changes.
+/// Standard output and standard error come in pipes of their own, and go to the one console with
+/// marks around what is standard error: whoever begins to read there takes nothing for what it is not.
 #[derive(Debug)]
 pub struct Relay {
     sources: Vec<Source>,
     /// Whose turn it is to be read first.
     turn: usize,
-    /// The stream that the console is at.
-    current: Stream,
-    /// Room for a mark, then for output.
+    /// Room for a mark, for output, and for a mark.
     buffer: Vec<u8>,
     pending: std::ops::Range<usize>,
     wait: Wait,
@@ -111,8 +109,7 @@ impl Relay {
         Self {
             sources: sources.into_iter().map(source).collect(),
             turn: 0,
-            current: Stream::Stdout,
-            buffer: vec![0; MARK_BYTES + BUFFER_BYTES],
+            buffer: vec![0; MARK_BYTES + BUFFER_BYTES + MARK_BYTES],
             pending: 0..0,
             wait: Wait::Output,
         }
@@ -165,7 +162,7 @@ impl Relay {
             self.turn = (self.turn + 1) % count;
             let Some(file) = &source.file else { continue };
             let got = loop {
-                match read(file, &mut self.buffer[MARK_BYTES..]) {
+                match read(file, &mut self.buffer[MARK_BYTES..][..BUFFER_BYTES]) {
                     Err(Errno::INTR) => {}
                     got => break got,
                 }
@@ -174,11 +171,13 @@ impl Relay {
                 // EIO: a terminal that no process has open any more.
                 Ok(0) | Err(Errno::IO) => source.file = None,
                 Ok(bytes) => {
-                    self.pending = MARK_BYTES..MARK_BYTES + bytes;
-                    if source.stream != self.current {
-                        self.current = source.stream;
-                        self.buffer[..MARK_BYTES].copy_from_slice(&self.current.mark());
-                        self.pending.start = 0;
+                    let end = MARK_BYTES + bytes;
+                    self.pending = MARK_BYTES..end;
+                    if source.stream == Stream::Stderr {
+                        let room = &mut self.buffer;
+                        room[..MARK_BYTES].copy_from_slice(&Stream::Stderr.mark());
+                        room[end..end + MARK_BYTES].copy_from_slice(&Stream::Stdout.mark());
+                        self.pending = 0..end + MARK_BYTES;
                     }
                     return true;
                 }
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_stands_where_the_stream_changes_and_nowhere_else() {
+    fn standard_error_can_be_told_apart() {
         let ((out, to_out), (err, to_err)) = (pipe(), pipe());
         let (console_out, console_in) = pipe();
         let console = Console::over(console_in);
