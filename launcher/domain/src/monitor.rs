@@ -319,8 +319,8 @@ impl Monitor<'_> {
             while self.store.wait_event(Some(Duration::ZERO))?.is_some() {}
             self.sleep(Some(left))?;
         }
-        for (_, bytes) in self.streams.finish() {
-            self.log.write(&bytes)?;
+        for (stream, bytes) in self.streams.finish() {
+            self.log.write(stream, &bytes)?;
         }
         Ok(())
     }
