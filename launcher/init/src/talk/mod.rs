@@ -140,6 +140,10 @@ impl Talk {
     fn talk(&self, server: &mut Server) -> Result<(), Over> {
         let mut line = Line::new(server);
         let Ask::Hello(hello) = line.wait()? else { return Err(Over) };
+        // While the domain was paused, whoever asked may have lost patience, and said so.
+        if !line.vchan.is_open() {
+            return Err(Over);
+        }
         if hello.version != contract::VERSION {
             line.send(&Answer::Refused(format!(
                 "the launcher has contract version {}, the domain's init has {}; start the app anew",
