@@ -89,7 +89,7 @@ impl<'a> Line<'a> {
 
     /// Waits until the client does something, or one of `others` is ready.
     pub(super) fn sleep<'f>(
-        &mut self,
+        &'f self,
         others: impl IntoIterator<Item = PollFd<'f>>,
     ) -> Result<(), Over> {
         let told = {
