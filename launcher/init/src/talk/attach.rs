@@ -4,10 +4,6 @@ use super::Talk;
 use super::input::Input;
 use super::line::{Line, Over};
 use contract::talk::{Answer, Ask};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use std::os::fd::AsFd;
-use std::time::Duration;
 
 /// Until the client goes. What the app writes goes where it always goes.
 pub(super) fn run(talk: &Talk, line: &mut Line<'_>) -> Result<(), Over> {
@@ -34,16 +30,6 @@ pub(super) fn run(talk: &Talk, line: &mut Line<'_>) -> Result<(), Over> {
             // The app sees the end of its input once nobody has it open any more.
             talk.close_input();
         }
-        let mut fds = vec![PollFd::from_borrowed_fd(line.vchan.as_fd(), PollFlags::IN)];
-        fds.extend(input.room());
-        match poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return Err(Over),
-        }
-        let told = !fds[0].revents().is_empty();
-        drop(fds);
-        if told {
-            line.vchan.wait(Some(Duration::ZERO))?;
-        }
+        line.sleep(input.room())?;
     }
 }

@@ -10,14 +10,13 @@ use crate::spawn::{Streams, spawn};
 use crate::terminal::Terminal;
 use contract::Exit;
 use contract::talk::{Answer, Ask, Exec};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Output that waits for room in the ring; beyond it the process waits.
 const MAX_PENDING: usize = 64 << 10;
@@ -151,7 +150,7 @@ impl Running {
     }
 
     fn sleep(&self, line: &mut Line<'_>, has_ended: bool) -> Result<(), Over> {
-        let mut fds = vec![PollFd::from_borrowed_fd(line.vchan.as_fd(), PollFlags::IN)];
+        let mut fds = vec![];
         if !has_ended {
             fds.push(PollFd::new(&*self.ended, PollFlags::IN));
         }
@@ -159,15 +158,6 @@ impl Running {
         if line.pending() < MAX_PENDING {
             fds.extend(self.outputs.iter().map(|output| PollFd::new(&*output.file, PollFlags::IN)));
         }
-        match poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return Err(Over),
-        }
-        let told = !fds[0].revents().is_empty();
-        drop(fds);
-        if told {
-            line.vchan.wait(Some(Duration::ZERO))?;
-        }
-        Ok(())
+        line.sleep(fds)
     }
 }

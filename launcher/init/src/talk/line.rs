@@ -1,6 +1,10 @@
 //! Frames over a vchan, for the guest.
 
 use contract::talk::{Answer, Ask, Decoder, FrameError};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+use std::time::Duration;
 use xen::vchan::{Server, VchanError};
 
 /// The conversation has ended: the client has gone, or says what makes no sense.
@@ -79,6 +83,26 @@ impl<'a> Line<'a> {
         if self.pending() == 0 {
             self.out.clear();
             self.sent = 0;
+        }
+        Ok(())
+    }
+
+    /// Waits until the client does something, or one of `others` is ready.
+    pub(super) fn sleep<'f>(
+        &'f self,
+        others: impl IntoIterator<Item = PollFd<'f>>,
+    ) -> Result<(), Over> {
+        let told = {
+            let ours = PollFd::from_borrowed_fd(self.vchan.as_fd(), PollFlags::IN);
+            let mut fds: Vec<PollFd<'_>> = [ours].into_iter().chain(others).collect();
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return Err(Over),
+            }
+            !fds[0].revents().is_empty()
+        };
+        if told {
+            self.vchan.wait(Some(Duration::ZERO))?;
         }
         Ok(())
     }
