@@ -13,6 +13,9 @@ fn an_app_that_fails_is_started_again_so_often() {
     let before = dom0.traces();
     for toolstack in ["native", "xl"] {
         let output = dom0.launch(&[
+            // Of PVH domains in an emulated Xen some die by themselves, and are started again.
+            "--type",
+            "pv",
             "--restart",
             "on-failure:2",
             "--name",
@@ -99,4 +102,21 @@ fn with_the_host_those_start_whose_policy_says_so() {
     let _ = dom0.eventually(60, &format!("test \"$({states})\" = '{wanted}'"));
     drop((always, unless, stopped, never));
     dom0.expect_traces(&before);
+}
+
+#[test]
+fn a_monitor_is_small_also_after_a_restart_and_in_a_pause() {
+    let dom0 = Dom0::shared();
+    // The largest of all, in KiB.
+    let most = "for pid in $(pgrep -f '^launch-monitor '); do \
+        awk '/^Pss:/{print $2}' /proc/$pid/smaps_rollup; done | sort -n | tail -1";
+    let steady = dom0.start("small", &["--type", "pv", "--restart", "always", "hello"]);
+    let looping =
+        dom0.start("small-looping", &["--type", "pv", "--restart", "always", "python", "false"]);
+    counted(dom0, "small-looping", "-ge 6");
+    let _ = dom0.eventually(60, "launch ps | grep small-looping | grep Restarting");
+    let pss_kib: u64 = dom0.sh(most).stdout.trim().parse().unwrap();
+    println!("largest monitor: {pss_kib} KiB");
+    assert!(pss_kib <= 2048, "{pss_kib} KiB");
+    drop((steady, looping));
 }

@@ -45,13 +45,29 @@ fn main() -> ExitCode {
         return failure::report(&anyhow::anyhow!(instead));
     }
     let args = with_default_command(args);
-    let cli = match Cli::try_parse_from(&args) {
-        Ok(cli) => cli,
+    let command = match parse(&args) {
+        Ok(command) => command,
         Err(error) => return failure::report_usage(&error, &args),
     };
-    match cli.command.run() {
+    match command.run() {
         Ok(code) => code,
         Err(error) => failure::report(&error),
+    }
+}
+
+/// Reads the command line. A start does not wait until the flags of all other commands are put
+/// together.
+fn parse(args: &[OsString]) -> Result<commands::Command, clap::Error> {
+    use clap::{Args as _, FromArgMatches as _};
+    match args.split_first() {
+        Some((_, rest)) if rest.first().is_some_and(|verb| verb == "run") => {
+            let command = clap::Command::new("run").bin_name("launch run").max_term_width(100);
+            let command = commands::run::Args::augment_args(command.about(commands::ABOUT_RUN));
+            let matches = command.try_get_matches_from(rest)?;
+            let args = commands::run::Args::from_arg_matches(&matches)?;
+            Ok(commands::Command::Run(Box::new(args)))
+        }
+        _ => Cli::try_parse_from(args).map(|cli| cli.command),
     }
 }
 
@@ -137,6 +153,17 @@ mod tests {
         assert_eq!(expand("launch nginx"), "launch run nginx");
         assert_eq!(expand("launch -d nginx"), "launch run -d nginx");
         assert_eq!(expand("launch --name ps nginx"), "launch run --name ps nginx");
+    }
+
+    #[test]
+    fn a_run_is_read_the_same_alone_and_among_all_commands() {
+        let args: Vec<OsString> =
+            ["launch", "run", "-d", "--name", "web", "nginx", "-g", "x"].map(Into::into).to_vec();
+        let alone = format!("{:?}", parse(&args).unwrap());
+        assert_eq!(alone, format!("{:?}", Cli::try_parse_from(&args).unwrap().command));
+        let wrong = ["launch", "run", "--type", "hvm", "hello"].map(Into::into);
+        let alone = parse(&wrong).unwrap_err().to_string();
+        assert_eq!(alone, Cli::try_parse_from(&wrong).unwrap_err().to_string());
     }
 
     #[test]

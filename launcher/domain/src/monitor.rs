@@ -88,6 +88,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         found: false,
         filled: false,
         recent: (Instant::now(), 0),
+        much_at: None,
     };
     let outcome = monitor.watch()?;
     monitor.fill_pools();
@@ -123,6 +124,8 @@ struct Monitor<'a> {
     filled: bool,
     /// Since when, and how much the console has said.
     recent: (Instant, usize),
+    /// When it last was much at once.
+    much_at: Option<Instant>,
 }
 
 impl Monitor<'_> {
@@ -291,6 +294,9 @@ impl Monitor<'_> {
                     self.recent = (Instant::now(), 0);
                 }
                 self.recent.1 += count;
+                if self.recent.1 > MUCH_BYTES {
+                    self.much_at = Some(Instant::now());
+                }
                 Ok(count)
             }
             ReadOutcome::Nothing => Ok(0),
@@ -310,7 +316,9 @@ impl Monitor<'_> {
                 quiet_since = Instant::now();
                 continue;
             }
-            let quiet = if self.recent.1 > MUCH_BYTES { QUIET_AFTER_MUCH } else { QUIET };
+            // The last piece of much comes a pause of xenconsoled's after the one before.
+            let much = self.much_at.is_some_and(|at| at.elapsed() < LONGEST_DRAIN);
+            let quiet = if much { QUIET_AFTER_MUCH } else { QUIET };
             let left = quiet.saturating_sub(quiet_since.elapsed());
             if left.is_zero() {
                 break;

@@ -35,10 +35,13 @@ use anyhow::Result;
 use clap::Subcommand;
 use std::process::ExitCode;
 
+/// What `launch run` does, in one line.
+pub(crate) const ABOUT_RUN: &str = "Start an image as a new domain";
+
 /// What `launch` can be asked to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start an image as a new domain.
+    #[command(about = ABOUT_RUN)]
     Run(Box<run::Args>),
     /// Make an app without starting it.
     Create(Box<create::Args>),
