@@ -119,7 +119,7 @@ impl Apps {
             ..Process::default()
         };
         let exec = Exec { process, stdin: wish.stdin, terminal: wish.terminal };
-        self.talk(app, Request::Exec(exec))
+        self.talk(app, Request::Exec(exec), PATIENCE)
     }
 
     /// Takes hold of the app's input; its output is what [`Apps::follow`] brings.
@@ -127,26 +127,26 @@ impl Apps {
     /// # Errors
     /// As [`Apps::exec`]; or it has no input.
     pub fn attach(&self, app: &App) -> Result<Session, TalkError> {
-        let mut session = self.talk(app, Request::Attach)?;
+        let mut session = self.talk(app, Request::Attach, PATIENCE)?;
         match session.wait_for_answer()? {
             Answer::Started => Ok(session),
             _ => Err(TalkError::Unexpected(session.name)),
         }
     }
 
-    /// What the guest says that it uses.
+    /// What the guest says that it uses, if it says so within `patience`.
     ///
     /// # Errors
     /// As [`Apps::exec`].
-    pub fn guest_stats(&self, app: &App) -> Result<Stats, TalkError> {
-        let mut session = self.talk(app, Request::Stats)?;
+    pub fn guest_stats(&self, app: &App, patience: Duration) -> Result<Stats, TalkError> {
+        let mut session = self.talk(app, Request::Stats, patience)?;
         match session.wait_for_answer()? {
             Answer::Stats(stats) => Ok(stats),
             _ => Err(TalkError::Unexpected(session.name)),
         }
     }
 
-    fn talk(&self, app: &App, request: Request) -> Result<Session, TalkError> {
+    fn talk(&self, app: &App, request: Request, patience: Duration) -> Result<Session, TalkError> {
         let name = app.record.name.clone();
         let domid = match (app.state.phase, app.state.domid) {
             (Phase::Running, Some(domid)) => DomId(domid),
@@ -157,7 +157,7 @@ impl Apps {
         if hello.len() > talk::MAX_HELLO_BYTES {
             return Err(TalkError::TooLarge(hello.len()));
         }
-        let vchan = self.free_vchan(app, domid)?;
+        let vchan = self.free_vchan(app, domid, patience)?;
         Ok(Session {
             name,
             vchan,
@@ -167,12 +167,13 @@ impl Apps {
             window: STDIN_WINDOW,
             buffer: vec![0; BUFFER_BYTES],
             answered: false,
-            deadline: Instant::now() + PATIENCE,
+            patience,
+            deadline: Instant::now() + patience,
         })
     }
 
     /// A vchan of the guest that nobody else has.
-    fn free_vchan(&self, app: &App, domid: DomId) -> Result<Client, TalkError> {
+    fn free_vchan(&self, app: &App, domid: DomId, patience: Duration) -> Result<Client, TalkError> {
         let name = &app.record.name;
         let failed = |source| TalkError::Vchan { name: name.clone(), source };
         let store = Store::connect().map_err(|error| failed(error.into()))?;
@@ -183,7 +184,7 @@ impl Apps {
         }
         store.watch(&folder, "talk").map_err(|error| failed(error.into()))?;
         store.watch("@releaseDomain", "end").map_err(|error| failed(error.into()))?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             for place in 0..talk::MAX_VCHANS {
                 let path = format!("{folder}/{place}");
@@ -193,7 +194,7 @@ impl Apps {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(self.silent(app));
+                return Err(self.silent(app, patience));
             }
             let event = store.wait_event(Some(left.min(RETRY)));
             let event = event.map_err(|error| failed(error.into()))?;
@@ -208,11 +209,11 @@ impl Apps {
         !matches!(self.domain_state(&app.record, &app.state), Ok(DomainState::Alive))
     }
 
-    fn silent(&self, app: &App) -> TalkError {
+    fn silent(&self, app: &App, patience: Duration) -> TalkError {
         let name = app.record.name.clone();
         match self.has_ended(app) {
             true => TalkError::Ended(name),
-            false => TalkError::Silent { name, seconds: PATIENCE.as_secs() },
+            false => TalkError::Silent { name, seconds: patience.as_secs() },
         }
     }
 }
@@ -250,7 +251,8 @@ pub struct Session {
     buffer: Vec<u8>,
     /// Whether the guest has said anything.
     answered: bool,
-    /// When the first answer must have come.
+    /// How long the first answer may take, and when it must have come.
+    patience: Duration,
     deadline: Instant,
 }
 
@@ -357,7 +359,7 @@ impl Session {
         match self.patience() {
             Some(left) if left.is_zero() => {
                 let name = self.name.clone();
-                Err(TalkError::Silent { name, seconds: PATIENCE.as_secs() })
+                Err(TalkError::Silent { name, seconds: self.patience.as_secs() })
             }
             _ => Ok(()),
         }
