@@ -68,7 +68,7 @@ fn the_writable_layer_has_the_size_that_was_asked_for() {
     let size = |flags: &[&str]| {
         let told = told(flags, "stat -f -c '%b %S' /");
         let words: Vec<u64> = told.split_whitespace().map(|word| word.parse().unwrap()).collect();
-        words[0] * words[1] >> 20
+        (words[0] * words[1]) >> 20
     };
     let half = size(&["--storage-size", "256m"]);
     assert!((200..=256).contains(&half), "{half} MiB");
