@@ -72,7 +72,7 @@ fn stop_lets_the_app_finish_and_nothing_of_it_is_left() {
     let _ = dom0.eventually(60, "launch logs stopped | grep ready");
     dom0.launch(&["stop", "stopped"]).expect_success();
     let listed = dom0.launch(&["ps", "-a"]).expect_success().stdout;
-    assert!(listed.contains("exited (3)"), "{listed}");
+    assert!(listed.contains("Exited (3)"), "{listed}");
     assert!(dom0.launch(&["logs", "stopped"]).stdout.contains("bye"));
     dom0.launch(&["rm", "stopped"]).expect_success();
     dom0.expect_traces(&before);

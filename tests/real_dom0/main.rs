@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod flags;
 mod killed;
 mod life;
+mod manage;
 mod network;
 mod pool;
+mod restart;
 mod serving;
 mod toolstacks;
 mod xen_crate;

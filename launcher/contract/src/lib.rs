@@ -12,7 +12,7 @@ pub mod report;
 pub mod start_set;
 pub mod store;
 
-pub use orders::{Host, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
+pub use orders::{Host, Limit, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};
 pub use start_set::StartSet;
 

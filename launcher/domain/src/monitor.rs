@@ -5,10 +5,11 @@
 //! comes from the guest is bounded: the log by its two files, the report by the contract.
 
 use crate::apps::{Apps, AppsError};
-use crate::console::{Console, Log, ReadOutcome};
+use crate::console::{Console, ReadOutcome};
 use crate::folder::{FileError, Folder, Lock};
 use crate::hotplug::describe;
-use crate::record::{Outcome, Record, State};
+use crate::log::{Log, Stream};
+use crate::record::{Outcome, Phase, Record, State};
 use crate::settings::Settings;
 use crate::start_set;
 use crate::toolstack::{DomainState, ShutdownReason};
@@ -64,7 +65,10 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");
     let record = folder.read_record()?;
-    let state = folder.read_state()?;
+    let mut state = folder.read_state()?;
+    if state.phase == Phase::Restarting {
+        return apps.restart_after_pause(&folder, &record, &mut state, &lock, &start.launcher);
+    }
     let Some(domid) = state.domid.map(DomId) else {
         return Err(AppsError::NotRunning(record.name));
     };
@@ -82,6 +86,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         found: false,
         filled: false,
         recent: (Instant::now(), 0),
+        much_at: None,
     };
     let outcome = monitor.watch()?;
     monitor.fill_pools();
@@ -116,6 +121,8 @@ struct Monitor<'a> {
     filled: bool,
     /// Since when, and how much the console has said.
     recent: (Instant, usize),
+    /// When it last was much at once.
+    much_at: Option<Instant>,
 }
 
 impl Monitor<'_> {
@@ -277,11 +284,14 @@ impl Monitor<'_> {
         let failed = FileError::io("read the console of", self.folder.path());
         match console.read(&mut buffer).map_err(failed)? {
             ReadOutcome::Bytes(count) => {
-                self.log.write(buffer.get(..count).unwrap_or_default())?;
+                self.log.write(Stream::Stdout, buffer.get(..count).unwrap_or_default())?;
                 if self.recent.0.elapsed() > QUIET_AFTER_MUCH {
                     self.recent = (Instant::now(), 0);
                 }
                 self.recent.1 += count;
+                if self.recent.1 > MUCH_BYTES {
+                    self.much_at = Some(Instant::now());
+                }
                 Ok(count)
             }
             ReadOutcome::Nothing => Ok(0),
@@ -301,7 +311,9 @@ impl Monitor<'_> {
                 quiet_since = Instant::now();
                 continue;
             }
-            let quiet = if self.recent.1 > MUCH_BYTES { QUIET_AFTER_MUCH } else { QUIET };
+            // The last piece of much comes a pause of xenconsoled's after the one before.
+            let much = self.much_at.is_some_and(|at| at.elapsed() < LONGEST_DRAIN);
+            let quiet = if much { QUIET_AFTER_MUCH } else { QUIET };
             let left = quiet.saturating_sub(quiet_since.elapsed());
             if left.is_zero() {
                 break;
@@ -316,6 +328,12 @@ impl Monitor<'_> {
     fn end(&mut self, outcome: Outcome, lock: &Lock) -> Result<(), AppsError> {
         // A log that cannot be finished must not keep the domain from being taken down.
         let drained = self.drain();
+        let (folder, record, state) = (&self.folder, &self.record, &mut self.state);
+        if self.apps.wants_restart(folder, state, &outcome) {
+            self.apps.finish_to_restart(folder, record, state, outcome, lock)?;
+            drained?;
+            return self.apps.restart_after_pause(folder, record, state, lock, self.launcher);
+        }
         let finished = self.apps.finish(&self.folder, &self.record, &mut self.state, outcome, lock);
         finished.and(drained)
     }

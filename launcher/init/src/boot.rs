@@ -93,7 +93,8 @@ impl Domain {
             console.say(&Failure::from_error(&error).message);
         }
         let recorder = Recorder::begin(root.image());
-        let mut supervisor = Supervisor { signals: &signals, console, relay };
+        let xenstore = Some(&*xenstore);
+        let mut supervisor = Supervisor { signals: &signals, console, relay, xenstore };
         let exit = supervisor.watch(app, stop_rule(process));
         supervisor.finish(LAST_WORDS);
         if let Some(recorder) = recorder {

@@ -6,6 +6,7 @@
 
 use crate::failure::{Failure, cause};
 use crate::program::Program;
+use contract::Limit;
 use rustix::fs::Gid;
 use rustix::io::Errno;
 use rustix::process::{Pid, Uid, chdir, setsid};
@@ -22,6 +23,7 @@ const STACK_WORDS: usize = 64 * 1024 / size_of::<u128>();
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Session,
+    Limit(u32),
     Streams,
     Cwd,
     Groups,
@@ -90,6 +92,7 @@ fn explain(program: &Program, step: Step, errno: Errno) -> Failure {
     let user = &program.user;
     let what = match step {
         Step::Program(tried) => return program.explain(errno, tried),
+        Step::Limit(resource) => format!("set the limit number {resource} of the app"),
         Step::Session => "start a session".to_owned(),
         Step::Streams => "connect the standard streams".to_owned(),
         Step::Cwd => format!("enter the working directory {}", program.cwd.to_string_lossy()),
@@ -121,6 +124,10 @@ fn become_user(child: &Child<'_>) -> Result<(), (Step, Errno)> {
         .and_then(|()| dup2_stdout(child.output))
         .and_then(|()| dup2_stderr(child.output))
         .map_err(|errno| (Step::Streams, errno))?;
+    // As root, who may raise them.
+    for limit in &child.program.limits {
+        set_limit(limit).map_err(|errno| (Step::Limit(limit.resource), errno))?;
+    }
     // As root, so that a folder that only root may enter can be the working directory.
     chdir(child.program.cwd.as_c_str()).map_err(|errno| (Step::Cwd, errno))?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
@@ -130,6 +137,18 @@ fn become_user(child: &Child<'_>) -> Result<(), (Step, Errno)> {
         .and_then(|()| set_thread_res_gid(gid, gid, gid))
         .map_err(|errno| (Step::Groups, errno))?;
     set_thread_res_uid(uid, uid, uid).map_err(|errno| (Step::Uid, errno))
+}
+
+fn set_limit(limit: &Limit) -> Result<(), Errno> {
+    let value = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
+    // SAFETY: `value` lives on the child's own stack; a wrong resource is an error.
+    match unsafe { libc::syscall(libc::SYS_setrlimit, limit.resource, &raw const value) } {
+        0 => Ok(()),
+        _ => {
+            let errno = Errno::from_io_error(&std::io::Error::last_os_error());
+            Err(errno.unwrap_or(Errno::INVAL))
+        }
+    }
 }
 
 /// Runs the first candidate that can be run; returns only where there is none.

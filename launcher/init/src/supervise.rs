@@ -2,11 +2,12 @@
 
 use crate::console::{Console, Relay, Wait};
 use crate::signals::{Event, Signals};
-use contract::Exit;
+use contract::{Exit, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+use xen::store::Store;
 
 /// How the app is asked to stop.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,8 @@ pub struct Supervisor<'a> {
     pub console: &'a Console,
     /// Where output comes from.
     pub relay: Relay,
+    /// Where dom0 says what it wants; none outside a domain.
+    pub xenstore: Option<&'a Store>,
 }
 
 impl Supervisor<'_> {
@@ -33,6 +36,8 @@ impl Supervisor<'_> {
     pub fn watch(&mut self, app: Pid, stop: Stop) -> Exit {
         let mut stopping = false;
         let mut kill_at = None;
+        // Where it fails, dom0 learns that nobody answers.
+        let _ = self.xenstore.map(|xenstore| xenstore.watch(nodes::SIGNAL, nodes::SIGNAL));
         loop {
             while let Some(event) = self.signals.take() {
                 match event {
@@ -42,11 +47,13 @@ impl Supervisor<'_> {
                     Event::Stop if stopping => {}
                     Event::Stop => {
                         stopping = true;
+                        let patience = self.told_patience().unwrap_or(stop.patience);
                         send(app, stop.signal);
-                        kill_at = Some(Instant::now() + stop.patience);
+                        kill_at = Instant::now().checked_add(patience);
                     }
                 }
             }
+            self.pass_on_dom0s_signals(app);
             if let Some(exit) = reap(Some(app)).exit {
                 return exit;
             }
@@ -59,10 +66,39 @@ impl Supervisor<'_> {
         }
     }
 
+    /// How long the app has, where dom0 says something else than the orders.
+    fn told_patience(&self) -> Option<Duration> {
+        let told = self.xenstore?.read_optional(nodes::STOP_TIMEOUT).ok()??;
+        told.parse().ok().map(Duration::from_millis)
+    }
+
+    /// Sends the app the signals that dom0 has for it, if there are new ones, and says so.
+    fn pass_on_dom0s_signals(&mut self, app: Pid) {
+        let Some(xenstore) = self.xenstore else { return };
+        loop {
+            match xenstore.wait_event(Some(Duration::ZERO)) {
+                Ok(None) => return,
+                // A connection that is broken would keep this loop awake.
+                Err(_) => return self.xenstore = None,
+                // Others are left of the wait for the orders.
+                Ok(Some(event)) if event.token != nodes::SIGNAL => {}
+                Ok(Some(_)) => {
+                    let told = xenstore.read_optional(nodes::SIGNAL).ok().flatten();
+                    if let Some((number, signal)) = told.as_deref().and_then(nodes::parse_signal) {
+                        send(app, signal);
+                        let _ = xenstore.write(nodes::SIGNAL_SENT, &number.to_string());
+                    }
+                }
+            }
+        }
+    }
+
     /// Kills everything that is left and passes on its last words; gives up after `patience`
     /// without progress.
     pub fn finish(&mut self, patience: Duration) {
         let mut deadline = Instant::now() + patience;
+        // Nothing that dom0 wants now has an app to go to; an event must not keep this awake.
+        self.xenstore = None;
         loop {
             kill_all();
             while self.signals.take().is_some() {}
@@ -82,19 +118,19 @@ impl Supervisor<'_> {
     fn pause(&self, deadline: Option<Instant>) {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
-        let signals = PollFd::new(self.signals, PollFlags::IN);
-        // An error of poll means that there is something to look at, as after any other return.
-        let _ = match self.relay.wait() {
-            Wait::Nothing => poll(&mut [signals], timeout.as_ref()),
+        let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+        fds.extend(self.xenstore.map(|xenstore| PollFd::new(xenstore, PollFlags::IN)));
+        match self.relay.wait() {
+            Wait::Nothing => {}
             Wait::Output => {
-                let pipe = PollFd::from_borrowed_fd(self.relay.pipe(), PollFlags::IN);
-                poll(&mut [signals, pipe], timeout.as_ref())
+                fds.push(PollFd::from_borrowed_fd(self.relay.pipe(), PollFlags::IN));
             }
             Wait::Room => {
-                let room = PollFd::from_borrowed_fd(self.console.as_fd(), PollFlags::OUT);
-                poll(&mut [signals, room], timeout.as_ref())
+                fds.push(PollFd::from_borrowed_fd(self.console.as_fd(), PollFlags::OUT));
             }
-        };
+        }
+        // An error of poll means that there is something to look at, as after any other return.
+        let _ = poll(&mut fds, timeout.as_ref());
     }
 }
 

@@ -193,7 +193,8 @@ impl Domain {
         let began = Instant::now();
         let (app, relay) = boot::start(&program)?;
         during();
-        let mut supervisor = Supervisor { signals: &self.signals, console: &console, relay };
+        let mut supervisor =
+            Supervisor { signals: &self.signals, console: &console, relay, xenstore: None };
         let exit = supervisor.watch(app, stop);
         let took = began.elapsed();
         supervisor.finish(Duration::from_secs(5));

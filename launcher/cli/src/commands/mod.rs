@@ -1,36 +1,74 @@
 //! The commands, one file each.
 
 pub(crate) mod config;
+pub(crate) mod create;
+mod docker_flags;
+pub(crate) mod docker_verbs;
 mod each;
+mod id_file;
 pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod kill;
 pub(crate) mod logs;
 mod machine;
+pub(crate) mod pause;
 pub(crate) mod pool;
+pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
+pub(crate) mod rename;
+pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
 mod spec;
+pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
+pub(crate) mod update;
+pub(crate) mod wait;
 
 use anyhow::Result;
 use clap::Subcommand;
 use std::process::ExitCode;
 
+/// What `launch run` does, in one line.
+pub(crate) const ABOUT_RUN: &str = "Start an image as a new domain";
+
 /// What `launch` can be asked to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start an image as a new domain.
+    #[command(about = ABOUT_RUN)]
     Run(Box<run::Args>),
+    /// Make an app without starting it.
+    Create(Box<create::Args>),
     /// List apps.
     Ps(ps::Args),
     /// Show an app's output.
     Logs(logs::Args),
+    /// Start apps that do not run.
+    Start(start::Args),
     /// Stop apps gracefully, then by force.
     Stop(stop::Args),
+    /// Stop apps and start them again.
+    Restart(stop::Args),
+    /// Send apps a signal.
+    Kill(kill::Args),
+    /// Wait until apps have ended, and print their exit codes.
+    Wait(wait::Args),
+    /// Hold apps: none of their processors runs.
+    Pause(pause::Args),
+    /// Let paused apps go on.
+    Unpause(pause::Args),
+    /// Give an app another name.
+    Rename(rename::Args),
+    /// Change what apps may have.
+    Update(update::Args),
+    /// Show what apps use.
+    Stats(stats::Args),
+    /// Show which ports of this machine lead to an app.
+    Port(port::Args),
     /// Remove stopped apps.
     Rm(rm::Args),
     /// Show everything known about apps or images, as JSON.
@@ -41,7 +79,7 @@ pub(crate) enum Command {
     Images(images::Args),
     /// Remove images.
     Rmi(rmi::Args),
-    /// Work with images and disks directly.
+    /// Work with images.
     #[command(subcommand)]
     Image(image::Command),
     /// Keep domains booted and waiting for their apps; without flags, show the pools.
@@ -56,7 +94,18 @@ impl Command {
             Self::Run(args) => run::run(*args),
             Self::Ps(args) => ps::run(&args),
             Self::Logs(args) => logs::run(&args),
+            Self::Create(args) => create::run(*args),
+            Self::Start(args) => start::run(&args),
             Self::Stop(args) => stop::run(&args),
+            Self::Restart(args) => restart::run(&args),
+            Self::Kill(args) => kill::run(&args),
+            Self::Wait(args) => wait::run(&args),
+            Self::Pause(args) => pause::pause(&args),
+            Self::Unpause(args) => pause::unpause(&args),
+            Self::Rename(args) => rename::run(&args),
+            Self::Update(args) => update::run(&args),
+            Self::Stats(args) => stats::run(&args),
+            Self::Port(args) => port::run(&args),
             Self::Rm(args) => rm::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Pull(args) => pull::run(&args),

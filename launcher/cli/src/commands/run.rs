@@ -1,11 +1,15 @@
 //! `launch run`: start an image as a new domain.
 
+use super::docker_flags::DockerFlags;
+use super::id_file::IdFile;
+use super::logs::Output;
 use super::spec::Spec;
-use crate::here::{self, Here, print};
-use anyhow::{Context, Result};
-use domain::{App, Apps, Followed, Launch, Outcome, Timings};
+use crate::failure;
+use crate::here::{self, Here, Pull, print};
+use anyhow::{Context, Result, bail};
+use domain::{App, Apps, Followed, Launch, Outcome, Part, RestartPolicy, Timings};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,37 +18,91 @@ use std::time::{Duration, Instant};
 /// Exit code of a shell's command that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
+/// Docker's exit code of a run that failed before there was an app.
+const NOT_STARTED: u8 = 125;
+
 /// What to start, and how to stay with it.
 #[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Args {
     /// Leave the app running in the background and print its id
     #[arg(short, long)]
     detach: bool,
-    /// Remove the app and its writable layer when it ends
-    #[arg(long)]
-    rm: bool,
     /// Print the milliseconds of each phase of the start to stderr
     #[arg(long)]
     time: bool,
     #[command(flatten)]
-    spec: Spec,
+    create: CreateFlags,
 }
 
+/// What to make.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateFlags {
+    /// Print help
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    help: Option<bool>,
+    /// Remove the app and its writable layer when it ends
+    #[arg(long)]
+    rm: bool,
+    /// Start it again when it ends: no, on-failure[:N], always or unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no", hide_default_value = true)]
+    restart: RestartPolicy,
+    /// Fetch the image always, where it is missing, or never
+    #[arg(long, value_name = "always|missing|never", default_value = "missing")]
+    pull: Pull,
+    /// Show no progress of a fetch
+    #[arg(short, long)]
+    quiet: bool,
+    /// Write the app's id to a file, which must not be there yet
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    #[command(flatten)]
+    spec: Spec,
+    #[command(flatten)]
+    docker: DockerFlags,
+}
+
+/// What is to be made, once the image is here, and where its id goes.
+pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option<IdFile>)> {
+    flags.docker.answer()?;
+    if flags.rm && flags.restart != RestartPolicy::No {
+        bail!("conflicting options: cannot specify both --restart and --rm");
+    }
+    let id_file = flags.cidfile.map(IdFile::create).transpose()?;
+    let image = here.image_by(&flags.spec.image, flags.pull, flags.quiet)?;
+    let mut launch = flags.spec.into_launch(image, &here.settings.network)?;
+    launch.remove_on_exit = flags.rm;
+    launch.restart = flags.restart;
+    Ok((launch, id_file))
+}
+
+/// Fails with Docker's code for what goes wrong before there is an app.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    match start(args) {
+        Err(error) => {
+            failure::report(&error);
+            Ok(ExitCode::from(NOT_STARTED))
+        }
+        ended => ended,
+    }
+}
+
+fn start(args: Args) -> Result<ExitCode> {
     let begin = Instant::now();
     here::require_dom0()?;
     let here = Here::new()?;
     let apps = here.apps_as_they_are()?;
     let ready = begin.elapsed();
-    let image = here.image(&args.spec.image)?;
+    let (launch, id_file) = prepare(args.create, &here)?;
     let mut phases = vec![("settings and state", ready), ("image", begin.elapsed() - ready)];
-    let mut launch = args.spec.into_launch(image)?;
-    launch.remove_on_exit = args.rm;
 
     // From here on a signal must not end this process: what it makes would be left half-made.
     let signals = catch_signals()?;
     let (app, timings) = launch_repaired(&apps, &launch)?;
     phases.extend(timings);
+    if let Some(id_file) = id_file {
+        id_file.fill(&app.record.id)?;
+    }
     if args.time {
         print_phases(&phases, begin.elapsed());
     }
@@ -95,8 +153,8 @@ fn catch_signals() -> Result<Arc<AtomicUsize>> {
 
 /// Shows the app's output until it ends; the first signal stops it gracefully, the next at once.
 fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode> {
-    let mut follow = apps.follow(app, true)?;
-    let mut out = std::io::stdout().lock();
+    let mut follow = apps.follow(app, Part::default())?;
+    let mut output = Output::new(false);
     let outcome = std::thread::scope(|scope| -> Result<Outcome> {
         let mut asked = false;
         loop {
@@ -107,11 +165,7 @@ fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode>
                 scope.spawn(|| apps.kill(app));
             }
             match follow.next(Duration::from_secs(1))? {
-                Followed::Output(bytes) => {
-                    out.write_all(&bytes)
-                        .and_then(|()| out.flush())
-                        .context("cannot write to stdout")?;
-                }
+                Followed::Output(entries) => output.write(&entries)?,
                 Followed::Nothing => {}
                 Followed::Ended(outcome) => return Ok(outcome),
             }
