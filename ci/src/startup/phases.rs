@@ -1,6 +1,6 @@
 //! What `launch run --time` says: the milliseconds of each phase of a start.
 
-use super::statistics::Summary;
+use crate::compare::statistics::Summary;
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

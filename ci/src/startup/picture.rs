@@ -2,11 +2,8 @@
 
 use super::report::{Entry, Report};
 use super::rounds::WHOLE;
-use super::svg::{Anchor, Svg};
-use crate::host::{find_program, run_quietly};
-use anyhow::{Context, Result};
-use std::path::Path;
-use std::process::Command;
+use crate::compare::axis::{Axis, time};
+use crate::compare::svg::{Anchor, CONTAINER, INK, LAUNCH, PALE, Svg};
 
 const WIDTH: f64 = 1000.0;
 /// Where the rows' names end and the axis begins.
@@ -14,31 +11,12 @@ const LEFT: f64 = 170.0;
 /// Where the axis ends and the figures begin.
 const RIGHT: f64 = 850.0;
 const ROW: f64 = 34.0;
-const INK: &str = "#222222";
-const PALE: &str = "#dddddd";
-const LAUNCH: &str = "#1f5fa8";
-const CONTAINER: &str = "#d9701a";
 const PLAIN_XL: &str = "#7a7a7a";
 /// Phases in the order they come, again from the start when there are more.
 const PALETTE: [&str; 16] = [
     "#4e79a7", "#a0cbe8", "#f28e2b", "#ffbe7d", "#59a14f", "#8cd17d", "#b6992d", "#f1ce63",
     "#499894", "#86bcb6", "#e15759", "#ff9d9a", "#79706e", "#bab0ac", "#b07aa1", "#9d7660",
 ];
-
-/// Writes `file` as SVG, and beside it a PNG where `rsvg-convert` is installed.
-///
-/// # Errors
-/// When a file cannot be written.
-pub fn write(report: &Report, file: &Path) -> Result<()> {
-    let explain = || format!("cannot write {}", file.display());
-    std::fs::write(file, draw(report)).with_context(explain)?;
-    if let Some(convert) = find_program("rsvg-convert") {
-        let png = file.with_extension("png");
-        let mut command = Command::new(convert);
-        run_quietly(command.args(["--zoom", "1.5", "--output"]).arg(png).arg(file))?;
-    }
-    Ok(())
-}
 
 /// Draws both parts.
 #[must_use]
@@ -101,7 +79,7 @@ fn draw_starts(svg: &mut Svg, top: f64, rows: &[&Entry]) {
     let samples = || rows.iter().flat_map(|entry| &entry.samples_first_200_ms);
     let least = samples().copied().fold(f64::INFINITY, f64::min);
     let most = samples().copied().fold(1.0, f64::max);
-    let axis = LogAxis::around(least, most);
+    let axis = Axis::logarithmic(least, most, (LEFT, RIGHT));
     let end = top + height(rows.len());
     for tick in axis.ticks() {
         let x = axis.place(tick);
@@ -197,13 +175,11 @@ fn draw_stacks(svg: &mut Svg, top: f64, stacks: &[(&Entry, Vec<Segment>)], legen
     let sum = |segments: &[Segment]| segments.iter().map(|segment| segment.ms).sum::<f64>();
     let most = stacks.iter().map(|(_, segments)| sum(segments)).fold(1.0, f64::max);
     let end = top + height(stacks.len());
-    let place = |ms: f64| LEFT + ms / most * (RIGHT - LEFT);
-    let step = round_step(most / 6.0);
-    let mut tick = 0.0;
-    while tick <= most {
+    let axis = Axis::from_zero(most, (LEFT, RIGHT));
+    let place = |ms: f64| axis.place(ms);
+    for tick in axis.ticks() {
         svg.line((place(tick), top - 6.0), (place(tick), end), 1.0, PALE);
         svg.text((place(tick), top - 10.0), 12.0, Anchor::Middle, INK, &time(tick));
-        tick += step;
     }
     let mut y = top;
     for (entry, segments) in stacks {
@@ -229,50 +205,6 @@ fn draw_stacks(svg: &mut Svg, top: f64, stacks: &[(&Entry, Vec<Segment>)], legen
             svg.text((x + 18.0, y), 13.0, Anchor::Start, INK, name);
         }
         y += 20.0;
-    }
-}
-
-/// A logarithmic axis in milliseconds.
-struct LogAxis {
-    least: f64,
-    most: f64,
-}
-
-impl LogAxis {
-    /// With some room at both ends.
-    fn around(least: f64, most: f64) -> Self {
-        Self { least: least.max(0.01) / 1.3, most: most * 1.3 }
-    }
-
-    fn place(&self, ms: f64) -> f64 {
-        LEFT + (ms / self.least).ln() / (self.most / self.least).ln() * (RIGHT - LEFT)
-    }
-
-    /// 1, 2 and 5 of each power of ten that is on the axis.
-    fn ticks(&self) -> Vec<f64> {
-        let powers = (-2..7).map(|power| 10f64.powi(power));
-        let all = powers.flat_map(|power| [power, 2.0 * power, 5.0 * power]);
-        all.filter(|tick| (self.least..=self.most).contains(tick)).collect()
-    }
-}
-
-/// The next larger of 1, 2 or 5 times a power of ten.
-fn round_step(least: f64) -> f64 {
-    let power = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
-        .map(|part| part * power)
-        .into_iter()
-        .find(|step| *step >= least)
-        .unwrap_or(least)
-}
-
-fn time(ms: f64) -> String {
-    match ms {
-        0.0 => "0".into(),
-        _ if ms >= 10_000.0 => format!("{:.0} s", ms / 1e3),
-        _ if ms >= 1000.0 => format!("{} s", (ms / 10.0).round() / 100.0),
-        _ if ms >= 10.0 => format!("{ms:.0} ms"),
-        _ => format!("{ms:.1} ms"),
     }
 }
 
@@ -332,12 +264,5 @@ mod tests {
         let names: Vec<&str> = segments.iter().map(|segment| segment.name.as_str()).collect();
         assert_eq!(names[..2], ["devices", "guest: exec"]);
         assert_eq!(segments[2].ms, 380.0);
-    }
-
-    #[test]
-    fn ticks_are_round_and_on_the_axis() {
-        assert_eq!(LogAxis::around(400.0, 30_000.0).ticks(), [500.0, 1e3, 2e3, 5e3, 1e4, 2e4]);
-        assert_eq!(round_step(430.0), 500.0);
-        assert_eq!([time(1500.0), time(20_000.0), time(380.4)], ["1.5 s", "20 s", "380 ms"]);
     }
 }

@@ -4,7 +4,7 @@ use super::kernels::Kernel;
 use super::phases::Phases;
 use super::plan::Plan;
 use super::rounds::Series;
-use super::statistics::{Ratio, Summary};
+use crate::compare::statistics::{Ratio, Summary};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
 //! The rounds: every contender once in each, in an order that moves on by one a round.
 
-use super::ground::{CLIENT, Ground, before_each};
-use super::measure::Measure;
 use super::phases::Phases;
 use super::plan::Plan;
+use crate::compare::ground::{CLIENT, Ground, before_each};
+use crate::compare::measure::Measure;
 use crate::host::say;
 use anyhow::{Context, Result, ensure};
 
