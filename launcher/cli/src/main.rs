@@ -7,10 +7,12 @@ mod here;
 mod progress;
 mod settings;
 mod table;
+mod times;
 
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Runs Docker and OCI images as Xen domains of their own.
 ///
@@ -23,6 +25,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    let begin = Instant::now();
     let args: Vec<OsString> = std::env::args_os().collect();
     // Roles that `launch` plays for itself. They come before anything else is read: one of them
     // is about to give up all its rights.
@@ -32,8 +35,9 @@ fn main() -> ExitCode {
         _ => {}
     }
     start_log();
-    let cli = Cli::parse_from(with_default_command(args));
-    match cli.command.run() {
+    let cli =
+        tracing::info_span!("arguments").in_scope(|| Cli::parse_from(with_default_command(args)));
+    match cli.command.run(begin) {
         Ok(code) => code,
         Err(error) => failure::report(&error),
     }

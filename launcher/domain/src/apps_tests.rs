@@ -5,6 +5,7 @@ use crate::follow::Followed;
 use crate::record::{Outcome, Phase};
 use image::{Config, Digest, Image};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 struct Machine {
     root: tempfile::TempDir,

@@ -11,8 +11,9 @@ use crate::hotplug::describe;
 use crate::record::{Outcome, Record, State};
 use crate::settings::Settings;
 use crate::start_set;
+use crate::timing::{moments, now_unix_us};
 use crate::toolstack::{DomainState, ShutdownReason};
-use contract::{Report, StartSet, store as nodes};
+use contract::{Mark, Report, StartSet, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         domid,
         console: None,
         launcher: &start.launcher,
+        marks: Vec::new(),
         state_writes: 0,
         found: false,
         filled: false,
@@ -109,6 +111,8 @@ struct Monitor<'a> {
     console: Option<Console>,
     log: Log,
     launcher: &'a Path,
+    /// Those that the state has, as the guest told them.
+    marks: Vec<Mark>,
     state_writes: u32,
     /// Whether the guest has told the start set of its image.
     found: bool,
@@ -219,6 +223,7 @@ impl Monitor<'_> {
         let Some(json) = self.store.read_optional(&self.node(nodes::REPORT))? else {
             return Ok(None);
         };
+        let read_unix_us = now_unix_us();
         let report = match Report::parse(&json) {
             Ok(report) => report,
             Err(error) => {
@@ -226,9 +231,10 @@ impl Monitor<'_> {
                 return Ok(None);
             }
         };
-        if self.state.marks != report.marks && self.state_writes < MAX_STATE_WRITES {
+        if self.marks != report.marks && self.state_writes < MAX_STATE_WRITES {
             self.state_writes += 1;
-            self.state.marks = report.marks;
+            self.state.marks = moments(&report, read_unix_us);
+            self.marks = report.marks;
             self.folder.write_state_lightly(&self.state)?;
         }
         Ok(report.exit.map(|exit| Outcome {

@@ -2,7 +2,8 @@
 
 use crate::launch::WritableChoice;
 use crate::spec::{Machine, Uuid};
-use contract::{Host, Mark, Process, Tmpfs};
+use crate::timing::Moment;
+use contract::{Host, Process, Tmpfs};
 use net::{InterfaceName, Publish};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -92,9 +93,9 @@ pub struct State {
     /// How it last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// The guest's own time marks of the last start.
+    /// When the guest did each step of the last start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub marks: Vec<Mark>,
+    pub marks: Vec<Moment>,
 }
 
 /// Where in its life an app is.

@@ -19,6 +19,7 @@ pub(crate) mod stop;
 use anyhow::Result;
 use clap::Subcommand;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// What `launch` can be asked to do.
 #[derive(Debug, Subcommand)]
@@ -51,9 +52,10 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    /// Does what was asked for, in a process that began at `begin`.
+    pub(crate) fn run(self, begin: Instant) -> Result<ExitCode> {
         match self {
-            Self::Run(args) => run::run(*args),
+            Self::Run(args) => run::run(*args, begin),
             Self::Ps(args) => ps::run(&args),
             Self::Logs(args) => logs::run(&args),
             Self::Stop(args) => stop::run(&args),

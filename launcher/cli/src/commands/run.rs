@@ -2,6 +2,7 @@
 
 use super::spec::Spec;
 use crate::here::{self, Here, print};
+use crate::times::{self, Times};
 use anyhow::{Context, Result};
 use domain::{App, Apps, Followed, Launch, Outcome, Timings};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -23,30 +24,32 @@ pub(crate) struct Args {
     /// Remove the app and its writable layer when it ends
     #[arg(long)]
     rm: bool,
-    /// Print the milliseconds of each phase of the start to stderr
+    /// Print to stderr when each step of the start began and how long it took, up to the app
     #[arg(long)]
     time: bool,
     #[command(flatten)]
     spec: Spec,
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let begin = Instant::now();
-    here::require_dom0()?;
-    let here = Here::new()?;
-    let apps = here.apps_as_they_are()?;
-    let ready = begin.elapsed();
-    let image = here.image(&args.spec.image)?;
-    let mut phases = vec![("settings and state", ready), ("image", begin.elapsed() - ready)];
+pub(crate) fn run(args: Args, begin: Instant) -> Result<ExitCode> {
+    let mut times = Times::since(begin);
+    times.first("arguments");
+    let (here, apps) = times.step("settings and state", || -> Result<_> {
+        here::require_dom0()?;
+        let here = Here::new()?;
+        let apps = here.apps_as_they_are()?;
+        Ok((here, apps))
+    })?;
+    let image = times.step("image", || here.image(&args.spec.image))?;
     let mut launch = args.spec.into_launch(image)?;
     launch.remove_on_exit = args.rm;
 
     // From here on a signal must not end this process: what it makes would be left half-made.
     let signals = catch_signals()?;
     let (app, timings) = launch_repaired(&apps, &launch)?;
-    phases.extend(timings);
+    times.add(&timings);
     if args.time {
-        print_phases(&phases, begin.elapsed());
+        times::print(&times.render());
     }
     // Last, because it takes the longer the more apps there are, and no start waits for it.
     here::tell(&apps.reconcile_at_times()?);
@@ -57,13 +60,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if args.detach {
         print(&format!("{}\n", app.record.id))?;
         if args.time {
-            print_marks(&apps, &app);
+            print_guest(&apps, &app, &times);
         }
         return Ok(ExitCode::SUCCESS);
     }
     std::thread::scope(|scope| {
         if args.time {
-            scope.spawn(|| print_marks(&apps, &app));
+            scope.spawn(|| print_guest(&apps, &app, &times));
         }
         foreground(&apps, &app, &signals)
     })
@@ -123,25 +126,14 @@ fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode>
     Ok(ExitCode::from(outcome.code))
 }
 
-fn print_phases(phases: &[(&str, Duration)], total: Duration) {
-    for (name, took) in phases {
-        eprintln!("{:>10.1} ms  {name}", took.as_secs_f64() * 1e3);
-    }
-    eprintln!("{:>10.1} ms  in all, until the domain runs", total.as_secs_f64() * 1e3);
-}
-
-/// The guest's own steps, on its own clock, once it has told them.
-fn print_marks(apps: &Apps, app: &App) {
+/// The guest's own steps, once it has told them.
+fn print_guest(apps: &Apps, app: &App, times: &Times) {
     let until = Instant::now() + Duration::from_secs(60);
     while Instant::now() < until {
         // An app that is gone already (--rm) has nothing more to tell.
         let Ok(now) = apps.find(&app.record.id) else { return };
         if !now.state.marks.is_empty() {
-            for mark in &now.state.marks {
-                #[expect(clippy::cast_precision_loss, reason = "milliseconds are shown")]
-                let at_ms = mark.at_us as f64 / 1e3;
-                eprintln!("{at_ms:>10.1} ms  guest: {}", mark.step);
-            }
+            times::print(&times.render_guest(&now.state.marks));
             return;
         }
         std::thread::sleep(Duration::from_millis(50));
