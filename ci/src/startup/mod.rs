@@ -33,6 +33,7 @@ pub mod plan;
 pub mod report;
 #[cfg(feature = "host")]
 pub mod rounds;
+pub mod segments;
 #[cfg(feature = "host")]
 pub mod statistics;
 #[cfg(feature = "host")]
