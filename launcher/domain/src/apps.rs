@@ -19,7 +19,7 @@ use crate::reconcile::Repair;
 use crate::record::{Phase, Record, State};
 use crate::resolve::{self, Identity};
 use crate::settings::Settings;
-use crate::spec::Uuid;
+use crate::spec::{Kind, Uuid};
 use crate::start_set;
 use crate::timing::{Timings, timed};
 use crate::toolstack::{DomainState, Toolstack, ToolstackKind};
@@ -115,6 +115,11 @@ impl Apps {
         })
     }
 
+    /// The kind of a new app's domain.
+    pub(crate) fn choose_kind(&self, wish: &MachineWish) -> Kind {
+        wish.kind.or(self.settings.kind).unwrap_or_else(|| self.domains.usual_kind())
+    }
+
     /// Xen's answers about domains.
     pub(crate) fn domains(&self) -> &Domains {
         &self.domains
@@ -185,7 +190,8 @@ impl Apps {
         let _span = tracing::info_span!("create").entered();
         let named = Some((&launch.image.config, launch.image_name.as_str()));
         let toolstack = self.choose_toolstack(&launch.machine);
-        let machine = resolve::machine(&launch.machine, named, &self.settings, toolstack)?;
+        let kind = self.choose_kind(&launch.machine);
+        let machine = resolve::machine(&launch.machine, named, &self.settings, (toolstack, kind))?;
         if to_start {
             self.domains.check()?;
         }

@@ -74,6 +74,19 @@ impl Domains {
         if possible { Ok(()) } else { Err(ToolstackError::KindImpossible(kind)) }
     }
 
+    /// The kind that suits this machine: PVH, or PV where there is no hardware virtualization or
+    /// only an emulated one, which is slow and now and then corrupts its guests' registers.
+    #[must_use]
+    pub fn usual_kind(&self) -> Kind {
+        match self.ask(Hypervisor::machine) {
+            Ok(Some(machine)) if machine.pv && (!machine.hap || xen::processor_is_emulated()) => {
+                Kind::Pv
+            }
+            // Without Xen there will be an error when the app starts.
+            _ => Kind::Pvh,
+        }
+    }
+
     /// Memory that a new domain can have, in MiB, where that is known.
     #[must_use]
     pub fn free_mib(&self) -> Option<u64> {

@@ -52,7 +52,8 @@ impl Apps {
             return Err(AppsError::PoolNeedsNative);
         }
         let config = image.map(|(image, name)| (&image.config, name));
-        Ok(crate::resolve::machine(wish, config, self.settings(), ToolstackKind::Native)?)
+        let chosen = (ToolstackKind::Native, self.choose_kind(wish));
+        Ok(crate::resolve::machine(wish, config, self.settings(), chosen)?)
     }
 
     /// All pools and how many domains wait in each.

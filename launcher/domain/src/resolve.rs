@@ -5,7 +5,7 @@ use crate::record::{Network, Record};
 use crate::settings::Settings;
 use crate::signal::{self, SignalError, parse_signal};
 use crate::size::{SizeError, parse_size_mib};
-use crate::spec::{Disk, DomainSpec, Machine, Uuid, Vif};
+use crate::spec::{Disk, DomainSpec, Kind, Machine, Uuid, Vif};
 use crate::toolstack::ToolstackKind;
 use contract::{Neighbour, Orders, Process, Root, Writable, devices};
 use std::net::IpAddr;
@@ -106,7 +106,8 @@ pub struct Identity {
     pub created_unix_ms: u64,
 }
 
-/// The domain that a launch wants, but for devices; `image` is the launch's image and its name.
+/// The domain that a launch wants, but for devices; `image` is the launch's image and its name, and
+/// toolstack and kind were chosen by what this machine can do.
 ///
 /// # Errors
 /// A wish that cannot be fulfilled, named.
@@ -114,7 +115,7 @@ pub fn machine(
     wish: &MachineWish,
     image: Option<(&image::Config, &str)>,
     settings: &Settings,
-    toolstack: ToolstackKind,
+    (toolstack, kind): (ToolstackKind, Kind),
 ) -> Result<Machine, ResolveError> {
     let vcpus = wish.vcpus.unwrap_or(settings.vcpus);
     if !(1..=MAX_VCPUS).contains(&vcpus) {
@@ -131,7 +132,7 @@ pub fn machine(
         cmdline.push_str(extra);
     }
     Ok(Machine {
-        kind: wish.kind.unwrap_or(settings.kind),
+        kind,
         toolstack,
         kernel: wish.kernel.clone().unwrap_or_else(|| settings.kernel.clone()),
         ramdisk: settings.ramdisk.clone(),

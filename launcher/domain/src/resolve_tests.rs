@@ -42,7 +42,8 @@ fn identity() -> Identity {
 
 fn record(launch: &Launch) -> Result<Record, ResolveError> {
     let (settings, image) = (Settings::default(), Some((&launch.image.config, "nginx")));
-    let machine = machine(&launch.machine, image, &settings, ToolstackKind::Native)?;
+    let chosen = (ToolstackKind::Native, launch.machine.kind.unwrap_or(Kind::Pvh));
+    let machine = machine(&launch.machine, image, &settings, chosen)?;
     resolve(launch, machine, identity(), &settings)
 }
 

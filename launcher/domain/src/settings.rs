@@ -19,9 +19,10 @@ pub struct Settings {
     pub monitor: PathBuf,
     /// Where edited copies of the xl templates are looked for.
     pub templates: PathBuf,
-    /// Kind of domain where nothing else is asked for.
+    /// Kind of domain where nothing else is asked for; where nothing is said, PVH if this machine's
+    /// processor runs it by itself and else PV.
     #[serde(rename = "type")]
-    pub kind: Kind,
+    pub kind: Option<Kind>,
     /// What builds domains; where nothing is said, `native` if this Xen is known and else `xl`.
     pub toolstack: Option<ToolstackKind>,
     /// Memory of a domain in MiB, where neither the image nor the user says otherwise.
@@ -44,7 +45,7 @@ impl Default for Settings {
             hotplug: "/usr/lib/launch/hotplug".into(),
             monitor: "/usr/lib/launch/monitor".into(),
             templates: "/etc/launch/xl-templates".into(),
-            kind: Kind::Pvh,
+            kind: None,
             toolstack: None,
             memory_mib: 64,
             vcpus: 1,

@@ -59,6 +59,9 @@ impl Stage {
 }
 
 fn main() -> ExitCode {
+    // What is ignored here (by `nohup`, say) would be ignored by the apps too, unlike in a domain.
+    // SAFETY: plain system call; no handler is set.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
     if let Ok(index) = std::env::var("SCENARIO") {
         let (_, scenario) = SCENARIOS[index.parse::<usize>().unwrap()];
         let stage = Stage { folder: std::env::var_os("STAGE").unwrap().into() };

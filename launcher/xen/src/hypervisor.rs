@@ -84,6 +84,21 @@ impl Hypervisor {
     }
 }
 
+/// Whether QEMU emulates this machine's processor, as far as that can be seen.
+///
+/// Dom0's own processes see the real processor's identity where Xen cannot hide it from PV domains
+/// (no CPUID faulting, as in QEMU); elsewhere they see Xen's, and the answer is `false`.
+///
+/// Source: QEMU `target/i386/cpu.c`, leaf 0x40000000 of its TCG processors.
+#[must_use]
+pub fn processor_is_emulated() -> bool {
+    const HYPERVISOR_NAME: u32 = 0x4000_0000;
+    // SAFETY: every x86-64 processor has this instruction; a leaf it does not know gives other data.
+    #[allow(unused_unsafe, reason = "it is safe in newer compilers only")]
+    let leaf = unsafe { std::arch::x86_64::__cpuid(HYPERVISOR_NAME) };
+    [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes).as_flattened() == b"TCGTCGTCGTCG"
+}
+
 /// Tries versions until one is not refused as another version (`EACCES`).
 fn probe<const N: usize>(
     versions: [u32; N],

@@ -23,4 +23,4 @@ pub use domid::{DomId, ParseDomIdError};
 pub use error::{Cause, XenError};
 pub use evtchn::{EventChannelError, EventChannels, Port};
 pub use gnttab::{GrantError, GrantRef, SharedMemory};
-pub use hypervisor::{Hypervisor, Machine};
+pub use hypervisor::{Hypervisor, Machine, processor_is_emulated};

@@ -13,7 +13,7 @@ pub(crate) struct MachineFlags {
     /// Virtual CPUs of the domain [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=128))]
     vcpus: Option<u32>,
-    /// Kind of domain [default: pvh]
+    /// Kind of domain [default: pvh, or pv where hardware virtualization is missing or emulated]
     #[arg(long = "type", value_name = "pv|pvh")]
     kind: Option<Kind>,
     /// What builds the domain [default: native where this Xen is known, or else xl]
