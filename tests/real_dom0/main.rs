@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod exhausted;
 mod killed;
 mod life;
 mod network;

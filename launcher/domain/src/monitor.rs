@@ -22,7 +22,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use xen::DomId;
 use xen::store::Store;
@@ -179,7 +179,9 @@ impl Monitor<'_> {
             return;
         }
         if self.apps.has_pools() {
-            match Command::new(self.launcher).arg0("launch").arg("__pool").spawn() {
+            let mut fill = Command::new(self.launcher);
+            // Not our own standard input: that is the app's lock, which must not outlive us.
+            match fill.arg0("launch").arg("__pool").stdin(Stdio::null()).spawn() {
                 // Whoever starts a process is to learn of its end.
                 Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
                 Err(error) => tracing::warn!("cannot fill the pools: {error}"),
