@@ -130,7 +130,7 @@ fn a_launcher_killed_while_it_removes_an_app_leaves_nothing() {
     let before = dom0.traces();
     for toolstack in ["native", "xl"] {
         // Before its monitor is told, and in what it does itself after that.
-        for step in ["arguments: ", "take down"] {
+        for step in ["arguments: ", "destroy: ", "take down"] {
             dom0.launch(&[
                 "-d",
                 "--name",
@@ -152,7 +152,7 @@ fn a_launcher_killed_while_it_removes_an_app_leaves_nothing() {
 
 /// Kills the monitor `$0` at its system call `$1`, the `$2`th time, as its domain is destroyed; it
 /// may be done before.
-const KILL_MONITOR_AT: &str = "pid=$(pgrep -f '^launch-monitor .*'\"$0\") || exit; \
+const KILL_MONITOR_AT: &str = "pid=$(pgrep -f '^launch-monitor .*'\"$0\") || exit; rm -f /tmp/strace; \
     strace -f -o /tmp/strace.out -p $pid -e trace=\"$1\" -e inject=\"$1\":signal=KILL:when=$2 2>/tmp/strace & \
     until grep -q attached /tmp/strace; do sleep 0.1; done; \
     xl destroy killed; wait; while [ -d /proc/$pid ]; do sleep 0.1; done; \

@@ -8,5 +8,6 @@ mod life;
 mod network;
 mod pool;
 mod serving;
+mod time;
 mod toolstacks;
 mod xen_crate;

@@ -39,7 +39,8 @@ impl Apps {
     pub fn kill(&self, app: &App) -> Result<Outcome, AppsError> {
         let end = EndWatch::new(&self.folder(&app.record.id))?;
         if let Some((domid, uuid)) = self.domain(app)? {
-            self.toolstack(&app.record).destroy(domid, uuid)?;
+            tracing::info_span!("destroy")
+                .in_scope(|| self.toolstack(&app.record).destroy(domid, uuid))?;
             if !end.wait(Some(Instant::now() + TIDY_TIME))? {
                 return Err(AppsError::Stuck(app.record.name.clone()));
             }

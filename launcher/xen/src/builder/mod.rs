@@ -149,7 +149,13 @@ impl<'a> BuiltDomain<'a> {
         let Self { domain, guest, ports, rings } = self;
         let introduce = || -> Result<(), BuildError> {
             nodes::write(domain.store, domain.domid, &guest, ports, rings)?;
-            Ok(domain.store.introduce(domain.domid, rings.store, ports.store)?)
+            let introduced = domain.store.introduce(domain.domid, rings.store, ports.store);
+            introduced.map_err(|error| match error.refusal() {
+                Some(refusal) => {
+                    BuildError::NotIntroduced { domid: domain.domid, refusal: refusal.clone() }
+                }
+                None => error.into(),
+            })
         };
         match introduce() {
             Ok(()) => Ok(PausedDomain(domain)),
