@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod exhausted;
 mod flags;
 mod killed;
 mod life;
@@ -10,5 +11,6 @@ mod network;
 mod pool;
 mod restart;
 mod serving;
+mod time;
 mod toolstacks;
 mod xen_crate;

@@ -32,6 +32,7 @@ pub(crate) mod wait;
 use anyhow::Result;
 use clap::Subcommand;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// What `launch run` does, in one line.
 pub(crate) const ABOUT_RUN: &str = "Start an image as a new domain";
@@ -89,9 +90,10 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    /// Does what was asked for, in a process that began at `begin`.
+    pub(crate) fn run(self, begin: Instant) -> Result<ExitCode> {
         match self {
-            Self::Run(args) => run::run(*args),
+            Self::Run(args) => run::run(*args, begin),
             Self::Ps(args) => ps::run(&args),
             Self::Logs(args) => logs::run(&args),
             Self::Create(args) => create::run(*args),
