@@ -11,7 +11,7 @@ use crate::cache::{Lock, cache_root, make_private_folder, remove_tree};
 use crate::dom0::Extra;
 use crate::frame::Start;
 use crate::host::{install_missing, say};
-use crate::qemu::{Machine, Qemu, console_tail};
+use crate::qemu::{Machine, Qemu, Size, console_tail};
 use crate::session::{Address, Collected, Session};
 use crate::snapshot::find_or_make_snapshot;
 use crate::stage;
@@ -44,8 +44,8 @@ pub struct Options {
     pub xen: XenVersion,
     /// What dom0 has besides.
     pub extra: Option<Extra>,
-    /// Memory of the whole machine: Xen, dom0 (1536 MiB) and all guests.
-    pub memory_mib: u32,
+    /// How large it is.
+    pub size: Size,
     /// Host folder to show at /share; none means a folder of the lab's own.
     pub share: Option<PathBuf>,
 }
@@ -56,7 +56,7 @@ impl Default for Options {
             name: "default".into(),
             xen: XenVersion::default(),
             extra: None,
-            memory_mib: 4096,
+            size: Size::default(),
             share: None,
         }
     }
@@ -71,7 +71,8 @@ struct Facts {
     /// Labs of before there was any have none.
     #[serde(default)]
     extra: Option<Extra>,
-    memory_mib: u32,
+    #[serde(flatten)]
+    size: Size,
     share: PathBuf,
 }
 
@@ -139,7 +140,7 @@ impl Instance {
             made: &made,
             own: &own,
             share: &share,
-            memory_mib: options.memory_mib,
+            size: options.size,
             accelerator: &accelerator,
         };
         let mut qemu = machine.start(true)?;
@@ -170,7 +171,7 @@ impl Instance {
             token: fs::read_to_string(made.join("token")).context("cannot read the token")?,
             xen: options.xen.to_string(),
             extra: options.extra,
-            memory_mib: options.memory_mib,
+            size: options.size,
             share,
         };
         let instance = Self { own, facts };
@@ -270,6 +271,12 @@ impl Instance {
         qemu.forward(protocol, host, dom0)
     }
 
+    /// How large it is.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.facts.size
+    }
+
     /// The host folder that dom0 sees at /share.
     #[must_use]
     pub fn share(&self) -> &Path {
@@ -292,7 +299,7 @@ impl Instance {
 /// The snapshot to load. KVM that promises to run Xen and does not is remembered, and emulation used.
 fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
     let find = |accelerator: &Accelerator| {
-        find_or_make_snapshot(options.xen, options.extra, options.memory_mib, accelerator)
+        find_or_make_snapshot(options.xen, options.extra, options.size, accelerator)
     };
     let marker = failed_kvm_marker()?;
     let mut accelerator = accelerator()?;

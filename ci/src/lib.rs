@@ -10,8 +10,11 @@ pub mod app;
 pub mod cache;
 #[cfg(feature = "host")]
 pub mod cargo;
+pub mod compare;
 #[cfg(feature = "host")]
 pub mod cpio;
+#[cfg(feature = "host")]
+pub mod density;
 #[cfg(feature = "host")]
 pub mod dom0;
 pub mod frame;
@@ -35,5 +38,6 @@ pub mod startup;
 #[cfg(feature = "host")]
 pub mod tally;
 pub mod terminal;
+pub mod throughput;
 #[cfg(feature = "host")]
 pub mod xen_version;

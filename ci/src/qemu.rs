@@ -1,6 +1,7 @@
 //! One QEMU with Xen in it: its command line, its start, its control socket.
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,10 +14,47 @@ use crate::frame::AGENT_PORT;
 use crate::host::{last_lines, run_quietly};
 use crate::qmp::Qmp;
 
+/// How large the machine is, and dom0 in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Memory of the whole machine: Xen, dom0 and all guests.
+    pub memory_mib: u32,
+    /// Memory of dom0.
+    #[serde(default = "default_dom0_memory_mib")]
+    pub dom0_memory_mib: u32,
+    /// Virtual processors of dom0; the machine has two processors.
+    #[serde(default = "default_dom0_vcpus")]
+    pub dom0_vcpus: u32,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self {
+            memory_mib: 4096,
+            dom0_memory_mib: default_dom0_memory_mib(),
+            dom0_vcpus: default_dom0_vcpus(),
+        }
+    }
+}
+
+fn default_dom0_memory_mib() -> u32 {
+    1536
+}
+
+fn default_dom0_vcpus() -> u32 {
+    1
+}
+
 /// Xen's own options. dom0 has a fixed size; scrubbing all memory at boot would only make QEMU
 /// touch it; the grant limits are also dom0's own, and hundreds of guests need more than the default.
-pub const XEN_OPTIONS: &str = "dom0_mem=1536M,max:1536M dom0_max_vcpus=1 console=com1 com1=115200 \
-    loglvl=warning guest_loglvl=none bootscrub=0 gnttab_max_frames=256 gnttab_max_maptrack_frames=8192";
+#[must_use]
+pub fn xen_options(size: &Size) -> String {
+    let Size { dom0_memory_mib: mib, dom0_vcpus: vcpus, .. } = size;
+    format!(
+        "dom0_mem={mib}M,max:{mib}M dom0_max_vcpus={vcpus} console=com1 com1=115200 \
+    loglvl=warning guest_loglvl=none bootscrub=0 gnttab_max_frames=256 gnttab_max_maptrack_frames=8192"
+    )
+}
 
 /// dom0's kernel command line.
 pub const DOM0_OPTIONS: &str = "root=/dev/vda ro fastboot console=hvc0 init=/usr/sbin/lab-init \
@@ -32,8 +70,8 @@ pub struct Machine<'a> {
     pub own: &'a Path,
     /// Host folder that dom0 sees at /share.
     pub share: &'a Path,
-    /// Memory of the whole machine.
-    pub memory_mib: u32,
+    /// Its size.
+    pub size: Size,
     /// What runs its processor.
     pub accelerator: &'a Accelerator,
 }
@@ -51,9 +89,14 @@ impl Machine<'_> {
         let mut arguments: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).into()));
         add(&self.accelerator.qemu_options());
-        add(&["-smp", "2", "-m", &self.memory_mib.to_string()]);
+        add(&["-smp", "2", "-m", &self.size.memory_mib.to_string()]);
         add(&["-display", "none", "-nodefaults", "-no-reboot", "-daemonize"]);
-        add(&["-kernel", &self.made.join("xen").to_string_lossy(), "-append", XEN_OPTIONS]);
+        add(&[
+            "-kernel",
+            &self.made.join("xen").to_string_lossy(),
+            "-append",
+            &xen_options(&self.size),
+        ]);
         add(&["-initrd", &format!("{} {DOM0_OPTIONS},{}", in_made("vmlinuz"), in_made("initrd"))]);
         // Writes go to a layer that vanishes with QEMU; the disk itself is shared by every lab.
         let disk = in_made("disk.img");
@@ -239,7 +282,7 @@ mod tests {
             made: Path::new("/cache/a,b"),
             own: Path::new("/own"),
             share: Path::new("/share"),
-            memory_mib: 4096,
+            size: Size::default(),
             accelerator: &Accelerator::Kvm,
         };
         let arguments = machine.arguments();

@@ -13,7 +13,7 @@ use crate::cargo::{Linking, build_with};
 use crate::dom0::{Dom0, Extra};
 use crate::frame::Start;
 use crate::host::{find_program, run_quietly, say, with_progress};
-use crate::qemu::{DOM0_OPTIONS, Machine, XEN_OPTIONS, console_tail};
+use crate::qemu::{DOM0_OPTIONS, Machine, Size, console_tail, xen_options};
 use crate::session::{Address, Session};
 use crate::xen_version::XenVersion;
 
@@ -36,7 +36,7 @@ const AGENT_SOURCES: [&str; 4] = [
 pub fn find_or_make_snapshot(
     version: XenVersion,
     extra: Option<Extra>,
-    memory_mib: u32,
+    size: Size,
     accelerator: &Accelerator,
 ) -> Result<PathBuf> {
     let dom0 = Dom0::find_or_make(version, extra)?;
@@ -51,14 +51,14 @@ pub fn find_or_make_snapshot(
         .with("qemu", qemu)
         .with("cpu", cpu)
         .with("machine", accelerator.qemu_options().join(" "))
-        .with("memory", memory_mib.to_string())
-        .with("xen options", XEN_OPTIONS)
+        .with("memory", size.memory_mib.to_string())
+        .with("xen options", xen_options(&size))
         .with("dom0 options", DOM0_OPTIONS);
     find_or_make("snapshots", &key, |folder| {
         let agent = find_or_build_agent()?;
         prepare(&dom0, &agent, folder)?;
         let text = format!("booting Xen {version} and dom0 once ({accelerator}), about a minute");
-        with_progress(&text, || boot_and_save(folder, memory_mib, accelerator))
+        with_progress(&text, || boot_and_save(folder, size, accelerator))
     })
 }
 
@@ -113,9 +113,9 @@ fn prepare(dom0: &Dom0, agent: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn boot_and_save(folder: &Path, memory_mib: u32, accelerator: &Accelerator) -> Result<()> {
+fn boot_and_save(folder: &Path, size: Size, accelerator: &Accelerator) -> Result<()> {
     let share = folder.join("share");
-    let machine = Machine { made: folder, own: folder, share: &share, memory_mib, accelerator };
+    let machine = Machine { made: folder, own: folder, share: &share, size, accelerator };
     make_private_folder(&share)?;
     make_private_folder(&machine.stage())?;
     let mut qemu = machine.start(false)?;

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod exec;
+mod exhausted;
 mod flags;
 mod killed;
 mod life;
@@ -11,5 +12,6 @@ mod network;
 mod pool;
 mod restart;
 mod serving;
+mod time;
 mod toolstacks;
 mod xen_crate;

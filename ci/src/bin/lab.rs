@@ -7,6 +7,7 @@ use lab::dom0::Extra;
 use lab::frame::Start;
 use lab::host::say;
 use lab::instance::{Instance, Options};
+use lab::qemu::Size;
 use lab::stage::default_stage;
 use lab::terminal::size_of_stdin;
 use lab::xen_version::XenVersion;
@@ -43,7 +44,8 @@ struct Which {
 impl Which {
     fn options(&self) -> Options {
         let (name, share) = (self.name.clone(), self.share.clone());
-        Options { name, xen: self.xen, extra: self.extra, memory_mib: self.memory, share }
+        let size = Size { memory_mib: self.memory, ..Size::default() };
+        Options { name, xen: self.xen, extra: self.extra, size, share }
     }
 }
 

@@ -2,16 +2,14 @@
 
 use super::report::{Entry, Report};
 use super::rounds::WHOLE;
-use super::statistics::{Ratio, Summary};
+use crate::compare::output::{add_machine, heading, losses};
+use crate::compare::statistics::{Ratio, Summary};
 use std::fmt::Write;
 
 /// Renders the page; `picture` is the name of the picture beside it, `json` that of the figures.
 #[must_use]
 pub fn render(report: &Report, picture: &str, json: &str) -> String {
-    let mut page = match &report.emulated {
-        Some(text) => format!("# Start-up time, emulated: not on real hardware\n\n{text}\n\n"),
-        None => "# Start-up time on real hardware\n\n".into(),
-    };
+    let mut page = heading("Start-up time", report.emulated.as_ref());
     let _ = writeln!(
         page,
         "Written by `ci/startup-time` from [its figures]({json}), {} rounds, {}, {} UTC. Again, on your machine:\n\n```sh\n{}\n```\n\n![Every start of every \
@@ -23,7 +21,7 @@ pub fn render(report: &Report, picture: &str, json: &str) -> String {
     add_ratios(&mut page, report);
     add_phases(&mut page, report);
     add_method(&mut page, report);
-    add_machine(&mut page, report);
+    add_machine(&mut page, &report.machine);
     page += FILE;
     page
 }
@@ -38,7 +36,7 @@ earlier one would go wrong.
 | field | what it is |
 |---|---|
 | `emulated` | `null` on hardware; else what that distorts |
-| `contenders[]` | `name`, `n`, `failed` with `failures[]`; `first_200_ms` and `returned_ms`, each with `min`, `median`, `p90`, `max`; `phases_ms`, the median of each phase; `ratio_to_crun` and `ratio_to_docker`, each with `value`, `low`, `high`; `bodies_sha256`; `plan`, the commands and what was ready; `samples_...`, every start in the order of the rounds; `warm_up_ms` |
+| `contenders[]` | `name`, `n`, `failed` with `failures[]`; `first_200_ms` and `returned_ms`, each with `min`, `median`, `p90`, `max`; `phases_ms`, the median of each phase; `ratio_to_crun` and `ratio_to_docker`, each with `value`, `low`, `high`; `bodies_sha256`; `plan`, the commands and what was ready; `samples_...`, every start in the order of the rounds; `samples_phase_starts_ms`, when its phases began; `warm_up_ms` |
 | `xl_create` | the same for `xl create` of a cold launch's domain with stock scripts, whose return alone counts |
 | `kernels[]` | ours, then Debian's: to init on the guest's clock (`guest_ms`) and on dom0's (`seen_ms`) |
 | `missing` | contenders that did not run, with the reason |
@@ -91,7 +89,7 @@ fn add_figures(page: &mut String, report: &Report) {
 }
 
 fn add_losses(page: &mut String, report: &Report) {
-    let losses = |of: fn(&Entry) -> Option<Ratio>, against: &str| -> Vec<String> {
+    let slower = |of: fn(&Entry) -> Option<Ratio>, against: &str| -> Vec<String> {
         let all = report.contenders.iter().filter(|entry| entry.name.starts_with("launch"));
         let mut lost: Vec<(f64, String)> = all
             .filter_map(|entry| Some((of(entry)?.value, entry.name.clone())))
@@ -99,18 +97,16 @@ fn add_losses(page: &mut String, report: &Report) {
             .collect();
         lost.sort_by(|one, other| other.0.total_cmp(&one.0));
         let text = |(value, name): (f64, String)| {
-            format!("- {name} takes {value:.1} times as long as {against}.")
+            format!("{name} takes {value:.1} times as long as {against}.")
         };
         lost.into_iter().map(text).collect()
     };
     let lost = [
-        losses(|entry| entry.ratio_to_crun, "crun"),
-        losses(|entry| entry.ratio_to_docker, "docker"),
+        slower(|entry| entry.ratio_to_crun, "crun"),
+        slower(|entry| entry.ratio_to_docker, "docker"),
     ]
     .concat();
-    *page += "\n## Where we lose\n\n";
-    *page += &if lost.is_empty() { "Nowhere in this run.".into() } else { lost.join("\n") };
-    *page += "\n";
+    *page += &format!("\n{}", losses(&lost));
 }
 
 fn add_ratios(page: &mut String, report: &Report) {
@@ -167,7 +163,8 @@ fn add_phases(page: &mut String, report: &Report) {
     }
     names.push(WHOLE);
     *page += "\n## Where a launch's time goes\n\nMedians of `launch run --time` in starts of their own, in milliseconds. \
-              What begins with `guest:` is a moment of the guest's clock, which starts with its kernel.\n\n| |";
+              Phases of dom0 overlap with those of the guest (`guest:`), which follow each other; the picture \
+              shows one start, cut into what follows each other.\n\n| |";
     for entry in &with {
         let _ = write!(page, " {} |", entry.name);
     }
@@ -200,13 +197,6 @@ must give the same answer: the SHA-256 of the page is compared.\n\n";
         let command = entry.plan.command.join(" ");
         let _ =
             writeln!(page, "| {} | `{command}` | {} |", entry.name, entry.plan.ready.join("; "));
-    }
-}
-
-fn add_machine(page: &mut String, report: &Report) {
-    *page += "\n## The machine\n\n| | |\n|---|---|\n";
-    for (name, value) in &report.machine {
-        let _ = writeln!(page, "| {name} | {value} |");
     }
 }
 

@@ -1,8 +1,8 @@
 //! The guest kernel against Debian's, both as PVH with the same initramfs.
 
 use super::boot::Boot;
-use super::ground::{App, CLIENT, FOLDER, Ground};
-use super::statistics::Summary;
+use crate::compare::ground::{App, CLIENT, FOLDER, Ground};
+use crate::compare::statistics::Summary;
 use crate::cpio::Archive;
 use crate::host::say;
 use anyhow::{Context, Result, ensure};

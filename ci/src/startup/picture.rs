@@ -1,12 +1,9 @@
 //! What was measured, as a picture: every start of every contender, and where a launch's time goes.
 
 use super::report::{Entry, Report};
-use super::rounds::WHOLE;
-use super::svg::{Anchor, Svg};
-use crate::host::{find_program, run_quietly};
-use anyhow::{Context, Result};
-use std::path::Path;
-use std::process::Command;
+use super::segments::{Segment, segments};
+use crate::compare::axis::{Axis, time};
+use crate::compare::svg::{Anchor, CONTAINER, INK, LAUNCH, PALE, Svg};
 
 const WIDTH: f64 = 1000.0;
 /// Where the rows' names end and the axis begins.
@@ -14,31 +11,12 @@ const LEFT: f64 = 170.0;
 /// Where the axis ends and the figures begin.
 const RIGHT: f64 = 850.0;
 const ROW: f64 = 34.0;
-const INK: &str = "#222222";
-const PALE: &str = "#dddddd";
-const LAUNCH: &str = "#1f5fa8";
-const CONTAINER: &str = "#d9701a";
 const PLAIN_XL: &str = "#7a7a7a";
 /// Phases in the order they come, again from the start when there are more.
 const PALETTE: [&str; 16] = [
     "#4e79a7", "#a0cbe8", "#f28e2b", "#ffbe7d", "#59a14f", "#8cd17d", "#b6992d", "#f1ce63",
     "#499894", "#86bcb6", "#e15759", "#ff9d9a", "#79706e", "#bab0ac", "#b07aa1", "#9d7660",
 ];
-
-/// Writes `file` as SVG, and beside it a PNG where `rsvg-convert` is installed.
-///
-/// # Errors
-/// When a file cannot be written.
-pub fn write(report: &Report, file: &Path) -> Result<()> {
-    let explain = || format!("cannot write {}", file.display());
-    std::fs::write(file, draw(report)).with_context(explain)?;
-    if let Some(convert) = find_program("rsvg-convert") {
-        let png = file.with_extension("png");
-        let mut command = Command::new(convert);
-        run_quietly(command.args(["--zoom", "1.5", "--output"]).arg(png).arg(file))?;
-    }
-    Ok(())
-}
 
 /// Draws both parts.
 #[must_use]
@@ -70,7 +48,7 @@ pub fn draw(report: &Report) -> String {
     svg.text((20.0, 56.0), 13.0, Anchor::Start, INK, &subtitle);
     draw_starts(&mut svg, top, &rows);
     if !stacks.is_empty() {
-        let title = "Where a launch's time goes (medians of its phases)";
+        let title = "Where a launch's time goes (the start in the middle of those that told)";
         svg.text((20.0, middle - 40.0), 20.0, Anchor::Start, INK, title);
         draw_stacks(&mut svg, middle, &stacks, &legend);
     }
@@ -101,7 +79,7 @@ fn draw_starts(svg: &mut Svg, top: f64, rows: &[&Entry]) {
     let samples = || rows.iter().flat_map(|entry| &entry.samples_first_200_ms);
     let least = samples().copied().fold(f64::INFINITY, f64::min);
     let most = samples().copied().fold(1.0, f64::max);
-    let axis = LogAxis::around(least, most);
+    let axis = Axis::logarithmic(least, most, (LEFT, RIGHT));
     let end = top + height(rows.len());
     for tick in axis.ticks() {
         let x = axis.place(tick);
@@ -130,55 +108,6 @@ fn draw_starts(svg: &mut Svg, top: f64, rows: &[&Entry]) {
     }
 }
 
-/// A part of a launch.
-#[derive(Debug, Clone, PartialEq)]
-struct Segment {
-    name: String,
-    ms: f64,
-}
-
-/// Cuts a launch into what follows each other: dom0's phases until the guest can go on, the guest's,
-/// and the rest, in which the app itself starts. They add up to the whole.
-///
-/// A guest that is booted for the launch goes on when its domain is there, whatever dom0 does beside
-/// it after that; one that waited goes on when it has its devices.
-fn segments(entry: &Entry) -> Vec<Segment> {
-    let phases = &entry.phases_ms;
-    let Some(whole) = phases.get(WHOLE) else { return Vec::new() };
-    let waited = phases.get("domain").is_none();
-    let handover = if waited { "devices" } else { "domain" };
-    let in_dom0 = phases.0.iter().take_while(|(name, _)| !is_of_guest(name) && !is_sum(name));
-    let mut segments: Vec<Segment> = Vec::new();
-    for (name, ms) in in_dom0 {
-        segments.push(Segment { name: name.clone(), ms: *ms });
-        if name == handover {
-            break;
-        }
-    }
-    let mut before = 0.0;
-    for (name, ms) in phases.0.iter().filter(|(name, _)| is_of_guest(name)) {
-        // The guest tells moments of its own clock, which began with its kernel. One that waited did
-        // these two before there was any launch.
-        if !(waited && (name == "guest: init" || name == "guest: orders")) {
-            let name = if name == "guest: init" { "guest: kernel" } else { name };
-            segments.push(Segment { name: name.to_owned(), ms: ms - before });
-        }
-        before = *ms;
-    }
-    let known: f64 = segments.iter().map(|segment| segment.ms).sum();
-    let rest = (whole - known).max(0.0);
-    segments.push(Segment { name: "the rest: the app's own start".into(), ms: rest });
-    segments
-}
-
-fn is_of_guest(name: &str) -> bool {
-    name.starts_with("guest: ")
-}
-
-fn is_sum(name: &str) -> bool {
-    name == WHOLE || name.starts_with("in all")
-}
-
 fn legend_of(stacks: &[(&Entry, Vec<Segment>)]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for segment in stacks.iter().flat_map(|(_, segments)| segments) {
@@ -197,13 +126,11 @@ fn draw_stacks(svg: &mut Svg, top: f64, stacks: &[(&Entry, Vec<Segment>)], legen
     let sum = |segments: &[Segment]| segments.iter().map(|segment| segment.ms).sum::<f64>();
     let most = stacks.iter().map(|(_, segments)| sum(segments)).fold(1.0, f64::max);
     let end = top + height(stacks.len());
-    let place = |ms: f64| LEFT + ms / most * (RIGHT - LEFT);
-    let step = round_step(most / 6.0);
-    let mut tick = 0.0;
-    while tick <= most {
+    let axis = Axis::from_zero(most, (LEFT, RIGHT));
+    let place = |ms: f64| axis.place(ms);
+    for tick in axis.ticks() {
         svg.line((place(tick), top - 6.0), (place(tick), end), 1.0, PALE);
         svg.text((place(tick), top - 10.0), 12.0, Anchor::Middle, INK, &time(tick));
-        tick += step;
     }
     let mut y = top;
     for (entry, segments) in stacks {
@@ -229,115 +156,5 @@ fn draw_stacks(svg: &mut Svg, top: f64, stacks: &[(&Entry, Vec<Segment>)], legen
             svg.text((x + 18.0, y), 13.0, Anchor::Start, INK, name);
         }
         y += 20.0;
-    }
-}
-
-/// A logarithmic axis in milliseconds.
-struct LogAxis {
-    least: f64,
-    most: f64,
-}
-
-impl LogAxis {
-    /// With some room at both ends.
-    fn around(least: f64, most: f64) -> Self {
-        Self { least: least.max(0.01) / 1.3, most: most * 1.3 }
-    }
-
-    fn place(&self, ms: f64) -> f64 {
-        LEFT + (ms / self.least).ln() / (self.most / self.least).ln() * (RIGHT - LEFT)
-    }
-
-    /// 1, 2 and 5 of each power of ten that is on the axis.
-    fn ticks(&self) -> Vec<f64> {
-        let powers = (-2..7).map(|power| 10f64.powi(power));
-        let all = powers.flat_map(|power| [power, 2.0 * power, 5.0 * power]);
-        all.filter(|tick| (self.least..=self.most).contains(tick)).collect()
-    }
-}
-
-/// The next larger of 1, 2 or 5 times a power of ten.
-fn round_step(least: f64) -> f64 {
-    let power = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
-        .map(|part| part * power)
-        .into_iter()
-        .find(|step| *step >= least)
-        .unwrap_or(least)
-}
-
-fn time(ms: f64) -> String {
-    match ms {
-        0.0 => "0".into(),
-        _ if ms >= 10_000.0 => format!("{:.0} s", ms / 1e3),
-        _ if ms >= 1000.0 => format!("{} s", (ms / 10.0).round() / 100.0),
-        _ if ms >= 10.0 => format!("{ms:.0} ms"),
-        _ => format!("{ms:.1} ms"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::startup::phases::Phases;
-    use crate::startup::plan::Plan;
-    use crate::startup::rounds::Series;
-
-    fn entry(phases: &[(&str, f64)]) -> Entry {
-        let plan = Plan {
-            ready: Vec::new(),
-            address: [10, 0, 0, 1].into(),
-            settle: String::new(),
-            before: String::new(),
-            command: Vec::new(),
-            after: String::new(),
-            at_end: String::new(),
-            explain: String::new(),
-        };
-        let mut series = Series::new("launch-native-pvh".into(), plan, "http", true);
-        let phases = phases.iter().map(|(name, ms)| ((*name).to_owned(), *ms)).collect();
-        series.phases.push(Phases(phases));
-        Entry::new(&series, &[], &[])
-    }
-
-    #[test]
-    fn segments_add_up_to_the_whole_without_what_is_done_beside_the_guest() {
-        let phases = [
-            ("domain", 300.0),
-            ("disks", 100.0),
-            ("in all, until the domain runs", 400.0),
-            ("guest: init", 600.0),
-            ("guest: exec", 650.0),
-            (WHOLE, 2000.0),
-        ];
-        let segments = segments(&entry(&phases));
-        let of = |name: &str| segments.iter().find(|segment| segment.name == name);
-        assert_eq!(of("guest: kernel").unwrap().ms, 600.0);
-        assert_eq!(of("guest: exec").unwrap().ms, 50.0);
-        assert_eq!(of("disks"), None);
-        assert_eq!(segments.iter().map(|segment| segment.ms).sum::<f64>(), 2000.0);
-    }
-
-    #[test]
-    fn what_a_domain_did_while_it_waited_is_not_a_part_of_the_launch() {
-        let phases = [
-            ("devices", 20.0),
-            ("monitor", 5.0),
-            ("guest: init", 600.0),
-            ("guest: orders", 90_000.0),
-            ("guest: exec", 90_100.0),
-            (WHOLE, 500.0),
-        ];
-        let segments = segments(&entry(&phases));
-        let names: Vec<&str> = segments.iter().map(|segment| segment.name.as_str()).collect();
-        assert_eq!(names[..2], ["devices", "guest: exec"]);
-        assert_eq!(segments[2].ms, 380.0);
-    }
-
-    #[test]
-    fn ticks_are_round_and_on_the_axis() {
-        assert_eq!(LogAxis::around(400.0, 30_000.0).ticks(), [500.0, 1e3, 2e3, 5e3, 1e4, 2e4]);
-        assert_eq!(round_step(430.0), 500.0);
-        assert_eq!([time(1500.0), time(20_000.0), time(380.4)], ["1.5 s", "20 s", "380 ms"]);
     }
 }

@@ -8,7 +8,7 @@ mod xl;
 pub use xl::prepare_same_domain;
 
 use super::contender::Contender;
-use super::ground::Ground;
+use crate::compare::ground::{Ground, remove_apps};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -56,4 +56,22 @@ pub fn prepare(contender: Contender, ground: &Ground) -> Result<Here> {
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Addresses on our own bridge, apart from each other so that no round hears of another.
+fn own_address(name: &str) -> Ipv4Addr {
+    let names = ["crun", "runc", "xl-stock"];
+    let index = names.iter().position(|known| *known == name).unwrap_or(names.len());
+    Ipv4Addr::new(10, 112, 0, 10 + u8::try_from(index).unwrap_or(0))
+}
+
+/// A shell script that takes down whatever of the contenders is left.
+#[must_use]
+pub fn take_down() -> String {
+    format!(
+        "for name in xl-stock xl-same xl-boot; do xl destroy $name 2>/dev/null; done
+for name in crun runc; do $name delete -f $name 2>/dev/null; done
+{}",
+        remove_apps("^launch-(native|xl|pool)")
+    )
 }

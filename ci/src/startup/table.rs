@@ -1,7 +1,7 @@
 //! What was measured, as a table for a terminal.
 
 use super::report::{Entry, Report};
-use super::statistics::{Ratio, Summary};
+use crate::compare::statistics::{Ratio, Summary};
 use std::fmt::Write;
 
 /// Renders the table; times in milliseconds.

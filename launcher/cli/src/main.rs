@@ -11,10 +11,12 @@ mod settings;
 mod table;
 mod template;
 mod terminal;
+mod times;
 
 use clap::Parser;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Runs Docker and OCI images as Xen domains of their own.
 ///
@@ -27,6 +29,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    let begin = Instant::now();
     let args: Vec<OsString> = std::env::args_os().collect();
     // Roles that `launch` plays for itself. They come before anything else is read: one of them
     // is about to give up all its rights.
@@ -45,11 +48,11 @@ fn main() -> ExitCode {
         return failure::report(&anyhow::anyhow!(instead));
     }
     let args = with_default_command(args);
-    let command = match parse(&args) {
+    let command = match tracing::info_span!("arguments").in_scope(|| parse(&args)) {
         Ok(command) => command,
         Err(error) => return failure::report_usage(&error, &args),
     };
-    match command.run() {
+    match command.run(begin) {
         Ok(code) => code,
         Err(error) => failure::report(&error),
     }

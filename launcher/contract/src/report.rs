@@ -11,6 +11,10 @@ pub struct Report {
     pub exit: Option<Exit>,
     /// When each step was done, in the order they were done.
     pub marks: Vec<Mark>,
+    /// The guest's real-time clock, in microseconds since 1970, at the zero of the marks' clock.
+    /// A guest takes it over from Xen, as dom0 does, so it tells when the marks were for dom0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero_unix_us: Option<u64>,
 }
 
 /// How the app ended.
@@ -144,6 +148,7 @@ mod tests {
             version: crate::VERSION,
             exit: Some(Exit::NotStarted { code: 127, message: "\u{1f980}".repeat(4096) }),
             marks: vec![mark("network-is-up"); 24],
+            zero_unix_us: Some(u64::MAX),
         };
         assert!(report.render().len() <= MAX_BYTES);
         Report::parse(&report.render()).unwrap();

@@ -25,6 +25,7 @@ use crate::resolve::{self, Identity};
 use crate::settings::Settings;
 use crate::spec::{Kind, Uuid};
 use crate::start_set;
+use crate::timing::{Timings, timed};
 use crate::toolstack::{DomainState, Toolstack, ToolstackKind};
 use crate::writable;
 use crate::xl::Xl;
@@ -35,7 +36,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use xen::DomId;
 
 /// Bytes of an id; twice as many hex digits, as Docker shows.
@@ -79,22 +80,6 @@ impl App {
     pub(crate) fn release(&mut self) -> Option<Lock> {
         self.lock.take()
     }
-}
-
-/// How long each step of a start took.
-pub type Timings = Vec<(&'static str, Duration)>;
-
-/// Does one step of a start and notes how long it took.
-fn timed<T, E: Into<AppsError>>(
-    timings: &mut Timings,
-    step: &'static str,
-    work: impl FnOnce() -> Result<T, E>,
-) -> Result<T, AppsError> {
-    let _span = tracing::info_span!("step", step).entered();
-    let begin = Instant::now();
-    let result = work().map_err(Into::into);
-    timings.push((step, begin.elapsed()));
-    result
 }
 
 impl Apps {

@@ -6,6 +6,7 @@ use crate::log::Stream;
 use crate::record::{Outcome, Phase};
 use image::{Config, Digest, Image};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 struct Machine {
     root: tempfile::TempDir,

@@ -4,6 +4,7 @@ use crate::schedule::Schedule;
 use crate::spec::{Kind, Uuid};
 use crate::toolstack::{DomainState, ShutdownReason, ToolstackError};
 use crate::xl;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -110,17 +111,20 @@ impl Domains {
         })
     }
 
-    /// Whether there is any domain of this number.
+    /// The numbers of all domains.
     ///
     /// # Errors
     /// Xen or xenstore cannot be asked.
-    pub fn exists(&self, domid: DomId) -> Result<bool, ToolstackError> {
-        match self.ask(|hypervisor| hypervisor.domain_info(domid))? {
-            Some(info) => Ok(info.is_some_and(|info| !info.dying)),
-            None => {
-                Ok(Store::connect()?.read_optional(&format!("/local/domain/{domid}"))?.is_some())
+    pub fn alive(&self) -> Result<HashSet<DomId>, ToolstackError> {
+        Ok(match self.ask(Hypervisor::domains)? {
+            Some(domains) => {
+                domains.into_iter().filter(|info| !info.dying).map(|info| info.domid).collect()
             }
-        }
+            None => {
+                let all = Store::connect()?.list("/local/domain")?;
+                all.iter().filter_map(|name| name.parse().ok()).collect()
+            }
+        })
     }
 
     /// The domain with this handle.

@@ -12,9 +12,10 @@ use crate::log::Log;
 use crate::record::{Outcome, Phase, Record, State};
 use crate::settings::Settings;
 use crate::start_set;
+use crate::timing::{moments, now_unix_us};
 use crate::toolstack::{DomainState, ShutdownReason};
 use contract::streams::Splitter;
-use contract::{Report, StartSet, store as nodes};
+use contract::{Mark, Report, StartSet, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use xen::DomId;
 use xen::store::Store;
@@ -84,6 +85,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         console: None,
         streams: Splitter::default(),
         launcher: &start.launcher,
+        marks: Vec::new(),
         state_writes: 0,
         found: false,
         filled: false,
@@ -117,6 +119,8 @@ struct Monitor<'a> {
     log: Log,
     streams: Splitter,
     launcher: &'a Path,
+    /// Those that the state has, as the guest told them.
+    marks: Vec<Mark>,
     state_writes: u32,
     /// Whether the guest has told the start set of its image.
     found: bool,
@@ -185,7 +189,9 @@ impl Monitor<'_> {
             return;
         }
         if self.apps.has_pools() {
-            match Command::new(self.launcher).arg0("launch").arg("__pool").spawn() {
+            let mut fill = Command::new(self.launcher);
+            // Not our own standard input: that is the app's lock, which must not outlive us.
+            match fill.arg0("launch").arg("__pool").stdin(Stdio::null()).spawn() {
                 // Whoever starts a process is to learn of its end.
                 Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
                 Err(error) => tracing::warn!("cannot fill the pools: {error}"),
@@ -229,6 +235,7 @@ impl Monitor<'_> {
         let Some(json) = self.store.read_optional(&self.node(nodes::REPORT))? else {
             return Ok(None);
         };
+        let read_unix_us = now_unix_us();
         let report = match Report::parse(&json) {
             Ok(report) => report,
             Err(error) => {
@@ -236,9 +243,10 @@ impl Monitor<'_> {
                 return Ok(None);
             }
         };
-        if self.state.marks != report.marks && self.state_writes < MAX_STATE_WRITES {
+        if self.marks != report.marks && self.state_writes < MAX_STATE_WRITES {
             self.state_writes += 1;
-            self.state.marks = report.marks;
+            self.state.marks = moments(&report, read_unix_us);
+            self.marks = report.marks;
             self.folder.write_state_lightly(&self.state)?;
         }
         Ok(report.exit.map(|exit| Outcome {

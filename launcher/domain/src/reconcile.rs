@@ -7,6 +7,7 @@ use crate::hotplug::describe;
 use crate::monitor::unreported;
 use crate::record::{Outcome, Phase, Record, State};
 use crate::toolstack::DomainState;
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::time::Duration;
@@ -32,7 +33,13 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
     let last = apps.folders().join(LAST);
     File::create(&last).map_err(FileError::io("write", &last))?;
     let mut repairs = Vec::new();
+    let mut tended = HashSet::new();
     for id in apps.ids()? {
+        // Most apps run and have their monitor; no more is asked about them, as there may be hundreds.
+        if apps.folder(&id).watch_lock().and_then(|lock| lock.is_held()).unwrap_or(false) {
+            tended.insert(id);
+            continue;
+        }
         // One app that cannot be repaired must not keep the user from all others.
         match app(apps, &id) {
             Ok(repair) => repairs.extend(repair),
@@ -51,7 +58,7 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
         Ok(detached) => repairs.extend(detached.into_iter().map(Repair)),
         Err(error) => repairs.push(Repair(describe(&error))),
     }
-    match apps.network().retain(|id| uses_network(apps, id)) {
+    match apps.network().retain(|id| tended.contains(id) || uses_network(apps, id)) {
         Ok(gone) => {
             repairs.extend(gone.into_iter().map(|id| {
                 Repair(format!("gave back address and ports of app {id}, which is gone"))

@@ -4,7 +4,8 @@ use crate::launch::WritableChoice;
 use crate::restart::RestartPolicy;
 use crate::schedule::Schedule;
 use crate::spec::{Machine, Uuid};
-use contract::{Host, Mark, Process, Tmpfs};
+use crate::timing::Moment;
+use contract::{Host, Process, Tmpfs};
 use net::{InterfaceName, Publish};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -112,9 +113,9 @@ pub struct State {
     /// How long it waits, or waited last, before it is started again.
     #[serde(default)]
     pub pause_ms: u64,
-    /// The guest's own time marks of the last start.
+    /// When the guest did each step of the last start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub marks: Vec<Mark>,
+    pub marks: Vec<Moment>,
 }
 
 /// Where in its life an app is.

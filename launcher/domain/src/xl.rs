@@ -41,7 +41,8 @@ impl Xl {
 
     fn failure(&self, spec: &DomainSpec, output: &Output) -> ToolstackError {
         let words = String::from_utf8_lossy(&output.stderr);
-        if words.contains("failed to free memory") || words.contains("Out of memory") {
+        let no_memory = ["failed to free memory", "Out of memory", "Cannot allocate memory"];
+        if no_memory.iter().any(|text| words.contains(text)) {
             let free_mib = self.domains.free_mib();
             return ToolstackError::NoMemory {
                 domain: spec.name.clone(),

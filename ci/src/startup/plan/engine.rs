@@ -1,8 +1,8 @@
 //! Container engines with their own images, networks and daemons.
 
 use super::{Here, Plan, words};
-use crate::startup::ground::Ground;
-use crate::startup::place::Place;
+use crate::compare::ground::Ground;
+use crate::compare::place::Place;
 use anyhow::Result;
 use std::net::Ipv4Addr;
 

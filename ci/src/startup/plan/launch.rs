@@ -1,7 +1,7 @@
 //! `launch`, cold and with domains that wait.
 
 use super::{Here, Plan, words};
-use crate::startup::ground::{App, Ground};
+use crate::compare::ground::{App, Ground};
 use anyhow::Result;
 
 /// Memory of a cold domain in MiB: the default, said aloud so that no waiting domain fits.

@@ -1,8 +1,8 @@
-//! `crun` and `runc`: a bundle of the same root, and an interface as an engine gives it.
+//! `crun` and `runc`.
 
-use super::{Here, Plan, words};
-use crate::startup::bundle::render_config;
-use crate::startup::ground::{BRIDGE, CLIENT, FOLDER, GATEWAY, Ground, LOWER, own_address};
+use super::{Here, Plan, own_address, words};
+use crate::compare::container::{Container, READY};
+use crate::compare::ground::Ground;
 use anyhow::Result;
 
 /// Writes the bundle.
@@ -10,38 +10,20 @@ pub(super) fn prepare(program: &str, ground: &Ground) -> Result<Here> {
     if !ground.place.has(program)? {
         return Ok(Err(format!("{program} is not installed")));
     }
-    let own = format!("{FOLDER}/{program}");
-    let address = own_address(program);
-    let veth = format!("v-{program}");
-    let (own_ip, gateway) = (address.to_string(), GATEWAY.to_string());
-    let hook = [CLIENT, "attach", BRIDGE, &veth, &own_ip, "24", &gateway];
-    let config = render_config(
-        &ground.image.config,
-        &format!("{own}/root"),
-        program,
-        &hook,
-        ground.image.ids,
-    );
-    ground.place.write(&format!("{own}/config.json"), 0o644, config.to_string().as_bytes())?;
+    let container = Container {
+        program: program.into(),
+        name: program.into(),
+        address: own_address(program),
+        veth: format!("v-{program}"),
+    };
+    container.write_bundle(ground, &ground.image.config)?;
     Ok(Ok(Plan {
-        ready: words(&[
-            "bundle with config.json",
-            "root: a fresh overlayfs over launch's EROFS, mounted",
-            "bridge",
-        ]),
-        address,
+        ready: words(&READY),
+        address: container.address,
         settle: String::new(),
-        before: format!(
-            "mkdir -p {own}/upper {own}/work {own}/root
-mount -t overlay -o lowerdir={LOWER},upperdir={own}/upper,workdir={own}/work overlay {own}/root"
-        ),
-        command: words(&[program, "run", "-d", "--bundle", &own, program]),
-        after: format!(
-            "{program} delete -f {program} || true
-ip link del {veth} 2>/dev/null || true
-umount {own}/root
-rm -rf {own}/upper {own}/work"
-        ),
+        before: container.mount(),
+        command: container.command(),
+        after: container.take_down(),
         at_end: String::new(),
         explain: format!("{program} list"),
     }))

@@ -1,9 +1,9 @@
 //! Plain `xl create` with Xen's stock scripts.
 
-use super::{Here, Plan, words};
+use super::{Here, Plan, own_address, words};
+use crate::compare::ground::{App, BRIDGE, FOLDER, GATEWAY, Ground, LOWER, PREFIX_BITS};
+use crate::compare::place::Place;
 use crate::cpio::Archive;
-use crate::startup::ground::{App, BRIDGE, FOLDER, GATEWAY, Ground, LOWER, own_address};
-use crate::startup::place::Place;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::net::Ipv4Addr;
@@ -101,7 +101,7 @@ fn xl_create(name: &str, path: &str, address: Ipv4Addr, ready: Vec<String>) -> P
     }
 }
 
-/// A loop device for a file; [`crate::startup::ground::clear`] detaches it.
+/// A loop device for a file; [`crate::compare::ground::clear`] detaches it.
 fn loop_device(place: &Place, file: &str, read_only: bool) -> Result<String> {
     let flag = if read_only { "-r" } else { "" };
     let script = format!(
@@ -180,7 +180,7 @@ $b mount -t sysfs sys /sys
 $b mount -t devtmpfs dev /dev
 for module in /modules/*.ko; do $b insmod $module; done
 $b ip link set lo up
-$b ip address add {address}/24 dev eth0
+$b ip address add {address}/{PREFIX_BITS} dev eth0
 $b ip link set eth0 up
 $b ip route add default via {GATEWAY}
 while [ ! -b /dev/xvda ]; do $b usleep 10000; done
@@ -214,6 +214,6 @@ mod tests {
         let end =
             "env -i 'PATH=/bin' $b switch_root /newroot '/bin/nginx' '-g' 'daemon off; # it'\\''s'";
         assert!(last.ends_with(end), "{last}");
-        assert!(init.contains("address add 10.0.0.2/24"));
+        assert!(init.contains("address add 10.0.0.2/16"));
     }
 }

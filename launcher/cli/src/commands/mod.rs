@@ -34,6 +34,7 @@ pub(crate) mod wait;
 use anyhow::Result;
 use clap::Subcommand;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// What `launch run` does, in one line.
 pub(crate) const ABOUT_RUN: &str = "Start an image as a new domain";
@@ -95,9 +96,10 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    /// Does what was asked for, in a process that began at `begin`.
+    pub(crate) fn run(self, begin: Instant) -> Result<ExitCode> {
         match self {
-            Self::Run(args) => run::run(*args),
+            Self::Run(args) => run::run(*args, begin),
             Self::Ps(args) => ps::run(&args),
             Self::Attach(args) => attach::run(&args),
             Self::Exec(args) => exec::run(args),

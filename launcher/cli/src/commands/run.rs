@@ -9,6 +9,7 @@ use crate::conversation::DetachKeys;
 use crate::failure;
 use crate::here::{self, Here, Pull, print};
 use crate::terminal::Screen;
+use crate::times::{self, Times};
 use anyhow::{Context, Result, bail};
 use domain::{App, Apps, Followed, Launch, Outcome, Part, RestartPolicy, Timings};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     /// Keys that leave the app running and give the terminal back
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: DetachKeys,
-    /// Print the milliseconds of each phase of the start to stderr
+    /// Print to stderr when each step of the start began and how long it took, up to the app
     #[arg(long)]
     time: bool,
     #[command(flatten)]
@@ -91,8 +92,8 @@ pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option
 }
 
 /// Fails with Docker's code for what goes wrong before there is an app.
-pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    match start(args) {
+pub(crate) fn run(args: Args, begin: Instant) -> Result<ExitCode> {
+    match start(args, begin) {
         Err(error) => {
             failure::report(&error);
             Ok(ExitCode::from(NOT_STARTED))
@@ -101,27 +102,29 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     }
 }
 
-fn start(args: Args) -> Result<ExitCode> {
-    let begin = Instant::now();
+fn start(args: Args, begin: Instant) -> Result<ExitCode> {
     let CreateFlags { interactive, tty, .. } = args.create;
     let attached = !args.detach && (interactive || tty);
     let screen = (tty && !args.detach).then(|| Screen::require(interactive)).transpose()?;
-    here::require_dom0()?;
-    let here = Here::new()?;
-    let apps = here.apps_as_they_are()?;
-    let ready = begin.elapsed();
-    let (launch, id_file) = prepare(args.create, &here)?;
-    let mut phases = vec![("settings and state", ready), ("image", begin.elapsed() - ready)];
+    let mut times = Times::since(begin);
+    times.first("arguments");
+    let (here, apps) = times.step("settings and state", || -> Result<_> {
+        here::require_dom0()?;
+        let here = Here::new()?;
+        let apps = here.apps_as_they_are()?;
+        Ok((here, apps))
+    })?;
+    let (launch, id_file) = times.step("image", || prepare(args.create, &here))?;
 
     // From here on a signal must not end this process: what it makes would be left half-made.
     let signals = catch_signals()?;
     let (app, timings) = launch_repaired(&apps, &launch)?;
-    phases.extend(timings);
+    times.add(&timings);
     if let Some(id_file) = id_file {
         id_file.fill(&app.record.id)?;
     }
     if args.time {
-        print_phases(&phases, begin.elapsed());
+        times::print(&times.render());
     }
     // Last, because it takes the longer the more apps there are, and no start waits for it.
     here::tell(&apps.reconcile_at_times()?);
@@ -132,13 +135,13 @@ fn start(args: Args) -> Result<ExitCode> {
     if args.detach {
         print(&format!("{}\n", app.record.id))?;
         if args.time {
-            print_marks(&apps, &app);
+            print_guest(&apps, &app, &times);
         }
         return Ok(ExitCode::SUCCESS);
     }
     std::thread::scope(|scope| {
         if args.time {
-            scope.spawn(|| print_marks(&apps, &app));
+            scope.spawn(|| print_guest(&apps, &app, &times));
         }
         match attached {
             true => {
@@ -204,25 +207,14 @@ pub(super) fn end_as(outcome: &Outcome) -> ExitCode {
     ExitCode::from(outcome.code)
 }
 
-fn print_phases(phases: &[(&str, Duration)], total: Duration) {
-    for (name, took) in phases {
-        eprintln!("{:>10.1} ms  {name}", took.as_secs_f64() * 1e3);
-    }
-    eprintln!("{:>10.1} ms  in all, until the domain runs", total.as_secs_f64() * 1e3);
-}
-
-/// The guest's own steps, on its own clock, once it has told them.
-fn print_marks(apps: &Apps, app: &App) {
+/// The guest's own steps, once it has told them.
+fn print_guest(apps: &Apps, app: &App, times: &Times) {
     let until = Instant::now() + Duration::from_secs(60);
     while Instant::now() < until {
         // An app that is gone already (--rm) has nothing more to tell.
         let Ok(now) = apps.find(&app.record.id) else { return };
         if !now.state.marks.is_empty() {
-            for mark in &now.state.marks {
-                #[expect(clippy::cast_precision_loss, reason = "milliseconds are shown")]
-                let at_ms = mark.at_us as f64 / 1e3;
-                eprintln!("{at_ms:>10.1} ms  guest: {}", mark.step);
-            }
+            times::print(&times.render_guest(&now.state.marks));
             return;
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -21,7 +21,8 @@ impl Apps {
         let end = EndWatch::new(&folder)?;
         if let Some((domid, uuid)) = self.domain(app)? {
             folder.set_stopped()?;
-            self.toolstack(&app.record).destroy(domid, uuid)?;
+            tracing::info_span!("destroy")
+                .in_scope(|| self.toolstack(&app.record).destroy(domid, uuid))?;
             if !end.wait(Some(Instant::now() + TIDY_TIME))? {
                 return Err(AppsError::Stuck(app.record.name.clone()));
             }

@@ -1,10 +1,11 @@
 //! Starting an app: its network, its orders, its domain, its monitor.
 
-use super::{App, Apps, AppsError, Timings, now_ms, random, timed};
+use super::{App, Apps, AppsError, now_ms, random};
 use crate::folder::{self, Folder, Lock};
 use crate::monitor;
 use crate::record::{Network, Phase, Record, State};
 use crate::resolve::{self, Link};
+use crate::timing::{Timings, timed};
 use crate::xlcfg;
 use std::fs::OpenOptions;
 use std::io;

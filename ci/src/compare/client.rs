@@ -59,16 +59,33 @@ impl std::str::FromStr for Question {
     }
 }
 
-/// Runs `command` and asks at `address` until the app answers, for at most `patience`.
+/// What is asked, where, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking {
+    /// What.
+    pub question: Question,
+    /// Where the app will answer.
+    pub address: SocketAddrV4,
+    /// The longest that it may take.
+    pub patience: Duration,
+    /// How many are asked at the same time, this one too: each is asked so much more seldom, so that
+    /// the asking together takes no more of the processor.
+    pub rivals: u32,
+}
+
+impl Asking {
+    /// Time until the next attempt, `elapsed` after the beginning.
+    fn pause(&self, least: Duration, elapsed: Duration) -> Duration {
+        (elapsed / PART_PAUSED).max(least * self.rivals)
+    }
+}
+
+/// Runs `command` and asks until the app answers.
 ///
 /// # Errors
 /// When the command cannot be started or its output not be kept.
-pub fn measure(
-    question: Question,
-    address: SocketAddrV4,
-    patience: Duration,
-    command: &[String],
-) -> Result<Measure> {
+pub fn measure(asking: &Asking, command: &[String]) -> Result<Measure> {
+    let Asking { question, patience, .. } = *asking;
     let (program, args) = command.split_first().context("no command was given")?;
     // A pipe would be held open by what the command leaves running.
     let mut output = File::from(memfd_create("output", MemfdFlags::CLOEXEC)?);
@@ -81,7 +98,7 @@ pub fn measure(
     let ended = wait_in_background(child);
     let asked = match question {
         Question::Nothing => Asked::default(),
-        _ => ask_until_answered(question, address, begin, patience, &ended),
+        _ => ask_until_answered(asking, begin, &ended),
     };
     // The answer may come before the command returns, and the time of that counts too.
     let end =
@@ -126,13 +143,9 @@ struct Asked {
     failures: BTreeMap<String, u32>,
 }
 
-fn ask_until_answered(
-    question: Question,
-    address: SocketAddrV4,
-    begin: Instant,
-    patience: Duration,
-    ended: &Receiver<End>,
-) -> Asked {
+fn ask_until_answered(asking: &Asking, begin: Instant, ended: &Receiver<End>) -> Asked {
+    let Asking { question, address, patience, .. } = *asking;
+    let pause = || std::thread::sleep(asking.pause(LEAST_PAUSE, begin.elapsed()));
     let mut asked = Asked::default();
     let mut pending: Vec<(Instant, OwnedFd)> = Vec::new();
     while begin.elapsed() < patience {
@@ -144,13 +157,14 @@ fn ask_until_answered(
             break;
         }
         let age = pending.last().map(|(since, _)| since.elapsed());
-        if age.is_none_or(|age| age >= IMPATIENCE) {
+        let impatience = asking.pause(IMPATIENCE, begin.elapsed());
+        if age.is_none_or(|age| age >= impatience) {
             asked.attempts += 1;
             match begin_to_connect(address) {
                 Ok(socket) => pending.push((Instant::now(), socket)),
                 Err(error) => {
                     *asked.failures.entry(error.to_string()).or_default() += 1;
-                    pause(begin);
+                    pause();
                     continue;
                 }
             }
@@ -158,8 +172,8 @@ fn ask_until_answered(
                 pending.remove(0);
             }
         }
-        let age = pending.last().map_or(IMPATIENCE, |(since, _)| since.elapsed());
-        let Some((socket, outcome)) = next_outcome(&mut pending, IMPATIENCE.saturating_sub(age))
+        let age = pending.last().map_or(impatience, |(since, _)| since.elapsed());
+        let Some((socket, outcome)) = next_outcome(&mut pending, impatience.saturating_sub(age))
         else {
             continue;
         };
@@ -170,15 +184,11 @@ fn ask_until_answered(
             }
             Err(error) => {
                 *asked.failures.entry(format!("{error:#}")).or_default() += 1;
-                pause(begin);
+                pause();
             }
         }
     }
     asked
-}
-
-fn pause(begin: Instant) {
-    std::thread::sleep((begin.elapsed() / PART_PAUSED).max(LEAST_PAUSE));
 }
 
 fn begin_to_connect(address: SocketAddrV4) -> rustix::io::Result<OwnedFd> {
@@ -252,7 +262,9 @@ fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// SHA-256 in hex.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -260,6 +272,10 @@ fn sha256(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+    fn asking(question: Question, address: SocketAddrV4, seconds: u64) -> Asking {
+        Asking { question, address, patience: Duration::from_secs(seconds), rivals: 1 }
+    }
 
     fn words(text: &[&str]) -> Vec<String> {
         text.iter().map(|word| (*word).to_owned()).collect()
@@ -295,8 +311,7 @@ mod tests {
                 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
             ],
         );
-        let patience = Duration::from_secs(10);
-        let measure = measure(Question::Http, address, patience, &words(&["true"])).unwrap();
+        let measure = measure(&asking(Question::Http, address, 10), &words(&["true"])).unwrap();
         assert_eq!(measure.attempts, 4);
         assert_eq!(measure.body_bytes, Some(5));
         assert_eq!(
@@ -320,8 +335,8 @@ mod tests {
             serve(listener, &["+PONG\r\n"]);
             up
         });
-        let patience = Duration::from_secs(10);
-        let measure = measure(Question::RedisPing, address, patience, &words(&["true"])).unwrap();
+        let measure =
+            measure(&asking(Question::RedisPing, address, 10), &words(&["true"])).unwrap();
         let up = server.join().unwrap().as_secs_f64() * 1e3;
         let found = measure.first_answer_ms.unwrap();
         assert!(found < up + 100.0, "up after {up} ms, found after {found} ms");
@@ -333,7 +348,7 @@ mod tests {
         let (listener, address) = listener();
         drop(listener);
         let command = words(&["sh", "-c", "echo why; exit 3"]);
-        let measure = measure(Question::Http, address, Duration::from_secs(60), &command).unwrap();
+        let measure = measure(&asking(Question::Http, address, 60), &command).unwrap();
         assert_eq!((measure.exit_code, measure.first_answer_ms), (Some(3), None));
         assert_eq!(measure.output, "why\n");
         assert!(measure.returned_ms.unwrap() < 30_000.0);
@@ -344,7 +359,7 @@ mod tests {
         let (listener, address) = listener();
         serve(listener, &["HTTP/1.0 200 OK\r\n\r\n"]);
         let command = words(&["sh", "-c", "sleep 20 & echo id"]);
-        let measure = measure(Question::Http, address, Duration::from_secs(60), &command).unwrap();
+        let measure = measure(&asking(Question::Http, address, 60), &command).unwrap();
         assert!(measure.returned_ms.unwrap() < 10_000.0);
         assert_eq!(measure.output, "id\n");
     }

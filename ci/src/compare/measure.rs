@@ -2,6 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+
+/// One of several starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct One {
+    /// Where its app will answer.
+    pub address: SocketAddrV4,
+    /// What starts it.
+    pub command: Vec<String>,
+}
+
+/// Several starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Several {
+    /// From before the first command was forked until the last one has answered and returned.
+    pub wall_ms: f64,
+    /// Each start.
+    pub starts: Vec<Measure>,
+}
 
 /// One start, as the client saw it. Times are milliseconds of dom0's monotonic clock since just
 /// before the command was forked.

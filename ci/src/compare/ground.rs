@@ -6,24 +6,18 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use std::net::Ipv4Addr;
 
-/// Everything of the comparison that lies in dom0 and is needed while it runs.
-pub const FOLDER: &str = "/var/lib/startup-time";
+/// Everything of a comparison that lies in dom0 and is needed while it runs.
+pub const FOLDER: &str = "/var/lib/lab-compare";
 /// The bridge of the contenders that bring none of their own.
-pub const BRIDGE: &str = "startbr0";
-/// Its address; the network has 24 bits.
-pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 111, 0, 1);
+pub const BRIDGE: &str = "comparebr0";
+/// Its address.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 112, 0, 1);
+/// Bits of its network, which has room for as many containers as a bridge has ports.
+pub const PREFIX_BITS: u8 = 16;
 /// The client in dom0.
-pub const CLIENT: &str = "/var/lib/startup-time/client";
+pub const CLIENT: &str = "/var/lib/lab-compare/client";
 /// The image's root, mounted read-only in dom0.
-pub const LOWER: &str = "/var/lib/startup-time/lower";
-
-/// Addresses on that bridge, apart from each other so that no round hears of another.
-#[must_use]
-pub fn own_address(name: &str) -> Ipv4Addr {
-    let names = ["crun", "runc", "xl-stock"];
-    let index = names.iter().position(|known| *known == name).unwrap_or(names.len());
-    Ipv4Addr::new(10, 111, 0, 10 + u8::try_from(index).unwrap_or(0))
-}
+pub const LOWER: &str = "/var/lib/lab-compare/lower";
 
 /// The app that is started, as all contenders know it.
 #[derive(Debug, Clone)]
@@ -54,18 +48,23 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Puts the client, the image and the bridge into dom0.
+    /// Puts the client, the image and the bridge into dom0; `take_down` is what [`clear`] is given.
     ///
     /// # Errors
     /// When one of them cannot be made.
-    pub fn prepare(place: Place, registry: Option<String>, image: &str) -> Result<Self> {
-        clear(&place)?;
+    pub fn prepare(
+        place: Place,
+        registry: Option<String>,
+        image: &str,
+        take_down: &str,
+    ) -> Result<Self> {
+        clear(&place, take_down)?;
         let client = build_client()?;
         place.write(CLIENT, 0o755, &client)?;
         let image = prepare_image(&place, image)?;
         place.sh(&format!(
             "ip link add {BRIDGE} type bridge
-ip address add {GATEWAY}/24 dev {BRIDGE}
+ip address add {GATEWAY}/{PREFIX_BITS} dev {BRIDGE}
 ip link set {BRIDGE} up"
         ))?;
         Ok(Self { place, registry, image, client })
@@ -75,7 +74,7 @@ ip link set {BRIDGE} up"
 /// As a static program: dom0's C library need not be ours.
 fn build_client() -> Result<Vec<u8>> {
     let flags = ["--no-default-features", "--features", "client"];
-    let built = build_with("lab", "lab-startup-client", Linking::SmallStatic, &flags)?;
+    let built = build_with("lab", "lab-client", Linking::SmallStatic, &flags)?;
     std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))
 }
 
@@ -142,7 +141,7 @@ impl App {
     /// # Errors
     /// When it does not start.
     pub fn of_probe(ground: &Ground) -> Result<Self> {
-        let name = "startup-probe";
+        let name = "compare-probe";
         let image = &ground.image.name;
         ground.place.sh(&format!("launch run -d --memory 64m --name {name} {image} >/dev/null"))?;
         let app = Self::inspect(&ground.place, name);
@@ -186,22 +185,31 @@ sync"
     )
 }
 
-/// Takes everything away that the comparison made, as far as it is there.
+/// Takes everything away that a comparison made, as far as it is there. `take_down` is a shell script
+/// that takes its own domains and containers down first.
 ///
 /// # Errors
 /// When dom0 does not answer.
-pub fn clear(place: &Place) -> Result<()> {
+pub fn clear(place: &Place, take_down: &str) -> Result<()> {
     let script = format!(
         "cd {FOLDER} 2>/dev/null || exit 0
 touch retrans
 while read -r name ms; do echo $ms >/proc/sys/net/ipv4/neigh/$name/retrans_time_ms; done <retrans
-for name in xl-stock xl-same; do xl destroy $name 2>/dev/null; done
-for name in crun runc; do $name delete -f $name 2>/dev/null; done
-for name in $(launch ps -a 2>/dev/null | awk '{{ print $NF }}' | grep -E '^(launch-(native|xl|pool)|startup-probe)'); do launch rm -f $name; done
+launch rm -f compare-probe 2>/dev/null
+{take_down}
 ip link del {BRIDGE} 2>/dev/null
 umount {FOLDER}/*/root {LOWER} 2>/dev/null
 for device in $(cat loops 2>/dev/null); do losetup -d $device; done
 cd / && rm -rf --one-file-system {FOLDER}"
     );
     place.run(&["sh", "-c", &script], &[]).map(drop)
+}
+
+/// A line of a script for [`clear`]: removes the apps of `launch` whose names match an extended
+/// regular expression.
+#[must_use]
+pub fn remove_apps(names: &str) -> String {
+    format!(
+        "launch ps -a 2>/dev/null | awk '{{ print $NF }}' | grep -E '{names}' | xargs -r -n 16 launch rm -f"
+    )
 }

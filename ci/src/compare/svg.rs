@@ -1,6 +1,33 @@
 //! The few shapes of SVG that the pictures are made of.
 
+use crate::host::{find_program, run_quietly};
+use anyhow::{Context, Result};
 use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+/// Text.
+pub const INK: &str = "#222222";
+/// Lines of an axis.
+pub const PALE: &str = "#dddddd";
+/// `launch`.
+pub const LAUNCH: &str = "#1f5fa8";
+/// Containers.
+pub const CONTAINER: &str = "#d9701a";
+
+/// Writes a picture as SVG, and beside it as PNG where `rsvg-convert` is installed.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(svg: &str, file: &Path) -> Result<()> {
+    std::fs::write(file, svg).with_context(|| format!("cannot write {}", file.display()))?;
+    if let Some(convert) = find_program("rsvg-convert") {
+        let png = file.with_extension("png");
+        let mut command = Command::new(convert);
+        run_quietly(command.args(["--zoom", "1.5", "--output"]).arg(png).arg(file))?;
+    }
+    Ok(())
+}
 
 /// A picture under construction; lengths are pixels, from the upper left corner.
 #[derive(Debug)]

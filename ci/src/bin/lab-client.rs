@@ -1,15 +1,21 @@
-//! What the start-up comparison runs in dom0, as one static program:
+//! What the comparisons run in dom0, as one static program:
 //!
-//! - `lab-startup-client measure QUESTION ADDRESS:PORT SECONDS COMMAND…` measures one start;
-//! - `lab-startup-client attach BRIDGE OUTSIDE ADDRESS BITS GATEWAY` is the network hook of a bundle;
-//! - `lab-startup-client boot DOMAIN CONSOLE SECONDS` times a paused domain's kernel;
+//! - `lab-client measure QUESTION ADDRESS:PORT SECONDS COMMAND…` measures one start;
+//! - `lab-client several in-a-row|at-once QUESTION SECONDS` measures several, a JSON array on its input;
+//! - `lab-client load REQUEST ADDRESS:PORT CONNECTIONS SECONDS` loads an app;
+//! - `lab-client attach BRIDGE OUTSIDE ADDRESS BITS GATEWAY` is the network hook of a bundle;
+//! - `lab-client boot DOMAIN CONSOLE SECONDS` times a paused domain's kernel;
 //! - as `/init` it is the first program of that domain.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, bail};
-use lab::startup::attach::{Interface, attach};
+use lab::compare::attach::{Interface, attach};
+use lab::compare::client::{Asking, measure};
+use lab::compare::measure::One;
+use lab::compare::several;
 use lab::startup::boot::{run_as_init, watch};
-use lab::startup::client::measure;
+use lab::throughput::load::load;
+use lab::throughput::wire::Asked;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -17,7 +23,7 @@ fn main() -> std::process::ExitCode {
     match run() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lab-startup-client: {error:#}");
+            eprintln!("lab-client: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }
@@ -35,8 +41,29 @@ fn run() -> Result<()> {
             let address = next(words, "address")?;
             let seconds = Duration::from_secs(next(words, "number of seconds")?);
             let command: Vec<String> = words.collect();
-            let measured = measure(question, address, seconds, &command)?;
+            let asking = Asking { question, address, patience: seconds, rivals: 1 };
+            let measured = measure(&asking, &command)?;
             println!("{}", serde_json::to_string(&measured)?);
+            Ok(())
+        }
+        "several" => {
+            let how = match next::<String>(words, "way")?.as_str() {
+                "in-a-row" => several::in_a_row,
+                "at-once" => several::at_once,
+                other => bail!("{other:?} is not in-a-row or at-once"),
+            };
+            let question = next(words, "question")?;
+            let seconds = Duration::from_secs(next(words, "number of seconds")?);
+            let all: Vec<One> = serde_json::from_reader(std::io::stdin())?;
+            println!("{}", serde_json::to_string(&how(question, seconds, &all)?)?);
+            Ok(())
+        }
+        "load" => {
+            let asked: Asked = next(words, "request")?;
+            let (address, connections) =
+                (next(words, "address")?, next(words, "number of connections")?);
+            let seconds = Duration::from_secs(next(words, "number of seconds")?);
+            println!("{}", serde_json::to_string(&load(&asked, address, connections, seconds)?)?);
             Ok(())
         }
         "attach" => {
@@ -56,7 +83,7 @@ fn run() -> Result<()> {
             println!("{}", serde_json::to_string(&watch(&domain, &console, seconds)?)?);
             Ok(())
         }
-        other => bail!("{other:?} is not measure, attach or boot"),
+        other => bail!("{other:?} is not measure, several, load, attach or boot"),
     }
 }
 

@@ -1,0 +1,161 @@
+//! The rounds: every side does every workload once in each, in an order that moves on by one a round.
+
+use super::contender::Contender;
+use super::measure::Load;
+use super::report::{Entry, Measured, Round};
+use super::workload::{App, DISK, DISK_SCRIPT, LOADS, SYNCED_WRITES, Workload, parse_dd};
+use crate::compare::ground::{CLIENT, Ground};
+use crate::host::say;
+use anyhow::{Context, Result, ensure};
+
+const MIB: f64 = 1_048_576.0;
+
+/// How much is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// Rounds.
+    pub rounds: u16,
+    /// Connections of a load.
+    pub connections: u32,
+    /// Seconds of a load.
+    pub seconds: u32,
+}
+
+/// Loads an app, which runs on all sides all the while.
+///
+/// # Errors
+/// When it does not start, or dom0 does not answer.
+pub fn run_loads(
+    ground: &Ground,
+    contenders: &[Contender],
+    app: &App,
+    extent: Extent,
+) -> Result<Vec<Measured>> {
+    for contender in contenders {
+        say(&format!("starting {} as {}", app.image, contender.name));
+        contender.start(ground, app)?;
+    }
+    let entry = |contender: &Contender| {
+        let command = contender.command(&ground.image.name, &app.command(), true);
+        Entry::new(&contender.name, command)
+    };
+    let loads: Vec<&Workload> = LOADS.iter().filter(|load| load.app == *app).collect();
+    let mut all: Vec<Measured> = loads
+        .iter()
+        .map(|load| Measured {
+            name: load.name.into(),
+            title: load.title.into(),
+            unit: if load.counts_bytes { "MiB" } else { "requests" }.into(),
+            contenders: contenders.iter().map(entry).collect(),
+        })
+        .collect();
+    for round in 1..=usize::from(extent.rounds) {
+        for (load, measured) in loads.iter().zip(&mut all) {
+            for offset in 0..contenders.len() {
+                let index = (offset + round) % contenders.len();
+                let entry = &mut measured.contenders[index];
+                let result = load_once(ground, &contenders[index], load, extent);
+                tell(round, &measured.name, &measured.unit, entry, result);
+            }
+        }
+    }
+    for contender in contenders {
+        contender.take_down(ground)?;
+    }
+    Ok(all)
+}
+
+fn load_once(
+    ground: &Ground,
+    contender: &Contender,
+    load: &Workload,
+    extent: Extent,
+) -> Result<(Round, Vec<String>)> {
+    let address = format!("{}:{}", contender.address(), load.app.port);
+    let (connections, seconds) = (extent.connections.to_string(), extent.seconds.to_string());
+    let argv = [CLIENT, "load", load.asked, &address, &connections, &seconds];
+    let output = ground.place.run(&argv, &[])?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.code == 0, "{}", text.trim());
+    let done: Load = serde_json::from_slice(&output.stdout).context("the client gave no JSON")?;
+    if let Some(error) = done.first_error {
+        anyhow::bail!("{} errors: {error}", done.errors);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
+    let count = match load.counts_bytes {
+        true => done.body_bytes as f64 / MIB,
+        false => done.requests as f64,
+    };
+    ensure!(done.seconds > 0.0, "nothing was answered");
+    let (seconds, latency) = (done.seconds, Some(done.latency));
+    Ok((Round { rate: count / seconds, count, seconds, latency }, done.bodies_sha256))
+}
+
+fn tell(
+    round: usize,
+    name: &str,
+    unit: &str,
+    entry: &mut Entry,
+    result: Result<(Round, Vec<String>)>,
+) {
+    match result {
+        Ok((done, bodies)) => {
+            say(&format!("{round} {name} {}: {:.1} {unit}/s", entry.name, done.rate));
+            entry.rounds.push(done);
+            entry.bodies_sha256.extend(bodies);
+        }
+        Err(error) => {
+            say(&format!("{round} {name} {}: {error:#}", entry.name));
+            entry.failures.push(format!("round {round}: {error:#}"));
+        }
+    }
+}
+
+/// Has the disk written and the image read, in a fresh domain or container each time.
+///
+/// # Errors
+/// When dom0 does not answer.
+pub fn run_disk(ground: &Ground, contenders: &[Contender], rounds: u16) -> Result<Vec<Measured>> {
+    let shell = ["sh", "-c", DISK_SCRIPT].map(str::to_owned);
+    let entry = |contender: &Contender| {
+        Entry::new(&contender.name, contender.command(&ground.image.name, &shell, false))
+    };
+    let mut all: Vec<Measured> = DISK
+        .iter()
+        .map(|(name, title, counts_pieces)| Measured {
+            name: (*name).into(),
+            title: (*title).into(),
+            unit: if *counts_pieces { "writes" } else { "MiB" }.into(),
+            contenders: contenders.iter().map(entry).collect(),
+        })
+        .collect();
+    for round in 1..=usize::from(rounds) {
+        for offset in 0..contenders.len() {
+            let index = (offset + round) % contenders.len();
+            let contender = &contenders[index];
+            let result = contender.run_disk(ground).and_then(|output| {
+                let done = parse_dd(&output);
+                ensure!(done.len() == DISK.len(), "dd told something else:\n{output}");
+                Ok(done)
+            });
+            if result.is_err() {
+                // It may be there, or not.
+                let _ = contender.take_down(ground);
+            }
+            for (number, measured) in all.iter_mut().enumerate() {
+                let done = result.as_ref().map(|done| done[number]);
+                let done = done.map_err(|error| anyhow::anyhow!("{error:#}"));
+                let done = done.map(|(bytes, seconds)| {
+                    let count = match DISK[number].2 {
+                        true => f64::from(SYNCED_WRITES),
+                        false => bytes / MIB,
+                    };
+                    (Round { rate: count / seconds, count, seconds, latency: None }, Vec::new())
+                });
+                let (name, unit) = (measured.name.clone(), measured.unit.clone());
+                tell(round, &name, &unit, &mut measured.contenders[index], done);
+            }
+        }
+    }
+    Ok(all)
+}
