@@ -13,7 +13,7 @@ fn fails(act: impl Fn(&Dom0) -> Output, code: i32, words: &[&str]) {
 
 #[test]
 fn an_unknown_image_is_named() {
-    fails(|dom0| dom0.launch(&["nosuchimage"]), 1, &["nosuchimage", "not found"]);
+    fails(|dom0| dom0.launch(&["nosuchimage"]), 125, &["nosuchimage", "not found"]);
 }
 
 #[test]
@@ -46,19 +46,19 @@ fn a_full_disk_is_told_and_nothing_of_the_image_stays() {
 #[test]
 fn a_machine_without_xen_is_told() {
     let script = "unshare -m sh -c 'mount -t tmpfs none /dev/xen && exec launch hello'";
-    fails(|dom0| dom0.sh(script), 1, &["/dev/xen", "not a Xen dom0"]);
+    fails(|dom0| dom0.sh(script), 125, &["/dev/xen", "not a Xen dom0"]);
 }
 
 #[test]
 fn someone_who_is_not_root_is_told() {
-    fails(|dom0| dom0.run(&["setpriv", "--reuid", "65534", "launch", "hello"]), 1, &["root"]);
+    fails(|dom0| dom0.run(&["setpriv", "--reuid", "65534", "launch", "hello"]), 125, &["root"]);
 }
 
 #[test]
 fn a_name_that_is_taken_is_told() {
     let dom0 = Dom0::shared();
     let _app = dom0.start("taken", &["hello"]);
-    fails(|dom0| dom0.launch(&["-d", "--name", "taken", "hello"]), 1, &["taken"]);
+    fails(|dom0| dom0.launch(&["-d", "--name", "taken", "hello"]), 125, &["taken"]);
 }
 
 #[test]
@@ -66,18 +66,18 @@ fn a_port_that_is_taken_is_told() {
     let dom0 = Dom0::shared();
     let _app = dom0.start("first", &["-p", "18100:80", "hello"]);
     let before = dom0.sh(TRACES).stdout;
-    fails(|dom0| dom0.launch(&["-d", "-p", "18100:80", "hello"]), 1, &["18100", "first"]);
+    fails(|dom0| dom0.launch(&["-d", "-p", "18100:80", "hello"]), 125, &["18100", "first"]);
     assert_eq!(dom0.sh(TRACES).stdout, before);
 }
 
 #[test]
 fn too_little_memory_for_the_guest_is_told() {
-    fails(|dom0| dom0.launch(&["-d", "-m", "4m", "hello"]), 1, &["4 MiB", "memory"]);
+    fails(|dom0| dom0.launch(&["-d", "-m", "4m", "hello"]), 125, &["4 MiB", "memory"]);
 }
 
 #[test]
 fn more_memory_than_the_machine_has_is_told() {
-    fails(|dom0| dom0.launch(&["-d", "-m", "64g", "--name", "huge", "hello"]), 1, &["memory"]);
+    fails(|dom0| dom0.launch(&["-d", "-m", "64g", "--name", "huge", "hello"]), 125, &["memory"]);
     assert!(!Dom0::shared().launch(&["ps", "-a"]).stdout.contains("huge"));
 }
 
@@ -86,16 +86,20 @@ fn bad_flags_are_usage_errors() {
     for args in
         [&["-p", "eighty:80", "hello"][..], &["--type", "hvm", "hello"], &["-m", "lots", "hello"]]
     {
-        let output = Dom0::shared().launch(args);
-        assert_eq!(output.code, 2, "{output:?}");
+        Dom0::shared().launch(args).expect_failure(2, &["--help"]);
     }
 }
 
 #[test]
 fn an_app_that_is_not_there_is_named() {
-    for command in ["logs", "stop", "rm", "inspect"] {
-        fails(|dom0| dom0.launch(&[command, "nosuchapp"]), 1, &["nosuchapp"]);
+    for command in [
+        "logs", "start", "stop", "restart", "kill", "wait", "pause", "unpause", "port", "stats",
+        "rm", "inspect",
+    ] {
+        fails(|dom0| dom0.launch(&[command, "nosuchapp"]), 1, &["no such app", "nosuchapp"]);
     }
+    fails(|dom0| dom0.launch(&["rename", "nosuchapp", "new"]), 1, &["nosuchapp"]);
+    fails(|dom0| dom0.launch(&["update", "-m", "32m", "nosuchapp"]), 1, &["nosuchapp"]);
 }
 
 #[test]
@@ -109,5 +113,65 @@ fn an_image_for_another_processor_is_told() {
         i={'schemaVersion':2,'manifests':[dict(m,mediaType='application/vnd.oci.image.manifest.v1+json',platform={'architecture':'arm64','os':'linux'})]}\n\
         json.dump(i,open('/tmp/arm/index.json','w')); open('/tmp/arm/oci-layout','w').write('{\"imageLayoutVersion\":\"1.0.0\"}')";
     dom0.run(&["python3", "-c", script]).expect_success();
-    fails(|dom0| dom0.launch(&["oci:/tmp/arm"]), 1, &["arm64", "amd64"]);
+    fails(|dom0| dom0.launch(&["oci:/tmp/arm"]), 125, &["arm64", "amd64"]);
+}
+
+#[test]
+fn a_beginning_that_fits_several_apps_is_told_with_their_names() {
+    let dom0 = Dom0::shared();
+    for name in ["twin-a", "twin-b"] {
+        dom0.launch(&["create", "--name", name, "hello"]).expect_success();
+    }
+    for command in [&["stop", "twin"][..], &["rm", "-f", "twin"], &["logs", "twin"]] {
+        dom0.launch(command).expect_failure(1, &["twin-a", "twin-b", "several"]);
+    }
+    // The beginning of one name is enough, and the whole of a name is no beginning.
+    dom0.launch(&["rm", "twin-a"]).expect_success();
+    dom0.launch(&["rm", "tw"]).expect_success();
+}
+
+#[test]
+fn what_only_a_running_app_can_do_is_refused_for_others() {
+    let dom0 = Dom0::shared();
+    dom0.launch(&["create", "--name", "idle", "hello"]).expect_success();
+    for command in [
+        &["kill", "idle"][..],
+        &["kill", "-s", "HUP", "idle"],
+        &["pause", "idle"],
+        &["unpause", "idle"],
+    ] {
+        dom0.launch(command).expect_failure(1, &["idle", "does not run"]);
+    }
+    // As in Docker, what is stopped already can be stopped.
+    dom0.launch(&["stop", "idle"]).expect_success();
+    dom0.launch(&["rm", "idle"]).expect_success();
+}
+
+#[test]
+fn flags_of_dockers_that_cannot_be_are_refused_and_others_taken_with_a_word() {
+    let dom0 = Dom0::shared();
+    for (flags, words) in [
+        (&["-v", "/srv:/srv"][..], &["--volume", "writable layer"][..]),
+        (&["--pid", "host"], &["--pid", "kernel of its own"]),
+        (&["--restart", "always", "--rm"], &["conflicting options", "--restart and --rm"]),
+        (&["--pull", "never", "nosuchimage"], &["no such image", "nosuchimage"]),
+    ] {
+        let all = [&["run"][..], flags, &["hello"]].concat();
+        dom0.launch(&all).expect_failure(125, words);
+    }
+    for flags in [
+        &["--restart", "sometimes"][..],
+        &["--ulimit", "files=1"],
+        &["--cpus", "0"],
+        &["--tmpfs", "run"],
+        &["--mac-address", "1:2"],
+        &["--add-host", "db"],
+    ] {
+        let all = [&["run"][..], flags, &["hello"]].concat();
+        dom0.launch(&all).expect_failure(2, &[flags[0], "launch run --help"]);
+    }
+    dom0.launch(&["build", "."]).expect_failure(1, &["launch build", "docker"]);
+    let noted = dom0.launch(&["--rm", "--name", "noted", "--privileged", "python", "true"]);
+    assert_eq!((noted.code, noted.stderr.lines().count()), (0, 1), "{noted:?}");
+    assert!(noted.stderr.contains("--privileged has no effect"), "{noted:?}");
 }

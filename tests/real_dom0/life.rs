@@ -15,8 +15,22 @@ fn the_apps_output_and_exit_code_come_through() {
         "echo out; echo err >&2; exit 42",
     ]);
     assert_eq!(output.code, 42, "{output:?}");
-    assert!(output.stdout.contains("out\n"), "{output:?}");
-    assert!(output.stdout.contains("err\n") || output.stderr.contains("err\n"), "{output:?}");
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
+}
+
+#[test]
+fn logs_tell_output_and_errors_apart_whichever_toolstack_and_kind() {
+    let dom0 = Dom0::shared();
+    let script = "for i in $(seq 200); do echo out $i; echo err $i >&2; done; sleep 1000";
+    for kind in [["native", "pv"], ["native", "pvh"], ["xl", "pv"]] {
+        let flags = ["--toolstack", kind[0], "--type", kind[1]];
+        let _app = dom0.start("apart", &[&flags[..], &["python", "sh", "-c", script]].concat());
+        let _ = dom0.eventually(60, "launch logs apart 2>&1 >/dev/null | grep 'err 200'");
+        let logs = dom0.launch(&["logs", "apart"]);
+        let lines = |word: &str| (1..=200).map(|i| format!("{word} {i}\n")).collect::<String>();
+        assert_eq!(logs.stdout, lines("out"), "{kind:?}");
+        assert_eq!(logs.stderr, lines("err"), "{kind:?}");
+    }
 }
 
 #[test]
@@ -72,7 +86,7 @@ fn stop_lets_the_app_finish_and_nothing_of_it_is_left() {
     let _ = dom0.eventually(60, "launch logs stopped | grep ready");
     dom0.launch(&["stop", "stopped"]).expect_success();
     let listed = dom0.launch(&["ps", "-a"]).expect_success().stdout;
-    assert!(listed.contains("exited (3)"), "{listed}");
+    assert!(listed.contains("Exited (3)"), "{listed}");
     assert!(dom0.launch(&["logs", "stopped"]).stdout.contains("bye"));
     dom0.launch(&["rm", "stopped"]).expect_success();
     dom0.expect_traces(&before);

@@ -2,10 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod exec;
+mod exhausted;
+mod flags;
 mod killed;
 mod life;
+mod manage;
 mod network;
 mod pool;
+mod restart;
 mod serving;
+mod time;
 mod toolstacks;
 mod xen_crate;

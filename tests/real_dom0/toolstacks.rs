@@ -119,7 +119,7 @@ fn a_kernel_that_is_none_is_told_and_undone() {
     for (file, words) in
         [("/tmp/cut", &["kernel"][..]), ("/tmp/no-note", &["note"]), ("/nowhere", &["/nowhere"])]
     {
-        dom0.launch(&["-d", "--name", "odd", "--kernel", file, "hello"]).expect_failure(1, words);
+        dom0.launch(&["-d", "--name", "odd", "--kernel", file, "hello"]).expect_failure(125, words);
         dom0.expect_traces(&before);
     }
 }
@@ -130,7 +130,7 @@ fn too_little_free_memory_is_told_with_both_figures() {
     let before = dom0.traces();
     for kind in KINDS {
         dom0.launch(&["-d", "--name", "large", "--type", kind, "-m", "32g", "hello"])
-            .expect_failure(1, &["MiB are free", "takes 32"]);
+            .expect_failure(125, &["MiB are free", "takes 32"]);
         dom0.expect_traces(&before);
     }
 }

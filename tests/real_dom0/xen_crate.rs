@@ -42,6 +42,11 @@ fn event_channels_and_grants_work() {
 }
 
 #[test]
+fn vchans_carry_bytes_and_xens_own_peer_agrees() {
+    passes_in_dom0("vchan");
+}
+
+#[test]
 fn domains_are_built_without_libxl() {
     passes_in_dom0("domains");
 }

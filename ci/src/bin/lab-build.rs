@@ -51,8 +51,10 @@ fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
     install(&read(&hotplug)?, folder, "usr/lib/launch/hotplug", 0o755)?;
     install(&read(&monitor)?, folder, "usr/lib/launch/monitor", 0o755)?;
     install(&read(&vmlinux)?, folder, "usr/lib/launch/vmlinux", 0o644)?;
-    let unit = read(&project_root().join("launcher/cli/systemd/launch-pool.service"))?;
-    install(&unit, folder, "usr/lib/systemd/system/launch-pool.service", 0o644)?;
+    for unit in ["launch-apps.service", "launch-pool.service"] {
+        let contents = read(&project_root().join("launcher/cli/systemd").join(unit))?;
+        install(&contents, folder, &format!("usr/lib/systemd/system/{unit}"), 0o644)?;
+    }
     install(&initrd(&read(&init)?)?, folder, "usr/lib/launch/initrd", 0o644)?;
     say(&format!("all is in {}", folder.display()));
     Ok(())

@@ -29,9 +29,9 @@ struct Cli {
     /// Pull the image from Docker Hub instead of making it from Debian packages
     #[arg(long)]
     hub: bool,
-    /// The domain's type: pvh or pv
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["pvh", "pv"], default_value = "pvh")]
-    kind: String,
+    /// The domain's type: pvh or pv [default: what launch chooses]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["pvh", "pv"])]
+    kind: Option<String>,
     /// Port on this machine; the default is the app's own, or the next free one
     #[arg(long)]
     port: Option<u16>,
@@ -78,7 +78,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     };
     let port = forward(&lab, cli, app)?;
     let published = format!("{port}:{}", app.guest_port);
-    let mut command = vec!["launch", "run", "-d", "--name", app.name, "--type", &cli.kind];
+    let mut command = vec!["launch", "run", "-d", "--name", app.name];
+    if let Some(kind) = &cli.kind {
+        command.extend(["--type", kind]);
+    }
     command.extend(["-p", &published]);
     command.extend(app.flags);
     command.push(app.name);

@@ -36,7 +36,7 @@ earlier one would go wrong.
 | field | what it is |
 |---|---|
 | `emulated` | `null` on hardware; else what that distorts |
-| `contenders[]` | `name`, `n`, `failed` with `failures[]`; `first_200_ms` and `returned_ms`, each with `min`, `median`, `p90`, `max`; `phases_ms`, the median of each phase; `ratio_to_crun` and `ratio_to_docker`, each with `value`, `low`, `high`; `bodies_sha256`; `plan`, the commands and what was ready; `samples_...`, every start in the order of the rounds; `warm_up_ms` |
+| `contenders[]` | `name`, `n`, `failed` with `failures[]`; `first_200_ms` and `returned_ms`, each with `min`, `median`, `p90`, `max`; `phases_ms`, the median of each phase; `ratio_to_crun` and `ratio_to_docker`, each with `value`, `low`, `high`; `bodies_sha256`; `plan`, the commands and what was ready; `samples_...`, every start in the order of the rounds; `samples_phase_starts_ms`, when its phases began; `warm_up_ms` |
 | `xl_create` | the same for `xl create` of a cold launch's domain with stock scripts, whose return alone counts |
 | `kernels[]` | ours, then Debian's: to init on the guest's clock (`guest_ms`) and on dom0's (`seen_ms`) |
 | `missing` | contenders that did not run, with the reason |
@@ -163,7 +163,8 @@ fn add_phases(page: &mut String, report: &Report) {
     }
     names.push(WHOLE);
     *page += "\n## Where a launch's time goes\n\nMedians of `launch run --time` in starts of their own, in milliseconds. \
-              What begins with `guest:` is a moment of the guest's clock, which starts with its kernel.\n\n| |";
+              Phases of dom0 overlap with those of the guest (`guest:`), which follow each other; the picture \
+              shows one start, cut into what follows each other.\n\n| |";
     for entry in &with {
         let _ = write!(page, " {} |", entry.name);
     }

@@ -20,5 +20,6 @@ pub mod plan;
 pub mod report;
 #[cfg(feature = "host")]
 pub mod rounds;
+pub mod segments;
 #[cfg(feature = "host")]
 pub mod table;

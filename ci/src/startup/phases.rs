@@ -1,4 +1,4 @@
-//! What `launch run --time` says: the milliseconds of each phase of a start.
+//! What `launch run --time` says: when each phase of a start began, and its milliseconds.
 
 use crate::compare::statistics::Summary;
 use serde::de::{MapAccess, Visitor};
@@ -10,17 +10,35 @@ use std::fmt;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Phases(pub Vec<(String, f64)>);
 
-impl Phases {
-    /// Reads the lines `12.3 ms  name` out of a command's output.
+/// A start: the phases' beginnings, on the clock of the command, and their lengths. Phases overlap
+/// where the guest does one thing and dom0 another.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Timeline {
+    /// When each began.
+    pub starts: Phases,
+    /// How long each took.
+    pub took: Phases,
+}
+
+impl Timeline {
+    /// Reads the lines `start ms  took ms  name` out of a command's output.
     #[must_use]
     pub fn parse(output: &str) -> Self {
-        let line = |line: &str| {
-            let (ms, name) = line.trim().split_once(" ms ")?;
-            Some((name.trim().to_owned(), ms.trim().parse().ok()?))
+        let line = |line: &str| -> Option<(String, f64, f64)> {
+            let (start, rest) = line.trim().split_once(" ms ")?;
+            let (took, name) = rest.trim().split_once(" ms ")?;
+            Some((name.trim().to_owned(), start.parse().ok()?, took.trim().parse().ok()?))
         };
-        Self(output.lines().filter_map(line).collect())
+        let mut timeline = Self::default();
+        for (name, start, took) in output.lines().filter_map(line) {
+            timeline.starts.0.push((name.clone(), start));
+            timeline.took.0.push((name, took));
+        }
+        timeline
     }
+}
 
+impl Phases {
     /// The median of each phase over several starts, in the first one's order.
     #[must_use]
     pub fn medians(starts: &[Self]) -> Self {
@@ -75,14 +93,16 @@ impl<'de> Deserialize<'de> for Phases {
 mod tests {
     use super::*;
 
-    const OUTPUT: &str = "      13.4 ms  settings and state\n     310.4 ms  domain\nf068d1c3ba89\n     674.5 ms  guest: init\n";
+    const OUTPUT: &str = "     start        took\n       0.0 ms       13.4 ms  settings and state\n      \
+        13.5 ms      310.4 ms  domain\nf068d1c3ba89\n     323.9 ms      674.5 ms  guest: kernel\n";
 
     #[test]
     fn the_lines_of_a_start_are_read_and_others_left_out() {
-        let phases = Phases::parse(OUTPUT);
-        let names: Vec<&str> = phases.0.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["settings and state", "domain", "guest: init"]);
-        assert_eq!(phases.get("domain"), Some(310.4));
+        let timeline = Timeline::parse(OUTPUT);
+        let names: Vec<&str> = timeline.took.0.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["settings and state", "domain", "guest: kernel"]);
+        assert_eq!(timeline.took.get("domain"), Some(310.4));
+        assert_eq!(timeline.starts.get("guest: kernel"), Some(323.9));
     }
 
     #[test]

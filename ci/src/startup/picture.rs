@@ -1,7 +1,7 @@
 //! What was measured, as a picture: every start of every contender, and where a launch's time goes.
 
 use super::report::{Entry, Report};
-use super::rounds::WHOLE;
+use super::segments::{Segment, segments};
 use crate::compare::axis::{Axis, time};
 use crate::compare::svg::{Anchor, CONTAINER, INK, LAUNCH, PALE, Svg};
 
@@ -48,7 +48,7 @@ pub fn draw(report: &Report) -> String {
     svg.text((20.0, 56.0), 13.0, Anchor::Start, INK, &subtitle);
     draw_starts(&mut svg, top, &rows);
     if !stacks.is_empty() {
-        let title = "Where a launch's time goes (medians of its phases)";
+        let title = "Where a launch's time goes (the start in the middle of those that told)";
         svg.text((20.0, middle - 40.0), 20.0, Anchor::Start, INK, title);
         draw_stacks(&mut svg, middle, &stacks, &legend);
     }
@@ -108,55 +108,6 @@ fn draw_starts(svg: &mut Svg, top: f64, rows: &[&Entry]) {
     }
 }
 
-/// A part of a launch.
-#[derive(Debug, Clone, PartialEq)]
-struct Segment {
-    name: String,
-    ms: f64,
-}
-
-/// Cuts a launch into what follows each other: dom0's phases until the guest can go on, the guest's,
-/// and the rest, in which the app itself starts. They add up to the whole.
-///
-/// A guest that is booted for the launch goes on when its domain is there, whatever dom0 does beside
-/// it after that; one that waited goes on when it has its devices.
-fn segments(entry: &Entry) -> Vec<Segment> {
-    let phases = &entry.phases_ms;
-    let Some(whole) = phases.get(WHOLE) else { return Vec::new() };
-    let waited = phases.get("domain").is_none();
-    let handover = if waited { "devices" } else { "domain" };
-    let in_dom0 = phases.0.iter().take_while(|(name, _)| !is_of_guest(name) && !is_sum(name));
-    let mut segments: Vec<Segment> = Vec::new();
-    for (name, ms) in in_dom0 {
-        segments.push(Segment { name: name.clone(), ms: *ms });
-        if name == handover {
-            break;
-        }
-    }
-    let mut before = 0.0;
-    for (name, ms) in phases.0.iter().filter(|(name, _)| is_of_guest(name)) {
-        // The guest tells moments of its own clock, which began with its kernel. One that waited did
-        // these two before there was any launch.
-        if !(waited && (name == "guest: init" || name == "guest: orders")) {
-            let name = if name == "guest: init" { "guest: kernel" } else { name };
-            segments.push(Segment { name: name.to_owned(), ms: ms - before });
-        }
-        before = *ms;
-    }
-    let known: f64 = segments.iter().map(|segment| segment.ms).sum();
-    let rest = (whole - known).max(0.0);
-    segments.push(Segment { name: "the rest: the app's own start".into(), ms: rest });
-    segments
-}
-
-fn is_of_guest(name: &str) -> bool {
-    name.starts_with("guest: ")
-}
-
-fn is_sum(name: &str) -> bool {
-    name == WHOLE || name.starts_with("in all")
-}
-
 fn legend_of(stacks: &[(&Entry, Vec<Segment>)]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for segment in stacks.iter().flat_map(|(_, segments)| segments) {
@@ -205,64 +156,5 @@ fn draw_stacks(svg: &mut Svg, top: f64, stacks: &[(&Entry, Vec<Segment>)], legen
             svg.text((x + 18.0, y), 13.0, Anchor::Start, INK, name);
         }
         y += 20.0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::startup::phases::Phases;
-    use crate::startup::plan::Plan;
-    use crate::startup::rounds::Series;
-
-    fn entry(phases: &[(&str, f64)]) -> Entry {
-        let plan = Plan {
-            ready: Vec::new(),
-            address: [10, 0, 0, 1].into(),
-            settle: String::new(),
-            before: String::new(),
-            command: Vec::new(),
-            after: String::new(),
-            at_end: String::new(),
-            explain: String::new(),
-        };
-        let mut series = Series::new("launch-native-pvh".into(), plan, "http", true);
-        let phases = phases.iter().map(|(name, ms)| ((*name).to_owned(), *ms)).collect();
-        series.phases.push(Phases(phases));
-        Entry::new(&series, &[], &[])
-    }
-
-    #[test]
-    fn segments_add_up_to_the_whole_without_what_is_done_beside_the_guest() {
-        let phases = [
-            ("domain", 300.0),
-            ("disks", 100.0),
-            ("in all, until the domain runs", 400.0),
-            ("guest: init", 600.0),
-            ("guest: exec", 650.0),
-            (WHOLE, 2000.0),
-        ];
-        let segments = segments(&entry(&phases));
-        let of = |name: &str| segments.iter().find(|segment| segment.name == name);
-        assert_eq!(of("guest: kernel").unwrap().ms, 600.0);
-        assert_eq!(of("guest: exec").unwrap().ms, 50.0);
-        assert_eq!(of("disks"), None);
-        assert_eq!(segments.iter().map(|segment| segment.ms).sum::<f64>(), 2000.0);
-    }
-
-    #[test]
-    fn what_a_domain_did_while_it_waited_is_not_a_part_of_the_launch() {
-        let phases = [
-            ("devices", 20.0),
-            ("monitor", 5.0),
-            ("guest: init", 600.0),
-            ("guest: orders", 90_000.0),
-            ("guest: exec", 90_100.0),
-            (WHOLE, 500.0),
-        ];
-        let segments = segments(&entry(&phases));
-        let names: Vec<&str> = segments.iter().map(|segment| segment.name.as_str()).collect();
-        assert_eq!(names[..2], ["devices", "guest: exec"]);
-        assert_eq!(segments[2].ms, 380.0);
     }
 }

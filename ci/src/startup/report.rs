@@ -78,6 +78,9 @@ pub struct Entry {
     pub samples_returned_ms: Vec<f64>,
     /// The phases of each start that told them.
     pub samples_phases_ms: Vec<Phases>,
+    /// When each of them began, from the command's own beginning on; phases overlap.
+    #[serde(default)]
+    pub samples_phase_starts_ms: Vec<Phases>,
     /// First answer of the start before the rounds, which is in no figure.
     pub warm_up_ms: Option<f64>,
     /// What went wrong in the starts that failed.
@@ -103,20 +106,26 @@ impl Entry {
             measures.filter_map(|measure| measure.body_sha256.clone()).collect();
         bodies.sort();
         bodies.dedup();
+        let lengths: Vec<Phases> = series.phases.iter().map(|start| start.took.clone()).collect();
         Self {
             name: series.name.clone(),
             n: series.rounds.len() - failures.len(),
             failed: failures.len(),
             first_200_ms: Summary::of(&firsts),
             returned_ms: Summary::of(&returns),
-            phases_ms: Phases::medians(&series.phases),
+            phases_ms: Phases::medians(&lengths),
             ratio_to_crun: Ratio::of_medians(&firsts, crun).filter(|_| series.name != "crun"),
             ratio_to_docker: Ratio::of_medians(&firsts, docker).filter(|_| series.name != "docker"),
             bodies_sha256: bodies,
             plan: series.plan.clone(),
             samples_first_200_ms: firsts,
             samples_returned_ms: returns,
-            samples_phases_ms: series.phases.clone(),
+            samples_phases_ms: lengths,
+            samples_phase_starts_ms: series
+                .phases
+                .iter()
+                .map(|start| start.starts.clone())
+                .collect(),
             warm_up_ms: series.warm_up.as_ref().and_then(|measure| measure.first_answer_ms),
             failures,
         }

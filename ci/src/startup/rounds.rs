@@ -1,6 +1,6 @@
 //! The rounds: every contender once in each, in an order that moves on by one a round.
 
-use super::phases::Phases;
+use super::phases::Timeline;
 use super::plan::Plan;
 use crate::compare::ground::{CLIENT, Ground, before_each};
 use crate::compare::measure::Measure;
@@ -32,7 +32,7 @@ pub struct Series {
     /// The others.
     pub rounds: Vec<Measure>,
     /// The phases of each start with `--time`.
-    pub phases: Vec<Phases>,
+    pub phases: Vec<Timeline>,
 }
 
 impl Series {
@@ -101,9 +101,9 @@ pub fn run(
                 command.insert(2, "--time".into());
                 let measure =
                     start_once(ground, series, port, &settle, &command).with_context(explain)?;
-                let mut phases = Phases::parse(&measure.output);
-                phases.0.extend(measure.first_answer_ms.map(|ms| (WHOLE.to_owned(), ms)));
-                series.phases.push(phases);
+                let mut timeline = Timeline::parse(&measure.output);
+                timeline.took.0.extend(measure.first_answer_ms.map(|ms| (WHOLE.to_owned(), ms)));
+                series.phases.push(timeline);
             }
         }
     }

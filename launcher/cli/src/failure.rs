@@ -1,9 +1,12 @@
 //! What a user sees of an error: one line, and an exit code.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Exit code of everything that failed; clap's usage errors leave with 2.
+/// Exit code of everything that failed.
 const FAILED: u8 = 1;
+/// Exit code of a command line that is wrong.
+const USAGE: u8 = 2;
 
 /// Prints `error` with its causes on one line of stderr.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
@@ -12,6 +15,42 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     eprintln!("launch: {}", one_line(error));
     ExitCode::from(FAILED)
+}
+
+/// Prints what is wrong with a command line on one line of stderr, and where help is; help itself
+/// as it is.
+pub(crate) fn report_usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    use clap::error::ErrorKind::{
+        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
+    };
+    let is_help = matches!(
+        error.kind(),
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    if is_help {
+        // A closed pipe is no reason to fail.
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+    }
+    let command = args.get(1).and_then(|command| command.to_str()).unwrap_or_default();
+    let known = crate::is_command(command);
+    let command = if known { format!(" {command}") } else { String::new() };
+    eprintln!("launch: {}; see `launch{command} --help`", usage_line(&error.to_string()));
+    ExitCode::from(USAGE)
+}
+
+/// The first paragraph of clap's message, and its tip, on one line.
+fn usage_line(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let mut paragraphs = text.split("\n\n").map(|paragraph| {
+        let lines = paragraph.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.collect::<Vec<_>>().join(" ")
+    });
+    let first = paragraphs.next().unwrap_or_default();
+    match paragraphs.find(|paragraph| paragraph.starts_with("tip: ")) {
+        Some(tip) => format!("{first}; {}", tip.trim_start_matches("tip: ")),
+        None => first,
+    }
 }
 
 /// The error and its causes, joined by colons; a cause that the message before it already
@@ -42,6 +81,20 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_command_line_is_told_on_one_line() {
+        let text = "error: invalid value 'lots' for '--memory <SIZE>': size \"lots\" is not valid\n\n\
+                    For more information, try '--help'.\n";
+        assert_eq!(
+            usage_line(text),
+            "invalid value 'lots' for '--memory <SIZE>': size \"lots\" is not valid"
+        );
+        let text = "error: unexpected argument '--al' found\n\n  tip: a similar argument exists: \
+                    '--all'\n\nUsage: launch ps\n";
+        let told = "unexpected argument '--al' found; a similar argument exists: '--all'";
+        assert_eq!(usage_line(text), told);
+    }
 
     #[test]
     fn causes_follow_on_the_same_line_once() {

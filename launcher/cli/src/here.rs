@@ -7,6 +7,17 @@ use domain::{Apps, Repair};
 use image::{Image, Source, Store};
 use std::path::Path;
 
+/// When an image is fetched: Docker's `--pull`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Pull {
+    /// Even if it is here; what has not changed is not fetched again.
+    Always,
+    /// Where it is not here.
+    Missing,
+    /// Not even then.
+    Never,
+}
+
 /// What every command works on.
 pub(crate) struct Here {
     pub(crate) settings: Settings,
@@ -39,19 +50,29 @@ impl Here {
 
     /// The image called `name`: the one that is here, or else a pulled one.
     pub(crate) fn image(&self, name: &str) -> Result<Image> {
+        self.image_by(name, Pull::Missing, false)
+    }
+
+    /// The image called `name`, fetched when `pull` says so.
+    pub(crate) fn image_by(&self, name: &str, pull: Pull, quiet: bool) -> Result<Image> {
         let store = self.images()?;
         let source: Source = name.parse()?;
-        if matches!(source, Source::Registry(_)) {
+        let of_registry = matches!(source, Source::Registry(_));
+        if pull == Pull::Never || (pull == Pull::Missing && of_registry) {
             if let Some(image) = store.find(name)? {
                 return Ok(image);
             }
         }
-        self.pull(&store, &source)
+        if pull == Pull::Never {
+            bail!("no such image: {name}; pull it with `launch pull`, or leave out --pull never");
+        }
+        self.pull(&store, &source, quiet)
     }
 
-    /// Fetches and converts `source`, with bars on a terminal.
-    pub(crate) fn pull(&self, store: &Store, source: &Source) -> Result<Image> {
-        Ok(store.pull(source, &self.settings.image, &mut Bars::new())?)
+    /// Fetches and converts `source`, with bars on a terminal unless `quiet`.
+    pub(crate) fn pull(&self, store: &Store, source: &Source, quiet: bool) -> Result<Image> {
+        let mut bars = if quiet { Bars::hidden() } else { Bars::new() };
+        Ok(store.pull(source, &self.settings.image, &mut bars)?)
     }
 }
 

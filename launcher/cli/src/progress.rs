@@ -16,8 +16,16 @@ pub(crate) struct Bars {
 impl Bars {
     /// Bars on stderr.
     pub(crate) fn new() -> Self {
+        Self::shown(std::io::stderr().is_terminal())
+    }
+
+    /// None, terminal or not.
+    pub(crate) fn hidden() -> Self {
+        Self::shown(false)
+    }
+
+    fn shown(on: bool) -> Self {
         let all = MultiProgress::new();
-        let on = std::io::stderr().is_terminal();
         let line = if on {
             let line = ProgressBar::new_spinner();
             line.enable_steady_tick(std::time::Duration::from_millis(120));

@@ -3,7 +3,8 @@
 //! One version covers everything here: kernel, `init` and launcher are shipped together, and a
 //! mismatch is an error that both sides name. Orders go down as JSON in xenstore, split into
 //! chunks that fit one xenstore message; the report comes back as one JSON node. The guest is not
-//! trusted: [`Report::parse`] bounds everything it takes.
+//! trusted: [`Report::parse`] bounds everything it takes. Once the app runs, both sides may talk in
+//! frames on vchans ([`talk`]).
 #![forbid(unsafe_code)]
 
 pub mod devices;
@@ -11,10 +12,13 @@ pub mod orders;
 pub mod report;
 pub mod start_set;
 pub mod store;
+pub mod streams;
+pub mod talk;
 
-pub use orders::{Host, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
+pub use orders::{Host, Limit, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};
 pub use start_set::StartSet;
+pub use streams::Stream;
 
 /// The version of everything in this crate.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;

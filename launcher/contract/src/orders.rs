@@ -74,6 +74,32 @@ pub struct Process {
     pub stop_signal: i32,
     /// How long the app has from the stop signal to its end before it is killed.
     pub stop_timeout_ms: u64,
+    /// Whether dom0 may give it input; else that is empty.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stdin: bool,
+    /// Whether it runs on a terminal.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub terminal: bool,
+    /// Limits of the app's processes that differ from the usual ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// A limit of a process (`setrlimit(2)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// Linux's number of it on x86, `RLIMIT_CPU` = 0 to `RLIMIT_RTTIME` = 15.
+    pub resource: u32,
+    /// What is enforced; [`u64::MAX`] is no limit.
+    pub soft: u64,
+    /// What the app may raise it to.
+    pub hard: u64,
 }
 
 /// The guest's one interface, [`crate::devices::INTERFACE`].

@@ -11,6 +11,10 @@ pub struct Report {
     pub exit: Option<Exit>,
     /// When each step was done, in the order they were done.
     pub marks: Vec<Mark>,
+    /// The guest's real-time clock, in microseconds since 1970, at the zero of the marks' clock.
+    /// A guest takes it over from Xen, as dom0 does, so it tells when the marks were for dom0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero_unix_us: Option<u64>,
 }
 
 /// How the app ended.
@@ -67,6 +71,14 @@ impl Exit {
             Self::Signal(signal) => 128u8.saturating_add(*signal),
         }
     }
+
+    /// The same with its message on one line, free of control characters.
+    pub(crate) fn cleaned(mut self) -> Self {
+        if let Self::NotStarted { message, .. } = &mut self {
+            *message = clean(message);
+        }
+        self
+    }
 }
 
 impl Report {
@@ -79,9 +91,7 @@ impl Report {
     pub fn render(&self) -> String {
         let mut cut = self.clone();
         cut.marks.truncate(MAX_MARKS);
-        if let Some(Exit::NotStarted { message, .. }) = &mut cut.exit {
-            *message = clean(message);
-        }
+        cut.exit = cut.exit.map(Exit::cleaned);
         serde_json::to_string(&cut).expect("a report serializes")
     }
 
@@ -103,14 +113,12 @@ impl Report {
         for mark in &mut report.marks {
             mark.step = clean(&mark.step);
         }
-        if let Some(Exit::NotStarted { message, .. }) = &mut report.exit {
-            *message = clean(message);
-        }
+        report.exit = report.exit.map(Exit::cleaned);
         Ok(report)
     }
 }
 
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         if out.len() + c.len_utf8() > MAX_TEXT {
@@ -127,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_guests_control_characters_do_not_reach_the_terminal() {
-        let json = r#"{"version":2,"exit":{"not-started":{"code":127,"message":"a\u001b[2Jb\nc"}},"marks":[]}"#;
+        let json = r#"{"version":3,"exit":{"not-started":{"code":127,"message":"a\u001b[2Jb\nc"}},"marks":[]}"#;
         let report = Report::parse(json).unwrap();
         let Some(Exit::NotStarted { message, .. }) = report.exit else { panic!("wrong exit") };
         assert_eq!(message, "a [2Jb c");
@@ -140,6 +148,7 @@ mod tests {
             version: crate::VERSION,
             exit: Some(Exit::NotStarted { code: 127, message: "\u{1f980}".repeat(4096) }),
             marks: vec![mark("network-is-up"); 24],
+            zero_unix_us: Some(u64::MAX),
         };
         assert!(report.render().len() <= MAX_BYTES);
         Report::parse(&report.render()).unwrap();
@@ -147,7 +156,7 @@ mod tests {
 
     #[test]
     fn an_oversized_report_is_refused() {
-        let json = format!(r#"{{"version":2,"exit":null,"marks":[]}}{}"#, " ".repeat(MAX_BYTES));
+        let json = format!(r#"{{"version":3,"exit":null,"marks":[]}}{}"#, " ".repeat(MAX_BYTES));
         assert!(matches!(Report::parse(&json), Err(ReportError::TooLarge(_))));
     }
 }

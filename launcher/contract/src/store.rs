@@ -16,6 +16,15 @@ pub const FOUND_START_SET: &str = "data/launch/start-set";
 /// The report; the guest writes, dom0 reads.
 pub const REPORT: &str = "data/launch/report";
 
+/// A signal for the app: a number that is another one each time, a space and the signal's own
+/// number. Dom0 writes, the guest reads.
+pub const SIGNAL: &str = "vm-data/launch/signal";
+/// The first number of the [`SIGNAL`] that the app was sent last. The guest writes, dom0 reads.
+pub const SIGNAL_SENT: &str = "data/launch/signal";
+/// How long the app has when it is asked to stop, in place of what its orders say; in
+/// milliseconds. Dom0 writes it before it asks, the guest reads.
+pub const STOP_TIMEOUT: &str = "vm-data/launch/stop-timeout-ms";
+
 /// The largest chunk; a xenstore message carries 4,096 bytes, its path included.
 pub const CHUNK_BYTES: usize = 3072;
 /// The most chunks that are read, which bounds orders at 768 KiB.
@@ -104,6 +113,20 @@ pub fn join<E: std::error::Error + 'static>(
     Ok(text)
 }
 
+/// What [`SIGNAL`] holds.
+#[must_use]
+pub fn render_signal(number: u64, signal: i32) -> String {
+    format!("{number} {signal}")
+}
+
+/// Parses what [`render_signal`] made: the number and the signal, which is one of Linux's.
+#[must_use]
+pub fn parse_signal(text: &str) -> Option<(u64, i32)> {
+    let (number, signal) = text.split_once(' ')?;
+    let signal = signal.parse().ok().filter(|signal| (1..=64).contains(signal))?;
+    Some((number.parse().ok()?, signal))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +156,14 @@ mod tests {
         let none = nodes("n", "", CHUNK_BYTES).unwrap();
         assert_eq!(none, [("n".to_owned(), "0 ".to_owned())]);
         assert_eq!(join_nodes(&none).unwrap(), "");
+    }
+
+    #[test]
+    fn a_signal_is_read_as_it_was_written_and_no_other_number_is_one() {
+        assert_eq!(parse_signal(&render_signal(7, 15)), Some((7, 15)));
+        for text in ["", "7", "7 0", "7 65", "x 15", "7 15 1"] {
+            assert_eq!(parse_signal(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Apps: created, found, listed; started and ended in the files below.
 
+mod ask;
+mod change;
 mod end;
 mod error;
 mod start;
 mod waiting;
 
+pub use change::{Change, Changed};
 pub use error::AppsError;
 pub use waiting::Waiting;
 
@@ -13,6 +16,7 @@ use crate::domains::Domains;
 use crate::folder::{self, FileError, Folder, Lock};
 use crate::follow::Follow;
 use crate::launch::{Launch, MachineWish};
+use crate::log::Part;
 use crate::names::Names;
 use crate::native::Native;
 use crate::reconcile::Repair;
@@ -21,6 +25,7 @@ use crate::resolve::{self, Identity};
 use crate::settings::Settings;
 use crate::spec::{Kind, Uuid};
 use crate::start_set;
+use crate::timing::{Timings, timed};
 use crate::toolstack::{DomainState, Toolstack, ToolstackKind};
 use crate::writable;
 use crate::xl::Xl;
@@ -31,7 +36,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use xen::DomId;
 
 /// Bytes of an id; twice as many hex digits, as Docker shows.
@@ -65,20 +70,16 @@ pub struct App {
     waiting: Option<Waiting>,
 }
 
-/// How long each step of a start took.
-pub type Timings = Vec<(&'static str, Duration)>;
+impl App {
+    /// Gives it the lock that whoever starts it must have.
+    pub(crate) fn hold(&mut self, lock: Lock) {
+        self.lock = Some(lock);
+    }
 
-/// Does one step of a start and notes how long it took.
-fn timed<T, E: Into<AppsError>>(
-    timings: &mut Timings,
-    step: &'static str,
-    work: impl FnOnce() -> Result<T, E>,
-) -> Result<T, AppsError> {
-    let _span = tracing::info_span!("step", step).entered();
-    let begin = Instant::now();
-    let result = work().map_err(Into::into);
-    timings.push((step, begin.elapsed()));
-    result
+    /// Takes the lock from it.
+    pub(crate) fn release(&mut self) -> Option<Lock> {
+        self.lock.take()
+    }
 }
 
 impl Apps {
@@ -297,7 +298,7 @@ impl Apps {
         Ok(writable::make(&self.state_dir.join("templates"), &path, size_mib)?)
     }
 
-    /// The app with this name, or whose id begins so.
+    /// The app with this name or id, or the only one whose name or id begins so.
     ///
     /// # Errors
     /// None has, or several have.
@@ -309,11 +310,20 @@ impl Apps {
         if name.is_empty() {
             return Err(unknown());
         }
-        let mut ids = self.ids()?.into_iter().filter(|id| id.starts_with(name));
-        match (ids.next(), ids.next()) {
-            (Some(id), None) => self.read(&id)?.ok_or_else(unknown),
-            (Some(_), Some(_)) => Err(AppsError::Ambiguous(name.to_owned())),
-            _ => Err(unknown()),
+        let mut fitting: Vec<String> = self.ids()?;
+        fitting.retain(|id| id.starts_with(name));
+        fitting.extend(self.names().beginning(name)?.into_iter().map(|(_, id)| id));
+        fitting.sort();
+        fitting.dedup();
+        match fitting.as_slice() {
+            [] => Err(unknown()),
+            [id] => self.read(id)?.ok_or_else(unknown),
+            several => {
+                let named = several.iter().filter_map(|id| self.read(id).ok()?);
+                let mut named: Vec<String> = named.map(|app| app.record.name).take(5).collect();
+                named.sort();
+                Err(AppsError::Ambiguous(name.to_owned(), named.join(", ")))
+            }
         }
     }
 
@@ -348,12 +358,12 @@ impl Apps {
         ids_in(&self.folders())
     }
 
-    /// The app's output from its first byte on, or only what is still to come.
+    /// The app's output, and what is still to come of it.
     ///
     /// # Errors
     /// The log cannot be opened.
-    pub fn follow(&self, app: &App, from_start: bool) -> Result<Follow<'_>, AppsError> {
-        Follow::new(self, app, from_start)
+    pub fn follow(&self, app: &App, part: Part) -> Result<Follow<'_>, AppsError> {
+        Follow::new(self, app, part)
     }
 
     /// Puts right what killed processes left behind; cheap where there is nothing.

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::follow::Followed;
+use crate::log::Stream;
 use crate::record::{Outcome, Phase};
 use image::{Config, Digest, Image};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 struct Machine {
     root: tempfile::TempDir,
@@ -73,7 +75,7 @@ fn an_ambiguous_start_of_an_id_is_refused() {
     let mut seen = BTreeSet::new();
     let digit = |app: &App| app.record.id[..1].to_owned();
     let twice = apps.iter().find(|app| !seen.insert(digit(app))).map(digit).unwrap();
-    assert!(matches!(machine.apps.find(&twice), Err(AppsError::Ambiguous(_))));
+    assert!(matches!(machine.apps.find(&twice), Err(AppsError::Ambiguous(..))));
 }
 
 #[test]
@@ -191,20 +193,22 @@ fn the_log_is_followed_through_rotation_to_the_end() {
     let mut app = machine.create();
     let lock = app.lock.take().unwrap();
     let folder = machine.apps.folder(&app.record.id);
-    let mut log = crate::console::Log::open(&folder, 8).unwrap();
-    log.write(b"before ").unwrap();
-    let mut follow = machine.apps.follow(&app, true).unwrap();
+    let mut log = crate::log::Log::open(&folder, 64).unwrap();
+    log.write(Stream::Stdout, b"before ").unwrap();
+    let mut follow = machine.apps.follow(&app, Part::default()).unwrap();
     let writer = std::thread::spawn(move || {
         for part in ["one ", "two ", "three ", "four"] {
             std::thread::sleep(Duration::from_millis(20));
-            log.write(part.as_bytes()).unwrap();
+            log.write(Stream::Stdout, part.as_bytes()).unwrap();
         }
         lock.leave(&Outcome { code: 7, message: None }).unwrap();
     });
     let mut text = Vec::new();
     let outcome = loop {
         match follow.next(Duration::from_secs(10)).unwrap() {
-            Followed::Output(bytes) => text.extend(bytes),
+            Followed::Output(entries) => {
+                text.extend(entries.into_iter().flat_map(|entry| entry.bytes))
+            }
             Followed::Nothing => panic!("nothing for ten seconds after {text:?}"),
             Followed::Ended(outcome) => break outcome,
         }
@@ -219,6 +223,6 @@ fn an_app_that_never_ran_has_no_output_and_ends_at_once() {
     let machine = machine();
     drop(machine.create());
     let app = machine.apps.find("nginx").unwrap();
-    let mut follow = machine.apps.follow(&app, true).unwrap();
+    let mut follow = machine.apps.follow(&app, Part::default()).unwrap();
     assert!(matches!(follow.next(Duration::ZERO).unwrap(), Followed::Ended(_)));
 }

@@ -88,11 +88,22 @@ pub fn detach_orphans(domains: &Domains) -> Result<Vec<String>, ToolstackError> 
     if devices.is_empty() {
         return Ok(Vec::new());
     }
-    let store = Store::connect()?;
+    let alive = domains.alive()?;
+    let mut store = None;
     let mut repaired = Vec::new();
     for device in devices {
         let path = &device.path;
-        if in_use(domains, &store, path, &device.label)? {
+        let whose = device.label.trim_start_matches(LABEL);
+        let domid = whose.split_once('/').and_then(|(domid, _)| domid.parse().ok());
+        // What a domain has and does not use goes with it.
+        if domid.is_some_and(|domid| alive.contains(&domid)) {
+            continue;
+        }
+        let store = match &store {
+            Some(store) => store,
+            None => store.insert(Store::connect()?),
+        };
+        if has_backend(store, path, whose)? {
             continue;
         }
         match loopdev::detach(path, &device.label) {
@@ -106,20 +117,8 @@ pub fn detach_orphans(domains: &Domains) -> Result<Vec<String>, ToolstackError> 
     Ok(repaired)
 }
 
-/// A domain without a backend for it is one whose disk is being attached right now.
-fn in_use(
-    domains: &Domains,
-    store: &Store,
-    path: &Path,
-    label: &str,
-) -> Result<bool, ToolstackError> {
-    let whose = label.trim_start_matches(LABEL);
+/// Whether a domain that is gone still has this disk in xenstore: whoever takes it down is not done.
+fn has_backend(store: &Store, path: &Path, whose: &str) -> Result<bool, ToolstackError> {
     let node = format!("/local/domain/0/backend/vbd/{whose}/node");
-    if let Some(node) = store.read_optional(&node)? {
-        return Ok(Path::new(&node) == path);
-    }
-    match whose.split_once('/').and_then(|(domid, _)| domid.parse().ok()) {
-        Some(domid) => domains.exists(domid),
-        None => Ok(false),
-    }
+    Ok(store.read_optional(&node)?.is_some_and(|node| Path::new(&node) == path))
 }

@@ -1,8 +1,10 @@
 //! Asking Xen about domains, in the same way whatever toolstack built them.
 
+use crate::schedule::Schedule;
 use crate::spec::{Kind, Uuid};
 use crate::toolstack::{DomainState, ShutdownReason, ToolstackError};
 use crate::xl;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -109,17 +111,20 @@ impl Domains {
         })
     }
 
-    /// Whether there is any domain of this number.
+    /// The numbers of all domains.
     ///
     /// # Errors
     /// Xen or xenstore cannot be asked.
-    pub fn exists(&self, domid: DomId) -> Result<bool, ToolstackError> {
-        match self.ask(|hypervisor| hypervisor.domain_info(domid))? {
-            Some(info) => Ok(info.is_some_and(|info| !info.dying)),
-            None => {
-                Ok(Store::connect()?.read_optional(&format!("/local/domain/{domid}"))?.is_some())
+    pub fn alive(&self) -> Result<HashSet<DomId>, ToolstackError> {
+        Ok(match self.ask(Hypervisor::domains)? {
+            Some(domains) => {
+                domains.into_iter().filter(|info| !info.dying).map(|info| info.domid).collect()
             }
-        }
+            None => {
+                let all = Store::connect()?.list("/local/domain")?;
+                all.iter().filter_map(|name| name.parse().ok()).collect()
+            }
+        })
     }
 
     /// The domain with this handle.
@@ -133,6 +138,60 @@ impl Domains {
                 .find(|info| info.uuid == uuid.0 && !info.dying)
                 .map(|info| info.domid)),
             None => find_in_xenstore(uuid),
+        }
+    }
+
+    /// Whether a toolstack has paused the domain.
+    ///
+    /// # Errors
+    /// Xen cannot be asked.
+    pub fn is_paused(&self, domid: DomId) -> Result<bool, ToolstackError> {
+        match self.ask(|hypervisor| hypervisor.domain_info(domid))? {
+            Some(info) => Ok(info.is_some_and(|info| info.paused)),
+            None => xl::is_paused(domid),
+        }
+    }
+
+    /// Pauses a domain.
+    ///
+    /// # Errors
+    /// There is none of this number, or Xen refuses.
+    pub fn pause(&self, domid: DomId) -> Result<(), ToolstackError> {
+        match self.ask(|hypervisor| hypervisor.pause_domain(domid))? {
+            Some(()) => Ok(()),
+            None => xl::run("pause", domid),
+        }
+    }
+
+    /// Lets a paused domain run.
+    ///
+    /// # Errors
+    /// There is none of this number, or Xen refuses.
+    pub fn unpause(&self, domid: DomId) -> Result<(), ToolstackError> {
+        match self.ask(|hypervisor| hypervisor.unpause_domain(domid))? {
+            Some(()) => Ok(()),
+            None => xl::run("unpause", domid),
+        }
+    }
+
+    /// What Xen knows of a domain; `None` where there is none of this number.
+    ///
+    /// # Errors
+    /// Xen cannot be asked, or its interface is not known.
+    pub fn info(&self, domid: DomId) -> Result<Option<xen::DomainInfo>, ToolstackError> {
+        let info = self.ask(|hypervisor| hypervisor.domain_info(domid))?;
+        info.ok_or(ToolstackError::UnknownXen)
+    }
+
+    /// Sets a domain's share of the processors.
+    ///
+    /// # Errors
+    /// Xen refuses, or its scheduler knows no shares.
+    pub fn set_schedule(&self, domid: DomId, schedule: Schedule) -> Result<(), ToolstackError> {
+        let (weight, cap) = (schedule.weight(), schedule.cap());
+        match self.ask(|hypervisor| hypervisor.set_schedule(domid, weight, cap))? {
+            Some(()) => Ok(()),
+            None => xl::set_schedule(domid, weight, cap),
         }
     }
 

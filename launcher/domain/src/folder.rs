@@ -34,6 +34,8 @@ pub const LOG: &str = "console.log";
 pub const OLD_LOG: &str = "console.log.1";
 /// What the monitor has to complain about.
 pub const MONITOR_LOG: &str = "monitor.log";
+/// There while a user wants the app not to run.
+pub const STOPPED: &str = "stopped";
 /// Who is in charge.
 pub const LOCK: &str = "lock";
 
@@ -221,6 +223,36 @@ impl Folder {
     /// Disk full and the like.
     pub fn write_lightly(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         write_replacing(&self.file(name), bytes, false)
+    }
+
+    /// Notes that a user wants the app not to run: it is not started again when it ends.
+    ///
+    /// # Errors
+    /// Disk full and the like.
+    pub fn set_stopped(&self) -> Result<(), FileError> {
+        let path = self.file(STOPPED);
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        made.map(drop).map_err(FileError::io("make", &path))
+    }
+
+    /// Whether a user wants the app not to run.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.file(STOPPED).exists()
+    }
+
+    /// Notes that a user wants the app to run.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn clear_stopped(&self) -> Result<(), FileError> {
+        let path = self.file(STOPPED);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FileError::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether an open file is this folder's lock file.

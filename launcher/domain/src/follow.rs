@@ -2,13 +2,14 @@
 
 use crate::apps::{App, Apps, AppsError};
 use crate::folder::{FileError, Folder, LOCK, LOG, LockWatch, OLD_LOG};
+use crate::log::{Entry, Parser, Part};
 use crate::record::{Outcome, Phase};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// The most output that is handed out at once.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// So many entries are kept at least when only the last ones are wanted.
+const MAX_ENTRIES: usize = 64 * 1024;
 /// Events are the rule; this is how long a lost one can delay things.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 /// The kernel announces the close of a lock file a moment before it lets go of the lock.
@@ -25,8 +28,8 @@ const LOCK_MOMENT: Duration = Duration::from_millis(1);
 /// What [`Follow::next`] brought.
 #[derive(Debug)]
 pub enum Followed {
-    /// More of the log, as the app wrote it.
-    Output(Vec<u8>),
+    /// More of the log.
+    Output(Vec<Entry>),
     /// Nothing new within the time given.
     Nothing,
     /// The app has ended, everything is taken down, and all output was brought before.
@@ -42,25 +45,37 @@ pub struct Follow<'a> {
     path: PathBuf,
     /// Files to read, the oldest first; the last one is the one that grows.
     files: VecDeque<File>,
+    parser: Parser,
+    part: Part,
+    /// What was read beforehand.
+    ready: Vec<Entry>,
 }
 
 impl<'a> Follow<'a> {
-    pub(crate) fn new(apps: &'a Apps, app: &App, from_start: bool) -> Result<Self, AppsError> {
+    pub(crate) fn new(apps: &'a Apps, app: &App, part: Part) -> Result<Self, AppsError> {
         let folder = apps.folder(&app.record.id);
         let end = EndWatch::new(&folder)?;
         let path = folder.file(LOG);
         let mut files = VecDeque::new();
-        if from_start {
-            if let Ok(file) = File::open(folder.file(OLD_LOG)) {
-                files.push_back(file);
+        if let Ok(file) = File::open(folder.file(OLD_LOG)) {
+            files.push_back(file);
+        }
+        files.push_back(File::open(&path).map_err(FileError::io("open", &path))?);
+        let (id, parser) = (app.record.id.clone(), Parser::default());
+        let mut follow = Self { apps, id, end, path, files, parser, part, ready: Vec::new() };
+        if part.tail.is_some() {
+            let mut there = Vec::new();
+            while let Some(entries) = follow.read()? {
+                there.extend(entries);
+                // Only now and then, as it moves all that stays.
+                if there.len() > 2 * MAX_ENTRIES {
+                    part.cut(&mut there);
+                }
             }
+            part.cut(&mut there);
+            follow.ready = there;
         }
-        let mut file = File::open(&path).map_err(FileError::io("open", &path))?;
-        if !from_start {
-            file.seek(SeekFrom::End(0)).map_err(FileError::io("read", &path))?;
-        }
-        files.push_back(file);
-        Ok(Self { apps, id: app.record.id.clone(), end, path, files })
+        Ok(follow)
     }
 
     /// The next piece of output, or the end; waits for at most `timeout`.
@@ -71,6 +86,9 @@ impl<'a> Follow<'a> {
     /// The log cannot be read.
     pub fn next(&mut self, timeout: Duration) -> Result<Followed, AppsError> {
         let deadline = Instant::now() + timeout;
+        if !self.ready.is_empty() {
+            return Ok(Followed::Output(std::mem::take(&mut self.ready)));
+        }
         loop {
             // The question comes before the last look at the log: what is written in between is
             // not missed.
@@ -92,7 +110,18 @@ impl<'a> Follow<'a> {
         }
     }
 
-    fn read(&mut self) -> Result<Option<Vec<u8>>, AppsError> {
+    fn read(&mut self) -> Result<Option<Vec<Entry>>, AppsError> {
+        while let Some(bytes) = self.read_bytes()? {
+            let mut entries = self.parser.parse(&bytes);
+            entries.retain(|entry| self.part.has(entry));
+            if !entries.is_empty() {
+                return Ok(Some(entries));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_bytes(&mut self) -> Result<Option<Vec<u8>>, AppsError> {
         loop {
             let Some(file) = self.files.front_mut() else { return Ok(None) };
             let mut bytes = Vec::new();
@@ -130,7 +159,11 @@ impl<'a> Follow<'a> {
             return Ok(Some(outcome));
         }
         match self.apps.folder(&self.id).read_state() {
-            Ok(state) if matches!(state.phase, Phase::Starting | Phase::Running) => Ok(None),
+            Ok(state)
+                if matches!(state.phase, Phase::Starting | Phase::Running | Phase::Restarting) =>
+            {
+                Ok(None)
+            }
             Ok(state) => Ok(Some(state.outcome.unwrap_or(Outcome { code: 0, message: None }))),
             Err(error) if error.is_not_found() => Err(AppsError::Unknown(self.id.clone())),
             Err(error) => Err(error.into()),

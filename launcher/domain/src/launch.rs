@@ -1,8 +1,10 @@
 //! What a user asks for, before anything is resolved.
 
+use crate::restart::RestartPolicy;
+use crate::schedule::Schedule;
 use crate::spec::Kind;
 use crate::toolstack::ToolstackKind;
-use contract::{Host, Tmpfs};
+use contract::{Host, Limit, Tmpfs};
 use image::Image;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,6 +33,10 @@ pub struct Launch {
     pub user: Option<String>,
     /// The guest's host name; the app's id where absent, as Docker does.
     pub hostname: Option<String>,
+    /// Whether the app may be given input.
+    pub stdin: bool,
+    /// Whether it runs on a terminal.
+    pub terminal: bool,
     /// Labels of the app, besides the image's.
     pub labels: BTreeMap<String, String>,
     /// What is wanted of the domain.
@@ -55,6 +61,16 @@ pub struct Launch {
     pub tmpfs: Vec<Tmpfs>,
     /// Removes the app as soon as it ends.
     pub remove_on_exit: bool,
+    /// When it is started again after it ended.
+    pub restart: RestartPolicy,
+    /// Its share of the processors.
+    pub schedule: Schedule,
+    /// The link address of its interface.
+    pub mac: Option<[u8; 6]>,
+    /// Search domains instead of the settings'.
+    pub dns_search: Vec<String>,
+    /// Limits of the app's processes.
+    pub limits: Vec<Limit>,
     /// Name or number of the signal that asks the app to stop.
     pub stop_signal: Option<String>,
     /// Seconds from that signal to its end.
@@ -75,6 +91,8 @@ impl Launch {
             cwd: None,
             user: None,
             hostname: None,
+            stdin: false,
+            terminal: false,
             labels: BTreeMap::new(),
             machine: MachineWish::default(),
             network: net::Choice::default(),
@@ -87,6 +105,11 @@ impl Launch {
             storage_mib: None,
             tmpfs: Vec::new(),
             remove_on_exit: false,
+            restart: RestartPolicy::No,
+            schedule: Schedule::default(),
+            mac: None,
+            dns_search: Vec::new(),
+            limits: Vec::new(),
             stop_signal: None,
             stop_timeout_s: None,
         }

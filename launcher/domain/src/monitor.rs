@@ -5,14 +5,17 @@
 //! comes from the guest is bounded: the log by its two files, the report by the contract.
 
 use crate::apps::{Apps, AppsError};
-use crate::console::{Console, Log, ReadOutcome};
+use crate::console::{Console, ReadOutcome};
 use crate::folder::{FileError, Folder, Lock};
 use crate::hotplug::describe;
-use crate::record::{Outcome, Record, State};
+use crate::log::Log;
+use crate::record::{Outcome, Phase, Record, State};
 use crate::settings::Settings;
 use crate::start_set;
+use crate::timing::{moments, now_unix_us};
 use crate::toolstack::{DomainState, ShutdownReason};
-use contract::{Report, StartSet, store as nodes};
+use contract::streams::Splitter;
+use contract::{Mark, Report, StartSet, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -21,7 +24,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use xen::DomId;
 use xen::store::Store;
@@ -64,7 +67,10 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");
     let record = folder.read_record()?;
-    let state = folder.read_state()?;
+    let mut state = folder.read_state()?;
+    if state.phase == Phase::Restarting {
+        return apps.restart_after_pause(&folder, &record, &mut state, &lock, &start.launcher);
+    }
     let Some(domid) = state.domid.map(DomId) else {
         return Err(AppsError::NotRunning(record.name));
     };
@@ -77,11 +83,14 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         state,
         domid,
         console: None,
+        streams: Splitter::default(),
         launcher: &start.launcher,
+        marks: Vec::new(),
         state_writes: 0,
         found: false,
         filled: false,
         recent: (Instant::now(), 0),
+        much_at: None,
     };
     let outcome = monitor.watch()?;
     monitor.fill_pools();
@@ -108,7 +117,10 @@ struct Monitor<'a> {
     store: Store,
     console: Option<Console>,
     log: Log,
+    streams: Splitter,
     launcher: &'a Path,
+    /// Those that the state has, as the guest told them.
+    marks: Vec<Mark>,
     state_writes: u32,
     /// Whether the guest has told the start set of its image.
     found: bool,
@@ -116,6 +128,8 @@ struct Monitor<'a> {
     filled: bool,
     /// Since when, and how much the console has said.
     recent: (Instant, usize),
+    /// When it last was much at once.
+    much_at: Option<Instant>,
 }
 
 impl Monitor<'_> {
@@ -175,7 +189,9 @@ impl Monitor<'_> {
             return;
         }
         if self.apps.has_pools() {
-            match Command::new(self.launcher).arg0("launch").arg("__pool").spawn() {
+            let mut fill = Command::new(self.launcher);
+            // Not our own standard input: that is the app's lock, which must not outlive us.
+            match fill.arg0("launch").arg("__pool").stdin(Stdio::null()).spawn() {
                 // Whoever starts a process is to learn of its end.
                 Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
                 Err(error) => tracing::warn!("cannot fill the pools: {error}"),
@@ -219,6 +235,7 @@ impl Monitor<'_> {
         let Some(json) = self.store.read_optional(&self.node(nodes::REPORT))? else {
             return Ok(None);
         };
+        let read_unix_us = now_unix_us();
         let report = match Report::parse(&json) {
             Ok(report) => report,
             Err(error) => {
@@ -226,9 +243,10 @@ impl Monitor<'_> {
                 return Ok(None);
             }
         };
-        if self.state.marks != report.marks && self.state_writes < MAX_STATE_WRITES {
+        if self.marks != report.marks && self.state_writes < MAX_STATE_WRITES {
             self.state_writes += 1;
-            self.state.marks = report.marks;
+            self.state.marks = moments(&report, read_unix_us);
+            self.marks = report.marks;
             self.folder.write_state_lightly(&self.state)?;
         }
         Ok(report.exit.map(|exit| Outcome {
@@ -277,11 +295,16 @@ impl Monitor<'_> {
         let failed = FileError::io("read the console of", self.folder.path());
         match console.read(&mut buffer).map_err(failed)? {
             ReadOutcome::Bytes(count) => {
-                self.log.write(buffer.get(..count).unwrap_or_default())?;
+                for (stream, bytes) in self.streams.split(buffer.get(..count).unwrap_or_default()) {
+                    self.log.write(stream, &bytes)?;
+                }
                 if self.recent.0.elapsed() > QUIET_AFTER_MUCH {
                     self.recent = (Instant::now(), 0);
                 }
                 self.recent.1 += count;
+                if self.recent.1 > MUCH_BYTES {
+                    self.much_at = Some(Instant::now());
+                }
                 Ok(count)
             }
             ReadOutcome::Nothing => Ok(0),
@@ -301,7 +324,9 @@ impl Monitor<'_> {
                 quiet_since = Instant::now();
                 continue;
             }
-            let quiet = if self.recent.1 > MUCH_BYTES { QUIET_AFTER_MUCH } else { QUIET };
+            // The last piece of much comes a pause of xenconsoled's after the one before.
+            let much = self.much_at.is_some_and(|at| at.elapsed() < LONGEST_DRAIN);
+            let quiet = if much { QUIET_AFTER_MUCH } else { QUIET };
             let left = quiet.saturating_sub(quiet_since.elapsed());
             if left.is_zero() {
                 break;
@@ -310,12 +335,21 @@ impl Monitor<'_> {
             while self.store.wait_event(Some(Duration::ZERO))?.is_some() {}
             self.sleep(Some(left))?;
         }
+        for (stream, bytes) in self.streams.finish() {
+            self.log.write(stream, &bytes)?;
+        }
         Ok(())
     }
 
     fn end(&mut self, outcome: Outcome, lock: &Lock) -> Result<(), AppsError> {
         // A log that cannot be finished must not keep the domain from being taken down.
         let drained = self.drain();
+        let (folder, record, state) = (&self.folder, &self.record, &mut self.state);
+        if self.apps.wants_restart(folder, state, &outcome) {
+            self.apps.finish_to_restart(folder, record, state, outcome, lock)?;
+            drained?;
+            return self.apps.restart_after_pause(folder, record, state, lock, self.launcher);
+        }
         let finished = self.apps.finish(&self.folder, &self.record, &mut self.state, outcome, lock);
         finished.and(drained)
     }

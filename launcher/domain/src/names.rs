@@ -27,6 +27,18 @@ impl Names {
         }
     }
 
+    /// The names that begin so, with their apps' ids.
+    pub(crate) fn beginning(&self, start: &str) -> Result<Vec<(String, String)>, AppsError> {
+        let failed = || FileError::io("read", &self.0);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.0).map_err(failed())? {
+            let name = entry.map_err(failed())?.file_name();
+            let Some(name) = name.to_str().filter(|name| name.starts_with(start)) else { continue };
+            found.extend(self.find(name)?.map(|id| (name.to_owned(), id)));
+        }
+        Ok(found)
+    }
+
     /// Gives `id` the name `wanted`, or else the first free one made from `base`: `base`,
     /// `base-2`, `base-3`, …
     pub(crate) fn take(

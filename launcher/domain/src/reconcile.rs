@@ -7,6 +7,7 @@ use crate::hotplug::describe;
 use crate::monitor::unreported;
 use crate::record::{Outcome, Phase, Record, State};
 use crate::toolstack::DomainState;
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::time::Duration;
@@ -32,7 +33,13 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
     let last = apps.folders().join(LAST);
     File::create(&last).map_err(FileError::io("write", &last))?;
     let mut repairs = Vec::new();
+    let mut tended = HashSet::new();
     for id in apps.ids()? {
+        // Most apps run and have their monitor; no more is asked about them, as there may be hundreds.
+        if apps.folder(&id).watch_lock().and_then(|lock| lock.is_held()).unwrap_or(false) {
+            tended.insert(id);
+            continue;
+        }
         // One app that cannot be repaired must not keep the user from all others.
         match app(apps, &id) {
             Ok(repair) => repairs.extend(repair),
@@ -51,7 +58,7 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
         Ok(detached) => repairs.extend(detached.into_iter().map(Repair)),
         Err(error) => repairs.push(Repair(describe(&error))),
     }
-    match apps.network().retain(|id| uses_network(apps, id)) {
+    match apps.network().retain(|id| tended.contains(id) || uses_network(apps, id)) {
         Ok(gone) => {
             repairs.extend(gone.into_iter().map(|id| {
                 Repair(format!("gave back address and ports of app {id}, which is gone"))
@@ -81,7 +88,7 @@ fn uses_network(apps: &Apps, id: &str) -> bool {
             Phase::Starting | Phase::Running => true,
             // With a config for `xl create`.
             Phase::Created => app.state.address.is_some(),
-            Phase::Exited => false,
+            Phase::Exited | Phase::Restarting => false,
         },
         Err(_) => true,
     }
@@ -143,21 +150,57 @@ fn with_lock(
                     "the monitor of app {name} had died; started it anew"
                 ))));
             }
+            if let Some(repair) =
+                to_restart(apps, folder, record, &mut state, unreported(now), &lock)?
+            {
+                return Ok(Some(repair));
+            }
             apps.finish(folder, record, &mut state, unreported(now), &lock)?;
             Ok(Some(Repair(format!(
                 "app {name} ended while nobody watched; took down what was left"
+            ))))
+        }
+        Phase::Restarting => {
+            apps.start_monitor(record, folder, &lock)?;
+            Ok(Some(Repair(format!(
+                "app {name} waits to be started again, and nobody was to do it; started its monitor anew"
             ))))
         }
         Phase::Starting => {
             state.domid = apps.domains().find(record.uuid)?.map(|domid| domid.0);
             let message = "the launcher was killed while it started the app";
             let outcome = Outcome { code: 125, message: Some(message.into()) };
+            if state.restarts > 0 {
+                let outcome = outcome.clone();
+                if let Some(repair) = to_restart(apps, folder, record, &mut state, outcome, &lock)?
+                {
+                    return Ok(Some(repair));
+                }
+            }
             apps.finish(folder, record, &mut state, outcome, &lock)?;
             Ok(Some(Repair(format!(
                 "the start of app {name} was interrupted; took down what was left"
             ))))
         }
     }
+}
+
+/// Has an app started again whose end nobody saw, where its policy says so.
+fn to_restart(
+    apps: &Apps,
+    folder: &Folder,
+    record: &Record,
+    state: &mut State,
+    outcome: Outcome,
+    lock: &Lock,
+) -> Result<Option<Repair>, AppsError> {
+    if !apps.wants_restart(folder, state, &outcome) {
+        return Ok(None);
+    }
+    apps.finish_to_restart(folder, record, state, outcome, lock)?;
+    apps.start_monitor(record, folder, lock)?;
+    let name = &record.name;
+    Ok(Some(Repair(format!("app {name} ended while nobody watched; it is started again"))))
 }
 
 /// A folder whose maker died before it was complete, or whose remover before it was gone.

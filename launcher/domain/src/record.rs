@@ -1,8 +1,11 @@
 //! The small files of an app's state folder, as types.
 
 use crate::launch::WritableChoice;
+use crate::restart::RestartPolicy;
+use crate::schedule::Schedule;
 use crate::spec::{Machine, Uuid};
-use contract::{Host, Mark, Process, Tmpfs};
+use crate::timing::Moment;
+use contract::{Host, Process, Tmpfs};
 use net::{InterfaceName, Publish};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +51,18 @@ pub struct Record {
     pub hosts: Vec<Host>,
     /// Whether the app goes as soon as it ends.
     pub remove_on_exit: bool,
+    /// When it is started again after it ended.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// Its share of the processors.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// The link address of its interface; made from its address where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<[u8; 6]>,
+    /// Search domains; empty for the settings'.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_search: Vec<String>,
 }
 
 /// The network an app is on.
@@ -92,9 +107,15 @@ pub struct State {
     /// How it last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// The guest's own time marks of the last start.
+    /// How often it was started again since a user started it.
+    #[serde(default)]
+    pub restarts: u32,
+    /// How long it waits, or waited last, before it is started again.
+    #[serde(default)]
+    pub pause_ms: u64,
+    /// When the guest did each step of the last start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub marks: Vec<Mark>,
+    pub marks: Vec<Moment>,
 }
 
 /// Where in its life an app is.
@@ -108,6 +129,8 @@ pub enum Phase {
     Starting,
     /// Its domain is there.
     Running,
+    /// It ended, its domain is gone, and it waits to be started again.
+    Restarting,
     /// It ended, and its domain is gone.
     Exited,
 }

@@ -117,10 +117,7 @@ pub fn machine(
     settings: &Settings,
     (toolstack, kind): (ToolstackKind, Kind),
 ) -> Result<Machine, ResolveError> {
-    let vcpus = wish.vcpus.unwrap_or(settings.vcpus);
-    if !(1..=MAX_VCPUS).contains(&vcpus) {
-        return Err(ResolveError::Vcpus(vcpus));
-    }
+    let vcpus = check_vcpus(wish.vcpus.unwrap_or(settings.vcpus))?;
     let mut cmdline = CMDLINE.to_owned();
     if !wish.verbose_kernel {
         // `quiet` alone lets errors through, such as those of an ACPI that PVH does not need; they
@@ -176,6 +173,10 @@ pub fn resolve(
         dns: launch.dns.clone(),
         hosts: launch.hosts.clone(),
         remove_on_exit: launch.remove_on_exit,
+        restart: launch.restart,
+        schedule: launch.schedule,
+        mac: launch.mac,
+        dns_search: launch.dns_search.clone(),
         id: identity.id,
         name: identity.name,
         uuid: identity.uuid,
@@ -229,7 +230,10 @@ pub fn render_orders(
                 .into_iter()
                 .collect(),
             dns: if record.dns.is_empty() { resolver.servers.clone() } else { record.dns.clone() },
-            search: resolver.search.clone(),
+            search: match record.dns_search.is_empty() {
+                true => resolver.search.clone(),
+                false => record.dns_search.clone(),
+            },
         }),
         hosts: record.hosts.clone(),
         tmpfs: record.tmpfs.clone(),
@@ -292,10 +296,29 @@ fn memory_mib(
         }
         (None, None) => settings.memory_mib,
     };
+    check_memory_mib(memory_mib)
+}
+
+/// Makes sure that a guest can live with so much memory.
+///
+/// # Errors
+/// It cannot.
+pub fn check_memory_mib(memory_mib: u32) -> Result<u32, ResolveError> {
     if memory_mib < MIN_MEMORY_MIB {
         return Err(ResolveError::Memory { memory_mib });
     }
     Ok(memory_mib)
+}
+
+/// Makes sure that a domain can have so many vCPUs.
+///
+/// # Errors
+/// It cannot.
+pub fn check_vcpus(vcpus: u32) -> Result<u32, ResolveError> {
+    if !(1..=MAX_VCPUS).contains(&vcpus) {
+        return Err(ResolveError::Vcpus(vcpus));
+    }
+    Ok(vcpus)
 }
 
 fn label_memory_mib(config: &image::Config, name: &str) -> Result<Option<u32>, ResolveError> {
@@ -336,7 +359,10 @@ fn process(launch: &Launch, hostname: &str, settings: &Settings) -> Result<Proce
     if args.first().is_none_or(String::is_empty) {
         return Err(ResolveError::NoCommand(launch.image_name.clone()));
     }
-    let env = merge_env(hostname, &image.env, &launch.env);
+    let mut env = merge_env(hostname, &image.env, &launch.env);
+    if launch.terminal {
+        add_term(&mut env);
+    }
     if let Some(entry) = env.iter().find(|entry| entry.starts_with('=')) {
         return Err(ResolveError::Env(entry.clone()));
     }
@@ -367,6 +393,9 @@ fn process(launch: &Launch, hostname: &str, settings: &Settings) -> Result<Proce
         user,
         stop_signal: stop_signal.map_or(Ok(signal::TERM), |signal| parse_signal(signal))?,
         stop_timeout_ms: stop_timeout_s.saturating_mul(1000),
+        stdin: launch.stdin,
+        terminal: launch.terminal,
+        limits: launch.limits.clone(),
     })
 }
 
@@ -385,8 +414,15 @@ fn merge_args(
     [entrypoint, cmd].concat()
 }
 
+/// What Docker says of a terminal, unless somebody has said so already.
+pub(crate) fn add_term(env: &mut Vec<String>) {
+    if !env.iter().any(|entry| entry.starts_with("TERM=")) {
+        env.push("TERM=xterm".to_owned());
+    }
+}
+
 /// Later entries replace earlier ones of the same name, in place; one without `=` takes it away.
-fn merge_env(hostname: &str, image: &[String], user: &[String]) -> Vec<String> {
+pub(crate) fn merge_env(hostname: &str, image: &[String], user: &[String]) -> Vec<String> {
     let mut merged = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
     for entry in image.iter().chain(user) {
         let (name, value) = match entry.split_once('=') {

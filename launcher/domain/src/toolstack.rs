@@ -187,6 +187,9 @@ pub enum ToolstackError {
     /// Something failed, and so did undoing it.
     #[error("{}; and then: {}", crate::hotplug::describe(.0.as_ref()), crate::hotplug::describe(.1.as_ref()))]
     Both(Box<ToolstackError>, Box<ToolstackError>),
+    /// Xen's figures can only be had from a Xen that is known.
+    #[error("this Xen's interface is not known, and so its figures are not; use xentop")]
+    UnknownXen,
     /// Another domain has the name.
     #[error(
         "the name {0} is taken by another Xen domain; choose one with --name, or see `xl list`"

@@ -41,7 +41,8 @@ impl Xl {
 
     fn failure(&self, spec: &DomainSpec, output: &Output) -> ToolstackError {
         let words = String::from_utf8_lossy(&output.stderr);
-        if words.contains("failed to free memory") || words.contains("Out of memory") {
+        let no_memory = ["failed to free memory", "Out of memory", "Cannot allocate memory"];
+        if no_memory.iter().any(|text| words.contains(text)) {
             let free_mib = self.domains.free_mib();
             return ToolstackError::NoMemory {
                 domain: spec.name.clone(),
@@ -191,6 +192,35 @@ pub(crate) fn state(domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackEr
     }
     let output = run_xl(["list", &domid.to_string()], None)?;
     Ok(parse_xl_list(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Whether `xl` shows the domain as paused.
+pub(crate) fn is_paused(domid: DomId) -> Result<bool, ToolstackError> {
+    let output = run_xl(["list", &domid.to_string()], None)?;
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let flags = listed.lines().nth(1).and_then(|line| line.split_whitespace().rev().nth(1));
+    Ok(flags.is_some_and(|flags| flags.as_bytes().get(2) == Some(&b'p')))
+}
+
+/// Runs `xl ACTION DOMID`.
+pub(crate) fn run(action: &'static str, domid: DomId) -> Result<(), ToolstackError> {
+    let output = run_xl([action, &domid.to_string()], None)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let cause = cause(&String::from_utf8_lossy(&output.stderr), &output);
+    Err(ToolstackError::Xl { action, domain: domid.to_string(), cause })
+}
+
+/// Runs `xl sched-credit2`; credit2 is Xen's usual scheduler.
+pub(crate) fn set_schedule(domid: DomId, weight: u16, cap: u16) -> Result<(), ToolstackError> {
+    let (domain, weight, cap) = (domid.to_string(), weight.to_string(), cap.to_string());
+    let output = run_xl(["sched-credit2", "-d", &domain, "-w", &weight, "-c", &cap], None)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let cause = cause(&String::from_utf8_lossy(&output.stderr), &output);
+    Err(ToolstackError::Xl { action: "schedule", domain, cause })
 }
 
 /// The state column of `xl list N`: `rbpsSd`, where the fifth character is the reason, one of

@@ -1,26 +1,33 @@
 //! The whole life of a domain, in order.
 
+use crate::children::Children;
 use crate::console::{Console, Relay};
 use crate::failure::{Failure, OrFail};
 use crate::program::Program;
 use crate::root::{self, HeadStart, Root};
 use crate::signals::{self, Signals};
-use crate::spawn::spawn;
+use crate::spawn::{Streams, spawn};
 use crate::start_set::Recorder;
 use crate::supervise::{Stop, Supervisor};
+use crate::talk::{Talk, Target};
+use crate::terminal::Terminal;
 use crate::{clock, end, etc, file_systems, marks, network, orders, user};
-use contract::{Exit, Orders, Process, devices};
+use contract::talk::Size;
+use contract::{Exit, Orders, Process, Stream, devices};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
 use rustix::mount::{MountFlags, mount};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 use xen::store::Store;
 
 /// Open files that the app may have, soft and hard; Docker's usual value and the kernel's
 /// `fs.nr_open`.
 const MAX_OPEN_FILES: u64 = 1 << 20;
+/// The app's terminal, until whoever looks at it says how large it is.
+const USUAL_SIZE: Size = Size { rows: 24, columns: 80 };
 /// How long the last output may take without any progress.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -87,13 +94,18 @@ impl Domain {
             network::await_link(devices::INTERFACE);
         }
 
-        let (app, relay) = start(&program)?;
+        let (app, relay, input) = start(&program, process)?;
         marks::note("exec");
         if let Err(error) = end::report(xenstore, None, &marks::list()) {
             console.say(&Failure::from_error(&error).message);
         }
         let recorder = Recorder::begin(root.image());
-        let mut supervisor = Supervisor { signals: &signals, console, relay };
+        let children = Arc::new(Children::default());
+        children.set_app(Some(app));
+        Talk::begin(orders.hostname.clone(), Arc::clone(&children), input);
+        let xenstore = Some(&*xenstore);
+        let mut supervisor =
+            Supervisor { signals: &signals, console, relay, children: &children, xenstore };
         let exit = supervisor.watch(app, stop_rule(process));
         supervisor.finish(LAST_WORDS);
         if let Some(recorder) = recorder {
@@ -152,35 +164,80 @@ pub fn furnish(orders: &Orders) -> Result<(), Failure> {
 /// # Errors
 /// No such user, no command, or no such folder can be made.
 pub fn prepare(orders: &Orders) -> Result<Program, Failure> {
-    let read = |path| user::read_database(path).or_fail(|| format!("read the image's {path}"));
-    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
-    let user = user::resolve(&orders.process.user, &passwd, &group)
-        .map_err(|error| Failure::from_error(&error))?;
-    let program = Program::prepare(&orders.process, &orders.hostname, user)?;
+    let program = program(&orders.process, &orders.hostname)?;
     file_systems::make_folder(&program.cwd.to_string_lossy())?;
     Ok(program)
 }
 
-/// Starts the app; its output comes out of the relay.
+/// Works out what to run, from a process's description and the image's user database.
+///
+/// # Errors
+/// No such user, or no command.
+pub fn program(process: &Process, hostname: &str) -> Result<Program, Failure> {
+    let read = |path| user::read_database(path).or_fail(|| format!("read the image's {path}"));
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+    let user = user::resolve(&process.user, &passwd, &group)
+        .map_err(|error| Failure::from_error(&error))?;
+    Program::prepare(process, hostname, user)
+}
+
+/// Starts the app; its output comes out of the relay, its input goes to the target if it has any.
 ///
 /// # Errors
 /// It cannot be run.
-pub fn start(program: &Program) -> Result<(Pid, Relay), Failure> {
+pub fn start(
+    program: &Program,
+    process: &Process,
+) -> Result<(Pid, Relay, Option<Target>), Failure> {
     raise_open_files();
-    let stdin = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .or_fail(|| "open /dev/null".into())?;
+    let uid = program.user.uid;
+    if process.terminal {
+        let Terminal { ours, theirs } = Terminal::open(uid, USUAL_SIZE)?;
+        let relayed = ours.try_clone().or_fail(|| "copy a terminal's descriptor".into())?;
+        let app = spawn(program, Streams::terminal(theirs.as_fd()))?;
+        let target = Target { file: Arc::new(ours), is_terminal: true };
+        return Ok((app, Relay::new([(Stream::Stdout, relayed)]), Some(target)));
+    }
+    let (stdin, target) = match process.stdin {
+        true => {
+            let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)
+                .or_fail(|| "make a pipe for the app's input".into())?;
+            rustix::io::ioctl_fionbio(&ours, true)
+                .or_fail(|| "make the input pipe non-blocking".into())?;
+            (theirs, Some(Target { file: Arc::new(ours), is_terminal: false }))
+        }
+        false => {
+            let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+            (null.or_fail(|| "open /dev/null".into())?, None)
+        }
+    };
+    let (from_stdout, stdout) = output_pipe(uid)?;
+    let (from_stderr, stderr) = output_pipe(uid)?;
+    let streams = Streams {
+        stdin: stdin.as_fd(),
+        stdout: stdout.as_fd(),
+        stderr: stderr.as_fd(),
+        is_terminal: false,
+    };
+    let relay = Relay::new([(Stream::Stdout, from_stdout), (Stream::Stderr, from_stderr)]);
+    Ok((spawn(program, streams)?, relay, target))
+}
+
+/// A pipe for output: `init`'s end, which does not block, and the process's.
+///
+/// # Errors
+/// There are too many.
+pub(crate) fn output_pipe(uid: u32) -> Result<(OwnedFd, OwnedFd), Failure> {
     let (ours, theirs) =
-        pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe for the app's output".into())?;
+        pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe for output".into())?;
     rustix::io::ioctl_fionbio(&ours, true)
         .or_fail(|| "make the output pipe non-blocking".into())?;
-    // So that the app may open /dev/stdout anew when it does not run as root.
-    let uid = program.user.uid;
+    // So that a process may open /dev/stdout anew when it does not run as root.
     if uid != 0 {
         fchown(&theirs, Some(Uid::from_raw(uid)), None::<Gid>)
             .or_fail(|| format!("give the output pipe to user {uid}"))?;
     }
-    let app = spawn(program, stdin.as_fd(), theirs.as_fd())?;
-    Ok((app, Relay::new(ours)))
+    Ok((ours, theirs))
 }
 
 /// As far as the kernel allows; an app that needs more than it gets says so itself.

@@ -1,6 +1,8 @@
 //! The domain's console: the app's output goes there as it is, and so do lines of our own.
 
 use crate::failure::{Failure, OrFail};
+use contract::Stream;
+use contract::streams::MARK_BYTES;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read, write};
@@ -79,21 +81,38 @@ pub enum Wait {
 
 /// Copies the app's output to the console.
 ///
-/// Standard output and standard error share one pipe, which keeps their lines in the order in
-/// which they were written: the console is one stream anyway.
+/// Standard output and standard error come in pipes of their own, and go to the one console with
+/// marks around what is standard error: whoever begins to read there takes nothing for what it is not.
 #[derive(Debug)]
 pub struct Relay {
-    pipe: OwnedFd,
+    sources: Vec<Source>,
+    /// Whose turn it is to be read first.
+    turn: usize,
+    /// Room for a mark, for output, and for a mark.
     buffer: Vec<u8>,
     pending: std::ops::Range<usize>,
     wait: Wait,
 }
 
+#[derive(Debug)]
+struct Source {
+    stream: Stream,
+    /// `None` once every writer has closed it.
+    file: Option<OwnedFd>,
+}
+
 impl Relay {
-    /// Copies from `pipe`, which must not block.
+    /// Copies from these pipes, or the one terminal, which must not block.
     #[must_use]
-    pub fn new(pipe: OwnedFd) -> Self {
-        Self { pipe, buffer: vec![0; BUFFER_BYTES], pending: 0..0, wait: Wait::Output }
+    pub fn new(sources: impl IntoIterator<Item = (Stream, OwnedFd)>) -> Self {
+        let source = |(stream, file)| Source { stream, file: Some(file) };
+        Self {
+            sources: sources.into_iter().map(source).collect(),
+            turn: 0,
+            buffer: vec![0; MARK_BYTES + BUFFER_BYTES + MARK_BYTES],
+            pending: 0..0,
+            wait: Wait::Output,
+        }
     }
 
     /// What to wait for before the next [`Relay::copy`].
@@ -102,10 +121,9 @@ impl Relay {
         self.wait
     }
 
-    /// The pipe, to wait for [`Wait::Output`].
-    #[must_use]
-    pub fn pipe(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
+    /// What to wait for at [`Wait::Output`].
+    pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sources.iter().filter_map(|source| Some(source.file.as_ref()?.as_fd()))
     }
 
     /// Copies what there is, as far as the console takes it; whether anything moved.
@@ -113,18 +131,12 @@ impl Relay {
         let mut moved = false;
         loop {
             if self.pending.is_empty() {
-                match read(&self.pipe, &mut self.buffer[..]) {
-                    Ok(0) => self.wait = Wait::Nothing,
-                    Ok(got) => {
-                        self.pending = 0..got;
-                        moved = true;
-                    }
-                    Err(Errno::INTR) => continue,
-                    Err(_) => self.wait = Wait::Output,
-                }
-                if self.pending.is_empty() {
+                if !self.read() {
+                    let open = self.files().next().is_some();
+                    self.wait = if open { Wait::Output } else { Wait::Nothing };
                     return moved;
                 }
+                moved = true;
             }
             match write(console, &self.buffer[self.pending.clone()]) {
                 Ok(0) | Err(Errno::AGAIN) => {
@@ -140,6 +152,39 @@ impl Relay {
                 Err(_) => self.pending = 0..0,
             }
         }
+    }
+
+    /// Reads from the next source that has something; says whether one had.
+    fn read(&mut self) -> bool {
+        let count = self.sources.len();
+        for _ in 0..count {
+            let source = &mut self.sources[self.turn];
+            self.turn = (self.turn + 1) % count;
+            let Some(file) = &source.file else { continue };
+            let got = loop {
+                match read(file, &mut self.buffer[MARK_BYTES..][..BUFFER_BYTES]) {
+                    Err(Errno::INTR) => {}
+                    got => break got,
+                }
+            };
+            match got {
+                // EIO: a terminal that no process has open any more.
+                Ok(0) | Err(Errno::IO) => source.file = None,
+                Ok(bytes) => {
+                    let end = MARK_BYTES + bytes;
+                    self.pending = MARK_BYTES..end;
+                    if source.stream == Stream::Stderr {
+                        let room = &mut self.buffer;
+                        room[..MARK_BYTES].copy_from_slice(&Stream::Stderr.mark());
+                        room[end..end + MARK_BYTES].copy_from_slice(&Stream::Stdout.mark());
+                        self.pending = 0..end + MARK_BYTES;
+                    }
+                    return true;
+                }
+                Err(_) => {}
+            }
+        }
+        false
     }
 }
 
@@ -157,7 +202,7 @@ mod tests {
         let (app_out, app_in) = pipe();
         let (console_out, console_in) = pipe();
         let console = Console::over(console_in);
-        let mut relay = Relay::new(app_out);
+        let mut relay = Relay::new([(Stream::Stdout, app_out)]);
         let text: Vec<u8> = (0..150_000u32).map(|n| (n % 251) as u8).collect();
         let (mut sent, mut received) = (0, Vec::new());
         let mut chunk = [0u8; 5000];
@@ -174,6 +219,36 @@ mod tests {
         drop(app_in);
         relay.copy(&console);
         assert_eq!(relay.wait(), Wait::Nothing);
+    }
+
+    #[test]
+    fn standard_error_can_be_told_apart() {
+        let ((out, to_out), (err, to_err)) = (pipe(), pipe());
+        let (console_out, console_in) = pipe();
+        let console = Console::over(console_in);
+        let mut relay = Relay::new([(Stream::Stdout, out), (Stream::Stderr, err)]);
+        for (pipe, words) in
+            [(&to_out, "a"), (&to_out, "b"), (&to_err, "c"), (&to_err, "d"), (&to_out, "e")]
+        {
+            write(pipe, words.as_bytes()).unwrap();
+            relay.copy(&console);
+        }
+        drop(to_out);
+        write(&to_err, b"f").unwrap();
+        relay.copy(&console);
+        assert_eq!(relay.wait(), Wait::Output);
+        drop(to_err);
+        relay.copy(&console);
+        assert_eq!(relay.wait(), Wait::Nothing);
+        let mut text = [0u8; 256];
+        let got = read(&console_out, &mut text[..]).unwrap();
+        let pieces = contract::streams::Splitter::default().split(&text[..got]);
+        let words = |words: &str| words.as_bytes().to_vec();
+        let (out, err) = (Stream::Stdout, Stream::Stderr);
+        assert_eq!(
+            pieces,
+            [(out, words("ab")), (err, words("cd")), (out, words("e")), (err, words("f"))]
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The end of the domain: the report to dom0, and power-off. Nothing here may fail.
 
+use crate::marks;
 use contract::{Exit, Mark, Report, store};
 use rustix::system::{RebootCommand, reboot};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,8 @@ const QUIET: u32 = 4;
 /// # Errors
 /// xenstored refuses, or is not there.
 pub fn report(xenstore: &Store, exit: Option<Exit>, marks: &[Mark]) -> Result<(), StoreError> {
-    let report = Report { version: contract::VERSION, exit, marks: marks.to_vec() };
+    let zero_unix_us = marks::zero_unix_us();
+    let report = Report { version: contract::VERSION, exit, marks: marks.to_vec(), zero_unix_us };
     xenstore.write(store::REPORT, &report.render())
 }
 

@@ -7,6 +7,7 @@
 //! worth reading ahead.
 
 pub mod boot;
+pub mod children;
 pub mod clock;
 pub mod console;
 pub mod device;
@@ -25,4 +26,6 @@ pub mod signals;
 pub mod spawn;
 pub mod start_set;
 pub mod supervise;
+pub mod talk;
+pub mod terminal;
 pub mod user;

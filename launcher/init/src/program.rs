@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, cause};
 use crate::user::User;
-use contract::Process;
+use contract::{Limit, Process};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +24,8 @@ pub struct Program {
     pub cwd: CString,
     /// Whom it runs as.
     pub user: User,
+    /// Limits of its processes that differ from init's own.
+    pub limits: Vec<Limit>,
     /// The name that was asked for.
     name: String,
     /// `PATH` as the app sees it.
@@ -48,6 +50,7 @@ impl Program {
             env: strings("the environment", env)?,
             cwd: strings("the working directory", [cwd.to_owned()])?.remove(0),
             user,
+            limits: process.limits.clone(),
             name: name.clone(),
             path,
         })

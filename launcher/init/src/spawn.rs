@@ -6,9 +6,10 @@
 
 use crate::failure::{Failure, cause};
 use crate::program::Program;
+use contract::Limit;
 use rustix::fs::Gid;
 use rustix::io::Errno;
-use rustix::process::{Pid, Uid, chdir, setsid};
+use rustix::process::{Pid, Uid, chdir, ioctl_tiocsctty, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::ffi::{CStr, CString};
@@ -22,6 +23,7 @@ const STACK_WORDS: usize = 64 * 1024 / size_of::<u128>();
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Session,
+    Limit(u32),
     Streams,
     Cwd,
     Groups,
@@ -30,33 +32,47 @@ enum Step {
     Program(Option<usize>),
 }
 
+/// What a process has as its standard streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams<'a> {
+    /// Its input.
+    pub stdin: BorrowedFd<'a>,
+    /// Its output.
+    pub stdout: BorrowedFd<'a>,
+    /// Its errors.
+    pub stderr: BorrowedFd<'a>,
+    /// Whether the input is a terminal, which becomes the session's.
+    pub is_terminal: bool,
+}
+
+impl<'a> Streams<'a> {
+    /// All three on one terminal.
+    #[must_use]
+    pub fn terminal(file: BorrowedFd<'a>) -> Self {
+        Self { stdin: file, stdout: file, stderr: file, is_terminal: true }
+    }
+}
+
 struct Child<'a> {
     program: &'a Program,
     args: Vec<*const libc::c_char>,
     env: Vec<*const libc::c_char>,
     groups: Vec<Gid>,
-    stdin: BorrowedFd<'a>,
-    output: BorrowedFd<'a>,
+    streams: Streams<'a>,
     failure: Option<(Step, Errno)>,
 }
 
-/// Runs `program` in a session of its own, with default signal handling; `stdin` is its standard
-/// input and `output` takes its standard output and error.
+/// Runs `program` in a session of its own, with default signal handling.
 ///
 /// # Errors
 /// Anything that keeps it from running, with Docker's code for it.
-pub fn spawn(
-    program: &Program,
-    stdin: BorrowedFd<'_>,
-    output: BorrowedFd<'_>,
-) -> Result<Pid, Failure> {
+pub fn spawn(program: &Program, streams: Streams<'_>) -> Result<Pid, Failure> {
     let mut child = Child {
         program,
         args: pointers(&program.args),
         env: pointers(&program.env),
         groups: program.user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect(),
-        stdin,
-        output,
+        streams,
         failure: None,
     };
     let mut stack = vec![0u128; STACK_WORDS];
@@ -90,8 +106,14 @@ fn explain(program: &Program, step: Step, errno: Errno) -> Failure {
     let user = &program.user;
     let what = match step {
         Step::Program(tried) => return program.explain(errno, tried),
+        Step::Limit(resource) => format!("set the limit number {resource} of the app"),
         Step::Session => "start a session".to_owned(),
         Step::Streams => "connect the standard streams".to_owned(),
+        // The app's own is made where it is missing.
+        Step::Cwd if errno == Errno::NOENT => {
+            let cwd = program.cwd.to_string_lossy();
+            return Failure::not_found(format!("no working directory {cwd}: {}", cause(errno)));
+        }
         Step::Cwd => format!("enter the working directory {}", program.cwd.to_string_lossy()),
         Step::Groups => format!("take on group {} and its supplements", user.gid),
         Step::Uid => format!("take on user {}", user.uid),
@@ -117,10 +139,16 @@ extern "C" fn run_child(argument: *mut libc::c_void) -> libc::c_int {
 fn become_user(child: &Child<'_>) -> Result<(), (Step, Errno)> {
     let user = &child.program.user;
     setsid().map_err(|errno| (Step::Session, errno))?;
-    dup2_stdin(child.stdin)
-        .and_then(|()| dup2_stdout(child.output))
-        .and_then(|()| dup2_stderr(child.output))
+    let Streams { stdin, stdout, stderr, is_terminal } = child.streams;
+    dup2_stdin(stdin)
+        .and_then(|()| dup2_stdout(stdout))
+        .and_then(|()| dup2_stderr(stderr))
+        .and_then(|()| if is_terminal { ioctl_tiocsctty(stdin) } else { Ok(()) })
         .map_err(|errno| (Step::Streams, errno))?;
+    // As root, who may raise them.
+    for limit in &child.program.limits {
+        set_limit(limit).map_err(|errno| (Step::Limit(limit.resource), errno))?;
+    }
     // As root, so that a folder that only root may enter can be the working directory.
     chdir(child.program.cwd.as_c_str()).map_err(|errno| (Step::Cwd, errno))?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
@@ -130,6 +158,18 @@ fn become_user(child: &Child<'_>) -> Result<(), (Step, Errno)> {
         .and_then(|()| set_thread_res_gid(gid, gid, gid))
         .map_err(|errno| (Step::Groups, errno))?;
     set_thread_res_uid(uid, uid, uid).map_err(|errno| (Step::Uid, errno))
+}
+
+fn set_limit(limit: &Limit) -> Result<(), Errno> {
+    let value = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
+    // SAFETY: `value` lives on the child's own stack; a wrong resource is an error.
+    match unsafe { libc::syscall(libc::SYS_setrlimit, limit.resource, &raw const value) } {
+        0 => Ok(()),
+        _ => {
+            let errno = Errno::from_io_error(&std::io::Error::last_os_error());
+            Err(errno.unwrap_or(Errno::INVAL))
+        }
+    }
 }
 
 /// Runs the first candidate that can be run; returns only where there is none.

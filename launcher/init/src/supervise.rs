@@ -1,12 +1,14 @@
 //! While the app runs: its output, its end, other children's ends, and requests to stop it.
 
+use crate::children::{Children, send};
 use crate::console::{Console, Relay, Wait};
 use crate::signals::{Event, Signals};
-use contract::Exit;
+use contract::{Exit, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+use xen::store::Store;
 
 /// How the app is asked to stop.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,10 @@ pub struct Supervisor<'a> {
     pub console: &'a Console,
     /// Where output comes from.
     pub relay: Relay,
+    /// Who else waits for children.
+    pub children: &'a Children,
+    /// Where dom0 says what it wants; none outside a domain.
+    pub xenstore: Option<&'a Store>,
 }
 
 impl Supervisor<'_> {
@@ -33,21 +39,25 @@ impl Supervisor<'_> {
     pub fn watch(&mut self, app: Pid, stop: Stop) -> Exit {
         let mut stopping = false;
         let mut kill_at = None;
+        // Where it fails, dom0 learns that nobody answers.
+        let _ = self.xenstore.map(|xenstore| xenstore.watch(nodes::SIGNAL, nodes::SIGNAL));
         loop {
             while let Some(event) = self.signals.take() {
                 match event {
                     // Children are looked for in each round.
                     Event::Child => {}
-                    Event::PassOn(signal) => send(app, signal),
+                    Event::PassOn(signal) => drop(send(app, signal)),
                     Event::Stop if stopping => {}
                     Event::Stop => {
                         stopping = true;
+                        let patience = self.told_patience().unwrap_or(stop.patience);
                         send(app, stop.signal);
-                        kill_at = Some(Instant::now() + stop.patience);
+                        kill_at = Instant::now().checked_add(patience);
                     }
                 }
             }
-            if let Some(exit) = reap(Some(app)).exit {
+            self.pass_on_dom0s_signals(app);
+            if let Some(exit) = self.reap(Some(app)).exit {
                 return exit;
             }
             if kill_at.is_some_and(|at| at <= Instant::now()) {
@@ -59,14 +69,44 @@ impl Supervisor<'_> {
         }
     }
 
+    /// How long the app has, where dom0 says something else than the orders.
+    fn told_patience(&self) -> Option<Duration> {
+        let told = self.xenstore?.read_optional(nodes::STOP_TIMEOUT).ok()??;
+        told.parse().ok().map(Duration::from_millis)
+    }
+
+    /// Sends the app the signals that dom0 has for it, if there are new ones, and says so.
+    fn pass_on_dom0s_signals(&mut self, app: Pid) {
+        let Some(xenstore) = self.xenstore else { return };
+        loop {
+            match xenstore.wait_event(Some(Duration::ZERO)) {
+                Ok(None) => return,
+                // A connection that is broken would keep this loop awake.
+                Err(_) => return self.xenstore = None,
+                // Others are left of the wait for the orders.
+                Ok(Some(event)) if event.token != nodes::SIGNAL => {}
+                Ok(Some(_)) => {
+                    let told = xenstore.read_optional(nodes::SIGNAL).ok().flatten();
+                    if let Some((number, signal)) = told.as_deref().and_then(nodes::parse_signal) {
+                        send(app, signal);
+                        let _ = xenstore.write(nodes::SIGNAL_SENT, &number.to_string());
+                    }
+                }
+            }
+        }
+    }
+
     /// Kills everything that is left and passes on its last words; gives up after `patience`
     /// without progress.
     pub fn finish(&mut self, patience: Duration) {
+        self.children.close();
         let mut deadline = Instant::now() + patience;
+        // Nothing that dom0 wants now has an app to go to; an event must not keep this awake.
+        self.xenstore = None;
         loop {
             kill_all();
             while self.signals.take().is_some() {}
-            let alone = reap(None).alone;
+            let alone = self.reap(None).alone;
             if self.relay.copy(self.console) {
                 deadline = Instant::now() + patience;
             }
@@ -78,23 +118,43 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Takes leave of all children that ended; orphans of the app are children too.
+    fn reap(&self, app: Option<Pid>) -> Reaped {
+        let mut reaped = Reaped::default();
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    let exit = exit_of(status);
+                    self.children.has_ended(pid, &exit);
+                    if Some(pid) == app {
+                        reaped.exit = Some(exit);
+                    }
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => return reaped,
+                Err(_) => return Reaped { alone: true, ..reaped },
+            }
+        }
+    }
+
     /// Until something happens, or `deadline`.
     fn pause(&self, deadline: Option<Instant>) {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
-        let signals = PollFd::new(self.signals, PollFlags::IN);
-        // An error of poll means that there is something to look at, as after any other return.
-        let _ = match self.relay.wait() {
-            Wait::Nothing => poll(&mut [signals], timeout.as_ref()),
+        let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+        fds.extend(self.xenstore.map(|xenstore| PollFd::new(xenstore, PollFlags::IN)));
+        match self.relay.wait() {
+            Wait::Nothing => {}
             Wait::Output => {
-                let pipe = PollFd::from_borrowed_fd(self.relay.pipe(), PollFlags::IN);
-                poll(&mut [signals, pipe], timeout.as_ref())
+                let output = self.relay.files();
+                fds.extend(output.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)));
             }
             Wait::Room => {
-                let room = PollFd::from_borrowed_fd(self.console.as_fd(), PollFlags::OUT);
-                poll(&mut [signals, room], timeout.as_ref())
+                fds.push(PollFd::from_borrowed_fd(self.console.as_fd(), PollFlags::OUT));
             }
-        };
+        }
+        // An error of poll means that there is something to look at, as after any other return.
+        let _ = poll(&mut fds, timeout.as_ref());
     }
 }
 
@@ -106,19 +166,6 @@ struct Reaped {
     alone: bool,
 }
 
-/// Takes leave of all children that ended; orphans of the app are children too.
-fn reap(app: Option<Pid>) -> Reaped {
-    let mut reaped = Reaped::default();
-    loop {
-        match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if Some(pid) == app => reaped.exit = Some(exit_of(status)),
-            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
-            Ok(None) => return reaped,
-            Err(_) => return Reaped { alone: true, ..reaped },
-        }
-    }
-}
-
 fn exit_of(status: WaitStatus) -> Exit {
     let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
     match (status.exit_status(), status.terminating_signal()) {
@@ -127,11 +174,6 @@ fn exit_of(status: WaitStatus) -> Exit {
         // Neither ended: cannot come back without WUNTRACED.
         (None, None) => Exit::Code(u8::MAX),
     }
-}
-
-fn send(app: Pid, signal: i32) {
-    // SAFETY: plain system call; a wrong number is an error that leaves the app as it is.
-    unsafe { libc::kill(app.as_raw_nonzero().get(), signal) };
 }
 
 /// Kills every process but this one; only where this one is PID 1, of a domain or a namespace.

@@ -8,6 +8,7 @@ mod stage;
 use contract::start_set::Range;
 use contract::{Exit, Network, Orders, Process, StartSet, Tmpfs, Writable};
 use init::boot;
+use init::children::Children;
 use init::console::Console;
 use init::failure::Failure;
 use init::root::{self, HeadStart, Root};
@@ -191,9 +192,16 @@ impl Domain {
             .unwrap();
         let console = Console::over(file.into());
         let began = Instant::now();
-        let (app, relay) = boot::start(&program)?;
+        let (app, relay, _) = boot::start(&program, &Process::default())?;
         during();
-        let mut supervisor = Supervisor { signals: &self.signals, console: &console, relay };
+        let children = Children::default();
+        let mut supervisor = Supervisor {
+            signals: &self.signals,
+            console: &console,
+            relay,
+            children: &children,
+            xenstore: None,
+        };
         let exit = supervisor.watch(app, stop);
         let took = began.elapsed();
         supervisor.finish(Duration::from_secs(5));

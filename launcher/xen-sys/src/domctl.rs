@@ -20,6 +20,7 @@ constants!(CONSTANTS {
     MAX_MEM: u32 = 11 => "XEN_DOMCTL_max_mem";
     SETVCPUCONTEXT: u32 = 12 => "XEN_DOMCTL_setvcpucontext";
     MAX_VCPUS: u32 = 15 => "XEN_DOMCTL_max_vcpus";
+    SCHEDULER_OP: u32 = 16 => "XEN_DOMCTL_scheduler_op";
     HYPERCALL_INIT: u32 = 22 => "XEN_DOMCTL_hypercall_init";
     GETHVMCONTEXT: u32 = 33 => "XEN_DOMCTL_gethvmcontext";
     SETHVMCONTEXT: u32 = 34 => "XEN_DOMCTL_sethvmcontext";
@@ -41,6 +42,10 @@ constants!(CONSTANTS {
     DOMINF_SHUTDOWN_SHIFT: u32 = 16 => "XEN_DOMINF_shutdownshift";
 
     EMU_LAPIC: u32 = 1 => "XEN_X86_EMU_LAPIC";
+
+    SCHEDULER_CREDIT: u32 = 5 => "XEN_SCHEDULER_CREDIT";
+    SCHEDULER_CREDIT2: u32 = 6 => "XEN_SCHEDULER_CREDIT2";
+    SCHEDOP_PUTINFO: u32 = 0 => "XEN_DOMCTL_SCHEDOP_putinfo";
 
     SHUTDOWN_POWEROFF: u32 = 0 => "SHUTDOWN_poweroff";
     SHUTDOWN_REBOOT: u32 = 1 => "SHUTDOWN_reboot";
@@ -239,3 +244,20 @@ pub struct PagingMempool {
 }
 
 layout!(PagingMempool = "struct xen_domctl_paging_mempool", 8, { size @ 0 });
+
+/// `struct xen_domctl_scheduler_op`, with the parameters of credit and credit2, which are alike.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct SchedulerOp {
+    pub sched_id: u32,
+    pub cmd: u32,
+    pub weight: u16,
+    /// In percent of one processor; 0: none.
+    pub cap: u16,
+    pub rest: [u32; 3],
+}
+
+layout!(SchedulerOp = "struct xen_domctl_scheduler_op", 24, {
+    sched_id @ 0, cmd @ 4, weight @ 8 as "u.credit2.weight", cap @ 10 as "u.credit2.cap",
+    rest @ 12 as "",
+});

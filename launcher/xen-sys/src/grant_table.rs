@@ -13,6 +13,10 @@ constants!(CONSTANTS {
     IOCTL_UNMAP_GRANT_REF: u64 = 0x0010_4701 => "IOCTL_GNTDEV_UNMAP_GRANT_REF";
     IOCTL_ALLOC_GREF: u64 = 0x0018_4705 => "IOCTL_GNTALLOC_ALLOC_GREF";
     IOCTL_DEALLOC_GREF: u64 = 0x0010_4706 => "IOCTL_GNTALLOC_DEALLOC_GREF";
+    IOCTL_SET_UNMAP_NOTIFY_MAPPED: u64 = 0x0010_4707 => "IOCTL_GNTDEV_SET_UNMAP_NOTIFY";
+    IOCTL_SET_UNMAP_NOTIFY_ALLOCATED: u64 = 0x0010_4707 => "IOCTL_GNTALLOC_SET_UNMAP_NOTIFY";
+    UNMAP_NOTIFY_CLEAR_BYTE: u32 = 1 => "UNMAP_NOTIFY_CLEAR_BYTE";
+    UNMAP_NOTIFY_SEND_EVENT: u32 = 2 => "UNMAP_NOTIFY_SEND_EVENT";
 });
 
 #[derive(Clone, Copy, Debug)]
@@ -79,4 +83,16 @@ pub struct DeallocGref {
 
 layout!(DeallocGref = "struct ioctl_gntalloc_dealloc_gref", 16, {
     index @ 0, count @ 8, pad @ 12 as "",
+});
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct UnmapNotify {
+    pub index: u64,
+    pub action: u32,
+    pub event_channel_port: u32,
+}
+
+layout!(UnmapNotify = "struct ioctl_gntdev_unmap_notify", 16, {
+    index @ 0, action @ 8, event_channel_port @ 12,
 });

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod privcmd;
 pub mod pv;
 pub mod sysctl;
+pub mod vchan;
 
 pub use layout::Plain;
 
@@ -51,6 +52,7 @@ pub fn layouts() -> Vec<Layout> {
         grant_table::EntryV1::LAYOUT,
         grant_table::MapGrantRef::LAYOUT,
         grant_table::UnmapGrantRef::LAYOUT,
+        grant_table::UnmapNotify::LAYOUT,
         hvm::Cpu::LAYOUT,
         hvm::MemmapEntry::LAYOUT,
         hvm::ModlistEntry::LAYOUT,
@@ -71,6 +73,8 @@ pub fn layouts() -> Vec<Layout> {
         sysctl::GetDomainInfoList::LAYOUT,
         sysctl::PhysInfo::LAYOUT,
         sysctl::Sysctl::LAYOUT,
+        vchan::Interface::LAYOUT,
+        vchan::RingShared::LAYOUT,
     ]
 }
 
@@ -87,6 +91,7 @@ pub fn constants() -> Vec<Constant> {
         privcmd::CONSTANTS,
         pv::CONSTANTS,
         sysctl::CONSTANTS,
+        vchan::CONSTANTS,
     ]
     .concat()
 }

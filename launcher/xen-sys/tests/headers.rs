@@ -33,6 +33,7 @@ const INCLUDES: &str = "
 #include <xen/sys/evtchn.h>
 #include <xen/sys/gntdev.h>
 #include <xen/sys/gntalloc.h>
+#include <xen/io/libxenvchan.h>
 ";
 
 #[test]

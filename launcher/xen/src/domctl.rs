@@ -226,6 +226,34 @@ impl Hypervisor {
         self.plain_domctl(domctl::UNPAUSEDOMAIN, domid, "unpause")
     }
 
+    /// Sets a domain's weight and its cap, in percent of one processor (0: none), where Xen's
+    /// scheduler is credit2 or credit.
+    ///
+    /// # Errors
+    /// [`XenError::Refused`] ([`Cause::NoSuchDomain`]; [`Cause::Invalid`] with another scheduler).
+    ///
+    /// Source: `xen/include/public/domctl.h` (`xen_domctl_scheduler_op`).
+    pub fn set_schedule(&self, domid: DomId, weight: u16, cap: u16) -> Result<(), XenError> {
+        let mut answer = Err(Errno::INVAL);
+        // A scheduler that is not the domain's is refused as invalid.
+        for sched_id in [domctl::SCHEDULER_CREDIT2, domctl::SCHEDULER_CREDIT] {
+            let payload = domctl::SchedulerOp {
+                sched_id,
+                cmd: domctl::SCHEDOP_PUTINFO,
+                weight,
+                cap,
+                ..domctl::SchedulerOp::zeroed()
+            };
+            // SAFETY: with this command there are no addresses in the argument.
+            answer = unsafe { self.domctl(domctl::SCHEDULER_OP, domid, &payload) }.map(drop);
+            if answer != Err(Errno::INVAL) {
+                break;
+            }
+        }
+        let action = || format!("give domain {domid} the weight {weight} and a cap of {cap} %");
+        answer.map_err(|errno| XenError::refused(action(), errno))
+    }
+
     /// Makes an empty, paused domain under the next free number.
     pub(crate) fn create_domain(&self, new: NewDomain) -> Result<DomId, XenError> {
         let any = DomId(0);

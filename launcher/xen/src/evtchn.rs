@@ -27,6 +27,14 @@ pub struct EventChannelError {
     source: io::Error,
 }
 
+impl EventChannelError {
+    /// Whether Xen calls the port invalid (`EINVAL`): it is not there, or bound already.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.source.raw_os_error() == Some(libc::EINVAL)
+    }
+}
+
 /// The ports of this process, and the way to wait for them. Closing it closes them all.
 #[derive(Debug)]
 pub struct EventChannels {

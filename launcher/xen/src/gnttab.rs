@@ -5,7 +5,7 @@
 
 use crate::call::last_errno;
 use crate::error::XenError;
-use crate::{DomId, Hypervisor};
+use crate::{DomId, Hypervisor, Port};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::ffi::c_void;
@@ -13,13 +13,15 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use xen_sys::{PAGE_BYTES, Plain, grant_table};
 
 const ALLOCATE_DEVICE: &str = "/dev/xen/gntalloc";
 const MAP_DEVICE: &str = "/dev/xen/gntdev";
 /// The most pages that are shared or mapped at once: 4 MiB.
 const MAX_PAGES: usize = 1024;
+/// What bytes are copied in, where they can be.
+const WORD_BYTES: usize = size_of::<u64>();
 
 /// A grant reference: the granting domain's number for a page that it shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +53,9 @@ enum Origin {
     Allocated,
     /// The other domain's.
     Mapped,
+    /// A file's, which plays the other domain.
+    #[cfg(test)]
+    File,
 }
 
 // SAFETY: the mapping is no thread's own; all access goes through atomics.
@@ -115,6 +120,21 @@ impl SharedMemory {
         Ok(Self { start, bytes, writable, device, index, origin })
     }
 
+    /// Two views of the same pages, as two domains have them.
+    #[cfg(test)]
+    pub(crate) fn pair(pages: usize) -> (Self, Self) {
+        let name = "shared memory";
+        let file = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let file = File::from(file);
+        file.set_len((pages * PAGE_BYTES) as u64).unwrap();
+        let view = |device: File| {
+            let start = map(&device, 0, pages, true).unwrap();
+            let (bytes, origin) = (pages * PAGE_BYTES, Origin::File);
+            Self { start, bytes, writable: true, device, index: 0, origin }
+        };
+        (view(file.try_clone().unwrap()), view(file))
+    }
+
     /// Its size in bytes: whole pages.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -139,14 +159,24 @@ impl SharedMemory {
         self.word(offset).store(value, Ordering::Release);
     }
 
-    /// Copies bytes out, from `offset` on.
+    /// Copies bytes out, from `offset` on; each is read once.
     ///
     /// # Panics
     /// Beyond the end.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) {
-        for (cell, byte) in self.cells(offset, bytes.len()).iter().zip(bytes) {
-            *byte = cell.load(Ordering::Relaxed);
+        let (head, words, tail) = self.pieces(offset, bytes.len());
+        let (first, rest) = bytes.split_at_mut(head.len());
+        let (middle, last) = rest.split_at_mut(words.len() * WORD_BYTES);
+        let single = |cells: &[AtomicU8], bytes: &mut [u8]| {
+            for (cell, byte) in cells.iter().zip(bytes) {
+                *byte = cell.load(Ordering::Relaxed);
+            }
+        };
+        single(head, first);
+        for (word, bytes) in words.iter().zip(middle.chunks_exact_mut(WORD_BYTES)) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
+        single(tail, last);
     }
 
     /// Copies bytes in, from `offset` on.
@@ -155,9 +185,85 @@ impl SharedMemory {
     /// Beyond the end, and for memory that was mapped read-only.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(self.writable, "shared memory is mapped read-only");
-        for (cell, byte) in self.cells(offset, bytes.len()).iter().zip(bytes) {
-            cell.store(*byte, Ordering::Relaxed);
+        let (head, words, tail) = self.pieces(offset, bytes.len());
+        let (first, rest) = bytes.split_at(head.len());
+        let (middle, last) = rest.split_at(words.len() * WORD_BYTES);
+        let single = |cells: &[AtomicU8], bytes: &[u8]| {
+            for (cell, byte) in cells.iter().zip(bytes) {
+                cell.store(*byte, Ordering::Relaxed);
+            }
+        };
+        single(head, first);
+        for (word, bytes) in words.iter().zip(middle.chunks_exact(WORD_BYTES)) {
+            word.store(u64::from_bytes(bytes).unwrap_or_default(), Ordering::Relaxed);
         }
+        single(tail, last);
+    }
+
+    /// Sets the byte at `offset`.
+    ///
+    /// # Panics
+    /// As [`SharedMemory::write`].
+    pub(crate) fn set_byte(&self, offset: usize, value: u8) {
+        self.byte(offset).store(value, Ordering::SeqCst);
+    }
+
+    /// The byte at `offset`.
+    ///
+    /// # Panics
+    /// As [`SharedMemory::read`].
+    pub(crate) fn get_byte(&self, offset: usize) -> u8 {
+        self.cells(offset, 1)[0].load(Ordering::SeqCst)
+    }
+
+    /// Sets bits of the byte at `offset`; what follows sees what the other side did before.
+    ///
+    /// # Panics
+    /// As [`SharedMemory::write`].
+    pub(crate) fn set_bits(&self, offset: usize, bits: u8) {
+        self.byte(offset).fetch_or(bits, Ordering::SeqCst);
+    }
+
+    /// Clears bits of the byte at `offset`; says whether one of them was set.
+    ///
+    /// # Panics
+    /// As [`SharedMemory::write`].
+    pub(crate) fn take_bits(&self, offset: usize, bits: u8) -> bool {
+        self.byte(offset).fetch_and(!bits, Ordering::SeqCst) & bits != 0
+    }
+
+    /// When these pages are not mapped here any more, whyever, the byte at `offset` turns 0 and
+    /// `port` is notified.
+    ///
+    /// # Errors
+    /// The port is not this process's.
+    pub(crate) fn notify_when_gone(&self, offset: usize, port: Port) -> Result<(), GrantError> {
+        let mut wish = grant_table::UnmapNotify {
+            index: self.index + offset as u64,
+            action: grant_table::UNMAP_NOTIFY_CLEAR_BYTE | grant_table::UNMAP_NOTIFY_SEND_EVENT,
+            event_channel_port: port.0,
+        };
+        let request = match self.origin {
+            Origin::Allocated => grant_table::IOCTL_SET_UNMAP_NOTIFY_ALLOCATED,
+            Origin::Mapped => grant_table::IOCTL_SET_UNMAP_NOTIFY_MAPPED,
+            #[cfg(test)]
+            Origin::File => return Ok(()),
+        };
+        // SAFETY: both requests read the same 16 bytes: index, action, port.
+        unsafe { ioctl(&self.device, request, &raw mut wish) }
+            .map_err(failed("have the other side told of the end".to_owned()))
+    }
+
+    fn byte(&self, offset: usize) -> &AtomicU8 {
+        assert!(self.writable, "shared memory is mapped read-only");
+        &self.cells(offset, 1)[0]
+    }
+
+    /// The bytes from `offset` on, as whole words where they lie so.
+    fn pieces(&self, offset: usize, count: usize) -> (&[AtomicU8], &[AtomicU64], &[AtomicU8]) {
+        let cells = self.cells(offset, count);
+        // SAFETY: an AtomicU64 is eight bytes that may be changed by others, as these are.
+        unsafe { cells.align_to::<AtomicU64>() }
     }
 
     fn word(&self, offset: usize) -> &AtomicU32 {
@@ -186,6 +292,8 @@ impl Drop for SharedMemory {
         let request = match self.origin {
             Origin::Allocated => grant_table::IOCTL_DEALLOC_GREF,
             Origin::Mapped => grant_table::IOCTL_UNMAP_GRANT_REF,
+            #[cfg(test)]
+            Origin::File => return,
         };
         // Where this fails, closing the device does the same.
         // SAFETY: both requests read the same 16 bytes: index, count, padding.
@@ -276,6 +384,21 @@ mod tests {
     fn references_come_in_the_order_they_lie_in_memory() {
         let bytes = [1u32, 2].map(u32::to_ne_bytes).concat();
         assert_eq!(halves(first_word(&bytes)), [1, 2]);
+    }
+
+    #[test]
+    fn bytes_arrive_whatever_their_place_and_number() {
+        let (ours, theirs) = SharedMemory::pair(1);
+        let bytes: Vec<u8> = (1..=100).collect();
+        for offset in 0..9 {
+            for count in [0, 1, 3, 7, 8, 9, 17, 100] {
+                ours.write(offset, &bytes[..count]);
+                ours.write(offset + count, &[0xAA]);
+                let mut seen = vec![0; count + 1];
+                theirs.read(offset, &mut seen);
+                assert_eq!(seen, [&bytes[..count], &[0xAA]].concat(), "{count} at {offset}");
+            }
+        }
     }
 
     #[test]

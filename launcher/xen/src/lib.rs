@@ -1,6 +1,6 @@
 //! Safe Xen: xenstore, hypercalls, event channels, grants, domain building.
 //!
-//! One module a concern. [`store`], [`EventChannels`] and [`SharedMemory`] work in dom0 and in
+//! One module a concern. [`store`], [`vchan`], [`EventChannels`] and [`SharedMemory`] work in dom0 and in
 //! guests; the rest is for dom0.
 
 pub mod builder;
@@ -16,6 +16,7 @@ mod hypervisor;
 mod memory;
 mod pv;
 pub mod store;
+pub mod vchan;
 
 pub use call::CallError;
 pub use domctl::{DomainInfo, ShutdownReason};

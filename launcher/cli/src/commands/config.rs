@@ -8,7 +8,11 @@ use std::process::ExitCode;
 
 /// What the domain is to run.
 #[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Args {
+    /// Print help
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    help: Option<bool>,
     #[command(flatten)]
     spec: Spec,
 }
@@ -18,7 +22,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let here = Here::new()?;
     let apps = here.apps()?;
     let image = here.image(&args.spec.image)?;
-    let mut launch = args.spec.into_launch(image)?;
+    let mut launch = args.spec.into_launch(image, &here.settings.network)?;
     launch.machine.toolstack = Some(ToolstackKind::Xl);
     let app = apps.create(&launch)?;
     print(&apps.config(&app)?)?;

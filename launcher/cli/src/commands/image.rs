@@ -1,14 +1,29 @@
-//! `launch image`: work with images and disks directly.
+//! `launch image`: work with images.
 
+mod prune;
+
+use super::{images, inspect, pull, rmi};
 use crate::here::Here;
 use crate::progress::Bars;
 use anyhow::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What to do with an image.
+/// What to do with images.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(images::Args),
+    /// Fetch an image and make its guest disk
+    Pull(pull::Args),
+    /// Remove images
+    #[command(visible_alias = "remove")]
+    Rm(rmi::Args),
+    /// Remove images that no name leads to, or that no app has
+    Prune(prune::Args),
+    /// Show everything known about images, as JSON
+    Inspect(inspect::ImageArgs),
     /// Make a guest disk at a path of yours; the image is not kept
     Convert {
         /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE
@@ -19,8 +34,16 @@ pub(crate) enum Command {
 }
 
 pub(crate) fn run(command: &Command) -> Result<ExitCode> {
-    let Command::Convert { source, out } = command;
-    let settings = Here::new()?.settings;
-    image::convert(&source.parse()?, out, &settings.image, &mut Bars::new())?;
-    Ok(ExitCode::SUCCESS)
+    match command {
+        Command::Ls(args) => images::run(args),
+        Command::Pull(args) => pull::run(args),
+        Command::Rm(args) => rmi::run(args),
+        Command::Prune(args) => prune::run(args),
+        Command::Inspect(args) => inspect::run_images(args),
+        Command::Convert { source, out } => {
+            let settings = Here::new()?.settings;
+            image::convert(&source.parse()?, out, &settings.image, &mut Bars::new())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }

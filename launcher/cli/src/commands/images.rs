@@ -1,10 +1,25 @@
-//! `launch images`: list images.
+//! `launch images` and `launch image ls`: list images.
 
 use crate::here::{Here, print};
+use crate::listing::{self, Field, Format};
 use crate::table;
 use anyhow::Result;
+use domain::timestamp;
+use serde_json::{Value, json};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Fields of each name of an image in JSON and templates: Docker's, and the whole name.
+const FIELDS: [Field; 8] = [
+    ("Name", "NAME"),
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("ID", "DIGEST"),
+    ("Digest", "DIGEST"),
+    ("CreatedSince", "CONVERTED"),
+    ("CreatedAt", "CONVERTED AT"),
+    ("Size", "DISK"),
+];
+const COLUMNS: [&str; 4] = ["Name", "ID", "CreatedSince", "Size"];
 
 /// How much to show of each image.
 #[derive(Debug, clap::Args)]
@@ -12,23 +27,84 @@ pub(crate) struct Args {
     /// Only digests
     #[arg(short, long)]
     quiet: bool,
+    /// table, json (one object a line), or a Go template such as '{{.Name}} {{.Size}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Accepted for Docker's sake: all are listed
+    #[arg(short, long, hide = true)]
+    all: bool,
+    /// Accepted for Docker's sake: digests are shown
+    #[arg(long, hide = true)]
+    digests: bool,
+    /// Accepted for Docker's sake: --format '{{.Digest}}' shows all of it
+    #[arg(long, hide = true)]
+    no_trunc: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let format = Format::parse(args.format.as_deref())?;
     let images = Here::new()?.images()?.list()?;
     if args.quiet {
         print(&images.iter().map(|image| format!("{}\n", image.digest)).collect::<String>())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut rows = Vec::new();
-    for image in &images {
-        let digest = image.digest.to_string();
-        let short = digest.split(':').next_back().unwrap_or_default().chars().take(12).collect();
-        let age = table::age(now.saturating_sub(image.created_unix));
-        let names = if image.names.is_empty() { "-".into() } else { image.names.join(", ") };
-        rows.push(vec![names, short, format!("{age} ago"), table::size(image.disk_bytes)]);
-    }
-    print(&table::render(&["NAME", "DIGEST", "CONVERTED", "DISK"], &rows))?;
+    let rows: Vec<Value> = images.iter().flat_map(rows).collect();
+    listing::show(&format, &FIELDS, &COLUMNS, &rows)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// One row for each name of an image, or one without.
+fn rows(image: &image::Image) -> Vec<Value> {
+    let now = timestamp::now_ns() / 1_000_000_000;
+    let digest = image.digest.to_string();
+    let short: String = image.digest.hex().chars().take(12).collect();
+    let row = |name: &str| {
+        let (repository, tag) = split_name(name);
+        json!({
+            "Name": name,
+            "Repository": repository,
+            "Tag": tag,
+            "ID": short,
+            "Digest": digest,
+            "CreatedSince": format!("{} ago", table::age(now.saturating_sub(image.created_unix))),
+            "CreatedAt": timestamp::render(image.created_unix.saturating_mul(1_000_000_000)),
+            "Size": table::size(image.disk_bytes),
+        })
+    };
+    match image.names.is_empty() {
+        true => vec![row("")],
+        false => image.names.iter().map(|name| row(name)).collect(),
+    }
+}
+
+/// `docker.io/library/nginx:1.22` to what is before the tag and the tag, as Docker shows them.
+fn split_name(name: &str) -> (String, String) {
+    let none = || "<none>".to_owned();
+    if name.is_empty() {
+        return (none(), none());
+    }
+    let short = name.strip_prefix("docker.io/").unwrap_or(name);
+    let short = short.strip_prefix("library/").unwrap_or(short);
+    let short = short.split('@').next().unwrap_or_default();
+    match short.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository.into(), tag.into()),
+        _ => (short.into(), none()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_split_as_docker_shows_it() {
+        let split = |name: &str| {
+            let (repository, tag) = split_name(name);
+            format!("{repository} {tag}")
+        };
+        assert_eq!(split("docker.io/library/nginx:1.22"), "nginx 1.22");
+        assert_eq!(split("docker.io/team/web:latest"), "team/web latest");
+        assert_eq!(split("localhost:5000/web@sha256:00"), "localhost:5000/web <none>");
+        assert_eq!(split(""), "<none> <none>");
+    }
 }

@@ -1,8 +1,57 @@
 //! The flags that describe a domain, shared by all commands that make one.
 
+use domain::schedule::{Cpus, CpusError, Schedule, weight_of_shares};
 use domain::size::parse_size_mib;
 use domain::{Kind, MachineWish, ToolstackKind};
 use std::path::PathBuf;
+
+/// The domain's share of the processors.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CpuFlags {
+    /// Processor time at most, in processors (0.5, 2); as many vCPUs unless --vcpus says otherwise
+    #[arg(long, value_name = "N")]
+    cpus: Option<Cpus>,
+    /// Weight against other domains when all want more than there is [default: 256]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    cpu_weight: Option<u16>,
+    /// Docker's measure of the same: 1024 is Xen's 256
+    #[arg(short = 'c', long, value_name = "N", conflicts_with = "cpu_weight")]
+    cpu_shares: Option<u64>,
+    /// Docker's older way to say --cpus: microseconds of --cpu-period
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus")]
+    cpu_quota: Option<u32>,
+    /// What --cpu-quota is a part of
+    #[arg(
+        long,
+        value_name = "MICROSECONDS",
+        requires = "cpu_quota",
+        default_value_if("cpu_quota", clap::builder::ArgPredicate::IsPresent, Some("100000"))
+    )]
+    cpu_period: Option<u32>,
+}
+
+impl CpuFlags {
+    fn cpus(&self) -> Result<Option<Cpus>, CpusError> {
+        let Some(quota) = self.cpu_quota else { return Ok(self.cpus) };
+        let share = f64::from(quota) / f64::from(self.cpu_period.unwrap_or_default().max(1));
+        format!("{share:.4}").parse().map(Some)
+    }
+
+    /// The vCPUs that a domain needs to use what it may.
+    pub(crate) fn vcpus(&self) -> Result<Option<u32>, CpusError> {
+        Ok(self.cpus()?.map(Cpus::vcpus))
+    }
+
+    /// As the library takes it. A domain that may use all its vCPUs needs no cap.
+    pub(crate) fn schedule(&self, vcpus: Option<u32>) -> Result<Schedule, CpusError> {
+        let cap = self.cpus()?.map(|cpus| match vcpus {
+            Some(vcpus) if u32::from(cpus.percent) >= vcpus * 100 => 0,
+            _ => cpus.percent,
+        });
+        let weight = self.cpu_weight.or(self.cpu_shares.map(weight_of_shares));
+        Ok(Schedule { cap_percent: cap, weight })
+    }
+}
 
 /// What the domain is to have.
 #[derive(Debug, clap::Args)]

@@ -1,36 +1,81 @@
 //! The commands, one file each.
 
+pub(crate) mod attach;
 pub(crate) mod config;
+pub(crate) mod create;
+mod docker_flags;
+pub(crate) mod docker_verbs;
 mod each;
+pub(crate) mod exec;
+mod id_file;
 pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod kill;
 pub(crate) mod logs;
 mod machine;
+pub(crate) mod pause;
 pub(crate) mod pool;
+pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
+pub(crate) mod rename;
+pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
 mod spec;
+pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
+pub(crate) mod update;
+pub(crate) mod wait;
 
 use anyhow::Result;
 use clap::Subcommand;
 use std::process::ExitCode;
+use std::time::Instant;
+
+/// What `launch run` does, in one line.
+pub(crate) const ABOUT_RUN: &str = "Start an image as a new domain";
 
 /// What `launch` can be asked to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start an image as a new domain.
+    #[command(about = ABOUT_RUN)]
     Run(Box<run::Args>),
+    /// Make an app without starting it.
+    Create(Box<create::Args>),
     /// List apps.
     Ps(ps::Args),
+    /// Go on with a running app: its output, and its input where it has any.
+    Attach(attach::Args),
+    /// Run a further process beside a running app.
+    Exec(exec::Args),
     /// Show an app's output.
     Logs(logs::Args),
+    /// Start apps that do not run.
+    Start(start::Args),
     /// Stop apps gracefully, then by force.
     Stop(stop::Args),
+    /// Stop apps and start them again.
+    Restart(stop::Args),
+    /// Send apps a signal.
+    Kill(kill::Args),
+    /// Wait until apps have ended, and print their exit codes.
+    Wait(wait::Args),
+    /// Hold apps: none of their processors runs.
+    Pause(pause::Args),
+    /// Let paused apps go on.
+    Unpause(pause::Args),
+    /// Give an app another name.
+    Rename(rename::Args),
+    /// Change what apps may have.
+    Update(update::Args),
+    /// Show what apps use.
+    Stats(stats::Args),
+    /// Show which ports of this machine lead to an app.
+    Port(port::Args),
     /// Remove stopped apps.
     Rm(rm::Args),
     /// Show everything known about apps or images, as JSON.
@@ -41,7 +86,7 @@ pub(crate) enum Command {
     Images(images::Args),
     /// Remove images.
     Rmi(rmi::Args),
-    /// Work with images and disks directly.
+    /// Work with images.
     #[command(subcommand)]
     Image(image::Command),
     /// Keep domains booted and waiting for their apps; without flags, show the pools.
@@ -51,12 +96,26 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    /// Does what was asked for, in a process that began at `begin`.
+    pub(crate) fn run(self, begin: Instant) -> Result<ExitCode> {
         match self {
-            Self::Run(args) => run::run(*args),
+            Self::Run(args) => run::run(*args, begin),
             Self::Ps(args) => ps::run(&args),
+            Self::Attach(args) => attach::run(&args),
+            Self::Exec(args) => exec::run(args),
             Self::Logs(args) => logs::run(&args),
+            Self::Create(args) => create::run(*args),
+            Self::Start(args) => start::run(&args),
             Self::Stop(args) => stop::run(&args),
+            Self::Restart(args) => restart::run(&args),
+            Self::Kill(args) => kill::run(&args),
+            Self::Wait(args) => wait::run(&args),
+            Self::Pause(args) => pause::pause(&args),
+            Self::Unpause(args) => pause::unpause(&args),
+            Self::Rename(args) => rename::run(&args),
+            Self::Update(args) => update::run(&args),
+            Self::Stats(args) => stats::run(&args),
+            Self::Port(args) => port::run(&args),
             Self::Rm(args) => rm::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Pull(args) => pull::run(&args),

@@ -1,14 +1,45 @@
 //! `launch ps`: list apps.
 
+mod filter;
+
 use crate::here::{Here, print};
+use crate::listing::{self, Field, Format};
 use crate::table;
 use anyhow::Result;
-use domain::{App, Phase};
+use domain::{App, Apps, Phase, timestamp};
+use filter::Filter;
+use serde_json::{Value, json};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Fields of each app in JSON and templates: Docker's names, and then those that only a domain has.
+const FIELDS: [Field; 17] = [
+    ("ID", "ID"),
+    ("Names", "NAME"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("RunningFor", "CREATED"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+    ("Ports", "PORTS"),
+    ("Labels", "LABELS"),
+    ("Networks", "NETWORKS"),
+    ("Size", "SIZE"),
+    ("Type", "TYPE"),
+    ("Memory", "MEMORY"),
+    ("VCPUs", "VCPUS"),
+    ("Domid", "DOMID"),
+    ("Address", "ADDRESS"),
+];
+const COLUMNS: [&str; 9] =
+    ["ID", "Image", "Type", "Memory", "Domid", "Status", "Address", "Ports", "Names"];
 
 /// Which apps, and how much of them.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Filters: id, name (a part of it), label=KEY or label=KEY=VALUE, status (created, running, paused,
+restarting, exited), exited=CODE, ancestor=IMAGE, before=APP, since=APP. Of several filters of one
+kind any has to fit, of several kinds all.")]
 pub(crate) struct Args {
     /// Also those that do not run
     #[arg(short, long)]
@@ -16,55 +47,110 @@ pub(crate) struct Args {
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
+    /// Only those that a filter fits; may be given several times
+    #[arg(short, long, value_name = "KIND=VALUE")]
+    filter: Vec<Filter>,
+    /// table, json (one object a line), or a Go template such as '{{.Names}} {{.Status}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Only the last N that were made, whether they run or not
+    #[arg(short = 'n', long, value_name = "N")]
+    last: Option<usize>,
+    /// Only the one that was made last, whether it runs or not
+    #[arg(short, long)]
+    latest: bool,
+    /// Accepted for Docker's sake: nothing is shortened
+    #[arg(long, hide = true)]
+    no_trunc: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let mut apps = Here::new()?.apps()?.list()?;
-    apps.retain(|app| args.all || matches!(app.state.phase, Phase::Running | Phase::Starting));
+    let format = Format::parse(args.format.as_deref())?;
+    let apps = Here::new()?.apps()?;
+    let mut list = apps.list()?;
+    let last = if args.latest { Some(1) } else { args.last };
+    // As Docker has it: who asks for a state, or for the last ones, asks for all.
+    let all = args.all || last.is_some() || args.filter.iter().any(Filter::is_of_state);
+    let facts = filter::Facts::of(&apps, &list, &args.filter)?;
+    list.retain(|app| all || is_up(app));
+    list.retain(|app| facts.fit(app));
+    list.truncate(last.unwrap_or(usize::MAX));
     if args.quiet {
-        print(&apps.iter().map(|app| format!("{}\n", app.record.id)).collect::<String>())?;
-    } else {
-        let rows: Vec<_> = apps.iter().map(row).collect();
-        let header =
-            ["ID", "IMAGE", "TYPE", "MEMORY", "DOMID", "STATUS", "ADDRESS", "PORTS", "NAME"];
-        print(&table::render(&header, &rows))?;
+        print(&list.iter().map(|app| format!("{}\n", app.record.id)).collect::<String>())?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let rows: Vec<Value> = list.iter().map(|app| row(&apps, app)).collect();
+    listing::show(&format, &FIELDS, &COLUMNS, &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(app: &App) -> Vec<String> {
-    let (record, state) = (&app.record, &app.state);
-    let ports: Vec<String> = record.publish.iter().map(ToString::to_string).collect();
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-    vec![
-        record.id.clone(),
-        record.image.clone(),
-        record.machine.kind.to_string(),
-        format!("{} MiB", record.machine.memory_mib),
-        or_dash(state.domid.map(|domid| domid.to_string())),
-        status(app),
-        or_dash(state.address.map(|address| address.to_string())),
-        or_dash(Some(ports.join(", ")).filter(|ports| !ports.is_empty())),
-        record.name.clone(),
-    ]
+/// Whether an app is in the list where nothing else is asked for.
+fn is_up(app: &App) -> bool {
+    matches!(app.state.phase, Phase::Running | Phase::Starting | Phase::Restarting)
 }
 
-fn status(app: &App) -> String {
-    let since = |unix_ms: Option<u64>| {
-        table::age(now_ms().saturating_sub(unix_ms.unwrap_or_default()) / 1000)
-    };
-    match app.state.phase {
-        Phase::Created => "created".into(),
-        Phase::Starting => "starting".into(),
-        Phase::Running => format!("up {}", since(app.state.started_unix_ms)),
-        Phase::Exited => {
-            let code = app.state.outcome.as_ref().map_or(0, |outcome| outcome.code);
-            format!("exited ({code}) {} ago", since(app.state.finished_unix_ms))
-        }
+fn row(apps: &Apps, app: &App) -> Value {
+    let (record, state) = (&app.record, &app.state);
+    let list = |items: Vec<String>, separator: &str| items.join(separator);
+    let labels = record.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    json!({
+        "ID": record.id,
+        "Names": record.name,
+        "Image": record.image,
+        "Command": record.process.args.join(" "),
+        "CreatedAt": timestamp::render(record.created_unix_ms.saturating_mul(1_000_000)),
+        "RunningFor": format!("{} ago", since(Some(record.created_unix_ms))),
+        "State": state_word(apps, app),
+        "Status": status(apps, app),
+        "Ports": list(record.publish.iter().map(ToString::to_string).collect(), ", "),
+        "Labels": list(labels, ","),
+        "Networks": network(app),
+        "Size": format!("{} MiB", record.storage_mib),
+        "Type": record.machine.kind.to_string(),
+        "Memory": format!("{} MiB", record.machine.memory_mib),
+        "VCPUs": record.machine.vcpus,
+        "Domid": state.domid,
+        "Address": state.address,
+    })
+}
+
+/// The name of the app's network, as `--network` takes it.
+pub(crate) fn network(app: &App) -> String {
+    match &app.record.network {
+        domain::record::Network::Launch { .. } => "default".into(),
+        domain::record::Network::Bridge { bridge, .. } => format!("bridge={bridge}"),
+        domain::record::Network::None => "none".into(),
     }
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// Docker's word for where an app is in its life.
+pub(crate) fn state_word(apps: &Apps, app: &App) -> &'static str {
+    match app.state.phase {
+        Phase::Created => "created",
+        Phase::Starting => "starting",
+        Phase::Running if apps.is_paused(app) => "paused",
+        Phase::Running => "running",
+        Phase::Restarting => "restarting",
+        Phase::Exited => "exited",
+    }
+}
+
+fn status(apps: &Apps, app: &App) -> String {
+    let code = app.state.outcome.as_ref().map_or(0, |outcome| outcome.code);
+    let finished = || since(app.state.finished_unix_ms);
+    match app.state.phase {
+        Phase::Created => "Created".into(),
+        Phase::Starting => "Starting".into(),
+        Phase::Running => {
+            let paused = if apps.is_paused(app) { " (Paused)" } else { "" };
+            format!("Up {}{paused}", since(app.state.started_unix_ms))
+        }
+        Phase::Restarting => format!("Restarting ({code}) {} ago", finished()),
+        Phase::Exited => format!("Exited ({code}) {} ago", finished()),
+    }
+}
+
+fn since(unix_ms: Option<u64>) -> String {
+    let now_ms = timestamp::now_ns() / 1_000_000;
+    table::age(now_ms.saturating_sub(unix_ms.unwrap_or_default()) / 1000)
 }

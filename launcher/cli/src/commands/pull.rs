@@ -9,11 +9,14 @@ use std::process::ExitCode;
 pub(crate) struct Args {
     /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE
     image: String,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let here = Here::new()?;
-    let image = here.pull(&here.images()?, &args.image.parse()?)?;
+    let image = here.pull(&here.images()?, &args.image.parse()?, args.quiet)?;
     print(&format!("{}\n", image.digest))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,10 @@ pub(crate) struct Args {
     /// Also those that run; they are ended at once
     #[arg(short, long)]
     force: bool,
-    /// Names, or beginnings of ids
+    /// Accepted for Docker's sake: what an app wrote always goes with it
+    #[arg(short, long, hide = true)]
+    volumes: bool,
+    /// Names, or beginnings of names or ids
     #[arg(required = true)]
     apps: Vec<String>,
 }

@@ -1,11 +1,19 @@
 //! `launch run`: start an image as a new domain.
 
+use super::attach;
+use super::docker_flags::DockerFlags;
+use super::id_file::IdFile;
+use super::logs::Output;
 use super::spec::Spec;
-use crate::here::{self, Here, print};
-use anyhow::{Context, Result};
-use domain::{App, Apps, Followed, Launch, Outcome, Timings};
+use crate::conversation::DetachKeys;
+use crate::failure;
+use crate::here::{self, Here, Pull, print};
+use crate::terminal::Screen;
+use crate::times::{self, Times};
+use anyhow::{Context, Result, bail};
+use domain::{App, Apps, Followed, Launch, Outcome, Part, RestartPolicy, Timings};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,39 +22,109 @@ use std::time::{Duration, Instant};
 /// Exit code of a shell's command that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
+/// Docker's exit code of a run that failed before there was an app.
+const NOT_STARTED: u8 = 125;
+
 /// What to start, and how to stay with it.
 #[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Args {
     /// Leave the app running in the background and print its id
     #[arg(short, long)]
     detach: bool,
-    /// Remove the app and its writable layer when it ends
-    #[arg(long)]
-    rm: bool,
-    /// Print the milliseconds of each phase of the start to stderr
+    /// Keys that leave the app running and give the terminal back
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: DetachKeys,
+    /// Print to stderr when each step of the start began and how long it took, up to the app
     #[arg(long)]
     time: bool,
     #[command(flatten)]
-    spec: Spec,
+    create: CreateFlags,
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let begin = Instant::now();
-    here::require_dom0()?;
-    let here = Here::new()?;
-    let apps = here.apps_as_they_are()?;
-    let ready = begin.elapsed();
-    let image = here.image(&args.spec.image)?;
-    let mut phases = vec![("settings and state", ready), ("image", begin.elapsed() - ready)];
-    let mut launch = args.spec.into_launch(image)?;
-    launch.remove_on_exit = args.rm;
+/// What to make.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateFlags {
+    /// Print help
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    help: Option<bool>,
+    /// Give the app this command's input
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the app a terminal, which this command's must be too
+    #[arg(short, long)]
+    tty: bool,
+    /// Remove the app and its writable layer when it ends
+    #[arg(long)]
+    rm: bool,
+    /// Start it again when it ends: no, on-failure[:N], always or unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no", hide_default_value = true)]
+    restart: RestartPolicy,
+    /// Fetch the image always, where it is missing, or never
+    #[arg(long, value_name = "always|missing|never", default_value = "missing")]
+    pull: Pull,
+    /// Show no progress of a fetch
+    #[arg(short, long)]
+    quiet: bool,
+    /// Write the app's id to a file, which must not be there yet
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    #[command(flatten)]
+    spec: Spec,
+    #[command(flatten)]
+    docker: DockerFlags,
+}
+
+/// What is to be made, once the image is here, and where its id goes.
+pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option<IdFile>)> {
+    flags.docker.answer()?;
+    if flags.rm && flags.restart != RestartPolicy::No {
+        bail!("conflicting options: cannot specify both --restart and --rm");
+    }
+    let id_file = flags.cidfile.map(IdFile::create).transpose()?;
+    let image = here.image_by(&flags.spec.image, flags.pull, flags.quiet)?;
+    let mut launch = flags.spec.into_launch(image, &here.settings.network)?;
+    launch.remove_on_exit = flags.rm;
+    launch.restart = flags.restart;
+    launch.stdin = flags.interactive;
+    launch.terminal = flags.tty;
+    Ok((launch, id_file))
+}
+
+/// Fails with Docker's code for what goes wrong before there is an app.
+pub(crate) fn run(args: Args, begin: Instant) -> Result<ExitCode> {
+    match start(args, begin) {
+        Err(error) => {
+            failure::report(&error);
+            Ok(ExitCode::from(NOT_STARTED))
+        }
+        ended => ended,
+    }
+}
+
+fn start(args: Args, begin: Instant) -> Result<ExitCode> {
+    let CreateFlags { interactive, tty, .. } = args.create;
+    let attached = !args.detach && (interactive || tty);
+    let screen = (tty && !args.detach).then(|| Screen::require(interactive)).transpose()?;
+    let mut times = Times::since(begin);
+    times.first("arguments");
+    let (here, apps) = times.step("settings and state", || -> Result<_> {
+        here::require_dom0()?;
+        let here = Here::new()?;
+        let apps = here.apps_as_they_are()?;
+        Ok((here, apps))
+    })?;
+    let (launch, id_file) = times.step("image", || prepare(args.create, &here))?;
 
     // From here on a signal must not end this process: what it makes would be left half-made.
     let signals = catch_signals()?;
     let (app, timings) = launch_repaired(&apps, &launch)?;
-    phases.extend(timings);
+    times.add(&timings);
+    if let Some(id_file) = id_file {
+        id_file.fill(&app.record.id)?;
+    }
     if args.time {
-        print_phases(&phases, begin.elapsed());
+        times::print(&times.render());
     }
     // Last, because it takes the longer the more apps there are, and no start waits for it.
     here::tell(&apps.reconcile_at_times()?);
@@ -57,15 +135,20 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if args.detach {
         print(&format!("{}\n", app.record.id))?;
         if args.time {
-            print_marks(&apps, &app);
+            print_guest(&apps, &app, &times);
         }
         return Ok(ExitCode::SUCCESS);
     }
     std::thread::scope(|scope| {
         if args.time {
-            scope.spawn(|| print_marks(&apps, &app));
+            scope.spawn(|| print_guest(&apps, &app, &times));
         }
-        foreground(&apps, &app, &signals)
+        match attached {
+            true => {
+                attach::stay(&apps, &app, interactive, screen, &args.detach_keys, Part::default())
+            }
+            false => foreground(&apps, &app, &signals),
+        }
     })
 }
 
@@ -95,8 +178,8 @@ fn catch_signals() -> Result<Arc<AtomicUsize>> {
 
 /// Shows the app's output until it ends; the first signal stops it gracefully, the next at once.
 fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode> {
-    let mut follow = apps.follow(app, true)?;
-    let mut out = std::io::stdout().lock();
+    let mut follow = apps.follow(app, Part::default())?;
+    let mut output = Output::new(false);
     let outcome = std::thread::scope(|scope| -> Result<Outcome> {
         let mut asked = false;
         loop {
@@ -107,41 +190,31 @@ fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode>
                 scope.spawn(|| apps.kill(app));
             }
             match follow.next(Duration::from_secs(1))? {
-                Followed::Output(bytes) => {
-                    out.write_all(&bytes)
-                        .and_then(|()| out.flush())
-                        .context("cannot write to stdout")?;
-                }
+                Followed::Output(entries) => output.write(&entries)?,
                 Followed::Nothing => {}
                 Followed::Ended(outcome) => return Ok(outcome),
             }
         }
     })?;
+    Ok(end_as(&outcome))
+}
+
+/// Ends this command as the app has ended.
+pub(super) fn end_as(outcome: &Outcome) -> ExitCode {
     if let Some(message) = &outcome.message {
         eprintln!("launch: {message}");
     }
-    Ok(ExitCode::from(outcome.code))
+    ExitCode::from(outcome.code)
 }
 
-fn print_phases(phases: &[(&str, Duration)], total: Duration) {
-    for (name, took) in phases {
-        eprintln!("{:>10.1} ms  {name}", took.as_secs_f64() * 1e3);
-    }
-    eprintln!("{:>10.1} ms  in all, until the domain runs", total.as_secs_f64() * 1e3);
-}
-
-/// The guest's own steps, on its own clock, once it has told them.
-fn print_marks(apps: &Apps, app: &App) {
+/// The guest's own steps, once it has told them.
+fn print_guest(apps: &Apps, app: &App, times: &Times) {
     let until = Instant::now() + Duration::from_secs(60);
     while Instant::now() < until {
         // An app that is gone already (--rm) has nothing more to tell.
         let Ok(now) = apps.find(&app.record.id) else { return };
         if !now.state.marks.is_empty() {
-            for mark in &now.state.marks {
-                #[expect(clippy::cast_precision_loss, reason = "milliseconds are shown")]
-                let at_ms = mark.at_us as f64 / 1e3;
-                eprintln!("{at_ms:>10.1} ms  guest: {}", mark.step);
-            }
+            times::print(&times.render_guest(&now.state.marks));
             return;
         }
         std::thread::sleep(Duration::from_millis(50));

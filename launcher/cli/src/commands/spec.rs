@@ -1,7 +1,11 @@
 //! The flags that describe an app, shared by `run` and `config`.
 
-use super::machine::MachineFlags;
+mod values;
+
+use super::machine::{CpuFlags, MachineFlags};
 use anyhow::{Context, Result, bail};
+use contract::{Limit, Tmpfs};
+use domain::size::parse_size_mib;
 use domain::{Launch, WritableChoice};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -31,12 +35,20 @@ pub(crate) struct Spec {
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
     /// Host name that the app sees
-    #[arg(long, value_name = "NAME")]
+    #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
+    /// Label of the app
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = values::parse_label)]
+    label: Vec<(String, String)>,
+    /// Read labels from a file, one a line
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
     #[command(flatten)]
     machine: MachineFlags,
+    #[command(flatten)]
+    cpu: CpuFlags,
     /// default, none, or bridge=NAME for a bridge of yours
-    #[arg(long, value_name = "NETWORK", default_value = "default")]
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "default")]
     network: net::Choice,
     /// Address of the app; on a bridge of yours with its prefix length, ADDRESS/PREFIX
     #[arg(long, value_name = "ADDRESS")]
@@ -44,6 +56,34 @@ pub(crate) struct Spec {
     /// Default gateway of the app on a bridge of yours
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<IpAddr>,
+    /// Link address of the app's interface [default: made from its address]
+    #[arg(long, value_name = "MAC", value_parser = values::parse_mac)]
+    mac_address: Option<[u8; 6]>,
+    /// Name server of the app [default: this machine's]
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Vec<IpAddr>,
+    /// Domain in which the app looks for short names [default: this machine's]
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+    /// Further line of the app's /etc/hosts; host-gateway is this machine's address
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = values::parse_host)]
+    add_host: Vec<values::AddedHost>,
+    /// Put a file system in the app's memory there
+    #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = values::parse_tmpfs)]
+    tmpfs: Vec<Tmpfs>,
+    /// Size of /dev/shm [default: half of the memory]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size_mib)]
+    shm_size: Option<u32>,
+    /// Limit of the app's processes; -1 is none
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::parse_limit)]
+    ulimit: Vec<Limit>,
+    /// Size of the app's writable layer [default: 8g]; room is taken as it is written
+    #[arg(long, value_name = "SIZE", value_parser = parse_size_mib)]
+    storage_size: Option<u32>,
+    /// Docker's way to say --storage-size
+    #[arg(long, value_name = "size=SIZE", conflicts_with = "storage_size",
+        value_parser = values::parse_storage_opt)]
+    storage_opt: Option<u32>,
     /// Keep the app's writes in the domain's memory instead of on a disk
     #[arg(long, conflicts_with = "read_only")]
     tmpfs_root: bool,
@@ -53,6 +93,9 @@ pub(crate) struct Spec {
     /// Signal that asks the app to stop [default: the image's, or SIGTERM]
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
+    /// Seconds that the app has to stop before it is killed [default: the image's, or 10]
+    #[arg(long, value_name = "SECONDS")]
+    stop_timeout: Option<u64>,
     /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE
     pub(crate) image: String,
     /// Arguments for the app, in place of the image's
@@ -65,9 +108,29 @@ impl Spec {
     ///
     /// # Errors
     /// An unreadable `--env-file`.
-    pub(crate) fn into_launch(self, image: image::Image) -> Result<Launch> {
+    pub(crate) fn into_launch(
+        self,
+        image: image::Image,
+        network: &net::Settings,
+    ) -> Result<Launch> {
         let mut launch = Launch::new(image, self.image);
         launch.env = environment(&self.env_file, &self.env)?;
+        for file in &self.label_file {
+            launch.labels.extend(labels(file)?);
+        }
+        launch.labels.extend(self.label);
+        let gateway = self.gateway.unwrap_or_else(|| network.subnet.gateway().into());
+        launch.hosts = self.add_host.into_iter().map(|host| host.into_host(gateway)).collect();
+        (launch.dns, launch.dns_search) = (self.dns, self.dns_search);
+        launch.mac = self.mac_address;
+        launch.tmpfs = self.tmpfs;
+        if let Some(mib) = self.shm_size {
+            let options = format!("noexec,nosuid,nodev,mode=1777,size={mib}m");
+            launch.tmpfs.push(Tmpfs { path: "/dev/shm".into(), options });
+        }
+        launch.limits = self.ulimit;
+        launch.storage_mib = self.storage_size.or(self.storage_opt).map(u64::from);
+        launch.stop_timeout_s = self.stop_timeout;
         launch.name = self.name;
         launch.publish = self.publish;
         launch.cwd = self.workdir;
@@ -76,6 +139,8 @@ impl Spec {
         launch.args = self.args;
         launch.hostname = self.hostname;
         launch.machine = self.machine.into_wish();
+        launch.machine.vcpus = launch.machine.vcpus.or(self.cpu.vcpus()?);
+        launch.schedule = self.cpu.schedule(launch.machine.vcpus)?;
         launch.network = self.network;
         launch.ip = self.ip;
         launch.gateway = self.gateway;
@@ -91,7 +156,7 @@ impl Spec {
 
 /// `NAME=value` each: first the files', then the flags', as Docker orders them. A bare `NAME`
 /// takes the value from this process, and is left out where it has none.
-fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>> {
+pub(super) fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>> {
     let mut env = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(file)
@@ -108,6 +173,20 @@ fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>> {
         env.extend(variable(flag).with_context(|| format!("in --env {flag:?}"))?);
     }
     Ok(env)
+}
+
+/// `KEY=VALUE` or a key each.
+fn labels(file: &Path) -> Result<Vec<(String, String)>> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read --label-file {}", file.display()))?;
+    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|(number, line)| match values::parse_label(line) {
+            Ok(label) => Ok(label),
+            Err(error) => bail!("in --label-file {}, line {number}: {error}", file.display()),
+        })
+        .collect()
 }
 
 fn place(file: &Path, line: usize) -> String {

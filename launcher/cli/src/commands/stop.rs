@@ -9,18 +9,55 @@ use std::time::Duration;
 /// Which apps, and how long they may take.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Seconds until an app that does not stop is ended by force [default: the app's own, or 10]
-    #[arg(short, long, value_name = "SECONDS")]
-    time: Option<u64>,
-    /// Names, or beginnings of ids
+    /// Seconds until an app that does not stop is ended by force; -1: never [default: the app's own,
+    /// or 10]
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS",
+        allow_hyphen_values = true, value_parser = parse_stop_time)]
+    time: Option<StopTime>,
+    /// Names, or beginnings of names or ids
     #[arg(required = true)]
-    apps: Vec<String>,
+    pub(super) apps: Vec<String>,
+}
+
+impl Args {
+    /// How long each may take, where that was said.
+    pub(super) fn time(&self) -> Option<Duration> {
+        self.time.map(|time| time.0)
+    }
+}
+
+/// How long an app may take to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct StopTime(Duration);
+
+/// Seconds; -1 is for ever.
+fn parse_stop_time(text: &str) -> Result<StopTime, String> {
+    match text.parse::<i64>() {
+        Ok(-1) => Ok(StopTime(Duration::MAX)),
+        Ok(seconds) => match u64::try_from(seconds) {
+            Ok(seconds) => Ok(StopTime(Duration::from_secs(seconds))),
+            Err(_) => Err("a time is 0 or more seconds, or -1 for ever".into()),
+        },
+        Err(_) => Err("write a number of seconds".into()),
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     each(&args.apps, |name| {
-        apps.stop(&apps.find(name)?, args.time.map(Duration::from_secs))?;
+        apps.stop(&apps.find(name)?, args.time())?;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_time_is_seconds_or_for_ever() {
+        assert_eq!(parse_stop_time("3"), Ok(StopTime(Duration::from_secs(3))));
+        assert_eq!(parse_stop_time("-1"), Ok(StopTime(Duration::MAX)));
+        assert!(parse_stop_time("-2").is_err() && parse_stop_time("soon").is_err());
+    }
 }

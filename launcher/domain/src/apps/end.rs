@@ -1,7 +1,6 @@
 //! Ending an app: asked to, by force, by itself; and taking everything down.
 
 use super::{App, Apps, AppsError, now_ms};
-use crate::domains;
 use crate::folder::{Folder, Lock};
 use crate::follow::EndWatch;
 use crate::record::{Outcome, Phase, Record, State};
@@ -9,37 +8,21 @@ use crate::spec::Uuid;
 use std::time::{Duration, Instant};
 use xen::DomId;
 
-/// What a guest gets on top of its app's stop time: to unmount, report and power off.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long a monitor may take to tidy up after its domain was destroyed.
 const TIDY_TIME: Duration = Duration::from_secs(60);
 
 impl Apps {
-    /// Asks the app to end, and ends it by force after `timeout` (its own stop time where absent).
-    ///
-    /// # Errors
-    /// Xen refuses. An app that does not run is no error.
-    pub fn stop(&self, app: &App, timeout: Option<Duration>) -> Result<Outcome, AppsError> {
-        let end = EndWatch::new(&self.folder(&app.record.id))?;
-        if let Some((domid, _)) = self.domain(app)? {
-            domains::shut_down(domid)?;
-            let own = Duration::from_millis(app.record.process.stop_timeout_ms);
-            let deadline = Instant::now() + timeout.unwrap_or(own + STOP_GRACE);
-            if !end.wait(Some(deadline))? {
-                return self.kill(app);
-            }
-        }
-        self.outcome(app, &end)
-    }
-
-    /// Ends the app at once.
+    /// Ends the app at once: its domain is destroyed, and what it has not written out is lost.
     ///
     /// # Errors
     /// Xen refuses. An app that does not run is no error.
     pub fn kill(&self, app: &App) -> Result<Outcome, AppsError> {
-        let end = EndWatch::new(&self.folder(&app.record.id))?;
+        let folder = self.folder(&app.record.id);
+        let end = EndWatch::new(&folder)?;
         if let Some((domid, uuid)) = self.domain(app)? {
-            self.toolstack(&app.record).destroy(domid, uuid)?;
+            folder.set_stopped()?;
+            tracing::info_span!("destroy")
+                .in_scope(|| self.toolstack(&app.record).destroy(domid, uuid))?;
             if !end.wait(Some(Instant::now() + TIDY_TIME))? {
                 return Err(AppsError::Stuck(app.record.name.clone()));
             }
@@ -58,7 +41,7 @@ impl Apps {
     }
 
     /// The app's domain as it is now, not as it was when `app` was read.
-    fn domain(&self, app: &App) -> Result<Option<(DomId, Uuid)>, AppsError> {
+    pub(super) fn domain(&self, app: &App) -> Result<Option<(DomId, Uuid)>, AppsError> {
         let Some(now) = self.read(&app.record.id)? else { return Ok(None) };
         if now.state.phase != Phase::Running {
             return Ok(None);
@@ -66,7 +49,7 @@ impl Apps {
         Ok(now.state.domid.map(|domid| (DomId(domid), app.record.uuid)))
     }
 
-    fn outcome(&self, app: &App, end: &EndWatch) -> Result<Outcome, AppsError> {
+    pub(super) fn outcome(&self, app: &App, end: &EndWatch) -> Result<Outcome, AppsError> {
         if let Some(outcome) = end.lock.outcome()? {
             return Ok(outcome);
         }
@@ -87,6 +70,10 @@ impl Apps {
             Ok(None) if app.lock.is_some() => None,
             Ok(None) if force => {
                 self.kill(app)?;
+                // One that waits to be started again has no domain; whoever waits sees the mark.
+                if folder.set_stopped().is_ok() {
+                    EndWatch::new(&folder)?.wait(Some(Instant::now() + TIDY_TIME))?;
+                }
                 match folder.take_lock() {
                     Ok(Some(lock)) => Some(lock),
                     Ok(None) => return Err(AppsError::Running(app.record.name.clone())),
@@ -114,7 +101,9 @@ impl Apps {
     /// Removes folder and name of an app; the caller has its lock.
     pub(crate) fn forget(&self, record: &Record, folder: &Folder) -> Result<(), AppsError> {
         let _common = self.common_lock()?;
-        self.names().release(&record.id, &record.name)?;
+        // It may have another name than when `record` was read.
+        let now = folder.read_record().map_or(record.name.clone(), |record| record.name);
+        self.names().release(&record.id, &now)?;
         Ok(folder.remove()?)
     }
 
@@ -162,6 +151,8 @@ impl Apps {
             finished_unix_ms: Some(now_ms()),
             outcome: Some(outcome.clone()),
             started_unix_ms: state.started_unix_ms,
+            restarts: state.restarts,
+            pause_ms: 0,
             marks: std::mem::take(&mut state.marks),
         };
         // One that goes at once need not outlive a power cut.

@@ -11,11 +11,11 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum AppsError {
     /// No app has this name or id.
-    #[error("no app is named {0:?} and no id begins with it; see `launch ps -a`")]
+    #[error("no such app: no name or id is or begins with {0:?}; see `launch ps -a`")]
     Unknown(String),
-    /// Several ids begin so.
-    #[error("several ids begin with {0:?}; give more of it")]
-    Ambiguous(String),
+    /// Several begin so.
+    #[error("several apps have a name or id that begins with {0:?}: {1}; give more of it")]
+    Ambiguous(String, String),
     /// A name that cannot be given.
     #[error("name {name:?} {reason}")]
     Name {
@@ -29,12 +29,34 @@ pub enum AppsError {
         "the name {0:?} is taken by another app; choose another with --name, or remove that app with `launch rm`"
     )]
     NameTaken(String),
+    /// It is called so.
+    #[error("app {0} already has this name")]
+    SameName(String),
+    /// Both at once make no sense.
+    #[error("app {0} goes when it ends (--rm); it cannot be started again by a policy")]
+    RestartAndRemove(String),
     /// It runs, or someone else is just starting or removing it.
     #[error("app {0} runs; stop it first, or use force")]
     Running(String),
     /// It does not run.
     #[error("app {0} does not run")]
     NotRunning(String),
+    /// It is paused already.
+    #[error("app {0} is already paused")]
+    Paused(String),
+    /// It is not paused.
+    #[error("app {0} is not paused")]
+    NotPaused(String),
+    /// Its guest does not do what it is asked to.
+    #[error(
+        "the guest of app {name} has not passed the signal on in {seconds} s; `launch logs {name}` may say why, and `launch kill {name}` ends it in any case"
+    )]
+    NoAnswer {
+        /// The app.
+        name: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// It would not end.
     #[error(
         "app {0} was asked to end and its domain destroyed, but its monitor is not done; see `xl list`"

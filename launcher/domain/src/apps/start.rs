@@ -1,10 +1,11 @@
 //! Starting an app: its network, its orders, its domain, its monitor.
 
-use super::{App, Apps, AppsError, Timings, now_ms, random, timed};
+use super::{App, Apps, AppsError, now_ms, random};
 use crate::folder::{self, Folder, Lock};
 use crate::monitor;
 use crate::record::{Network, Phase, Record, State};
 use crate::resolve::{self, Link};
+use crate::timing::{Timings, timed};
 use crate::xlcfg;
 use std::fs::OpenOptions;
 use std::io;
@@ -22,8 +23,17 @@ impl Apps {
         self.domains().check()?;
         self.domains().check_name(&app.record.name)?;
         let mut timings = Timings::new();
+        if app.lock.is_none() {
+            self.folder(&app.record.id).clear_stopped()?;
+        }
+        (app.state.restarts, app.state.pause_ms) = (0, 0);
         self.start_timed(app, &mut timings)?;
         Ok(timings)
+    }
+
+    /// Starts an app that waited for it, by whoever is in charge of it.
+    pub(crate) fn start_again(&self, app: &mut App) -> Result<(), AppsError> {
+        self.start_timed(app, &mut Timings::new())
     }
 
     pub(super) fn start_timed(
@@ -43,7 +53,12 @@ impl Apps {
         let before = folder.read_state()?;
         // What was noted at its creation, if a domain waited for it, is right.
         if app.waiting.is_none() {
-            app.state = State { phase: Phase::Starting, ..State::default() };
+            app.state = State {
+                phase: Phase::Starting,
+                restarts: app.state.restarts,
+                pause_ms: app.state.pause_ms,
+                ..State::default()
+            };
             folder.write_state_lightly(&app.state)?;
         }
         let built = self.build(&folder, app, &lock, timings);
@@ -82,6 +97,9 @@ impl Apps {
             })?,
         };
         app.state.domid = Some(domid.0);
+        if !record.schedule.is_default() {
+            self.domains().set_schedule(domid, record.schedule)?;
+        }
         app.state.phase = Phase::Running;
         app.state.started_unix_ms = Some(now_ms());
         Ok(folder.write_state_lightly(&app.state)?)
@@ -97,7 +115,7 @@ impl Apps {
                 published.map_err(|error| self.name_owner(error))?;
                 Some(Link {
                     bridge: self.network.bridge().to_owned(),
-                    mac: lease.mac,
+                    mac: record.mac.unwrap_or(lease.mac),
                     gateway_mac: Some(self.network.gateway_mac()),
                     lease: Some(lease),
                 })
@@ -106,7 +124,8 @@ impl Apps {
                 net::check_bridge(bridge)?;
                 let lease = net::static_lease(bridge, &record.id, ip.as_deref(), *gateway)?;
                 let bridge = bridge.as_str().to_owned();
-                Some(Link { bridge, mac: lease.mac, gateway_mac: None, lease: Some(lease) })
+                let mac = record.mac.unwrap_or(lease.mac);
+                Some(Link { bridge, mac, gateway_mac: None, lease: Some(lease) })
             }
             Network::None => None,
         })

@@ -1,8 +1,9 @@
 //! Why a domain could not be built.
 
 use super::kernel::KernelError;
+use crate::DomId;
 use crate::error::XenError;
-use crate::store::StoreError;
+use crate::store::{Refusal, StoreError};
 
 /// Why a domain could not be built. All that was made for it is undone.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,17 @@ pub enum BuildError {
         /// What it needs at least.
         needed_mib: u64,
     },
+    /// xenstored cannot take the domain on: it needs an event channel of dom0 and a grant mapped.
+    #[error(
+        "cannot introduce domain {domid} to xenstored, which {}; stop other domains, or see \
+         xenstored's log", lack(.refusal)
+    )]
+    NotIntroduced {
+        /// The domain.
+        domid: DomId,
+        /// xenstored's answer.
+        refusal: Refusal,
+    },
     /// This machine cannot run this kind of domain.
     #[error("this machine cannot run {kind} domains: {why}")]
     KindUnsupported {
@@ -58,4 +70,15 @@ pub enum BuildError {
         /// Why it could not be undone.
         undo: Box<BuildError>,
     },
+}
+
+/// What xenstored lacks to talk to a domain: for it `ENOSPC` is no quota, which dom0 has none of.
+fn lack(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Quota => "gets no event channel: dom0 has none left (ENOSPC)".into(),
+        Refusal::Invalid | Refusal::Other(_) => {
+            format!("cannot map its page ({refusal}): dom0 may have no grants left")
+        }
+        _ => format!("refuses: {refusal}"),
+    }
 }

@@ -17,6 +17,7 @@ pub use kernel::KernelError;
 pub use nodes::disk_number;
 
 use crate::domctl::NewDomain;
+use crate::error::Cause;
 use crate::store::Store;
 use crate::{DomId, Hypervisor};
 
@@ -148,7 +149,13 @@ impl<'a> BuiltDomain<'a> {
         let Self { domain, guest, ports, rings } = self;
         let introduce = || -> Result<(), BuildError> {
             nodes::write(domain.store, domain.domid, &guest, ports, rings)?;
-            Ok(domain.store.introduce(domain.domid, rings.store, ports.store)?)
+            let introduced = domain.store.introduce(domain.domid, rings.store, ports.store);
+            introduced.map_err(|error| match error.refusal() {
+                Some(refusal) => {
+                    BuildError::NotIntroduced { domid: domain.domid, refusal: refusal.clone() }
+                }
+                None => error.into(),
+            })
         };
         match introduce() {
             Ok(()) => Ok(PausedDomain(domain)),
@@ -233,11 +240,29 @@ pub fn build<'a>(
         max_vcpus: guest.vcpus,
         max_grant_version: MAX_GRANT_VERSION,
     };
-    let domid = xen.create_domain(new)?;
+    let explained = |error| out_of_memory(xen, guest, error);
+    let domid = xen.create_domain(new).map_err(BuildError::from).map_err(explained)?;
     let domain = Undo { xen, store, domid, uuid: guest.uuid, armed: true };
     match fill(xen, domid, guest) {
         Ok((ports, rings)) => Ok(BuiltDomain { domain, guest: *guest, ports, rings }),
-        Err(error) => Err(domain.undo(error)),
+        Err(error) => Err(domain.undo(explained(error))),
+    }
+}
+
+/// Any step may be the one that finds Xen's memory used up; the figures say more than its name.
+fn out_of_memory(xen: &Hypervisor, guest: &Guest<'_>, error: BuildError) -> BuildError {
+    let BuildError::Xen(refused) = &error else { return error };
+    if refused.cause() != Some(Cause::NoMemory) {
+        return error;
+    }
+    let wanted_mib = u64::from(guest.memory_mib)
+        + match guest.kind {
+            Kind::Pvh => pvh::paging_bytes(guest).div_ceil(1 << 20),
+            Kind::Pv => 0,
+        };
+    match xen.machine().map(|machine| machine.free_pages / 256) {
+        Ok(free_mib) if free_mib < wanted_mib => BuildError::OutOfMemory { wanted_mib, free_mib },
+        _ => error,
     }
 }
 

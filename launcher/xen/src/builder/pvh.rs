@@ -85,7 +85,7 @@ pub(super) fn build(
 
 /// Xen's own memory for a domain's page tables, as its tools reckon it: 1 MiB a vcpu for vcpus,
 /// and 1/256 of memory.
-fn paging_bytes(guest: &Guest<'_>) -> u64 {
+pub(super) fn paging_bytes(guest: &Guest<'_>) -> u64 {
     4096 * (256 * u64::from(guest.vcpus) + u64::from(guest.memory_mib))
 }
 

@@ -1,0 +1,26 @@
+//! `launch create`: make an app without starting it.
+
+use super::run::{CreateFlags, prepare};
+use crate::here::{Here, print};
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// What to make.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    create: CreateFlags,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let here = Here::new()?;
+    let apps = here.apps()?;
+    let (launch, id_file) = prepare(args.create, &here)?;
+    let app = apps.create(&launch)?;
+    if let Some(id_file) = id_file {
+        id_file.fill(&app.record.id)?;
+    }
+    print(&format!("{}\n", app.record.id))?;
+    Ok(ExitCode::SUCCESS)
+}

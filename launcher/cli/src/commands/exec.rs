@@ -1,0 +1,73 @@
+//! `launch exec`: run a further process beside an app.
+
+use super::spec::environment;
+use crate::conversation::{ALL_SIGNALS, Signals, converse};
+use crate::here::{Here, require_dom0};
+use crate::terminal::Screen;
+use anyhow::Result;
+use domain::talk::{ENDED_WITH_APP, why_not};
+use domain::{ExecWish, TalkError};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What to run, where, and as whom.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Give the process this command's input
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the process a terminal, which this command's must be too
+    #[arg(short, long)]
+    tty: bool,
+    /// Set an environment variable; without a value, take it from here
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Read environment variables from a file, one a line
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// User, and group, that the process runs as [default: the app's]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Working directory of the process [default: the app's]
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// The app's name or the beginning of its id
+    app: String,
+    /// Program and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    command: Vec<String>,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let screen = args.tty.then(|| Screen::require(args.interactive)).transpose()?;
+    require_dom0()?;
+    let apps = Here::new()?.apps_as_they_are()?;
+    let wish = ExecWish {
+        args: args.command,
+        env: environment(&args.env_file, &args.env)?,
+        cwd: args.workdir,
+        user: args.user,
+        stdin: args.interactive,
+        terminal: screen.as_ref().map(Screen::size),
+    };
+    let signals = Signals::catch(&ALL_SIGNALS)?;
+    let mut session = apps.exec(&apps.find(&args.app)?, &wish)?;
+    let raw = screen.as_ref().filter(|_| args.interactive).map(Screen::make_raw).transpose()?;
+    let exit = converse(&mut session, args.interactive, screen.as_ref(), &signals);
+    drop(raw);
+    match exit {
+        Ok(exit) => {
+            if let Some(why) = why_not(&exit) {
+                eprintln!("launch: {why}");
+            }
+            Ok(ExitCode::from(exit.code()))
+        }
+        Err(error) => match error.downcast_ref::<TalkError>() {
+            Some(TalkError::Ended(_)) => {
+                eprintln!("launch: {error}");
+                Ok(ExitCode::from(ENDED_WITH_APP))
+            }
+            _ => Err(error),
+        },
+    }
+}

@@ -1,0 +1,56 @@
+//! `launch image prune`: remove images that nobody needs.
+
+use crate::here::{Here, print};
+use crate::{failure, table};
+use anyhow::{Context, Result};
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+
+/// Which images.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Also images with a name, where no app has them
+    #[arg(short, long)]
+    all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let here = Here::new()?;
+    let store = here.images()?;
+    if !args.force && !confirmed(args.all)? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let used: Vec<String> =
+        here.apps()?.list()?.into_iter().map(|app| app.record.image_digest).collect();
+    let in_use = |digest: &image::Digest| used.contains(&digest.to_string());
+    let mut images = store.list()?;
+    images.retain(|image| (args.all || image.names.is_empty()) && !in_use(&image.digest));
+    let (mut code, mut bytes) = (ExitCode::SUCCESS, 0);
+    for image in images {
+        let digest = image.digest.to_string();
+        // Asked again under the store's lock: an app may have come for it.
+        match store.remove(&digest, &in_use) {
+            Ok(_) => {
+                bytes += image.disk_bytes;
+                print(&format!("deleted: {digest}\n"))?;
+            }
+            Err(error) => code = failure::report(&error.into()),
+        }
+    }
+    print(&format!("Total reclaimed space: {}\n", table::size(bytes)))?;
+    Ok(code)
+}
+
+fn confirmed(all: bool) -> Result<bool> {
+    let which = if all { "without an app" } else { "without a name" };
+    let mut out = io::stdout();
+    write!(out, "This removes all images {which}. Are you sure you want to continue? [y/N] ")
+        .and_then(|()| out.flush())
+        .context("cannot write to stdout")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,24 @@
+//! `launch pause` and `launch unpause`: hold apps and let them go on.
+
+use super::each::each;
+use crate::here::Here;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Which apps.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Names, or beginnings of names or ids
+    #[arg(required = true)]
+    apps: Vec<String>,
+}
+
+pub(crate) fn pause(args: &Args) -> Result<ExitCode> {
+    let apps = Here::new()?.apps()?;
+    each(&args.apps, |name| Ok(apps.pause(&apps.find(name)?)?))
+}
+
+pub(crate) fn unpause(args: &Args) -> Result<ExitCode> {
+    let apps = Here::new()?.apps()?;
+    each(&args.apps, |name| Ok(apps.unpause(&apps.find(name)?)?))
+}

@@ -1,0 +1,20 @@
+//! `launch rename`: give an app another name.
+
+use crate::here::Here;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Which app, and what it is to be called.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Its name, or the beginning of its name or id
+    app: String,
+    /// The new name
+    name: String,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let apps = Here::new()?.apps()?;
+    apps.rename(&apps.find(&args.app)?, &args.name)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,196 @@
+//! Values of `launch run`'s flags, as Docker writes them.
+
+use contract::{Host, Limit, Tmpfs};
+use std::net::IpAddr;
+
+/// Docker's own options of a memory file system; later ones win.
+const TMPFS_OPTIONS: &str = "noexec,nosuid,nodev,mode=1777";
+/// Names of limits and Linux's numbers of them on x86 (`asm-generic/resource.h`).
+const LIMITS: [(&str, u32); 16] = [
+    ("cpu", 0),
+    ("fsize", 1),
+    ("data", 2),
+    ("stack", 3),
+    ("core", 4),
+    ("rss", 5),
+    ("nproc", 6),
+    ("nofile", 7),
+    ("memlock", 8),
+    ("as", 9),
+    ("locks", 10),
+    ("sigpending", 11),
+    ("msgqueue", 12),
+    ("nice", 13),
+    ("rtprio", 14),
+    ("rttime", 15),
+];
+
+/// `PATH[:OPTIONS]`.
+pub(super) fn parse_tmpfs(text: &str) -> Result<Tmpfs, String> {
+    let (path, options) = text.split_once(':').unwrap_or((text, ""));
+    if !path.starts_with('/') || path == "/" {
+        return Err(format!("{path:?} is no absolute path below /"));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "=,%_:.-".contains(c);
+    if !options.chars().all(plain) {
+        return Err(format!("{options:?} are no mount options; write e.g. size=16m,mode=700"));
+    }
+    let separator = if options.is_empty() { "" } else { "," };
+    let options = format!("{TMPFS_OPTIONS}{separator}{options}");
+    Ok(Tmpfs { path: path.to_owned(), options })
+}
+
+/// `NAME=SOFT[:HARD]`; -1 is no limit.
+pub(super) fn parse_limit(text: &str) -> Result<Limit, String> {
+    let Some((name, values)) = text.split_once('=') else {
+        return Err("write NAME=SOFT or NAME=SOFT:HARD, e.g. nofile=1024:4096".into());
+    };
+    let Some((_, resource)) = LIMITS.iter().find(|(known, _)| *known == name) else {
+        let known: Vec<&str> = LIMITS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is no limit {name:?}; there are {}", known.join(", ")));
+    };
+    let number = |text: &str| match text.parse::<i64>() {
+        Ok(-1) => Ok(u64::MAX),
+        Ok(number) => u64::try_from(number).map_err(|_| format!("{text:?} is no limit")),
+        Err(_) => Err(format!("{text:?} is no number")),
+    };
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let (soft, hard) = (number(soft)?, number(hard)?);
+    if soft > hard {
+        return Err(format!("the soft limit is above the hard one in {values:?}"));
+    }
+    Ok(Limit { resource: *resource, soft, hard })
+}
+
+/// What `--add-host` says: a name, and an address or this machine's own on the app's network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AddedHost {
+    name: String,
+    /// `None` is Docker's `host-gateway`.
+    address: Option<IpAddr>,
+}
+
+impl AddedHost {
+    /// As the orders have it; `gateway` is dom0's address on the app's network.
+    pub(super) fn into_host(self, gateway: IpAddr) -> Host {
+        Host { address: self.address.unwrap_or(gateway), name: self.name }
+    }
+}
+
+/// `NAME:ADDRESS` or `NAME=ADDRESS`.
+pub(super) fn parse_host(text: &str) -> Result<AddedHost, String> {
+    let wrong = || "write NAME:ADDRESS, e.g. db:10.0.0.5 or host:host-gateway".to_owned();
+    // An IPv6 address has colons of its own, so the first one counts.
+    let at = text.find(['=', ':']).ok_or_else(wrong)?;
+    let (name, address) = (&text[..at], text[at + 1..].trim_matches(['[', ']']));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err(wrong());
+    }
+    let address = match address {
+        "host-gateway" => None,
+        address => Some(address.parse().map_err(|_| format!("{address:?} is no address"))?),
+    };
+    Ok(AddedHost { name: name.to_owned(), address })
+}
+
+/// `92:d0:c6:0a:29:33`.
+pub(super) fn parse_mac(text: &str) -> Result<[u8; 6], String> {
+    let wrong = || "write six pairs of hex digits, e.g. 00:16:3e:12:34:56".to_owned();
+    let parts: Vec<&str> = text.split([':', '-']).collect();
+    let mut mac = [0; 6];
+    if parts.len() != mac.len() {
+        return Err(wrong());
+    }
+    for (byte, part) in mac.iter_mut().zip(parts) {
+        let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(part, 16).ok().filter(|_| digits).ok_or_else(wrong)?;
+    }
+    if mac[0] & 1 != 0 || mac == [0; 6] {
+        return Err(format!("{text} is no address of one interface: its first byte must be even"));
+    }
+    Ok(mac)
+}
+
+/// `KEY=VALUE`, or a key alone.
+pub(super) fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    if key.is_empty() {
+        return Err("a label needs a name; write KEY=VALUE".into());
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Docker's `--storage-opt size=10G`: the size.
+pub(super) fn parse_storage_opt(text: &str) -> Result<u32, String> {
+    match text.split_once('=') {
+        Some(("size", size)) => {
+            domain::size::parse_size_mib(size).map_err(|error| error.to_string())
+        }
+        _ => Err("only size=SIZE is known".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_file_system_has_dockers_options_unless_others_are_given() {
+        let tmpfs = parse_tmpfs("/run").unwrap();
+        assert_eq!((tmpfs.path.as_str(), tmpfs.options.as_str()), ("/run", TMPFS_OPTIONS));
+        let tmpfs = parse_tmpfs("/run:exec,size=64k").unwrap();
+        assert!(tmpfs.options.ends_with(",exec,size=64k"), "{}", tmpfs.options);
+        for text in ["", "run", "/", "/run:size=1 2", "/run:a/b"] {
+            assert!(parse_tmpfs(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_soft_and_hard() {
+        let limit = parse_limit("nofile=1024:4096").unwrap();
+        assert_eq!((limit.resource, limit.soft, limit.hard), (7, 1024, 4096));
+        let limit = parse_limit("core=-1").unwrap();
+        assert_eq!((limit.resource, limit.soft, limit.hard), (4, u64::MAX, u64::MAX));
+        for text in ["nofile", "files=1", "nofile=x", "nofile=2:1", "nofile=-2", "nofile=-1:5"] {
+            assert!(parse_limit(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_an_address_or_is_this_machine() {
+        let gateway = "10.107.0.1".parse().unwrap();
+        let host = |text: &str| parse_host(text).unwrap().into_host(gateway).address.to_string();
+        assert_eq!(host("db:10.0.0.5"), "10.0.0.5");
+        assert_eq!(host("db=10.0.0.5"), "10.0.0.5");
+        assert_eq!(host("db:fe80::1"), "fe80::1");
+        assert_eq!(host("here:host-gateway"), "10.107.0.1");
+        for text in ["", "db", ":10.0.0.5", "d b:10.0.0.5", "db:here", "db:10.0.0"] {
+            assert!(parse_host(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_address_is_that_of_one_interface() {
+        assert_eq!(parse_mac("00:16:3E:12:34:ff").unwrap(), [0, 0x16, 0x3e, 0x12, 0x34, 0xff]);
+        for text in [
+            "",
+            "00:16:3e:12:34",
+            "01:16:3e:12:34:56",
+            "0:16:3e:12:34:56",
+            "00:00:00:00:00:00",
+            "00:16:3e:12:34:+6",
+        ] {
+            assert!(parse_mac(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn labels_and_storage_are_as_docker_writes_them() {
+        assert_eq!(parse_label("a=b=c").unwrap(), ("a".into(), "b=c".into()));
+        assert_eq!(parse_label("a").unwrap(), ("a".into(), String::new()));
+        assert!(parse_label("=x").is_err());
+        assert_eq!(parse_storage_opt("size=1G"), Ok(1024));
+        assert!(parse_storage_opt("dm.x=1").is_err() && parse_storage_opt("size=huge").is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! `launch update`: change what apps may have.
+
+use super::each::each;
+use super::machine::CpuFlags;
+use crate::here::Here;
+use anyhow::{Result, bail};
+use domain::size::parse_size_mib;
+use domain::{Change, RestartPolicy};
+use std::process::ExitCode;
+
+/// Which apps, and what is to be different.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A running domain gets less memory or fewer vCPUs at once, and as much again as it was built with;
+more than that it gets when it is started next.")]
+pub(crate) struct Args {
+    /// Memory of the domain, in bytes or with a unit (96m, 1g)
+    #[arg(short, long, value_name = "SIZE", value_parser = parse_size_mib)]
+    memory: Option<u32>,
+    /// Virtual CPUs of the domain
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=128))]
+    vcpus: Option<u32>,
+    #[command(flatten)]
+    cpu: CpuFlags,
+    /// When it is started again: no, on-failure[:N], always or unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<RestartPolicy>,
+    /// Names, or beginnings of names or ids
+    #[arg(required = true)]
+    apps: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let vcpus = args.vcpus.or(args.cpu.vcpus()?);
+    let change = Change {
+        memory_mib: args.memory,
+        vcpus,
+        schedule: args.cpu.schedule(vcpus)?,
+        restart: args.restart,
+    };
+    if change == Change::default() {
+        bail!("nothing to change; give --memory, --vcpus, --cpus, --cpu-weight or --restart");
+    }
+    let apps = Here::new()?.apps()?;
+    each(&args.apps, |name| {
+        for later in apps.update(&apps.find(name)?, &change)?.later {
+            eprintln!("launch: {later}");
+        }
+        Ok(())
+    })
+}

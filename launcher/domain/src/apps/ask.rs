@@ -1,0 +1,194 @@
+//! What a running app is asked for: a signal, or to stop; and pausing it.
+
+use super::{App, Apps, AppsError};
+use crate::domains;
+use crate::follow::EndWatch;
+use crate::record::{Outcome, Phase};
+use crate::timestamp;
+use contract::store as nodes;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::time::{Duration, Instant};
+use xen::DomId;
+use xen::store::Store;
+
+/// What a guest gets on top of its app's stop time: to unmount, report and power off.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long a guest may take to pass a signal on; one that still boots needs longest.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// The signal that no app can refuse.
+const KILL: i32 = 9;
+
+impl Apps {
+    /// Asks the app to end, and ends it by force after `timeout` (its own stop time where absent;
+    /// [`Duration::MAX`]: never). It is not started again.
+    ///
+    /// # Errors
+    /// Xen refuses. An app that does not run is no error.
+    pub fn stop(&self, app: &App, timeout: Option<Duration>) -> Result<Outcome, AppsError> {
+        let end = EndWatch::new(&self.folder(&app.record.id))?;
+        let own = Duration::from_millis(app.record.process.stop_timeout_ms);
+        let patience = timeout.unwrap_or(own).checked_add(STOP_GRACE);
+        let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
+        if let Some(domid) = self.await_domain(app, &end, deadline)? {
+            let store = Store::connect()?;
+            if let Some(timeout) = timeout {
+                let path = format!("/local/domain/{domid}/{}", nodes::STOP_TIMEOUT);
+                store.write(&path, &timeout.as_millis().to_string())?;
+            }
+            domains::shut_down(domid)?;
+            self.let_run(domid)?;
+            if !end.wait(deadline)? {
+                return self.kill(app);
+            }
+        }
+        self.outcome(app, &end)
+    }
+
+    /// Sends the app a signal. One that ends it for certain, or that asks it to stop, also keeps
+    /// it from being started again.
+    ///
+    /// SIGKILL leaves the guest time to write everything out; a guest that does not answer is
+    /// destroyed then.
+    ///
+    /// # Errors
+    /// It does not run, or its guest does not pass the signal on in time.
+    pub fn signal(&self, app: &App, signal: i32) -> Result<(), AppsError> {
+        let folder = self.folder(&app.record.id);
+        let end = EndWatch::new(&folder)?;
+        let stops = signal == KILL || signal == app.record.process.stop_signal;
+        let domid = match stops {
+            true => self.await_domain(app, &end, Instant::now().checked_add(ANSWER_TIME))?,
+            false => self.domain(app)?.map(|(domid, _)| domid),
+        };
+        let Some(domid) = domid else {
+            // One that waited to be started again has ended by this.
+            return match stops && app.state.phase == Phase::Restarting {
+                true => Ok(()),
+                false => Err(AppsError::NotRunning(app.record.name.clone())),
+            };
+        };
+        let answered = self.hand_over_signal(domid, &end, app, signal)?;
+        match (answered, signal) {
+            (true, KILL) if end.wait(Instant::now().checked_add(STOP_GRACE))? => Ok(()),
+            (_, KILL) => self.kill(app).map(drop),
+            (true, _) => Ok(()),
+            (false, _) => Err(AppsError::NoAnswer {
+                name: app.record.name.clone(),
+                seconds: ANSWER_TIME.as_secs(),
+            }),
+        }
+    }
+
+    /// Leaves the signal for the guest and waits until it was passed on; says whether it was, or
+    /// the app ended, which comes to the same.
+    fn hand_over_signal(
+        &self,
+        domid: DomId,
+        end: &EndWatch,
+        app: &App,
+        signal: i32,
+    ) -> Result<bool, AppsError> {
+        // There is one place for it: the next sender waits for this one's answer.
+        let path = self.folder(&app.record.id).path().to_owned();
+        let failed = |source| crate::folder::FileError::Io { action: "lock", path, source };
+        let _turn = File::open(self.folder(&app.record.id).path())
+            .and_then(|folder| Ok(flock(&folder, FlockOperation::LockExclusive).map(|()| folder)?))
+            .map_err(failed)?;
+        let home = format!("/local/domain/{domid}");
+        let number = timestamp::now_ns();
+        let store = Store::connect()?;
+        let sent = format!("{home}/{}", nodes::SIGNAL_SENT);
+        store.watch(&sent, &sent)?;
+        store.write(&format!("{home}/{}", nodes::SIGNAL), &nodes::render_signal(number, signal))?;
+        self.let_run(domid)?;
+        let deadline = Instant::now() + ANSWER_TIME;
+        loop {
+            if store.read_optional(&sent)?.is_some_and(|text| text == number.to_string()) {
+                return Ok(true);
+            }
+            if !end.lock.is_held()? || self.domain(app)?.is_none() {
+                return Ok(true);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            // The app's end is not seen by xenstore.
+            store.wait_event(Some(left.min(Duration::from_millis(500))))?;
+        }
+    }
+
+    /// The domain of an app that a user wants to end, and that is not started again from here on:
+    /// one that is just being started, or waits for it, is waited for. `None` where it has ended.
+    fn await_domain(
+        &self,
+        app: &App,
+        end: &EndWatch,
+        deadline: Option<Instant>,
+    ) -> Result<Option<DomId>, AppsError> {
+        let folder = self.folder(&app.record.id);
+        loop {
+            let Some(now) = self.read(&app.record.id)? else { return Ok(None) };
+            if matches!(now.state.phase, Phase::Created | Phase::Exited) {
+                return Ok(None);
+            }
+            folder.set_stopped()?;
+            if let (Phase::Running, Some(domid)) = (now.state.phase, now.state.domid) {
+                return Ok(Some(DomId(domid)));
+            }
+            // With nobody in charge nothing will come; the next command puts it right.
+            let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if late || !end.lock.is_held()? {
+                return Ok(None);
+            }
+            end.sleep(Duration::from_millis(500))?;
+        }
+    }
+
+    /// Lets a domain run that is paused: a guest that is to answer must.
+    fn let_run(&self, domid: DomId) -> Result<(), AppsError> {
+        if self.domains().is_paused(domid)? {
+            self.domains().unpause(domid)?;
+        }
+        Ok(())
+    }
+
+    /// Pauses the app: none of its processors runs until [`Apps::unpause`].
+    ///
+    /// # Errors
+    /// It does not run, or is paused already.
+    pub fn pause(&self, app: &App) -> Result<(), AppsError> {
+        let domid = self.domid_of_running(app)?;
+        match self.domains().is_paused(domid)? {
+            true => Err(AppsError::Paused(app.record.name.clone())),
+            false => Ok(self.domains().pause(domid)?),
+        }
+    }
+
+    /// Lets a paused app go on.
+    ///
+    /// # Errors
+    /// It does not run, or is not paused.
+    pub fn unpause(&self, app: &App) -> Result<(), AppsError> {
+        let domid = self.domid_of_running(app)?;
+        match self.domains().is_paused(domid)? {
+            true => Ok(self.domains().unpause(domid)?),
+            false => Err(AppsError::NotPaused(app.record.name.clone())),
+        }
+    }
+
+    /// Whether the app runs and is paused. In doubt it is not.
+    #[must_use]
+    pub fn is_paused(&self, app: &App) -> bool {
+        let domid = app.state.domid.map(DomId).filter(|_| app.state.phase == Phase::Running);
+        domid.is_some_and(|domid| self.domains().is_paused(domid).unwrap_or_default())
+    }
+
+    pub(crate) fn domid_of_running(&self, app: &App) -> Result<DomId, AppsError> {
+        match self.domain(app)? {
+            Some((domid, _)) => Ok(domid),
+            None => Err(AppsError::NotRunning(app.record.name.clone())),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Processes that are waited for by others than the supervisor, which takes leave of all: it is
+//! the one place that learns how children ended, and tells it here.
+
+use crate::failure::{Failure, OrFail};
+use contract::Exit;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::Pid;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// The app, and those children whose end somebody waits for.
+#[derive(Debug, Default)]
+pub struct Children(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// No more are started: the domain ends.
+    closed: bool,
+    app: Option<Pid>,
+    awaited: HashMap<Pid, Arc<Ended>>,
+}
+
+/// The end of one child, to be.
+#[derive(Debug)]
+pub struct Ended {
+    exit: OnceLock<Exit>,
+    event: OwnedFd,
+}
+
+impl Ended {
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        self.exit.get().cloned()
+    }
+}
+
+impl AsFd for Ended {
+    /// Readable once it has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+}
+
+impl Children {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a child with `start` and notes that its end is waited for.
+    ///
+    /// # Errors
+    /// What `start` returned, or the domain is ending.
+    pub fn start(
+        &self,
+        start: impl FnOnce() -> Result<Pid, Failure>,
+    ) -> Result<(Pid, Arc<Ended>), Failure> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let event = eventfd(0, flags).or_fail(|| "make an eventfd".into())?;
+        // Held until the child is noted: its end may be seen before this thread goes on.
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err(Failure::set_up("the app has ended"));
+        }
+        let pid = start()?;
+        let ended = Arc::new(Ended { exit: OnceLock::new(), event });
+        inner.awaited.insert(pid, Arc::clone(&ended));
+        Ok((pid, ended))
+    }
+
+    /// Sends a signal to a child of [`Children::start`] that has not ended.
+    pub fn signal(&self, pid: Pid, number: i32) {
+        // Under the lock, so that the number cannot be another process's by now.
+        let inner = self.lock();
+        if inner.awaited.contains_key(&pid) {
+            send(pid, number);
+        }
+    }
+
+    /// Sends a signal to the app; says whether it was there and the signal one.
+    pub fn signal_app(&self, number: i32) -> bool {
+        self.lock().app.is_some_and(|app| send(app, number))
+    }
+
+    /// Notes which the app is; `None` once it has ended.
+    pub(crate) fn set_app(&self, app: Option<Pid>) {
+        self.lock().app = app;
+    }
+
+    /// Notes that a child has ended.
+    pub(crate) fn has_ended(&self, pid: Pid, exit: &Exit) {
+        let mut inner = self.lock();
+        if inner.app == Some(pid) {
+            inner.app = None;
+        }
+        if let Some(ended) = inner.awaited.remove(&pid) {
+            let _ = ended.exit.set(exit.clone());
+            let _ = rustix::io::write(&ended.event, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Lets no more be started.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+    }
+}
+
+/// Says whether it could be sent.
+pub(crate) fn send(pid: Pid, signal: i32) -> bool {
+    // SAFETY: plain system call; a wrong number is an error that leaves the process as it is.
+    unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) == 0 }
+}

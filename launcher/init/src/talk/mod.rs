@@ -1,0 +1,162 @@
+//! Talking to dom0 while the app runs: vchans that dom0 connects to, one for each thing it wants.
+//!
+//! A thread serves each vchan, for one client after the other. There is always a free one; what
+//! was made for many clients at once goes when they have gone.
+
+mod attach;
+mod exec;
+mod input;
+mod line;
+mod stats;
+
+use crate::children::Children;
+use crate::console::Console;
+use crate::failure::Failure;
+use contract::talk::{Answer, Ask, FOLDER, MAX_VCHANS, RING_ORDERS, Request};
+pub use input::Target;
+use line::{Line, Over};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+use xen::DomId;
+use xen::store::Store;
+use xen::vchan::{Peer, Server, VchanError};
+
+/// Of the app's start, before anything is made here that takes its time.
+const HEAD_START: Duration = Duration::from_millis(300);
+/// Of a thread that serves a vchan: it calls little that is deep, and JSON of strings.
+const STACK_BYTES: usize = 256 << 10;
+/// How many vchans without a client are kept.
+const MAX_FREE: u32 = 2;
+
+/// What a session needs of the domain.
+#[derive(Debug)]
+pub struct Talk {
+    /// The guest's host name.
+    pub hostname: String,
+    /// Who waits for children.
+    pub children: Arc<Children>,
+    /// The app's, where it has any.
+    input: Mutex<Option<Target>>,
+    places: Mutex<Places>,
+}
+
+/// Which numbers of vchans are taken, and how many have no client.
+#[derive(Debug)]
+struct Places {
+    taken: u32,
+    free: u32,
+}
+
+impl Talk {
+    /// Begins to serve, a moment after the app was started.
+    pub fn begin(hostname: String, children: Arc<Children>, input: Option<Target>) {
+        // Who is to type to the app waits for us.
+        let pause = if input.is_some() { Duration::ZERO } else { HEAD_START };
+        let places = Mutex::new(Places { taken: 0, free: 1 });
+        let talk = Arc::new(Self { hostname, children, input: Mutex::new(input), places });
+        talk.serve_one_more(pause);
+    }
+
+    fn serve_one_more(self: &Arc<Self>, pause: Duration) {
+        let talk = Arc::clone(self);
+        let serve = move || {
+            thread::sleep(pause);
+            if let Err(error) = talk.serve() {
+                // Who is told by this line is who tries in vain.
+                if let Ok(console) = Console::open() {
+                    console.say(&Failure::from_error(&error).message);
+                }
+            }
+        };
+        // Without memory for a thread there is no talk.
+        let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);
+    }
+
+    /// Serves clients on a vchan of its own until there are enough without it. It counts as free.
+    fn serve(self: &Arc<Self>) -> Result<(), VchanError> {
+        let Some(place) = self.take_place() else { return Ok(()) };
+        let path = format!("{FOLDER}/{place}");
+        let mut server = Server::listen(DomId::DOM0, RING_ORDERS.0, RING_ORDERS.1)?;
+        server.publish(&Store::connect()?, &path)?;
+        loop {
+            server.wait_for_client(None)?;
+            if self.is_last_free() {
+                self.serve_one_more(Duration::ZERO);
+            }
+            // However it ended: the client goes, and the next one comes.
+            let _ = self.talk(&mut server);
+            while server.peer() == Peer::Connected {
+                server.wait(None)?;
+            }
+            if !self.is_wanted(place) {
+                return Ok(Store::connect()?.remove(&path)?);
+            }
+            server.renew()?;
+        }
+    }
+
+    fn take_place(&self) -> Option<u32> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = places.taken.trailing_ones();
+        if place >= MAX_VCHANS {
+            places.free -= 1;
+            return None;
+        }
+        places.taken |= 1 << place;
+        Some(place)
+    }
+
+    /// A client has come; says whether one more is to be served, which counts from now on.
+    fn is_last_free(&self) -> bool {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.free -= 1;
+        let last = places.free == 0 && places.taken.trailing_ones() < MAX_VCHANS;
+        places.free += u32::from(last);
+        last
+    }
+
+    /// A client has gone; says whether its vchan is still wanted.
+    fn is_wanted(&self, place: u32) -> bool {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = places.free < MAX_FREE;
+        if wanted {
+            places.free += 1;
+        } else {
+            places.taken &= !(1 << place);
+        }
+        wanted
+    }
+
+    fn input(&self) -> Option<Target> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn close_input(&self) {
+        *self.input.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Does what one client wants.
+    fn talk(&self, server: &mut Server) -> Result<(), Over> {
+        let mut line = Line::new(server);
+        let Ask::Hello(hello) = line.wait()? else { return Err(Over) };
+        // While the domain was paused, whoever asked may have lost patience, and said so.
+        if !line.vchan.is_open() {
+            return Err(Over);
+        }
+        if hello.version != contract::VERSION {
+            line.send(&Answer::Refused(format!(
+                "the launcher has contract version {}, the domain's init has {}; start the app anew",
+                hello.version,
+                contract::VERSION
+            )));
+            return line.finish();
+        }
+        match hello.request {
+            Request::Exec(exec) => return exec::run(self, &mut line, &exec),
+            Request::Stats => line.send(&Answer::Stats(stats::read())),
+            Request::Attach => return attach::run(self, &mut line),
+        }
+        line.finish()
+    }
+}
