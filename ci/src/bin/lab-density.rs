@@ -1,7 +1,7 @@
 //! `ci/density`: how many domains of one image fit, and what each costs.
 #![forbid(unsafe_code)]
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use lab::compare::command::{self, Ready, Wanted, Where, command_line};
 use lab::compare::ground::{self, App, Ground};
@@ -16,11 +16,9 @@ use lab::density::side::{MOST, Side, take_down_all};
 use lab::density::table;
 use lab::host::say;
 use lab::qemu::Size;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The port that the app answers at.
@@ -86,10 +84,7 @@ fn run(cli: &Cli) -> Result<()> {
 }
 
 fn measure(cli: &Cli) -> Result<Report> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot ask for signals")?;
-    }
+    let stop = command::stop_flag()?;
     let size = Size { memory_mib: cli.memory, dom0_memory_mib: cli.dom0_memory, ..Size::default() };
     let wanted = Wanted { name: "density", extra: None, size: Some(size) };
     let Ready { place, registry, brought_up } = cli.dom0.open(&wanted)?;

@@ -19,6 +19,7 @@ use lab::throughput::table;
 use lab::throughput::workload::{App, NGINX, REDIS};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 /// Loads nginx and redis in domains and in a container of crun, in turns, and has each write to its
 /// disk and read its image; shows rates and tail latencies.
@@ -79,15 +80,21 @@ fn measure(cli: &Cli) -> Result<Report> {
     // A container and the client share dom0's processors: two, as a domain has one of its own.
     let size = Size { dom0_vcpus: 2, ..Size::default() };
     let wanted = Wanted { name: "throughput", extra: None, size: Some(size) };
+    let stop = command::stop_flag()?;
     let Ready { place, registry, brought_up } = cli.dom0.open(&wanted)?;
-    let result = compare(cli, place, registry.as_ref());
+    let result = compare(cli, place, registry.as_ref(), &stop);
     let ended = command::end(brought_up.as_ref());
     let report = result?;
     ended?;
     Ok(report)
 }
 
-fn compare(cli: &Cli, mut place: Place, registry: Option<&String>) -> Result<Report> {
+fn compare(
+    cli: &Cli,
+    mut place: Place,
+    registry: Option<&String>,
+    stop: &AtomicBool,
+) -> Result<Report> {
     let is_wanted = |name: &&str| cli.only.is_empty() || cli.only.iter().any(|only| only == name);
     let contenders: Vec<Contender> = Contender::NAMES
         .into_iter()
@@ -100,7 +107,7 @@ fn compare(cli: &Cli, mut place: Place, registry: Option<&String>) -> Result<Rep
     for app in [NGINX, REDIS] {
         let ground = Ground::prepare(place, registry.cloned(), app.image, &take_down)?;
         images.push(format!("{} {}", ground.image.name, ground.image.digest));
-        let result = run_app(&ground, &contenders, app, extent);
+        let result = run_app(&ground, &contenders, app, extent, stop);
         let cleared = ground::clear(&ground.place, &take_down);
         workloads.extend(result.with_context(|| format!("cannot measure {}", app.image))?);
         cleared?;
@@ -132,10 +139,11 @@ fn run_app(
     contenders: &[Contender],
     app: App,
     extent: Extent,
+    stop: &AtomicBool,
 ) -> Result<Vec<Measured>> {
-    let mut all = run_loads(ground, contenders, &app, extent)?;
+    let mut all = run_loads(ground, contenders, &app, extent, stop)?;
     if app == NGINX {
-        all.extend(run_disk(ground, contenders, extent.rounds)?);
+        all.extend(run_disk(ground, contenders, extent.rounds, stop)?);
     }
     Ok(all)
 }

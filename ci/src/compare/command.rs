@@ -10,8 +10,11 @@ use crate::registry;
 use crate::stage::default_stage;
 use crate::xen_version::XenVersion;
 use anyhow::{Context, Result, bail, ensure};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Where a comparison runs.
 #[derive(Debug, clap::Args)]
@@ -122,4 +125,16 @@ pub fn end(brought_up: Option<&String>) -> Result<()> {
 pub fn command_line(program: &str) -> String {
     let words: Vec<String> = std::env::args().skip(1).collect();
     [program.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Set when SIGINT, SIGTERM or SIGHUP has come: what runs is then taken down.
+///
+/// # Errors
+/// When signals cannot be asked for.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot ask for signals")?;
+    }
+    Ok(stop)
 }

@@ -7,6 +7,7 @@ use super::workload::{App, DISK, DISK_SCRIPT, LOADS, SYNCED_WRITES, Workload, pa
 use crate::compare::ground::{CLIENT, Ground};
 use crate::host::say;
 use anyhow::{Context, Result, ensure};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -30,6 +31,7 @@ pub fn run_loads(
     contenders: &[Contender],
     app: &App,
     extent: Extent,
+    stop: &AtomicBool,
 ) -> Result<Vec<Measured>> {
     for contender in contenders {
         say(&format!("starting {} as {}", app.image, contender.name));
@@ -52,6 +54,7 @@ pub fn run_loads(
     for round in 1..=usize::from(extent.rounds) {
         for (load, measured) in loads.iter().zip(&mut all) {
             for offset in 0..contenders.len() {
+                ensure!(!stop.load(Ordering::Relaxed), "stopped by a signal");
                 let index = (offset + round) % contenders.len();
                 let entry = &mut measured.contenders[index];
                 let result = load_once(ground, &contenders[index], load, extent);
@@ -115,7 +118,12 @@ fn tell(
 ///
 /// # Errors
 /// When dom0 does not answer.
-pub fn run_disk(ground: &Ground, contenders: &[Contender], rounds: u16) -> Result<Vec<Measured>> {
+pub fn run_disk(
+    ground: &Ground,
+    contenders: &[Contender],
+    rounds: u16,
+    stop: &AtomicBool,
+) -> Result<Vec<Measured>> {
     let shell = ["sh", "-c", DISK_SCRIPT].map(str::to_owned);
     let entry = |contender: &Contender| {
         Entry::new(&contender.name, contender.command(&ground.image.name, &shell, false))
@@ -131,6 +139,7 @@ pub fn run_disk(ground: &Ground, contenders: &[Contender], rounds: u16) -> Resul
         .collect();
     for round in 1..=usize::from(rounds) {
         for offset in 0..contenders.len() {
+            ensure!(!stop.load(Ordering::Relaxed), "stopped by a signal");
             let index = (offset + round) % contenders.len();
             let contender = &contenders[index];
             let result = contender.run_disk(ground).and_then(|output| {
