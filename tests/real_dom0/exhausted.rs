@@ -30,7 +30,7 @@ fn every_launch_fails(dom0: &Dom0, ways: &[[&str; 4]], words: &[&str]) {
         let args = [&["run", "-d", "--name", "odd", "-p", "18095:80"], &way[..], &["hello"]];
         let output = dom0.launch(&args.concat());
         println!("{way:?}: {}", output.stderr.trim());
-        output.expect_failure(1, words);
+        output.expect_failure(125, words);
         dom0.expect_traces(&before);
         assert!(!dom0.launch(&["ps", "-a"]).stdout.contains("odd"));
     }
@@ -123,7 +123,7 @@ fn no_xenstored_is_told_and_undone() {
     let before = dom0.traces();
     let script = "unshare -m sh -c 'mount -t tmpfs none /run/xenstored && \
         mount --bind /dev/null /dev/xen/xenbus && exec launch run -d --name odd hello'";
-    dom0.sh(script).expect_failure(1, &["xenstore"]);
+    dom0.sh(script).expect_failure(125, &["xenstore"]);
     dom0.expect_traces(&before);
     a_launch_works(dom0);
 }
