@@ -54,7 +54,7 @@ fn remove(path: &str) {
 }
 
 fn bytes(count: usize) -> Vec<u8> {
-    (0..count).map(|index| (index * 7 + index / 251) as u8).collect()
+    (0..count).map(|index| ((index * 7 + index / 251) % 256).try_into().unwrap()).collect()
 }
 
 fn write_all(vchan: &mut Vchan, mut bytes: &[u8]) {

@@ -124,14 +124,15 @@ mod tests {
             let (mut sent, mut received) = (0u32, 0u32);
             for (add, take) in steps {
                 let add = add.min(producer.room(&page).unwrap() as usize);
-                let bytes: Vec<u8> = (0..add).map(|n| (sent as usize + n) as u8).collect();
+                let after = sent + u32::try_from(add).unwrap();
+                let bytes: Vec<u8> = (sent..after).map(|at| at.to_le_bytes()[0]).collect();
                 producer.add(&page, &bytes);
-                sent += add as u32;
+                sent = after;
                 let take = take.min(consumer.ready(&other_page).unwrap() as usize);
                 let mut bytes = vec![0; take];
                 consumer.take(&other_page, &mut bytes);
                 for byte in bytes {
-                    prop_assert_eq!(byte, received as u8);
+                    prop_assert_eq!(byte, received.to_le_bytes()[0]);
                     received += 1;
                 }
                 prop_assert_eq!(consumer.ready(&other_page), Ok(sent - received));
