@@ -158,7 +158,7 @@ fn a_terminal_where_there_is_none_is_told_in_one_line() {
     let dom0 = Dom0::shared();
     let _app = dom0.start("no-tty", &SLEEP);
     exec(dom0, &["-it", "no-tty", "sh"]).expect_failure(1, &["terminal", "leave out -t"]);
-    dom0.launch(&["run", "-it", "python"]).expect_failure(1, &["terminal", "leave out -t"]);
+    dom0.launch(&["run", "-it", "python"]).expect_failure(125, &["terminal", "leave out -t"]);
 }
 
 #[test]

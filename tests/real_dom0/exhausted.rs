@@ -66,7 +66,7 @@ fn no_further_loop_device_is_told_and_undone() {
     // All that there are, and no room in /dev for the node of another.
     let script = "cd /tmp && while losetup -f | grep -q 'loop[0-7]$'; do \
         file=$(mktemp full.XXXX) && truncate -s 1M $file && losetup -f $file || exit; done; \
-        mount -o remount,nr_inodes=$(df --output=iused /dev | tail -n 1) /dev";
+        mount -o remount,nr_inodes=$(df --output=iused /dev | tail -n 1 | tr -d ' ') /dev";
     let all = dom0.sh("df --output=itotal /dev | tail -n 1").stdout;
     let undo = Undo(
         dom0,

@@ -56,7 +56,7 @@ fn a_waiting_domain_becomes_the_app_and_another_takes_its_place() {
 
 /// Launches at once; more with `LAUNCHES=50`, as long as there is memory for 32 MiB each.
 fn launches_at_once() -> u32 {
-    std::env::var("LAUNCHES").map_or(12, |count| count.parse().unwrap())
+    std::env::var("LAUNCHES").map_or(8, |count| count.parse().unwrap())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use tests::Dom0;
 
 fn counted(dom0: &Dom0, name: &str, count: &str) {
     let script = format!("test $(launch inspect -f '{{{{.RestartCount}}}}' {name}) {count}");
-    let _ = dom0.eventually(120, &script);
+    let _ = dom0.eventually(300, &script);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn an_app_that_waits_to_be_started_again_can_be_stopped_and_removed() {
     let looping = ["--restart", "always", "python", "false"];
     let app = dom0.start("looping", &looping);
     counted(dom0, "looping", "-ge 4");
-    let _ = dom0.eventually(60, "launch ps | grep 'looping' | grep Restarting");
+    let _ = dom0.eventually(120, "launch ps | grep 'looping' | grep Restarting");
     // A monitor that dies in the pause is started anew.
     dom0.sh("pkill -9 -f '^launch-monitor '; true").expect_success();
     counted(dom0, "looping", "-ge 6");
@@ -99,7 +99,7 @@ fn with_the_host_those_start_whose_policy_says_so() {
     dom0.launch(&["start", "--at-boot"]).expect_success();
     let states = "launch ps -a --format '{{.Names}} {{.State}}' | grep boot- | sort | tr '\\n' ','";
     let wanted = "boot-always running,boot-never exited,boot-stopped exited,boot-unless running,";
-    let _ = dom0.eventually(60, &format!("test \"$({states})\" = '{wanted}'"));
+    let _ = dom0.eventually(300, &format!("test \"$({states})\" = '{wanted}'"));
     drop((always, unless, stopped, never));
     dom0.expect_traces(&before);
 }
@@ -114,7 +114,7 @@ fn a_monitor_is_small_also_after_a_restart_and_in_a_pause() {
     let looping =
         dom0.start("small-looping", &["--type", "pv", "--restart", "always", "python", "false"]);
     counted(dom0, "small-looping", "-ge 6");
-    let _ = dom0.eventually(60, "launch ps | grep small-looping | grep Restarting");
+    let _ = dom0.eventually(120, "launch ps | grep small-looping | grep Restarting");
     let pss_kib: u64 = dom0.sh(most).stdout.trim().parse().unwrap();
     println!("largest monitor: {pss_kib} KiB");
     assert!(pss_kib <= 2048, "{pss_kib} KiB");

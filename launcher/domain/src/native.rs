@@ -15,7 +15,7 @@ use xen::store::Store;
 use xen::{DomId, Hypervisor};
 
 /// How long dom0's kernel may take to make its end of a vif.
-const VIF_TIME: Duration = Duration::from_secs(60);
+const VIF_TIME: Duration = Duration::from_secs(180);
 /// What all interfaces have, in bytes.
 const MTU: u32 = 1500;
 

@@ -6,6 +6,7 @@
 mod stage;
 
 use contract::start_set::Range;
+use contract::streams::{Splitter, Stream};
 use contract::{Exit, Network, Orders, Process, StartSet, Tmpfs, Writable};
 use init::boot;
 use init::children::Children;
@@ -340,7 +341,14 @@ fn user_reopens_stdout(stage: &Stage) {
     process.user = "app".into();
     process.cwd = "/made/for/it".into();
     let ended = domain.run(process, || {}).unwrap();
-    assert_eq!(ended.output, "1000\n1000\n1000 44\nout\nerr\n/made/for/it\n");
+    let mut streams = Splitter::default();
+    let parts = [streams.split(ended.output.as_bytes()), streams.finish()].concat();
+    let of = |wanted| -> Vec<u8> {
+        let of_it = parts.iter().filter(|(stream, _)| *stream == wanted);
+        of_it.flat_map(|(_, bytes)| bytes.clone()).collect()
+    };
+    assert_eq!(of(Stream::Stdout), b"1000\n1000\n1000 44\nout\n/made/for/it\n");
+    assert_eq!(of(Stream::Stderr), b"err\n");
 }
 
 fn exit_codes(stage: &Stage) {
