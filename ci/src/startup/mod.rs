@@ -20,6 +20,7 @@ pub mod plan;
 pub mod report;
 #[cfg(feature = "host")]
 pub mod rounds;
+#[cfg(feature = "host")]
 pub mod segments;
 #[cfg(feature = "host")]
 pub mod table;
