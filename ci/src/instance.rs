@@ -11,7 +11,7 @@ use crate::cache::{Lock, cache_root, make_private_folder, remove_tree};
 use crate::dom0::Extra;
 use crate::frame::Start;
 use crate::host::{install_missing, say};
-use crate::qemu::{Machine, Qemu, Size, console_tail};
+use crate::qemu::{Machine, Qemu, Size, console_tail, triple_faults};
 use crate::session::{Address, Collected, Session};
 use crate::snapshot::find_or_make_snapshot;
 use crate::stage;
@@ -281,6 +281,12 @@ impl Instance {
     #[must_use]
     pub fn share(&self) -> &Path {
         &self.facts.share
+    }
+
+    /// How many guests Xen saw die of a triple fault.
+    #[must_use]
+    pub fn triple_faults(&self) -> usize {
+        triple_faults(&self.own)
     }
 
     /// Ends the lab; what was done in it is lost.

@@ -1,7 +1,7 @@
 //! Adds up what cargo's test programs say about themselves.
 
 /// Tests that passed, failed, or were left out.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tally {
     /// Tests that passed.
     pub passed: u32,
@@ -9,11 +9,16 @@ pub struct Tally {
     pub failed: u32,
     /// Tests that are marked as not to be run.
     pub ignored: u32,
+    /// Names of the tests that failed, in their program's words.
+    pub failures: Vec<String>,
 }
 
 impl Tally {
-    /// Takes in one line of output, if it is the last line of a test program.
+    /// Takes in one line of output, if it is a failure or the last line of a test program.
     pub fn add_line(&mut self, line: &str) {
+        let failure =
+            line.trim().strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
+        self.failures.extend(failure.map(str::to_owned));
         let Some(result) = line.trim().strip_prefix("test result: ") else { return };
         for part in result.split([';', '.']) {
             let mut words = part.split_whitespace();
@@ -40,10 +45,12 @@ mod tests {
             "running 17 tests\n",
             "test result: ok. 17 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.05s\n",
             "test 9 passed ... ok\n",
+            "test life::of_brian ... FAILED\n",
             "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s\n",
         ] {
             tally.add_line(line);
         }
-        assert_eq!(tally, Tally { passed: 19, failed: 3, ignored: 1 });
+        let failures = vec!["life::of_brian".to_owned()];
+        assert_eq!(tally, Tally { passed: 19, failed: 3, ignored: 1, failures });
     }
 }
