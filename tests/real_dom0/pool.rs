@@ -108,6 +108,34 @@ fn an_app_that_wants_another_machine_is_started_cold() {
 }
 
 #[test]
+fn an_app_that_wants_another_interface_is_started_cold() {
+    let dom0 = Dom0::shared();
+    let _pool = pool(dom0, "1", &[]);
+    let waited = waiting(dom0);
+    for flags in [&["--network", "none"][..], &["--ip", "10.107.3.4"]] {
+        let app = dom0.start("other", &[flags, &["hello"]].concat());
+        assert_eq!(waiting(dom0), waited, "{flags:?}");
+        drop(app);
+    }
+}
+
+#[test]
+fn a_waiting_domain_keeps_its_address_until_it_is_destroyed() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    let pool = pool(dom0, "1", &[]);
+    let lease = "cat /var/lib/launch/leases*";
+    let leased = dom0.sh(lease).stdout;
+    // `ps` puts right what was left behind, at most every ten seconds.
+    dom0.sh("sleep 11; launch ps").expect_success();
+    assert_eq!(dom0.sh(lease).stdout, leased);
+    let app = dom0.start("with-address", &["hello"]);
+    assert!(leased.contains(&app.address()), "{leased}");
+    drop((app, pool));
+    dom0.expect_traces(&before);
+}
+
+#[test]
 fn a_pool_is_filled_again_after_its_domains_died() {
     let dom0 = Dom0::shared();
     let _pool = pool(dom0, "2", &[]);

@@ -119,7 +119,11 @@ fn start_once(
 ) -> Result<Measure> {
     let Series { plan, name, question, .. } = series;
     ground.place.sh(&format!("{settle}\n{}\n{}", plan.before, before_each()))?;
-    let address = format!("{}:{port}", plan.address);
+    let address = match &plan.find_address {
+        Some(script) => ground.place.sh(script)?.trim().to_owned(),
+        None => plan.address.to_string(),
+    };
+    let address = format!("{address}:{port}");
     let mut argv = vec![CLIENT, "measure", question, &address, PATIENCE_S];
     argv.extend(command.iter().map(String::as_str));
     let output = ground.place.run(&argv, &[])?;

@@ -4,7 +4,7 @@ use crate::disks::{self, Served};
 use crate::folder::Folder;
 use crate::handover;
 use crate::settings::Settings;
-use crate::spec::{DomainSpec, Kind, Machine, Uuid};
+use crate::spec::{DomainSpec, Kind, Machine, Uuid, Vif};
 use crate::toolstack::{Toolstack, ToolstackError, read_file};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ impl Native {
         let devices = Devices { disks: &disks, interfaces: &interfaces, nodes: &nodes };
         builder::attach(&Store::connect()?, domid, &devices)?;
         served.into_iter().for_each(Served::keep);
-        join_bridge(spec, domid)
+        spec.vif.as_ref().map_or(Ok(()), |vif| join_bridge(vif, domid))
     }
 }
 
@@ -149,8 +149,10 @@ fn serve_disks(spec: &DomainSpec, domid: DomId) -> Result<Vec<Served>, Toolstack
 }
 
 /// Joins dom0's end of the vif to its bridge; dom0's kernel makes it when it sees the nodes.
-fn join_bridge(spec: &DomainSpec, domid: DomId) -> Result<(), ToolstackError> {
-    let Some(vif) = &spec.vif else { return Ok(()) };
+///
+/// # Errors
+/// It does not come, or there is no such bridge.
+pub(crate) fn join_bridge(vif: &Vif, domid: DomId) -> Result<(), ToolstackError> {
     let _span = info_span!("bridge").entered();
     let name = format!("vif{domid}.0");
     net::wait_for_interface(&name, VIF_TIME)?;

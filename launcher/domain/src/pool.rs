@@ -8,6 +8,7 @@ use crate::toolstack::{DomainState, ToolstackKind};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use xen::DomId;
 
@@ -35,6 +36,8 @@ pub struct PoolStatus {
     pub pool: Pool,
     /// How many domains wait.
     pub waiting: u32,
+    /// The addresses of those, the next to be taken first.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Apps {
@@ -62,14 +65,18 @@ impl Apps {
     /// The list cannot be read.
     pub fn pools(&self, images: &image::Store) -> Result<Vec<PoolStatus>, AppsError> {
         let waiting = self.waiting()?;
+        let leases = self.network().leases()?;
         let mut found = Vec::new();
         for pool in self.read_pools()? {
             let Wanted { digest, .. } = wanted(&pool, images)?;
             let of_it = waiting.iter().filter(|(folder, waiting)| {
                 serves(&pool, digest.as_deref(), waiting) && self.is_alive(folder.id(), waiting)
             });
-            let waiting = u32::try_from(of_it.count()).unwrap_or(u32::MAX);
-            found.push(PoolStatus { pool, waiting });
+            let ids: Vec<&str> = of_it.map(|(folder, _)| folder.id()).collect();
+            let addresses = ids.iter().filter_map(|id| Some(IpAddr::V4(*leases.get(*id)?)));
+            let addresses = addresses.collect();
+            let waiting = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+            found.push(PoolStatus { pool, waiting, addresses });
         }
         Ok(found)
     }

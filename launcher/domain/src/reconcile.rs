@@ -58,7 +58,10 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
         Ok(detached) => repairs.extend(detached.into_iter().map(Repair)),
         Err(error) => repairs.push(Repair(describe(&error))),
     }
-    match apps.network().retain(|id| tended.contains(id) || uses_network(apps, id)) {
+    match apps.network().retain(|id| {
+        // In this order: a domain that waits is taken by renaming its folder to the app's.
+        tended.contains(id) || apps.is_waiting(id) || uses_network(apps, id)
+    }) {
         Ok(gone) => {
             repairs.extend(gone.into_iter().map(|id| {
                 Repair(format!("gave back address and ports of app {id}, which is gone"))
@@ -83,7 +86,8 @@ pub(crate) fn at_times(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
 /// Whether an app has, or may be about to have, an address. In doubt it has.
 fn uses_network(apps: &Apps, id: &str) -> bool {
     match apps.read(id) {
-        Ok(None) => false,
+        // One that is being made of a domain that waited has its lease already.
+        Ok(None) => apps.folder(id).path().exists(),
         Ok(Some(app)) => match app.state.phase {
             Phase::Starting | Phase::Running => true,
             // With a config for `xl create`.

@@ -256,6 +256,14 @@ pub struct Link {
     pub gateway_mac: Option<[u8; 6]>,
 }
 
+impl Link {
+    /// The interface that it needs.
+    #[must_use]
+    pub fn vif(&self) -> Vif {
+        Vif { bridge: self.bridge.clone(), mac: self.mac }
+    }
+}
+
 /// The disks of an app whose state folder is `folder`.
 #[must_use]
 pub fn disks(folder: &Path, writable: WritableChoice) -> Vec<Disk> {
@@ -280,7 +288,7 @@ pub fn domain_spec(record: &Record, folder: &Path, link: Option<&Link>) -> Domai
         uuid: record.uuid,
         machine: record.machine.clone(),
         disks: disks(folder, record.writable),
-        vif: link.map(|link| Vif { bridge: link.bridge.clone(), mac: link.mac }),
+        vif: link.map(Link::vif),
     }
 }
 

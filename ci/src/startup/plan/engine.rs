@@ -45,6 +45,7 @@ pub(super) fn prepare(program: &str, ground: &Ground) -> Result<Here> {
     let mut command = words(&[program, "run", "-d", "--name", NETWORK, "--network", NETWORK]);
     command.extend(words(&["--ip", &ip, &reference]));
     Ok(Ok(Plan {
+        find_address: None,
         ready: words(&[
             "image pulled and unpacked",
             &format!("storage: {storage}"),

@@ -12,7 +12,7 @@ pub(super) fn prepare(name: &str, toolstack: &str, kind: &str, ground: &Ground) 
     let memory = format!("{COLD_MIB}m");
     let flags = ["--toolstack", toolstack, "--type", kind, "--memory", &memory];
     let ready = words(&["image converted to EROFS", "bridge"]);
-    Ok(plan(name, &flags, ready, ground)?.map_err(|reason| format!("launch fails: {reason}")))
+    Ok(plan(name, &flags, ready, true, ground)?.map_err(|reason| format!("launch fails: {reason}")))
 }
 
 /// Makes a pool of one domain and a launch out of it ready.
@@ -30,16 +30,19 @@ pub(super) fn prepare_pool(name: &str, image: Option<&str>, ground: &Ground) -> 
     match image {
         Some(image) => {
             pool += &format!(" --image {image}");
-            ready.push("a domain with the image's disk that waits".into());
+            ready.push("a domain with interface and the image's disk that waits".into());
         }
-        None => ready.push("a domain that waits".into()),
+        None => ready.push("a domain with its interface that waits".into()),
     }
     let output = ground.place.run(&["sh", "-c", &pool], &[])?;
     if output.code != 0 {
         return Ok(Err(format!("{pool} fails: {}", last_line(&output.stderr))));
     }
-    let mut here = plan(name, &["--memory", &memory], ready, ground)?;
+    let mut here = plan(name, &["--memory", &memory], ready, false, ground)?;
     if let Ok(plan) = &mut here {
+        // The waiting domain has its address already, and another each time.
+        let ours = format!("select(.Memory == \"{mib} MiB\") | .Addresses");
+        plan.find_address = Some(format!("launch pool --format json | jq -r '{ours}'"));
         // It is filled again in the background after a launch; this waits for that.
         plan.settle = "launch pool --fill >/dev/null".into();
         plan.at_end = pool.replace("--size 1", "--size 0");
@@ -47,7 +50,8 @@ pub(super) fn prepare_pool(name: &str, image: Option<&str>, ground: &Ground) -> 
     Ok(here.map_err(|reason| format!("launch fails: {reason}")))
 }
 
-fn plan(name: &str, flags: &[&str], ready: Vec<String>, ground: &Ground) -> Result<Here> {
+/// `ip`: asks for the same address each time.
+fn plan(name: &str, flags: &[&str], ready: Vec<String>, ip: bool, ground: &Ground) -> Result<Here> {
     let mut probe = vec!["launch", "run", "-d", "--name", name];
     probe.extend(flags);
     probe.push(&ground.image.name);
@@ -55,17 +59,30 @@ fn plan(name: &str, flags: &[&str], ready: Vec<String>, ground: &Ground) -> Resu
     if output.code != 0 {
         return Ok(Err(last_line(&output.stderr)));
     }
-    // The address that it is given by itself is asked for from now on: the client must know it.
+    // What it is given by itself is asked for from now on: the client must know it.
     let app = App::inspect(&ground.place, name)?;
     let after = format!("launch rm -f {name} >/dev/null");
     ground.place.sh(&after)?;
     let mut command = words(&["launch", "run", "-d", "--name", name]);
-    command.extend(words(&["--ip", &app.address.to_string()]));
+    if ip {
+        command.extend(words(&["--ip", &app.address.to_string()]));
+    }
     command.extend(words(flags));
     command.push(ground.image.name.clone());
     let (settle, before, at_end) = Default::default();
     let explain = format!("launch ps -a; launch logs {name} 2>&1 | tail -n 20");
-    Ok(Ok(Plan { ready, address: app.address, settle, before, command, after, at_end, explain }))
+    let find_address = None;
+    Ok(Ok(Plan {
+        ready,
+        address: app.address,
+        find_address,
+        settle,
+        before,
+        command,
+        after,
+        at_end,
+        explain,
+    }))
 }
 
 fn last_line(text: &[u8]) -> String {

@@ -18,6 +18,7 @@ pub(super) fn prepare(program: &str, ground: &Ground) -> Result<Here> {
     };
     container.write_bundle(ground, &ground.image.config)?;
     Ok(Ok(Plan {
+        find_address: None,
         ready: words(&READY),
         address: container.address,
         settle: String::new(),

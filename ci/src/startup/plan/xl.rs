@@ -90,6 +90,7 @@ vif = [\"bridge={BRIDGE}\"]
 /// Starts the domain `name` from the config at `path`.
 fn xl_create(name: &str, path: &str, address: Ipv4Addr, ready: Vec<String>) -> Plan {
     Plan {
+        find_address: None,
         ready,
         address,
         settle: String::new(),

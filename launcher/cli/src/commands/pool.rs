@@ -1,18 +1,21 @@
 //! `launch pool`: domains that are booted and wait for their apps.
 
 use super::machine::MachineFlags;
-use crate::here::{self, Here, print};
-use crate::{failure, table};
+use crate::failure;
+use crate::here::{self, Here};
+use crate::listing::{self, Field, Format};
 use anyhow::Result;
-use domain::Pool;
+use domain::{Pool, PoolStatus};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Which pool, and how large.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A launch takes a waiting domain of the same type, memory, vCPUs and kernel, and the pool is filled
-again after it. Domains of a pool with --image have the image's disk already, and wait for apps of
-that image only.")]
+again after it. Domains of a pool have an address of the default network already: an app with another
+--network, --ip or --mac-address is started cold. Those of a pool with --image have the image's disk
+as well, and wait for apps of that image only.")]
 pub(crate) struct Args {
     /// How many domains are to wait; 0 ends the pool
     #[arg(long, value_name = "N")]
@@ -26,12 +29,28 @@ pub(crate) struct Args {
     /// Build what is missing, as after a reboot
     #[arg(long, conflicts_with_all = ["size", "drain"])]
     fill: bool,
+    /// How to list them: "table", "json", "table TEMPLATE" or a template, as with ps
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
     #[command(flatten)]
     machine: MachineFlags,
 }
 
+/// What is known of each pool.
+const FIELDS: [Field; 7] = [
+    ("Image", "IMAGE"),
+    ("Type", "TYPE"),
+    ("Memory", "MEMORY"),
+    ("Vcpus", "VCPUS"),
+    ("Size", "SIZE"),
+    ("Addresses", "ADDRESSES"),
+    ("Waiting", "WAITING"),
+];
+const COLUMNS: [&str; 6] = ["Image", "Type", "Memory", "Vcpus", "Size", "Waiting"];
+
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     here::require_dom0()?;
+    let format = Format::parse(args.format.as_deref())?;
     let here = Here::new()?;
     let apps = here.apps()?;
     let images = here.images()?;
@@ -48,20 +67,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     } else if args.fill {
         apps.fill_pools(&images)?;
     }
-    let rows: Vec<_> = (apps.pools(&images)?.into_iter())
-        .map(|status| {
-            let Pool { machine, image, size } = status.pool;
-            vec![
-                image.unwrap_or_else(|| "any".into()),
-                machine.kind.to_string(),
-                format!("{} MiB", machine.memory_mib),
-                machine.vcpus.to_string(),
-                size.to_string(),
-                status.waiting.to_string(),
-            ]
+    let row = |status: PoolStatus| {
+        let Pool { machine, image, size } = status.pool;
+        let addresses: Vec<String> = status.addresses.iter().map(ToString::to_string).collect();
+        json!({
+            "Image": image.unwrap_or_else(|| "any".into()),
+            "Type": machine.kind.to_string(),
+            "Memory": format!("{} MiB", machine.memory_mib),
+            "Vcpus": machine.vcpus.to_string(),
+            "Size": size.to_string(),
+            "Addresses": addresses.join(" "),
+            "Waiting": status.waiting.to_string(),
         })
-        .collect();
-    print(&table::render(&["IMAGE", "TYPE", "MEMORY", "VCPUS", "SIZE", "WAITING"], &rows))?;
+    };
+    let rows: Vec<Value> = apps.pools(&images)?.into_iter().map(row).collect();
+    listing::show(&format, &FIELDS, &COLUMNS, &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

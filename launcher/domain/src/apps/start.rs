@@ -9,6 +9,7 @@ use crate::timing::{Timings, timed};
 use crate::xlcfg;
 use std::fs::OpenOptions;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -109,16 +110,14 @@ impl Apps {
     fn connect(&self, record: &Record) -> Result<Option<Link>, AppsError> {
         Ok(match &record.network {
             Network::Launch { ip } => {
-                self.network.ensure_up()?;
-                let lease = self.network.lease(&record.id, *ip)?;
-                let published = self.network.publish(&record.id, lease.address, &record.publish);
-                published.map_err(|error| self.name_owner(error))?;
-                Some(Link {
-                    bridge: self.network.bridge().to_owned(),
-                    mac: record.mac.unwrap_or(lease.mac),
-                    gateway_mac: Some(self.network.gateway_mac()),
-                    lease: Some(lease),
-                })
+                let mut link = self.link(&record.id, *ip)?;
+                link.mac = record.mac.unwrap_or(link.mac);
+                if let Some(lease) = &link.lease {
+                    let published =
+                        self.network.publish(&record.id, lease.address, &record.publish);
+                    published.map_err(|error| self.name_owner(error))?;
+                }
+                Some(link)
             }
             Network::Bridge { bridge, ip, gateway } => {
                 net::check_bridge(bridge)?;
@@ -128,6 +127,18 @@ impl Apps {
                 Some(Link { bridge, mac, gateway_mac: None, lease: Some(lease) })
             }
             Network::None => None,
+        })
+    }
+
+    /// An address on our own bridge, which is there then.
+    pub(super) fn link(&self, id: &str, ip: Option<IpAddr>) -> Result<Link, AppsError> {
+        self.network.ensure_up()?;
+        let lease = self.network.lease(id, ip)?;
+        Ok(Link {
+            bridge: self.network.bridge().to_owned(),
+            mac: lease.mac,
+            gateway_mac: Some(self.network.gateway_mac()),
+            lease: Some(lease),
         })
     }
 

@@ -7,6 +7,7 @@ use super::{Apps, AppsError, ids_in, link_disk, new_id, now_ms, uuid_of};
 use crate::WritableChoice;
 use crate::folder::{self, FileError, Folder, Lock};
 use crate::launch::Launch;
+use crate::native::join_bridge;
 use crate::record::Record;
 use crate::resolve;
 use crate::settings::Settings;
@@ -27,6 +28,8 @@ pub struct Waiting {
     /// The manifest digest of the image whose disk it has already, with a writable layer of the
     /// usual size over it.
     pub image: Option<String>,
+    /// Whether it has an interface on our own bridge already, and a lease for it.
+    pub interface: bool,
     /// When it was built; milliseconds since 1970.
     pub created_unix_ms: u64,
     /// Its number.
@@ -38,11 +41,14 @@ impl Waiting {
     pub(super) fn fits(&self, machine: &Machine, launch: &Launch, settings: &Settings) -> bool {
         let usual_disk = launch.writable == WritableChoice::Disk
             && launch.storage_mib.is_none_or(|size_mib| size_mib == settings.storage_mib);
+        let usual_interface =
+            launch.network == net::Choice::Launch && launch.ip.is_none() && launch.mac.is_none();
         self.machine == *machine
             && self
                 .image
                 .as_ref()
                 .is_none_or(|digest| *digest == launch.image.digest.to_string() && usual_disk)
+            && (usual_interface || !self.interface)
             && self.is_current()
     }
 
@@ -101,8 +107,13 @@ impl Apps {
     /// Lets a domain boot for an app of which only its record is known.
     pub(super) fn boot(&self, record: &Record) -> Result<Waiting, AppsError> {
         let domid = self.native.boot(&record.name, record.uuid, &record.machine)?;
-        let machine = record.machine.clone();
-        Ok(Waiting { machine, image: None, created_unix_ms: now_ms(), domid: domid.0 })
+        Ok(Waiting {
+            machine: record.machine.clone(),
+            image: None,
+            interface: false,
+            created_unix_ms: now_ms(),
+            domid: domid.0,
+        })
     }
 
     /// Gives a domain that waited its app.
@@ -116,7 +127,12 @@ impl Apps {
             spec.disks.clear();
         }
         let domid = DomId(waiting.domid);
+        let joined = if waiting.interface { spec.vif.take() } else { None };
         self.native.attach(&spec, folder.path(), domid)?;
+        if let Some(vif) = joined {
+            // The bridge may be another one than when the domain was built.
+            join_bridge(&vif, domid)?;
+        }
         Ok(domid)
     }
 
@@ -126,10 +142,14 @@ impl Apps {
         waiting: Option<&Waiting>,
         id: &str,
     ) -> Result<(), AppsError> {
-        match waiting {
-            Some(waiting) => Ok(self.native.destroy(DomId(waiting.domid), uuid_of(id))?),
-            None => Ok(()),
-        }
+        let Some(waiting) = waiting else { return Ok(()) };
+        self.native.destroy(DomId(waiting.domid), uuid_of(id))?;
+        Ok(self.network().release(id)?)
+    }
+
+    /// Whether this is the id of a domain that waits, or is being built to.
+    pub(crate) fn is_waiting(&self, id: &str) -> bool {
+        self.pool().join(id).exists()
     }
 
     /// Builds a domain that waits; returns while it boots.
@@ -146,8 +166,10 @@ impl Apps {
         fs::create_dir_all(&pool).map_err(FileError::io("make", &pool))?;
         let folder = Folder::new(pool.join(&id));
         let lock = folder.make()?;
-        self.fill_waiting(&folder, &lock, machine, image)
-            .map_err(|error| error.and(folder.remove().map_err(AppsError::from)))
+        self.fill_waiting(&folder, &lock, machine, image).map_err(|error| {
+            let error = error.and(self.network().release(&id).map_err(AppsError::from));
+            error.and(folder.remove().map_err(AppsError::from))
+        })
     }
 
     fn fill_waiting(
@@ -164,18 +186,20 @@ impl Apps {
             self.make_writable(folder, self.settings().storage_mib)?;
             disks = resolve::disks(folder.path(), WritableChoice::Disk);
         }
+        let link = self.link(folder.id(), None)?;
         let spec = DomainSpec {
             id: folder.id().to_owned(),
             name: format!("waiting-{}", folder.id()),
             uuid: uuid_of(folder.id()),
             machine: machine.clone(),
             disks,
-            vif: None,
+            vif: Some(link.vif()),
         };
         let domid = self.native.create(&spec, folder.path(), lock.share()?)?;
         let waiting = Waiting {
             machine: machine.clone(),
             image: image.map(|image| image.digest.to_string()),
+            interface: true,
             created_unix_ms: now_ms(),
             domid: domid.0,
         };
@@ -189,6 +213,7 @@ impl Apps {
     pub(crate) fn remove_waiting(&self, folder: &Folder) -> Result<bool, AppsError> {
         let Ok(Some(_lock)) = folder.try_lock() else { return Ok(false) };
         self.destroy_domain_of(folder.id())?;
+        self.network().release(folder.id())?;
         folder.remove()?;
         Ok(true)
     }
