@@ -188,6 +188,54 @@ fn an_address_of_an_app_that_is_gone_is_given_back() {
 }
 
 #[test]
+fn the_address_of_a_domain_that_waits_is_kept_by_repairs_until_the_app_that_takes_it_has_a_record()
+{
+    let machine = machine();
+    let waiting = Folder::new(machine.apps.pool().join("0123456789ab"));
+    fs::create_dir_all(machine.apps.pool()).unwrap();
+    let _lock = waiting.make().unwrap();
+    machine.apps.network().lease(waiting.id(), None).unwrap();
+    assert_eq!(machine.apps.reconcile().unwrap(), []);
+    let taken = machine.apps.folder(waiting.id());
+    fs::rename(waiting.path(), taken.path()).unwrap();
+    assert_eq!(machine.apps.reconcile().unwrap(), []);
+    assert_eq!(machine.apps.network().leases().unwrap().len(), 1);
+}
+
+#[test]
+fn a_domain_with_an_interface_fits_apps_of_the_usual_network_only() {
+    let machine = machine();
+    let Record { machine: what, .. } = machine.create().record;
+    let now = Waiting {
+        machine: what.clone(),
+        image: None,
+        interface: true,
+        created_unix_ms: u64::MAX / 2,
+        domid: 1,
+    };
+    // Kernel and ramdisk are looked at too.
+    let (kernel, ramdisk) =
+        (machine.root.path().join("vmlinux"), machine.root.path().join("initrd"));
+    for path in [&kernel, &ramdisk] {
+        fs::write(path, "").unwrap();
+    }
+    let what = crate::spec::Machine { kernel, ramdisk, ..what };
+    let waiting = Waiting { machine: what.clone(), ..now };
+    let fits =
+        |launch: &Launch, waiting: &Waiting| waiting.fits(&what, launch, machine.apps.settings());
+    let usual = machine.launch();
+    let none = Launch { network: net::Choice::None, ..usual.clone() };
+    let ip = Launch { ip: Some("10.107.0.9".into()), ..usual.clone() };
+    let mac = Launch { mac: Some([0, 0x16, 0x3e, 1, 2, 3]), ..usual.clone() };
+    assert!(fits(&usual, &waiting));
+    let without = Waiting { interface: false, ..waiting.clone() };
+    for other in [none, ip, mac] {
+        assert!(!fits(&other, &waiting), "{other:?}");
+        assert!(fits(&other, &without), "{other:?}");
+    }
+}
+
+#[test]
 fn the_log_is_followed_through_rotation_to_the_end() {
     let machine = machine();
     let mut app = machine.create();
