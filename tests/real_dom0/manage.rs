@@ -101,6 +101,58 @@ fn a_paused_app_stands_still_and_goes_on() {
 }
 
 #[test]
+fn files_and_folders_are_copied_both_ways() {
+    let dom0 = Dom0::shared();
+    dom0.sh(
+        "rm -rf /tmp/cp && mkdir -p /tmp/cp/from/below && cd /tmp/cp && ln -s below/file from/link
+             seq 100000 >from/below/file && chmod 640 from/below/file",
+    )
+    .expect_success();
+    // An image without any program for it, and one that runs as another user.
+    for (toolstack, image) in [("native", "hello"), ("xl", "redis")] {
+        let app = dom0.start("copied", &["--toolstack", toolstack, image]);
+        let copy = |from: &str, to: &str| dom0.launch(&["cp", from, to]);
+        copy("/tmp/cp/from", "copied:/new").expect_success();
+        copy("/tmp/cp/from", "copied:/new").expect_success();
+        copy("copied:/new", "/tmp/cp/back").expect_success();
+        dom0.sh("cd /tmp/cp && diff -r from back/from && rm -r back/from && diff -r from back")
+            .expect_success();
+        let mode = dom0.sh("stat -c '%a %U' /tmp/cp/back/below/file").stdout;
+        assert_eq!(mode.trim(), "640 root");
+        copy("copied:new/below/file", "/tmp/cp").expect_success();
+        copy("/tmp/cp/from/below/.", "copied:/").expect_success();
+        dom0.sh("cd /tmp/cp && launch cp copied:/file - | tar x -O | cmp - file").expect_success();
+        dom0.sh("cd /tmp/cp && tar c from | launch cp - copied:/new/below").expect_success();
+        copy("copied:/new/below/from/link", "/tmp/cp/link").expect_success();
+        assert_eq!(dom0.sh("readlink /tmp/cp/link").stdout.trim(), "below/file");
+        copy("copied:/no/such", "/tmp/cp").expect_failure(1, &["/no/such"]);
+        copy("/tmp/cp/none", "copied:/").expect_failure(1, &["/tmp/cp/none"]);
+        copy("/tmp/cp/file", "copied:/no/such").expect_failure(1, &["/no/such"]);
+        copy("copied:/file", "/tmp/no/such").expect_failure(1, &["/tmp/no"]);
+        copy("copied:/file", "copied:/other").expect_failure(1, &["between apps"]);
+        dom0.launch(&["stop", "-t", "1", "copied"]).expect_success();
+        copy("copied:/file", "/tmp/cp").expect_failure(1, &["copied"]);
+        drop(app);
+        dom0.sh("rm -rf /tmp/cp/back /tmp/cp/file /tmp/cp/link").expect_success();
+    }
+}
+
+#[test]
+fn a_start_stays_with_the_app_and_ends_as_it_does() {
+    let dom0 = Dom0::shared();
+    let says = "read line; echo got $line; echo err >&2; exit 7";
+    let create = ["create", "-i", "--name", "stayed", "python", "sh", "-c", says];
+    dom0.launch(&create).expect_success();
+    for _ in 0..2 {
+        let output = dom0.sh("echo words | launch start -a -i stayed");
+        output.expect_failure(7, &["err"]);
+        assert_eq!(output.stdout, "got words\n");
+    }
+    dom0.launch(&["start", "-a", "stayed", "other"]).expect_failure(1, &["one app"]);
+    dom0.launch(&["rm", "-f", "stayed"]).expect_success();
+}
+
+#[test]
 fn a_new_name_is_the_only_one_and_the_domains_too() {
     let dom0 = Dom0::shared();
     let before = dom0.traces();

@@ -7,6 +7,7 @@
 //! frames on vchans ([`talk`]).
 #![forbid(unsafe_code)]
 
+pub mod copy;
 pub mod devices;
 pub mod orders;
 pub mod report;

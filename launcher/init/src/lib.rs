@@ -10,6 +10,7 @@ pub mod boot;
 pub mod children;
 pub mod clock;
 pub mod console;
+pub mod copy;
 pub mod device;
 pub mod end;
 pub mod etc;

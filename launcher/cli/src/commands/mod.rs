@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod config;
+pub(crate) mod cp;
 pub(crate) mod create;
 mod docker_flags;
 pub(crate) mod docker_verbs;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Attach(attach::Args),
     /// Run a further process beside a running app.
     Exec(exec::Args),
+    /// Copy files between a running app and this machine.
+    Cp(cp::Args),
     /// Show an app's output.
     Logs(logs::Args),
     /// Start apps that do not run.
@@ -103,6 +106,7 @@ impl Command {
             Self::Ps(args) => ps::run(&args),
             Self::Attach(args) => attach::run(&args),
             Self::Exec(args) => exec::run(args),
+            Self::Cp(args) => cp::run(&args),
             Self::Logs(args) => logs::run(&args),
             Self::Create(args) => create::run(*args),
             Self::Start(args) => start::run(&args),

@@ -1,14 +1,18 @@
 //! `launch start`: start apps that do not run.
 
+use super::attach;
 use super::each::each;
+use crate::conversation::DetachKeys;
 use crate::failure;
 use crate::here::{self, Here, print};
+use crate::terminal::Screen;
 use anyhow::{Result, bail};
-use domain::{App, Apps, Phase};
+use domain::{App, Apps, Part, Phase};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Which apps.
 #[derive(Debug, clap::Args)]
@@ -16,6 +20,15 @@ pub(crate) struct Args {
     /// Start all whose restart policy says that they run when the host does
     #[arg(long, conflicts_with = "apps")]
     at_boot: bool,
+    /// Stay with the app: show its output and pass signals on, until it ends
+    #[arg(short, long, conflicts_with = "at_boot")]
+    attach: bool,
+    /// Stay with it and give it this command's input
+    #[arg(short, long, conflicts_with = "at_boot")]
+    interactive: bool,
+    /// Keys that leave the app running and give the terminal back
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: DetachKeys,
     /// Names, or beginnings of names or ids
     #[arg(required_unless_present = "at_boot")]
     apps: Vec<String>,
@@ -27,15 +40,32 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.at_boot {
         return at_boot(&apps);
     }
-    each(&args.apps, |name| {
-        let mut app = apps.find(name)?;
-        // As Docker has it, what runs already is as wished.
-        match app.state.phase {
-            Phase::Running | Phase::Starting => Ok(()),
-            Phase::Restarting => bail!("app {} is about to be started again", app.record.name),
-            Phase::Created | Phase::Exited => start(&apps, &mut app),
-        }
-    })
+    match args.apps.as_slice() {
+        [name] if args.attach || args.interactive => stay(args, &apps, apps.find(name)?),
+        _ if args.attach || args.interactive => bail!("stay with one app at a time: give one name"),
+        names => each(names, |name| start_if_needed(&apps, &mut apps.find(name)?)),
+    }
+}
+
+/// As Docker has it, what runs already is as wished.
+fn start_if_needed(apps: &Apps, app: &mut App) -> Result<()> {
+    match app.state.phase {
+        Phase::Running | Phase::Starting => Ok(()),
+        Phase::Restarting => bail!("app {} is about to be started again", app.record.name),
+        Phase::Created | Phase::Exited => start(apps, app),
+    }
+}
+
+/// Starts the app and shows what it says from now on.
+fn stay(args: &Args, apps: &Apps, mut app: App) -> Result<ExitCode> {
+    let process = &app.record.process;
+    let interactive = args.interactive && process.stdin;
+    let screen = process.terminal.then(|| Screen::require(interactive)).transpose()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_ns = u64::try_from(now.as_nanos()).ok();
+    start_if_needed(apps, &mut app)?;
+    let part = Part { since_ns, ..Part::default() };
+    attach::stay(apps, &app, interactive, screen, &args.detach_keys, part)
 }
 
 /// Starts one app.
