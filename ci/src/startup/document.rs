@@ -111,8 +111,12 @@ fn add_losses(page: &mut String, report: &Report) {
 
 fn add_ratios(page: &mut String, report: &Report) {
     *page += "\n## Ratios that have a target\n\n| | ratio | interval | what it compares |\n|---|--:|--:|---|\n";
+    let cold = format!(
+        "{} (the type that `launch` chooses here) against crun, to the first answer",
+        report.usual()
+    );
     for (name, what) in [
-        ("cold_vs_crun", "launch-native-pvh against crun, to the first answer"),
+        ("cold_vs_crun", cold.as_str()),
         ("pooled_vs_crun", "launch-pool against crun, to the first answer"),
         (
             "native_create_vs_xl_create",

@@ -157,7 +157,7 @@ impl Report {
         };
         let all = [
             ("native_create_vs_xl_create", created, xl_create.unwrap_or_default()),
-            ("cold_vs_crun", firsts("launch-native-pvh"), crun.clone()),
+            ("cold_vs_crun", firsts(self.usual()), crun.clone()),
             ("pooled_vs_crun", firsts("launch-pool"), crun),
             ("kernel_vs_debian", boots(0), boots(1)),
         ];
@@ -166,6 +166,12 @@ impl Report {
             self.ratios.insert(name.into(), ratio.map(|ratio| ratio.value));
             self.intervals.insert(name.into(), ratio.map(|ratio| [ratio.low, ratio.high]));
         }
+    }
+
+    /// The cold contender of the type that `launch` chooses by itself on such a machine.
+    #[must_use]
+    pub fn usual(&self) -> &'static str {
+        if self.emulated.is_some() { "launch-native-pv" } else { "launch-native-pvh" }
     }
 
     /// Whether all that answered gave the same answer.
