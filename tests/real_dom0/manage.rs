@@ -145,8 +145,8 @@ fn a_start_stays_with_the_app_and_ends_as_it_does() {
     dom0.launch(&create).expect_success();
     for _ in 0..2 {
         let output = dom0.sh("echo words | launch start -a -i stayed");
-        output.expect_failure(7, &["err"]);
-        assert_eq!(output.stdout, "got words\n");
+        let told = (output.code, output.stdout.as_str(), output.stderr.as_str());
+        assert_eq!(told, (7, "got words\n", "err\n"));
     }
     dom0.launch(&["start", "-a", "stayed", "other"]).expect_failure(1, &["one app"]);
     dom0.launch(&["rm", "-f", "stayed"]).expect_success();

@@ -22,7 +22,7 @@ pub fn run(arguments: &[OsString]) -> Option<i32> {
     Some(match result {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("launch: cannot copy {error}");
             1
         }
     })

@@ -31,16 +31,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    match (in_app(&args.source), in_app(&args.dest)) {
+    let code = match (in_app(&args.source), in_app(&args.dest)) {
         (Some((app, path)), None) => from_app(app, path, &args.dest)?,
         (None, Some((app, path))) => to_app(&args.source, app, path, args.archive)?,
         (Some(_), Some(_)) => bail!("cannot copy between apps; copy to this machine in between"),
         (None, None) => bail!("neither is in an app; write APP:PATH for one of them"),
-    }
-    if !args.quiet {
+    };
+    if !args.quiet && code == ExitCode::SUCCESS {
         eprintln!("Copied {} to {}", args.source, args.dest);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// `APP:PATH`, but not what is clearly a path here.
@@ -49,7 +49,7 @@ fn in_app(text: &str) -> Option<(&str, &str)> {
     (!app.is_empty() && !app.contains('/') && !app.starts_with('.')).then_some((app, path))
 }
 
-fn from_app(app: &str, path: &str, dest: &str) -> Result<()> {
+fn from_app(app: &str, path: &str, dest: &str) -> Result<ExitCode> {
     let to_stream = dest == "-";
     let name = name_of(path).unwrap_or_else(|| if to_stream { ".".into() } else { app.into() });
     let (folder, name) = match to_stream {
@@ -66,7 +66,7 @@ fn from_app(app: &str, path: &str, dest: &str) -> Result<()> {
     finish(child, copied)
 }
 
-fn to_app(source: &str, app: &str, path: &str, owners: bool) -> Result<()> {
+fn to_app(source: &str, app: &str, path: &str, owners: bool) -> Result<ExitCode> {
     let path = guest_path(path);
     if source == "-" {
         // Entries keep their names only where they go into a folder.
@@ -131,15 +131,20 @@ fn in_guest(app: &str, input: bool, arguments: &[&str]) -> Result<Child> {
     command.stdin(stdin).stdout(stdout).spawn().context("cannot start launch exec")
 }
 
-/// The guest's word, already on standard error, comes before what its end did to the stream.
-fn finish(mut child: Child, copied: Result<()>) -> Result<()> {
-    if copied.is_err() {
-        // It may wait for us to read on.
-        drop(child.stdout.take());
-    }
+/// Waits for the guest. What it has to say is on standard error already, and comes before that its
+/// end of the stream is gone.
+fn finish(mut child: Child, copied: Result<()>) -> Result<ExitCode> {
+    // It may wait for us to read on.
+    drop(child.stdout.take());
     let status = child.wait().context("cannot wait for launch exec")?;
-    ensure!(status.success(), "nothing more is copied");
-    copied
+    let is_cut = copied.as_ref().is_err_and(|error| {
+        let cause = error.root_cause().downcast_ref::<io::Error>();
+        cause.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    });
+    if !is_cut {
+        copied?;
+    }
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn pass(mut from: impl Read, mut to: impl Write) -> Result<()> {
