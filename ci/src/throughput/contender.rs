@@ -77,6 +77,13 @@ impl Contender {
         all.into_iter().chain(command.iter().map(String::as_str)).map(str::to_owned).collect()
     }
 
+    /// The command that runs `true` beside its app.
+    #[must_use]
+    pub fn exec(&self) -> [String; 4] {
+        let program = if self.kind().is_some() { "launch" } else { "crun" };
+        [program.into(), "exec".into(), self.own_name(), "true".into()]
+    }
+
     /// Starts an app and waits until it answers.
     ///
     /// # Errors

@@ -3,13 +3,16 @@
 use super::contender::Contender;
 use super::measure::Load;
 use super::report::{Entry, Measured, Round};
-use super::workload::{App, DISK, DISK_SCRIPT, LOADS, SYNCED_WRITES, Workload, parse_dd};
+use super::workload::{App, DISK, DISK_SCRIPT, LOADS, NGINX, SYNCED_WRITES, Workload, parse_dd};
 use crate::compare::ground::{CLIENT, Ground};
 use crate::host::say;
 use anyhow::{Context, Result, ensure};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 const MIB: f64 = 1_048_576.0;
+/// How many processes are run beside an app in a round.
+const PROCESSES: u32 = 10;
 
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
@@ -62,10 +65,49 @@ pub fn run_loads(
             }
         }
     }
+    if *app == NGINX {
+        all.push(run_processes(ground, contenders, extent.rounds, stop)?);
+    }
     for contender in contenders {
         contender.take_down(ground)?;
     }
     Ok(all)
+}
+
+/// Runs processes beside the apps, one after the other.
+fn run_processes(
+    ground: &Ground,
+    contenders: &[Contender],
+    rounds: u16,
+    stop: &AtomicBool,
+) -> Result<Measured> {
+    let entry = |contender: &Contender| Entry::new(&contender.name, contender.exec().into());
+    let mut measured = Measured {
+        name: "exec".into(),
+        title: "`exec` of `true` beside nginx, one after the other".into(),
+        unit: "processes".into(),
+        contenders: contenders.iter().map(entry).collect(),
+    };
+    for round in 1..=usize::from(rounds) {
+        for offset in 0..contenders.len() {
+            ensure!(!stop.load(Ordering::Relaxed), "stopped by a signal");
+            let index = (offset + round) % contenders.len();
+            let result = processes_once(ground, &contenders[index].exec().join(" "));
+            tell(round, "exec", "processes", &mut measured.contenders[index], result);
+        }
+    }
+    Ok(measured)
+}
+
+fn processes_once(ground: &Ground, command: &str) -> Result<(Round, Vec<String>)> {
+    // The first one warms up.
+    let script = format!(
+        "set -e; {command}; begin=$(date +%s%N)
+        for i in $(seq {PROCESSES}); do {command}; done; echo $(($(date +%s%N) - begin))"
+    );
+    let nanoseconds: u64 = ground.place.sh(&script)?.trim().parse().context("odd figure")?;
+    let (seconds, count) = (Duration::from_nanos(nanoseconds).as_secs_f64(), f64::from(PROCESSES));
+    Ok((Round { rate: count / seconds, count, seconds, latency: None }, Vec::new()))
 }
 
 fn load_once(
