@@ -171,6 +171,16 @@ fn an_app_made_only_in_part_is_cleared_away_unless_its_maker_lives() {
 }
 
 #[test]
+fn an_app_whose_remover_was_killed_before_its_name_was_free_is_removed_with_its_name() {
+    let machine = machine();
+    let app = machine.create();
+    machine.apps.folder(&app.record.id).remove_record().unwrap();
+    drop(app);
+    assert_eq!(machine.apps.reconcile().unwrap().len(), 1);
+    assert_eq!(machine.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn a_created_app_is_left_alone_by_repairs() {
     let machine = machine();
     drop(machine.create());

@@ -270,17 +270,27 @@ impl Folder {
     /// # Errors
     /// Something in it cannot be removed.
     pub fn remove(&self) -> Result<(), FileError> {
-        for path in [self.file(RECORD), self.0.clone()] {
-            let removed =
-                if path == self.0 { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(FileError::io("remove", &path)(error));
-                }
-                _ => {}
-            }
+        self.remove_record()?;
+        gone(&self.0, fs::remove_dir_all(&self.0))
+    }
+
+    /// Removes the record alone: what is left is not an app any more.
+    ///
+    /// # Errors
+    /// It stays.
+    pub fn remove_record(&self) -> Result<(), FileError> {
+        let path = self.file(RECORD);
+        gone(&path, fs::remove_file(&path))
+    }
+}
+
+/// What is not there is as wished.
+fn gone(path: &Path, removed: io::Result<()>) -> Result<(), FileError> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::io("remove", path)(error))
         }
-        Ok(())
+        _ => Ok(()),
     }
 }
 

@@ -103,6 +103,9 @@ impl Apps {
         let _common = self.common_lock()?;
         // It may have another name than when `record` was read.
         let now = folder.read_record().map_or(record.name.clone(), |record| record.name);
+        // Without a record the folder is one that repairs remove, and its name with it, if this
+        // process is killed now. An app without a name could not be removed by name.
+        folder.remove_record()?;
         self.names().release(&record.id, &now)?;
         Ok(folder.remove()?)
     }
