@@ -87,18 +87,18 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     command.push(app.name);
     command.extend(app.arguments);
     // An emulated processor now and then breaks a guest (README, "Test it").
-    let tries = if matches!(accelerator()?, Accelerator::Emulation(_)) { 2 } else { 1 };
-    for left in (0..tries).rev() {
-        in_dom0(&lab, &["launch", "rm", "-f", app.name], &[]).ok();
-        match launch_and_ask(&lab, &command, app, port) {
-            Ok(()) => break,
-            Err(error) if left > 0 => say(&format!(
-                "{error:#}\nonce more: an emulated processor now and then breaks a guest"
-            )),
-            Err(error) => {
-                return Err(error.context(format!("look inside with `ci/lab shell{name}`")));
-            }
+    let mut tries = if matches!(accelerator()?, Accelerator::Emulation(_)) { 2 } else { 1 };
+    loop {
+        launch(&lab, &command, app).with_context(|| format!("see `ci/lab shell{name}`"))?;
+        let Err(error) = app.wait_until_it_answers(port, PATIENCE) else { break };
+        let log = lab.run(["launch", "logs", app.name], &[], PATIENCE)?;
+        let text = String::from_utf8_lossy(&[log.stdout, log.stderr].concat()).into_owned();
+        let error = error.context(text);
+        tries -= 1;
+        if tries == 0 {
+            return Err(error);
         }
+        say(&format!("{error:#}\nonce more: an emulated processor now and then breaks a guest"));
     }
     let xl_list = lab.run(["xl", "list"], &[], PATIENCE)?;
     eprintln!("\n{}", String::from_utf8_lossy(&xl_list.stdout));
@@ -107,17 +107,14 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `command` in dom0 and waits until the app of it answers at `port`; else says what it logged.
-fn launch_and_ask(lab: &Instance, command: &[&str], app: &App, port: u16) -> Result<()> {
+/// Runs `command` in dom0, in place of what an earlier one has started.
+fn launch(lab: &Instance, command: &[&str], app: &App) -> Result<()> {
+    in_dom0(lab, &["launch", "rm", "-f", app.name], &[]).ok();
     say(&format!("in dom0: {}", command.join(" ")));
     let argv = command.iter().map(|word| (*word).to_owned()).collect();
     let code = lab.start(Start { argv, ..Start::default() })?.follow(false)?;
     ensure!(code == 0, "launch failed in dom0 (exit code {code})");
-    app.wait_until_it_answers(port, PATIENCE).or_else(|error| {
-        let log = lab.run(["launch", "logs", app.name], &[], PATIENCE)?;
-        let text = [log.stdout, log.stderr].concat();
-        Err(error.context(String::from_utf8_lossy(&text).into_owned()))
-    })
+    Ok(())
 }
 
 fn build() -> Result<()> {

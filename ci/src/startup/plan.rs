@@ -21,7 +21,6 @@ pub struct Plan {
     /// Where the app will answer.
     pub address: Ipv4Addr,
     /// A shell script that prints where the app of the next start will answer, where that changes.
-    #[serde(default)]
     pub find_address: Option<String>,
     /// A shell script before the starts of every contender, of others too: waits until nothing of
     /// this one goes on any more; not timed.

@@ -1,6 +1,7 @@
 //! The guest's half of `launch cp`: this program once more, beside the app and as root, with a tar
 //! stream as its input or output. What it may touch is the guest's own.
 
+use crate::failure::cause;
 use contract::copy::{OWNERS, PACK, UNPACK};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -30,7 +31,7 @@ pub fn run(arguments: &[OsString]) -> Option<i32> {
 
 /// Writes `path`, and what is below it, as `name`.
 fn pack(path: &Path, name: &Path, out: impl Write) -> io::Result<()> {
-    let failed = |error| about(path, &error);
+    let failed = |error| about(path, error);
     let kind = fs::symlink_metadata(path).map_err(failed)?;
     let mut builder = Builder::new(out);
     builder.follow_symlinks(false);
@@ -68,7 +69,7 @@ fn unpack(path: &Path, owners: bool, stream: impl Read) -> io::Result<()> {
         }
         // Joining nothing would add a slash.
         let target: PathBuf = path.join(below).components().collect();
-        entry.unpack(&target).map_err(|error| about(&target, &error))?;
+        entry.unpack(&target).map_err(|error| about(&target, error))?;
     }
     Ok(())
 }
@@ -83,12 +84,8 @@ fn plain(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn about(path: &Path, error: &io::Error) -> io::Error {
-    let cause = match error.raw_os_error() {
-        Some(number) => rustix::io::Errno::from_raw_os_error(number).to_string(),
-        None => error.to_string(),
-    };
-    io::Error::other(format!("{}: {cause}", path.display()))
+fn about(path: &Path, error: io::Error) -> io::Error {
+    io::Error::other(format!("{}: {}", path.display(), cause(error)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Output and errors told apart in what a guest writes to its console: no byte is lost, doubled or
-//! told of another stream because of how the bytes are cut into pieces.
+//! Output and errors told apart in what a guest writes to its console: what comes out is the same
+//! however the bytes are cut into pieces, and never more than went in.
 #![no_main]
 
 use contract::streams::{Splitter, Stream};

@@ -59,12 +59,12 @@ fn plan(name: &str, flags: &[&str], ready: Vec<String>, ip: bool, ground: &Groun
     if output.code != 0 {
         return Ok(Err(last_line(&output.stderr)));
     }
-    // What it is given by itself is asked for from now on: the client must know it.
     let app = App::inspect(&ground.place, name)?;
     let after = format!("launch rm -f {name} >/dev/null");
     ground.place.sh(&after)?;
     let mut command = words(&["launch", "run", "-d", "--name", name]);
     if ip {
+        // What it was given by itself: the client must know it.
         command.extend(words(&["--ip", &app.address.to_string()]));
     }
     command.extend(words(flags));

@@ -68,10 +68,13 @@ fn from_app(app: &str, path: &str, dest: &str) -> Result<ExitCode> {
 
 fn to_app(source: &str, app: &str, path: &str, owners: bool) -> Result<ExitCode> {
     let path = guest_path(path);
+    let start = |path: &str| match owners {
+        true => in_guest(app, true, &[UNPACK, path, OWNERS]),
+        false => in_guest(app, true, &[UNPACK, path]),
+    };
     if source == "-" {
         // Entries keep their names only where they go into a folder.
-        let folder = format!("{}/.", path.trim_end_matches('/'));
-        let mut child = in_guest(app, true, &[UNPACK, &folder, if owners { OWNERS } else { "" }])?;
+        let mut child = start(&format!("{}/.", path.trim_end_matches('/')))?;
         let stream = child.stdin.take().context("no pipe")?;
         return finish(child, pass(io::stdin().lock(), stream));
     }
@@ -81,7 +84,7 @@ fn to_app(source: &str, app: &str, path: &str, owners: bool) -> Result<ExitCode>
         Some(name) if !is_contents(source) => name,
         _ => ".".into(),
     };
-    let mut child = in_guest(app, true, &[UNPACK, &path, if owners { OWNERS } else { "" }])?;
+    let mut child = start(&path)?;
     let mut builder = Builder::new(child.stdin.take().context("no pipe")?);
     builder.follow_symlinks(false);
     let packed = match kind.is_dir() {
@@ -123,7 +126,7 @@ fn place(dest: &Path, source: &str, name: &Path) -> Result<(PathBuf, PathBuf)> {
 fn in_guest(app: &str, input: bool, arguments: &[&str]) -> Result<Child> {
     let mut command = Command::new(std::env::current_exe().context("cannot find launch")?);
     command.arg("exec").args(input.then_some("-i")).args(["-u", "0:0", "-w", "/", app, PROGRAM]);
-    command.args(arguments.iter().filter(|word| !word.is_empty()));
+    command.args(arguments);
     let (stdin, stdout) = match input {
         true => (Stdio::piped(), Stdio::null()),
         false => (Stdio::null(), Stdio::piped()),
@@ -188,9 +191,8 @@ fn unpack(stream: impl Read, folder: &Path, name: &Path, is_folder: bool) -> Res
             on_the_way.push(part);
         }
         let target = on_the_way;
-        if kind == EntryType::Directory
-            && fs::symlink_metadata(&target).is_ok_and(|kind| kind.is_dir())
-        {
+        let is_there = || fs::symlink_metadata(&target).is_ok_and(|kind| kind.is_dir());
+        if kind == EntryType::Directory && is_there() {
             continue;
         }
         entry.unpack(&target).with_context(|| format!("cannot write {}", target.display()))?;

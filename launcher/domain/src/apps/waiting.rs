@@ -204,7 +204,8 @@ impl Apps {
             domid: domid.0,
         };
         folder::write_json(&folder.file(folder::WAITING), &waiting).map_err(|error| {
-            AppsError::from(error).and(self.destroy_waiting(Some(&waiting), folder.id()))
+            let gone = self.native.destroy(domid, uuid_of(folder.id()));
+            AppsError::from(error).and(gone.map_err(AppsError::from))
         })
     }
 
