@@ -286,10 +286,14 @@ impl Hypervisor {
         })
     }
 
-    /// Lets Xen choose how the domain sees the TSC: natively where that is steady.
-    pub(crate) fn set_default_tsc(&self, domid: DomId) -> Result<(), XenError> {
+    /// Lets the domain read the TSC itself. Where the TSC is not known to be steady, Xen would
+    /// otherwise trap each reading, also those of the clock that it gives the guest, which is right
+    /// either way: Xen keeps it for each vCPU.
+    pub(crate) fn set_native_tsc(&self, domid: DomId) -> Result<(), XenError> {
+        let payload =
+            domctl::TscInfo { tsc_mode: domctl::TSC_NEVER_EMULATE, ..domctl::TscInfo::zeroed() };
         // SAFETY: no addresses in this argument.
-        unsafe { self.domctl(domctl::SETTSCINFO, domid, &domctl::TscInfo::zeroed()) }
+        unsafe { self.domctl(domctl::SETTSCINFO, domid, &payload) }
             .map(drop)
             .map_err(|errno| XenError::refused(format!("set domain {domid}'s TSC mode"), errno))
     }

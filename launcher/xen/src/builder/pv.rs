@@ -41,7 +41,7 @@ pub(super) fn build(
     let layout = Layout::new(guest, &kernel, &entry)?;
 
     let mut ram = Ram::direct(xen, domid, layout.total_pages);
-    xen.set_default_tsc(domid)?;
+    xen.set_native_tsc(domid)?;
     ram.claim()?;
     ram.populate(0..layout.total_pages)?;
     ram.end_claim()?;

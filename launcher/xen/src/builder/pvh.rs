@@ -43,7 +43,7 @@ pub(super) fn build(
     let layout = Layout::new(guest, &kernel)?;
 
     xen.set_param(domid, hvm::PARAM_TIMER_MODE, hvm::TIMER_MODE_NO_DELAY_FOR_MISSED_TICKS)?;
-    xen.set_default_tsc(domid)?;
+    xen.set_native_tsc(domid)?;
     xen.set_paging_memory(domid, paging_bytes(guest))?;
 
     let tables = acpi::tables(guest.vcpus);
