@@ -41,8 +41,6 @@ constants!(CONSTANTS {
     DOMINF_SHUTDOWN_MASK: u32 = 255 => "XEN_DOMINF_shutdownmask";
     DOMINF_SHUTDOWN_SHIFT: u32 = 16 => "XEN_DOMINF_shutdownshift";
 
-    TSC_NEVER_EMULATE: u32 = 2 => "XEN_CPUID_TSC_MODE_NEVER_EMULATE";
-
     EMU_LAPIC: u32 = 1 => "XEN_X86_EMU_LAPIC";
 
     SCHEDULER_CREDIT: u32 = 5 => "XEN_SCHEDULER_CREDIT";
@@ -233,6 +231,10 @@ pub struct TscInfo {
     pub pad: u32,
     pub elapsed_nsec: u64,
 }
+
+/// For [`TscInfo::tsc_mode`]. Xen's public headers have no name for it, only words: "2=no emulation",
+/// at leaf 4, sub-leaf 0 of `arch-x86/cpuid.h`.
+pub const TSC_NEVER_EMULATE: u32 = 2;
 
 layout!(TscInfo = "struct xen_domctl_tsc_info", 24, {
     tsc_mode @ 0, gtsc_khz @ 4, incarnation @ 8, pad @ 12, elapsed_nsec @ 16,

@@ -29,7 +29,6 @@ const INCLUDES: &str = "
 #include <xen/hvm/params.h>
 #include <xen/hvm/save.h>
 #include <xen/arch-x86/hvm/start_info.h>
-#include <xen/arch-x86/cpuid.h>
 #include <xen/sys/privcmd.h>
 #include <xen/sys/evtchn.h>
 #include <xen/sys/gntdev.h>
