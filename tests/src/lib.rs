@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 /// Longest time for one command in dom0. Emulated Xen is slow; a hang is longer than this.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// What an app could leave behind. A stray `leases.new` of a killed writer holds no address: the next
+/// writer overwrites it.
 const TRACES: &str = "xl list | awk 'NR>1{print $1}' | sort; losetup -l -n -O BACK-FILE; \
     ip -o link | grep -o 'vif[0-9.]*'; \
     nft list table ip launch 2>/dev/null | grep -o '[a-z]* \\. [0-9]* : [0-9.]*'; \
     cd /var/lib/launch && find domains names pool -mindepth 1 -maxdepth 1 2>/dev/null \
         | grep -v -e /.l -e /pools.json; \
-    grep -o '\"owners\":{[^}].*' leases* 2>/dev/null; \
+    grep -o '\"owners\":{[^}].*' leases 2>/dev/null; \
     for path in /libxl /local/domain /local/domain/0/backend/vbd /local/domain/0/backend/vif; do \
         xenstore-list $path 2>/dev/null; done; true";
 
