@@ -65,7 +65,7 @@ fn parse(args: &[OsString]) -> Result<commands::Command, clap::Error> {
     match args.split_first() {
         Some((_, rest)) if rest.first().is_some_and(|verb| verb == "run") => {
             let command = clap::Command::new("run").bin_name("launch run").max_term_width(100);
-            let command = commands::run::Args::augment_args(command.about(commands::ABOUT_RUN));
+            let command = commands::run::Args::augment_args(command).about(commands::ABOUT_RUN);
             let matches = command.try_get_matches_from(rest)?;
             let args = commands::run::Args::from_arg_matches(&matches)?;
             Ok(commands::Command::Run(Box::new(args)))
@@ -167,6 +167,20 @@ mod tests {
         let wrong = ["launch", "run", "--type", "hvm", "hello"].map(Into::into);
         let alone = parse(&wrong).unwrap_err().to_string();
         assert_eq!(alone, Cli::try_parse_from(&wrong).unwrap_err().to_string());
+    }
+
+    #[test]
+    fn what_follows_the_image_or_the_app_is_the_apps_even_where_it_looks_like_a_flag_of_ours() {
+        let read = |line: &str| {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            parse(&args).map(|command| format!("{command:?}"))
+        };
+        let run = read("launch run -d --entrypoint sh nginx -c ls --rm --help").unwrap();
+        assert!(run.contains(r#"["nginx", "-c", "ls", "--rm", "--help"]"#), "{run}");
+        let exec = read("launch exec -u me web -e -u X").unwrap();
+        assert!(exec.contains(r#"["web", "-e", "-u", "X"]"#), "{exec}");
+        assert!(read("launch run --no-such-flag nginx").is_err());
+        assert!(read("launch run -d").is_err() && read("launch exec web").is_err());
     }
 
     #[test]

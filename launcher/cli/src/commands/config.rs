@@ -21,7 +21,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let here = Here::new()?;
     let apps = here.apps()?;
-    let image = here.image(&args.spec.image)?;
+    let image = here.image(args.spec.image())?;
     let mut launch = args.spec.into_launch(image, &here.settings.network)?;
     launch.machine.toolstack = Some(ToolstackKind::Xl);
     let app = apps.create(&launch)?;

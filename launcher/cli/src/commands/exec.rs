@@ -31,19 +31,19 @@ pub(crate) struct Args {
     /// Working directory of the process [default: the app's]
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
-    /// The app's name or the beginning of its id
-    app: String,
-    /// Program and arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-    command: Vec<String>,
+    /// The app's name or the beginning of its id; then program and arguments
+    // One argument for all: our own flags end with the first value of it, as with Docker.
+    #[arg(required = true, trailing_var_arg = true, num_args = 2.., value_names = ["APP", "COMMAND"])]
+    app_and_command: Vec<String>,
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitCode> {
+pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
     let screen = args.tty.then(|| Screen::require(args.interactive)).transpose()?;
     require_dom0()?;
     let apps = Here::new()?.apps_as_they_are()?;
+    let command = args.app_and_command.split_off(1);
     let wish = ExecWish {
-        args: args.command,
+        args: command,
         env: environment(&args.env_file, &args.env)?,
         cwd: args.workdir,
         user: args.user,
@@ -51,7 +51,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         terminal: screen.as_ref().map(Screen::size),
     };
     let signals = Signals::catch(&ALL_SIGNALS)?;
-    let mut session = apps.exec(&apps.find(&args.app)?, &wish)?;
+    let mut session = apps.exec(&apps.find(&args.app_and_command[0])?, &wish)?;
     let raw = screen.as_ref().filter(|_| args.interactive).map(Screen::make_raw).transpose()?;
     let exit = converse(&mut session, args.interactive, screen.as_ref(), &signals);
     drop(raw);

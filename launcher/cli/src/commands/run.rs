@@ -82,7 +82,7 @@ pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option
         bail!("conflicting options: cannot specify both --restart and --rm");
     }
     let id_file = flags.cidfile.map(IdFile::create).transpose()?;
-    let image = here.image_by(&flags.spec.image, flags.pull, flags.quiet)?;
+    let image = here.image_by(flags.spec.image(), flags.pull, flags.quiet)?;
     let mut launch = flags.spec.into_launch(image, &here.settings.network)?;
     launch.remove_on_exit = flags.rm;
     launch.restart = flags.restart;

@@ -96,24 +96,31 @@ pub(crate) struct Spec {
     /// Seconds that the app has to stop before it is killed [default: the image's, or 10]
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
-    /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE
-    pub(crate) image: String,
-    /// Arguments for the app, in place of the image's
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
+    /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE; what follows
+    /// it are arguments for the app, in place of the image's
+    // One argument for both: our own flags end with the first value of it, as with Docker.
+    #[arg(required = true, trailing_var_arg = true, num_args = 1.., value_names = ["IMAGE", "ARG"])]
+    image_and_args: Vec<String>,
 }
 
 impl Spec {
+    /// The image's name, as it was typed.
+    pub(crate) fn image(&self) -> &str {
+        &self.image_and_args[0]
+    }
+
     /// What to launch, once the image is here.
     ///
     /// # Errors
     /// An unreadable `--env-file`.
     pub(crate) fn into_launch(
-        self,
+        mut self,
         image: image::Image,
         network: &net::Settings,
     ) -> Result<Launch> {
-        let mut launch = Launch::new(image, self.image);
+        let args = self.image_and_args.split_off(1);
+        let mut launch = Launch::new(image, self.image().to_owned());
+        launch.args = args;
         launch.env = environment(&self.env_file, &self.env)?;
         for file in &self.label_file {
             launch.labels.extend(labels(file)?);
@@ -136,7 +143,6 @@ impl Spec {
         launch.cwd = self.workdir;
         launch.user = self.user;
         launch.entrypoint = self.entrypoint.map(|program| vec![program]);
-        launch.args = self.args;
         launch.hostname = self.hostname;
         launch.machine = self.machine.into_wish();
         launch.machine.vcpus = launch.machine.vcpus.or(self.cpu.vcpus()?);
