@@ -38,11 +38,14 @@ fn main() -> ExitCode {
 
 fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
     say("building launch");
-    let launch = build("launch", "launch", Linking::Dynamic)?;
-    say("building init, hotplug and monitor");
+    let launch = build("launch", "launch", Linking::Static)?;
+    say("building init, hotplug, monitor and fetch");
     let init = build("init", "init", Linking::SmallStatic)?;
     let hotplug = build("domain", "hotplug", Linking::Static)?;
     let monitor = build("domain", "monitor", Linking::Static)?;
+    // The C library's own means to find a registry by its name, and code at addresses that are
+    // no image's to foresee.
+    let fetch = build("image", "fetch", Linking::Dynamic)?;
     let vmlinux = match kernel {
         Some(kernel) => kernel,
         None => build_kernel()?,
@@ -50,6 +53,7 @@ fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
     install(&read(&launch)?, folder, "usr/bin/launch", 0o755)?;
     install(&read(&hotplug)?, folder, "usr/lib/launch/hotplug", 0o755)?;
     install(&read(&monitor)?, folder, "usr/lib/launch/monitor", 0o755)?;
+    install(&read(&fetch)?, folder, "usr/lib/launch/fetch", 0o755)?;
     install(&read(&vmlinux)?, folder, "usr/lib/launch/vmlinux", 0o644)?;
     for unit in ["launch-apps.service", "launch-pool.service"] {
         let contents = read(&project_root().join("launcher/cli/systemd").join(unit))?;

@@ -31,10 +31,8 @@ struct Cli {
 fn main() -> ExitCode {
     let begin = Instant::now();
     let args: Vec<OsString> = std::env::args_os().collect();
-    // Roles that `launch` plays for itself. They come before anything else is read: one of them
-    // is about to give up all its rights.
+    // Roles that `launch` plays for itself.
     match args.get(1).and_then(|role| role.to_str()) {
-        Some("__fetch") => return image::fetch_child(),
         Some(domain::restart::RESTART_ROLE) => {
             let id = args.get(2).and_then(|id| id.to_str()).unwrap_or_default();
             return commands::start::restart_inherited(id);

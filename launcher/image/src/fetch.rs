@@ -1,8 +1,8 @@
 //! Fetching and converting in a child process that gave up root.
 //!
-//! The launcher starts itself anew as `launch __fetch` with a socket for standard input, hands
-//! over the request and open files, and gets back events and one result. Registry answers, tars
-//! and compressed data are parsed in the child only.
+//! The launcher starts `fetch`, a program of its own, with a socket for standard input, hands over
+//! the request and open files, and gets back events and one result. Registry answers, tars and
+//! compressed data are parsed there only, and all code for it is in that program only.
 
 mod channel;
 mod child;
@@ -23,6 +23,7 @@ pub(crate) use {
 
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::path::PathBuf;
 
 /// Why an image could not be fetched or converted.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +36,18 @@ pub enum FetchError {
         /// The line.
         message: String,
     },
-    /// The child could not be started or talked to.
+    /// The program of the child could not be started.
+    #[error(
+        "cannot start {}, which fetches images; install it, or set `fetcher` in [image] of \
+         /etc/launch/config.toml", program.display()
+    )]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The child could not be talked to.
     #[error("cannot {action}")]
     Child {
         /// What was tried.

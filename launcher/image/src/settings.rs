@@ -22,6 +22,8 @@ pub struct Settings {
     /// Certificates to trust, in PEM; by default `SSL_CERT_FILE`, else the system's, else
     /// Mozilla's as of the build.
     pub certificates: Option<PathBuf>,
+    /// The program that fetches and converts.
+    pub fetcher: PathBuf,
     /// The user that fetches and converts; by default the user `_launch`, else 64321.
     pub fetch_uid: Option<u32>,
     /// How often a request is tried again after a network error or a busy registry.
@@ -42,6 +44,7 @@ impl Default for Settings {
             mirrors: BTreeMap::new(),
             plain_http: Vec::new(),
             certificates: None,
+            fetcher: "/usr/lib/launch/fetch".into(),
             fetch_uid: None,
             retries: 5,
             first_retry_ms: 500,

@@ -1,4 +1,4 @@
-//! The child's side: `launch __fetch`.
+//! The child's side: what the program `fetch` does.
 
 use super::{
     channel::Channel,
@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The body of `launch __fetch`: to be called from `main` before any thread is started.
+/// The body of `fetch`: to be called from `main` before any thread is started.
 ///
 /// It talks to the launcher through standard input, gives up its rights, and leaves when all is
 /// done. The launcher prints what went wrong; only a start by hand is told here.
@@ -25,7 +25,7 @@ pub fn fetch_child() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("launch __fetch is started by launch itself: {error}");
+            eprintln!("fetch is started by launch: {error}");
             ExitCode::FAILURE
         }
     }

@@ -47,7 +47,6 @@ const ENVIRONMENT: &[&str] = &[
     "SSL_CERT_FILE",
     "LOCALDOMAIN",
     "RES_OPTIONS",
-    "LAUNCH_LOG",
     "RUST_BACKTRACE",
 ];
 /// What is kept of the child's standard error.
@@ -95,7 +94,7 @@ pub(crate) fn fetch(
         uid: settings.fetch_uid.unwrap_or_else(user_id),
     };
     progress.event(&Event::Resolving { name: name.clone() });
-    let mut running = Running::start()?;
+    let mut running = Running::start(&settings.fetcher)?;
     let archive = opened.archive.as_ref().map(|file| file.as_fd());
     let sent = running.channel.send(&Order::Fetch(Box::new(request)), archive);
     let answered = match sent {
@@ -276,12 +275,11 @@ struct Running {
 }
 
 impl Running {
-    fn start() -> Result<Self, FetchError> {
-        let failed = |source| FetchError::Child { action: "start the child that fetches", source };
+    fn start(program: &Path) -> Result<Self, FetchError> {
+        let failed = |source| FetchError::Start { program: program.to_owned(), source };
         let (channel, theirs) = Channel::pair().map_err(failed)?;
         let kept = |name: &&str| Some((OsString::from(name), std::env::var_os(name)?));
-        let mut child = Command::new("/proc/self/exe")
-            .arg("__fetch")
+        let mut child = Command::new(program)
             .env_clear()
             .envs(ENVIRONMENT.iter().filter_map(kept))
             .current_dir("/")

@@ -6,7 +6,7 @@ use crate::{
     rights::with_waiting_child,
     settings,
 };
-use image::{FailureKind, FetchError, Store, StoreError, convert};
+use image::{FailureKind, FetchError, Settings, Store, StoreError, convert};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -77,6 +77,18 @@ pub(crate) fn of_many_pulls_one_does_the_work() -> Verdict {
     }
     assert_eq!(worked, 1);
     assert_tidy(&store);
+    Verdict::Passed
+}
+
+pub(crate) fn a_missing_fetcher_is_named() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let layout = folder.path().join("layout");
+    sample.write_layout(&layout);
+    let source = format!("oci:{}", layout.display()).parse().unwrap();
+    let settings = Settings { fetcher: folder.path().join("no-such"), ..settings() };
+    let error = Store::open(folder.path().join("store")).unwrap().pull(&source, &settings, &mut ());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("no-such, which fetches images"), "{error}");
     Verdict::Passed
 }
 

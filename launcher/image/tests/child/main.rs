@@ -1,6 +1,6 @@
 //! Real pulls with the real child: its sandbox, its death, and what is left in the store.
 //!
-//! Without libtest, as the program that pulls is the one that becomes the child.
+//! Without libtest, as a test runs this program anew, as one that pulls and is killed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod contents;
@@ -8,7 +8,7 @@ mod death;
 mod registry;
 mod rights;
 
-use image::{Event, Image, Settings, Source, Store, StoreError, fetch_child};
+use image::{Event, Image, Settings, Source, Store, StoreError};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -39,6 +39,7 @@ const TESTS: &[Test] = &[
     ("a_child_that_is_killed_is_told_and_leaves_nothing", death::a_killed_child_leaves_nothing),
     ("what_a_killed_pull_left_is_removed_by_the_next", death::a_killed_pull_is_cleaned_up),
     ("of_many_pulls_at_once_one_does_the_work", death::of_many_pulls_one_does_the_work),
+    ("a_missing_fetcher_is_named", death::a_missing_fetcher_is_named),
     ("a_full_disk_is_told_and_leaves_nothing", death::a_full_disk_is_told),
     ("a_failed_conversion_leaves_the_old_file", death::a_failed_conversion_leaves_the_old_file),
 ];
@@ -46,7 +47,6 @@ const TESTS: &[Test] = &[
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["__fetch"] => return fetch_child(),
         // What a test runs in a process of its own.
         ["pull", store, source] => return pull_and_tell(store, source),
         // What cargo's own harness answers; for tools that list tests.
@@ -95,7 +95,8 @@ fn pull_and_tell(store: &str, source: &str) -> ExitCode {
 }
 
 fn settings() -> Settings {
-    Settings { first_retry_ms: 10, ..Settings::default() }
+    let fetcher = env!("CARGO_BIN_EXE_fetch").into();
+    Settings { fetcher, first_retry_ms: 10, ..Settings::default() }
 }
 
 fn pull(store: &Path, source: &str) -> Result<Image, StoreError> {

@@ -42,8 +42,7 @@ fn fetching_child() -> Option<u32> {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
         let status = fs::read_to_string(entry.path().join("status")).ok()?;
         let parent = field(&status, "PPid:")?;
-        let arguments = fs::read(entry.path().join("cmdline")).ok()?;
-        (parent == own && arguments.ends_with(b"__fetch\0")).then_some(pid)
+        (parent == own && field(&status, "Name:")? == "fetch").then_some(pid)
     })
 }
 
