@@ -16,6 +16,11 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 112, 0, 1);
 pub const PREFIX_BITS: u8 = 16;
 /// The client in dom0.
 pub const CLIENT: &str = "/var/lib/lab-compare/client";
+/// An app of `launch` by which the comparison learns something before it begins.
+const PROBE: &str = "compare-probe";
+/// What is there before each launch, with what [`Ground::prepare`] made.
+pub const LAUNCH_READY: [&str; 3] =
+    ["image converted to EROFS", "what its start reads is known from an earlier one", "bridge"];
 /// The image's root, mounted read-only in dom0.
 pub const LOWER: &str = "/var/lib/lab-compare/lower";
 
@@ -84,9 +89,23 @@ fn prepare_image(place: &Place, name: &str) -> Result<Image> {
     let found = inspect(place, &digest)?;
     let disk = found["disk"].as_str().context("launch inspect names no disk")?.to_owned();
     place.sh(&format!("mkdir -p {LOWER} && mount -t erofs -o ro,loop {disk} {LOWER}"))?;
+    place.sh(&learn_start_set(name, &disk)).context("the image's start set is not found out")?;
     let config = found["config"].clone();
     let ids = ids_of(place, config["user"].as_str().unwrap_or_default())?;
     Ok(Image { name: name.to_owned(), digest, disk, config, ids })
+}
+
+/// A shell script that starts the image and leaves it running until what its start reads is known, as
+/// after the first start that a user lets run.
+fn learn_start_set(image: &str, disk: &str) -> String {
+    format!(
+        "set=$(dirname {disk})/start-set
+[ -e $set ] && exit
+launch run -d --name {PROBE} {image} >/dev/null
+for second in $(seq 90); do [ -e $set ] && break; sleep 1; done
+launch rm -f {PROBE} >/dev/null
+[ -e $set ]"
+    )
 }
 
 /// The numbers of the image's user, looked up in its own `/etc/passwd`; root where it names none.
@@ -141,7 +160,7 @@ impl App {
     /// # Errors
     /// When it does not start.
     pub fn of_probe(ground: &Ground) -> Result<Self> {
-        let name = "compare-probe";
+        let name = PROBE;
         let image = &ground.image.name;
         ground.place.sh(&format!("launch run -d --memory 64m --name {name} {image} >/dev/null"))?;
         let app = Self::inspect(&ground.place, name);
@@ -195,7 +214,7 @@ pub fn clear(place: &Place, take_down: &str) -> Result<()> {
         "cd {FOLDER} 2>/dev/null || exit 0
 touch retrans
 while read -r name ms; do echo $ms >/proc/sys/net/ipv4/neigh/$name/retrans_time_ms; done <retrans
-launch rm -f compare-probe 2>/dev/null
+launch rm -f {PROBE} 2>/dev/null
 {take_down}
 ip link del {BRIDGE} 2>/dev/null
 umount {FOLDER}/*/root {LOWER} 2>/dev/null

@@ -1,7 +1,7 @@
 //! The two sides: domains of `launch`, and containers of crun, as many as wanted.
 
 use crate::compare::container::{Container, READY};
-use crate::compare::ground::{Ground, remove_apps};
+use crate::compare::ground::{Ground, LAUNCH_READY, remove_apps};
 use anyhow::Result;
 use std::net::Ipv4Addr;
 
@@ -38,7 +38,7 @@ impl Side {
     #[must_use]
     pub fn ready(&self) -> Vec<String> {
         match self {
-            Self::Launch { .. } => vec!["image converted to EROFS".into(), "bridge".into()],
+            Self::Launch { .. } => LAUNCH_READY.map(Into::into).to_vec(),
             Self::Crun => READY.map(str::to_owned).into(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::workload::{App, DISK_SCRIPT, with_command};
 use crate::compare::container::{Container, READY};
-use crate::compare::ground::{CLIENT, Ground, before_each, remove_apps};
+use crate::compare::ground::{CLIENT, Ground, LAUNCH_READY, before_each, remove_apps};
 use crate::compare::measure::Measure;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -57,7 +57,7 @@ impl Contender {
     #[must_use]
     pub fn ready(&self) -> Vec<String> {
         match self.kind() {
-            Some(_) => vec!["image converted to EROFS".into(), "bridge".into()],
+            Some(_) => LAUNCH_READY.map(Into::into).to_vec(),
             None => READY.map(str::to_owned).into(),
         }
     }

@@ -1,7 +1,7 @@
 //! `launch`, cold and with domains that wait.
 
 use super::{Here, Plan, words};
-use crate::compare::ground::{App, Ground};
+use crate::compare::ground::{App, Ground, LAUNCH_READY};
 use anyhow::Result;
 
 /// Memory of a cold domain in MiB: the default, said aloud so that no waiting domain fits.
@@ -11,7 +11,7 @@ const COLD_MIB: u32 = 64;
 pub(super) fn prepare(name: &str, toolstack: &str, kind: &str, ground: &Ground) -> Result<Here> {
     let memory = format!("{COLD_MIB}m");
     let flags = ["--toolstack", toolstack, "--type", kind, "--memory", &memory];
-    let ready = words(&["image converted to EROFS", "bridge"]);
+    let ready = words(&LAUNCH_READY);
     Ok(plan(name, &flags, ready, true, ground)?.map_err(|reason| format!("launch fails: {reason}")))
 }
 
@@ -26,7 +26,7 @@ pub(super) fn prepare_pool(name: &str, image: Option<&str>, ground: &Ground) -> 
     let mib = COLD_MIB + if image.is_some() { 2 } else { 1 };
     let memory = format!("{mib}m");
     let mut pool = format!("launch pool --memory {memory} --size 1");
-    let mut ready = words(&["image converted to EROFS", "bridge"]);
+    let mut ready = words(&LAUNCH_READY);
     match image {
         Some(image) => {
             pool += &format!(" --image {image}");
