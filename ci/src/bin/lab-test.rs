@@ -73,10 +73,12 @@ fn test(cli: &Cli) -> Result<bool> {
 
     if cli.no_lab {
         run.skip("tests on nested Xen", "--no-lab");
-    } else if run.phase("build", &mut Command::new(project_root().join("ci/build")))? {
-        nested(&mut run, cli.xen)?;
-    } else {
+    } else if !run.phase("build", &mut Command::new(project_root().join("ci/build")))? {
         run.skip("tests on nested Xen", "the build failed");
+    } else if !run.phase("images", &mut images())? {
+        run.skip("tests on nested Xen", "their images cannot be made or served");
+    } else {
+        nested(&mut run, cli.xen)?;
     }
 
     println!("\n{}", run.summary.join("\n"));
@@ -171,6 +173,13 @@ impl Run {
         println!("\n== {name}: skipped: {reason}");
         self.summary.push(format!("{:>6}    {:<7} {name}: {reason}", "", "skipped"));
     }
+}
+
+/// Makes the images and serves them: once for all, or each test would fail for the same reason.
+fn images() -> Command {
+    let mut command = Command::new(project_root().join("ci/images"));
+    command.args(["registry", "start"]);
+    command
 }
 
 fn cargo(words: &[&str]) -> Command {

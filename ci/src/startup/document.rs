@@ -69,7 +69,8 @@ fn add_figures(page: &mut String, report: &Report) {
             "- {}: {} more starts went wrong and are in no figure: {}",
             entry.name,
             entry.failed,
-            entry.failures.join("; ")
+            // What a program printed has lines of its own.
+            entry.failures.join("; ").split_whitespace().collect::<Vec<_>>().join(" ")
         );
     }
     for (name, reason) in &report.missing {
