@@ -18,6 +18,16 @@ fn the_apps_output_and_exit_code_come_through() {
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
 }
 
+/// More than xenconsoled holds back, so that much is still to come when the app has ended.
+#[test]
+fn long_output_arrives_whole_and_in_order() {
+    let output = Dom0::shared().launch(&["--rm", "--name", "long", "python", "seq", "700000"]);
+    let wanted: String = (1..=700_000).map(|number| format!("{number}\n")).collect();
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let (got, wanted_bytes) = (output.stdout.len(), wanted.len());
+    assert!(output.stdout == wanted, "{got} bytes of {wanted_bytes}");
+}
+
 #[test]
 fn logs_tell_output_and_errors_apart_whichever_toolstack_and_kind() {
     let dom0 = Dom0::shared();

@@ -37,8 +37,13 @@ const QUIET: Duration = Duration::from_millis(50);
 const QUIET_AFTER_MUCH: Duration = Duration::from_millis(300);
 /// How much output in [`QUIET_AFTER_MUCH`] is much.
 const MUCH_BYTES: usize = 16 * 1024;
-/// The last output may take no longer than this, however much it is.
-const LONGEST_DRAIN: Duration = Duration::from_secs(5);
+/// Much output counts for so long.
+const LATELY: Duration = Duration::from_secs(5);
+/// More than can be left when an app has ended: xenconsoled holds 1 MiB back while we read slower than
+/// the app writes. A guest that goes on writing after its report is not heard further.
+const MOST_LEFT_BYTES: usize = 2 << 20;
+/// The last output may take no longer than this, however slowly it comes.
+const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 
 /// What a monitor is told by the launcher that starts it, as JSON in its one argument.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -318,14 +323,15 @@ impl Monitor<'_> {
     /// Reads the console to its end: until it has been quiet for a while.
     fn drain(&mut self) -> Result<(), AppsError> {
         let deadline = Instant::now() + LONGEST_DRAIN;
-        let mut quiet_since = Instant::now();
-        while self.console.is_some() && Instant::now() < deadline {
-            if self.copy_output()? > 0 {
-                quiet_since = Instant::now();
+        let (mut quiet_since, mut bytes) = (Instant::now(), 0);
+        while self.console.is_some() && bytes < MOST_LEFT_BYTES && Instant::now() < deadline {
+            let count = self.copy_output()?;
+            if count > 0 {
+                (quiet_since, bytes) = (Instant::now(), bytes + count);
                 continue;
             }
             // The last piece of much comes a pause of xenconsoled's after the one before.
-            let much = self.much_at.is_some_and(|at| at.elapsed() < LONGEST_DRAIN);
+            let much = self.much_at.is_some_and(|at| at.elapsed() < LATELY);
             let quiet = if much { QUIET_AFTER_MUCH } else { QUIET };
             let left = quiet.saturating_sub(quiet_since.elapsed());
             if left.is_zero() {

@@ -3,9 +3,11 @@
 use crate::here::Here;
 use anyhow::{Context, Result, bail};
 use domain::{Entry, Followed, Part, Stream, timestamp};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::time::Duration;
+
+const CANNOT_WRITE: &str = "cannot write the app's output";
 
 /// Whose output, and for how long.
 #[derive(Debug, clap::Args)]
@@ -68,18 +70,18 @@ impl Output {
     /// # Errors
     /// A stream is closed.
     pub(crate) fn write(&mut self, entries: &[Entry]) -> Result<()> {
-        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+        // By themselves the streams make a system call of each line.
+        let mut out = BufWriter::new(io::stdout().lock());
+        let mut err = BufWriter::new(io::stderr().lock());
         for entry in entries {
+            // Both may be one terminal: each stream's lines stay where they were among the other's.
             match entry.stream {
-                Stream::Stdout => {
-                    self.write_entry(&mut out, 0, entry).context("cannot write to stdout")?
-                }
-                Stream::Stderr => {
-                    self.write_entry(&mut err, 1, entry).context("cannot write to stderr")?
-                }
+                Stream::Stdout => err.flush().and_then(|()| self.write_entry(&mut out, 0, entry)),
+                Stream::Stderr => out.flush().and_then(|()| self.write_entry(&mut err, 1, entry)),
             }
+            .context(CANNOT_WRITE)?;
         }
-        out.flush().context("cannot write to stdout")
+        out.flush().and_then(|()| err.flush()).context(CANNOT_WRITE)
     }
 
     fn write_entry(&mut self, to: &mut impl Write, stream: usize, entry: &Entry) -> io::Result<()> {
