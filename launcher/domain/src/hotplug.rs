@@ -57,6 +57,12 @@ pub enum HotplugError {
     /// The orders cannot be read.
     #[error(transparent)]
     Orders(#[from] HandoverError),
+    /// What dom0 is to know of the guest cannot be read.
+    #[error("backend {backend} has no valid ip and mac")]
+    Guest {
+        /// The backend's node.
+        backend: String,
+    },
     /// A setting of an edited template.
     #[error("vifname is not supported; remove it from the template")]
     VifName,
@@ -198,9 +204,22 @@ fn bring_up_interface(store: &Store, call: &Call) -> Result<(), HotplugError> {
     if store.read_optional(&format!("{}/vifname", call.backend))?.is_some() {
         return Err(HotplugError::VifName);
     }
-    let bridge = store.read(&format!("{}/bridge", call.backend))?;
-    net::attach_to_bridge(interface, &bridge)?;
+    let node = |name: &str| format!("{}/{name}", call.backend);
+    let bridge = store.read(&node("bridge"))?;
+    let address = store.read_optional(&node("ip"))?;
+    let guest = match address {
+        Some(address) => Some(neighbour(&address, &store.read(&node("mac"))?, call)?),
+        None => None,
+    };
+    net::attach_to_bridge(interface, &bridge, guest)?;
     Ok(store.write(&format!("{}/hotplug-status", call.backend), "connected")?)
+}
+
+fn neighbour(address: &str, mac: &str, call: &Call) -> Result<net::Neighbour, HotplugError> {
+    let known = address.parse().ok().zip(net::parse_mac(mac).ok());
+    let (address, mac) =
+        known.ok_or_else(|| HotplugError::Guest { backend: call.backend.clone() })?;
+    Ok(net::Neighbour { address, mac })
 }
 
 #[cfg(test)]

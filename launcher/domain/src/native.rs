@@ -156,5 +156,6 @@ pub(crate) fn join_bridge(vif: &Vif, domid: DomId) -> Result<(), ToolstackError>
     let _span = info_span!("bridge").entered();
     let name = format!("vif{domid}.0");
     net::wait_for_interface(&name, VIF_TIME)?;
-    Ok(net::attach_to_bridge(&name, &vif.bridge)?)
+    let guest = vif.address.map(|address| net::Neighbour { address, mac: vif.mac });
+    Ok(net::attach_to_bridge(&name, &vif.bridge, guest)?)
 }

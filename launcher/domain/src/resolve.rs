@@ -260,7 +260,12 @@ impl Link {
     /// The interface that it needs.
     #[must_use]
     pub fn vif(&self) -> Vif {
-        Vif { bridge: self.bridge.clone(), mac: self.mac }
+        let ours = self.gateway_mac.and(self.lease.as_ref()).map(|lease| lease.address);
+        let address = ours.and_then(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        Vif { bridge: self.bridge.clone(), mac: self.mac, address }
     }
 }
 

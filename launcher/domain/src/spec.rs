@@ -3,6 +3,7 @@
 use crate::toolstack::ToolstackKind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -98,6 +99,8 @@ pub struct Vif {
     pub bridge: String,
     /// The guest's link address.
     pub mac: [u8; 6],
+    /// The guest's address where it has it from us, on our own bridge: dom0 need not ask for it then.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// Xen's 16-byte domain handle.

@@ -157,7 +157,9 @@ fn vif_line(vif: &Vif, hotplug: &str) -> Result<String, ConfigError> {
         // Writing to a String cannot fail.
         let _ = write!(mac, "{colon}{byte:02x}");
     }
-    Ok(format!("mac={mac},bridge={bridge},script={hotplug}"))
+    // Told to the script, which is our own.
+    let ip = vif.address.map(|address| format!("ip={address},")).unwrap_or_default();
+    Ok(format!("mac={mac},{ip}bridge={bridge},script={hotplug}"))
 }
 
 fn path_text(what: &'static str, path: &Path) -> Result<String, ConfigError> {
@@ -243,7 +245,11 @@ mod tests {
                 Disk { vdev: "xvda".into(), file: folder.join("root.erofs"), writable: false },
                 Disk { vdev: "xvdb".into(), file: folder.join("write.ext4"), writable: true },
             ],
-            vif: Some(Vif { bridge: "launch0".into(), mac: [0, 0x16, 0x3e, 1, 2, 0xff] }),
+            vif: Some(Vif {
+                bridge: "launch0".into(),
+                mac: [0, 0x16, 0x3e, 1, 2, 0xff],
+                address: Some([10, 107, 0, 2].into()),
+            }),
         }
     }
 
@@ -305,7 +311,7 @@ mod tests {
         spec.disks[0].file = "/a,script=/tmp/evil".into();
         let text = render_built_in(&spec).unwrap();
         assert!(text.contains("target=/a,script=/tmp/evil\""), "{text}");
-        spec.vif = Some(Vif { bridge: "x,script=/tmp/evil".into(), mac: [0; 6] });
+        spec.vif = Some(Vif { bridge: "x,script=/tmp/evil".into(), mac: [0; 6], address: None });
         assert!(render_built_in(&spec).unwrap_err().to_string().contains("comma"));
     }
 

@@ -48,10 +48,7 @@ impl Batch {
         self.bytes.extend_from_slice(fixed);
         for (kind, value) in attributes {
             self.align();
-            let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-            self.bytes.extend_from_slice(&length.to_ne_bytes());
-            self.bytes.extend_from_slice(&kind.to_ne_bytes());
-            self.bytes.extend_from_slice(value);
+            self.bytes.extend(attribute(*kind, value));
         }
         let length = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
         self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
@@ -70,6 +67,12 @@ impl Batch {
             self.bytes[at..at + 2].copy_from_slice(&flags.to_ne_bytes());
         }
     }
+}
+
+/// An attribute, which may be another's value; not padded.
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat()
 }
 
 /// Why a batch was not carried out whole.

@@ -3,11 +3,12 @@
 
 use crate::device;
 use crate::failure::{Failure, OrFail, cause};
-use crate::netlink::{Batch, BatchError, CREATE, REPLACE, Socket};
+use crate::netlink::{Batch, BatchError, CREATE, REPLACE, Socket, attribute};
 use crate::signals::Signals;
 use contract::{Neighbour, Network};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -103,6 +104,10 @@ fn push_network(
     network: &Network,
 ) {
     let Network { address, prefix, gateway, neighbours, dns: _, search: _ } = network;
+    if address.is_ipv4() && knows_ipv6() {
+        push_no_link_local(batch, index);
+        purposes.push(format!("switch IPv6 off on {interface}"));
+    }
     push_up(batch, index);
     purposes.push(format!("bring up {interface}"));
     push_address(batch, index, *address, *prefix);
@@ -125,6 +130,23 @@ fn push_up(batch: &mut Batch, index: u32) {
     fixed[8..12].copy_from_slice(&UP.to_ne_bytes());
     fixed[12..16].copy_from_slice(&UP.to_ne_bytes());
     batch.push(NEW_LINK, 0, &fixed, &[]);
+}
+
+/// The kernel would give the interface an IPv6 address of its own, and tell all neighbours: nobody
+/// uses it, and each packet to all wakes every guest on the bridge.
+fn push_no_link_local(batch: &mut Batch, index: u32) {
+    const AF_SPEC: u16 = 26;
+    const INET6_ADDR_GEN_MODE: u16 = 8;
+    const ADDR_GEN_MODE_NONE: u8 = 1;
+    let mut fixed = [0u8; 16];
+    fixed[4..8].copy_from_slice(&index.to_ne_bytes());
+    let mode = attribute(INET6_ADDR_GEN_MODE, &[ADDR_GEN_MODE_NONE]);
+    batch.push(NEW_LINK, 0, &fixed, &[(AF_SPEC, &attribute(AF_INET6.into(), &mode))]);
+}
+
+/// A kernel without IPv6 would refuse a request that names it.
+fn knows_ipv6() -> bool {
+    socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None).is_ok()
 }
 
 /// `struct ifaddrmsg`: family, prefix length, flags, scope, index.

@@ -13,6 +13,7 @@ mod link;
 mod netlink;
 mod network;
 mod occupant;
+mod port;
 mod publish;
 mod settings;
 mod state;
@@ -21,10 +22,14 @@ mod table;
 pub use choice::{Choice, ChoiceError, check_bridge, static_lease};
 pub use dns::{Resolver, resolver};
 pub use lease::{Lease, LeaseError};
-pub use link::{LinkError, Route, attach_to_bridge, wait_for_interface};
+pub use link::{LinkError, Route, wait_for_interface};
 pub use network::{Network, NetworkError};
 pub use occupant::Occupant;
+pub use port::{Neighbour, attach_to_bridge};
 pub use publish::{Protocol, Publish, PublishParseError, Published};
-pub use settings::{InterfaceName, InterfaceNameError, Mac, Settings, Subnet, SubnetError};
+pub use settings::parse_mac;
+pub use settings::{
+    InterfaceName, InterfaceNameError, Mac, MacError, Settings, Subnet, SubnetError,
+};
 pub use state::StateError;
 pub use table::TableError;

@@ -7,7 +7,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-const RTM_NEWLINK: u16 = 16;
+pub(crate) const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
@@ -18,14 +18,11 @@ const RTM_GETROUTE: u16 = 26;
 const RTMGRP_LINK: u32 = 1;
 
 const AF_INET: u8 = 2;
-const IFF_UP: u32 = 0x1;
-const IFF_NOARP: u32 = 0x80;
-const IFF_MULTICAST: u32 = 0x1000;
+pub(crate) const IFF_UP: u32 = 0x1;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
-const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
+pub(crate) const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
@@ -63,7 +60,7 @@ impl LinkError {
         Self { action: action.into(), source }
     }
 
-    fn is(&self, errno: rustix::io::Errno) -> bool {
+    pub(crate) fn is(&self, errno: rustix::io::Errno) -> bool {
         self.source.as_ref().and_then(io::Error::raw_os_error) == Some(errno.raw_os_error())
     }
 }
@@ -105,7 +102,11 @@ impl Links {
         Ok(Self(socket.map_err(|error| LinkError::new("open a netlink socket", error))?))
     }
 
-    fn ask(&mut self, action: &str, messages: Vec<Message>) -> Result<Vec<Answer>, LinkError> {
+    pub(crate) fn ask(
+        &mut self,
+        action: &str,
+        messages: Vec<Message>,
+    ) -> Result<Vec<Answer>, LinkError> {
         self.0.ask(messages).map_err(|error| LinkError::new(action, error))
     }
 
@@ -248,24 +249,6 @@ pub(crate) fn find(name: &str) -> Result<Option<Link>, LinkError> {
     Links::open()?.find(name)
 }
 
-/// Makes `interface` a port of `bridge` and brings it up, in one request.
-///
-/// As Xen's own scripts do, dom0's end of a vif neither answers ARP nor joins multicast groups: it
-/// is a port only.
-///
-/// # Errors
-/// No such interface or bridge, not a bridge, or not root.
-pub fn attach_to_bridge(interface: &str, bridge: &str) -> Result<(), LinkError> {
-    let action = || format!("attach interface {interface} to bridge {bridge}");
-    let mut links = Links::open()?;
-    let missing = || LinkError::new(action(), rustix::io::Errno::NODEV.into());
-    let master = links.find(bridge)?.ok_or_else(missing)?.index;
-    let flags = IFF_UP | IFF_NOARP;
-    let mut request = link_message(RTM_NEWLINK, ACK, interface, flags, flags | IFF_MULTICAST);
-    request.attribute(IFLA_MASTER, &master.to_ne_bytes());
-    links.ask(&action(), vec![request]).map(drop)
-}
-
 /// Waits until an interface is there, woken by the kernel's events.
 ///
 /// # Errors
@@ -305,7 +288,13 @@ fn names(answer: &Answer, name: &str) -> bool {
 }
 
 /// A message about the interface `name`, setting those `flags` that are in `change`.
-fn link_message(kind: u16, options: u16, name: &str, flags: u32, change: u32) -> Message {
+pub(crate) fn link_message(
+    kind: u16,
+    options: u16,
+    name: &str,
+    flags: u32,
+    change: u32,
+) -> Message {
     let mut header = [0; LINK_HEADER];
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header[12..16].copy_from_slice(&change.to_ne_bytes());

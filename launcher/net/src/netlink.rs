@@ -20,6 +20,8 @@ pub(crate) const ACK: u16 = 0x004;
 pub(crate) const DUMP: u16 = 0x300;
 /// `NLM_F_CREATE`: make it where it is missing.
 pub(crate) const CREATE: u16 = 0x400;
+/// `NLM_F_REPLACE`: change it where it is there.
+pub(crate) const REPLACE: u16 = 0x100;
 /// `NLM_F_EXCL`: fail where it is there.
 pub(crate) const EXCLUSIVE: u16 = 0x200;
 

@@ -5,6 +5,7 @@ use crate::dns::{Resolver, resolver};
 use crate::lease::{Lease, LeaseError, Leases};
 use crate::link::{Link, LinkError, Links, Route};
 use crate::occupant::{self, Occupant, Unusable};
+use crate::port::forget_neighbours;
 use crate::publish::{Ports, Protocol, Publish, Published, find_conflict};
 use crate::settings::{InterfaceName, Mac, Settings, Subnet, mac_of};
 use crate::state::{Locked, StateDir, StateError};
@@ -242,7 +243,9 @@ impl Network {
     pub fn release(&self, owner: &str) -> Result<(), NetworkError> {
         let locked = self.state.lock()?;
         let mut leases: Leases = locked.read(LEASES)?;
-        if leases.owners.remove(owner).is_some() {
+        if let Some(address) = leases.owners.remove(owner) {
+            // First: what is noted can be tried again.
+            forget_neighbours(self.bridge(), [address])?;
             locked.write(LEASES, &leases)?;
         }
         Ok(())
@@ -326,9 +329,11 @@ impl Network {
         gone.dedup();
         let stays = |name: &str| gone.binary_search_by(|other| other.as_str().cmp(name)).is_err();
         self.withdraw(&locked, stays)?;
-        let count = leases.owners.len();
-        leases.owners.retain(|name, _| stays(name));
-        if leases.owners.len() != count {
+        let (kept, ended): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            leases.owners.into_iter().partition(|(name, _)| stays(name));
+        leases.owners = kept;
+        if !ended.is_empty() {
+            forget_neighbours(self.bridge(), ended.into_values())?;
             locked.write(LEASES, &leases)?;
         }
         Ok(gone)

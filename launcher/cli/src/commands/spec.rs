@@ -57,7 +57,7 @@ pub(crate) struct Spec {
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<IpAddr>,
     /// Link address of the app's interface [default: made from its address]
-    #[arg(long, value_name = "MAC", value_parser = values::parse_mac)]
+    #[arg(long, value_name = "MAC", value_parser = net::parse_mac)]
     mac_address: Option<[u8; 6]>,
     /// Name server of the app [default: this machine's]
     #[arg(long, value_name = "ADDRESS")]

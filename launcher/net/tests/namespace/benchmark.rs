@@ -41,7 +41,7 @@ fn what_each_step_of_a_launch_takes() {
         }
         run("ip link add vif1.0 type veth");
         measure("attach_to_bridge", 100, &mut |_| {
-            net::attach_to_bridge("vif1.0", network.bridge()).unwrap();
+            net::attach_to_bridge("vif1.0", network.bridge(), None).unwrap();
         });
     });
 }

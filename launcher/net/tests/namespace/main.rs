@@ -434,7 +434,7 @@ fn a_port_of_the_bridge_is_up_at_once_and_does_not_change_its_address() {
         let mac = network.gateway_mac().map(|byte| format!("{byte:02x}")).join(":");
         run("ip link add vif1.0 address 00:00:00:00:00:01 type veth peer name peer0");
         run("ip link set peer0 up");
-        net::attach_to_bridge("vif1.0", "launch0").unwrap();
+        net::attach_to_bridge("vif1.0", "launch0", None).unwrap();
         assert!(run("ip link show launch0").contains(&mac));
         let port = run("ip -d link show vif1.0");
         for word in ["master launch0", "UP", "NOARP", "state forwarding"] {
@@ -442,7 +442,7 @@ fn a_port_of_the_bridge_is_up_at_once_and_does_not_change_its_address() {
         }
         assert!(!port.contains("MULTICAST"), "{port}");
         let error = |interface, bridge| {
-            let error = net::attach_to_bridge(interface, bridge).unwrap_err();
+            let error = net::attach_to_bridge(interface, bridge, None).unwrap_err();
             format!("{error}: {}", std::error::Error::source(&error).unwrap())
         };
         assert!(
@@ -451,6 +451,69 @@ fn a_port_of_the_bridge_is_up_at_once_and_does_not_change_its_address() {
         );
         assert!(error("vif1.0", "nobridge").contains("No such device"));
         assert!(error("vif1.0", "lo").contains("not supported"), "{}", error("vif1.0", "lo"));
+    });
+}
+
+#[test]
+fn a_guest_is_known_before_it_says_a_word_and_forgotten_with_its_lease() {
+    const NAME: &str = "a_guest_is_known_before_it_says_a_word_and_forgotten_with_its_lease";
+    in_own_network(NAME, |dom0| {
+        let network = dom0.network_up();
+        let web = dom0.guest(&network, "web");
+        let text = web.mac.map(|byte| format!("{byte:02x}")).join(":");
+        let known = || run("ip neigh show nud permanent dev launch0");
+        assert_eq!(known().trim_end(), format!("{} lladdr {text} PERMANENT", web.address));
+        assert!(
+            run("bridge fdb show dev vifweb").contains(&format!("{text} master launch0 static"))
+        );
+        // Stopped and started: the same lease on another interface.
+        run("ip link del vifweb");
+        run("ip netns del web");
+        dom0.guest(&network, "web");
+        assert_eq!(ask_tcp("dom0", &web.address.to_string(), 80).unwrap(), "web to 10.107.0.1");
+
+        network.release("web").unwrap();
+        assert_eq!(known(), "");
+        dom0.guest(&network, "db");
+        assert_ne!(known(), "");
+        assert_eq!(network.retain(|_| false).unwrap(), ["db"]);
+        assert_eq!(known(), "");
+    });
+}
+
+#[test]
+fn a_packet_for_one_guest_reaches_no_other() {
+    in_own_network("a_packet_for_one_guest_reaches_no_other", |dom0| {
+        let network = dom0.network_up();
+        let (web, db) = (dom0.guest(&network, "web"), dom0.guest(&network, "db"));
+        let taken = |place: &str| {
+            run(&format!("ip -n {place} -s link show eth0"))
+                .lines()
+                .skip_while(|line| !line.contains("RX:"))
+                .nth(1)
+                .and_then(|line| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok())
+                .unwrap()
+        };
+        // One that starts has its interface already, one that was stopped has none any more.
+        let stopped = "10.107.9.9";
+        run(&format!("ip neigh add {stopped} lladdr 00:16:3e:6b:09:09 dev launch0"));
+        run("ip -n db link set eth0 down");
+        let before = taken("web");
+        assert!(is_closed("dom0", &db.address.to_string(), 80));
+        assert!(is_closed("dom0", stopped, 80));
+        assert_eq!(taken("web"), before);
+
+        // The hostile one calls itself by the other's link address, and says so to all.
+        run("ip -n db link set eth0 up");
+        let stolen = db.mac.map(|byte| format!("{byte:02x}")).join(":");
+        run("ip -n web link set eth0 down");
+        run(&format!("ip -n web link set eth0 address {stolen} up"));
+        let _ = ask_tcp("web", "10.107.0.1", 80);
+        for _ in 0..3 {
+            let answer = ask_tcp("dom0", &db.address.to_string(), 80);
+            assert_eq!(answer.unwrap(), "db to 10.107.0.1");
+        }
+        assert!(is_closed("dom0", &web.address.to_string(), 80));
     });
 }
 
@@ -485,7 +548,7 @@ fn without_root_or_without_nft_the_message_says_so() {
         let network = net::Network::open(&Settings::default(), &state);
         println!("{}", network.ensure_up().unwrap_err());
         println!("{}", network.take_down().unwrap_err());
-        println!("{}", net::attach_to_bridge("lo", "launch0").unwrap_err());
+        println!("{}", net::attach_to_bridge("lo", "launch0", None).unwrap_err());
         let _ = std::fs::remove_dir_all(state);
         return;
     }

@@ -125,7 +125,9 @@ impl Dom0 {
         run(&format!("ip -n {name} route add default via {gateway}"));
         let gateway_mac = text(&network.gateway_mac());
         run(&format!("ip -n {name} neigh replace {gateway} lladdr {gateway_mac} dev eth0"));
-        net::attach_to_bridge(&format!("vif{name}"), network.bridge()).unwrap();
+        let IpAddr::V4(address) = *address else { unreachable!("leases are IPv4") };
+        let guest = net::Neighbour { address, mac: *mac };
+        net::attach_to_bridge(&format!("vif{name}"), network.bridge(), Some(guest)).unwrap();
         serve(name, name, 80);
         lease
     }

@@ -94,24 +94,6 @@ pub(super) fn parse_host(text: &str) -> Result<AddedHost, String> {
     Ok(AddedHost { name: name.to_owned(), address })
 }
 
-/// `92:d0:c6:0a:29:33`.
-pub(super) fn parse_mac(text: &str) -> Result<[u8; 6], String> {
-    let wrong = || "write six pairs of hex digits, e.g. 00:16:3e:12:34:56".to_owned();
-    let parts: Vec<&str> = text.split([':', '-']).collect();
-    let mut mac = [0; 6];
-    if parts.len() != mac.len() {
-        return Err(wrong());
-    }
-    for (byte, part) in mac.iter_mut().zip(parts) {
-        let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        *byte = u8::from_str_radix(part, 16).ok().filter(|_| digits).ok_or_else(wrong)?;
-    }
-    if mac[0] & 1 != 0 || mac == [0; 6] {
-        return Err(format!("{text} is no address of one interface: its first byte must be even"));
-    }
-    Ok(mac)
-}
-
 /// `KEY=VALUE`, or a key alone.
 pub(super) fn parse_label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
@@ -167,21 +149,6 @@ mod tests {
         assert_eq!(host("here:host-gateway"), "10.107.0.1");
         for text in ["", "db", ":10.0.0.5", "d b:10.0.0.5", "db:here", "db:10.0.0"] {
             assert!(parse_host(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_link_address_is_that_of_one_interface() {
-        assert_eq!(parse_mac("00:16:3E:12:34:ff").unwrap(), [0, 0x16, 0x3e, 0x12, 0x34, 0xff]);
-        for text in [
-            "",
-            "00:16:3e:12:34",
-            "01:16:3e:12:34:56",
-            "0:16:3e:12:34:56",
-            "00:00:00:00:00:00",
-            "00:16:3e:12:34:+6",
-        ] {
-            assert!(parse_mac(text).is_err(), "{text:?}");
         }
     }
 

@@ -1,0 +1,128 @@
+//! A guest's interface as a port of a bridge, and the guest as dom0's neighbour.
+//!
+//! On our own bridge it is known beforehand who is where. Dom0 and the bridge are told so, instead of
+//! learning it from packets: nobody asks all guests for one of them, no packet for a guest that is
+//! still starting goes to all others, and no guest can make itself the receiver of another's packets.
+//! Layouts: `linux/neighbour.h`, `linux/if_link.h`.
+
+use crate::link::{IFF_UP, IFLA_LINKINFO, LinkError, Links, RTM_NEWLINK, link_message};
+use crate::netlink::{ACK, CREATE, Message, REPLACE};
+use crate::settings::Mac;
+use std::net::Ipv4Addr;
+
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_DELNEIGH: u16 = 29;
+
+const AF_INET: u8 = 2;
+const AF_BRIDGE: u8 = 7;
+const IFF_NOARP: u32 = 0x80;
+const IFF_MULTICAST: u32 = 0x1000;
+
+const IFLA_MASTER: u16 = 10;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_LEARNING: u16 = 8;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+/// Never asked for anew. In a bridge's table it means an address of dom0's own.
+const NUD_PERMANENT: u16 = 0x80;
+/// In a bridge's table: never forgotten.
+const NUD_NOARP: u16 = 0x40;
+/// The entry is for the table of the port's bridge.
+const NTF_MASTER: u8 = 0x04;
+
+/// Who is behind a port of our own bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its link address.
+    pub mac: Mac,
+}
+
+/// Makes `interface` a port of `bridge` and brings it up. With a `guest` nobody but it is reached
+/// there, and it is reached nowhere else; without, the bridge learns who is there.
+///
+/// As Xen's own scripts do, dom0's end of a vif neither answers ARP nor joins multicast groups: it
+/// is a port only.
+///
+/// # Errors
+/// No such interface or bridge, not a bridge, or not root.
+pub fn attach_to_bridge(
+    interface: &str,
+    bridge: &str,
+    guest: Option<Neighbour>,
+) -> Result<(), LinkError> {
+    let action = || format!("attach interface {interface} to bridge {bridge}");
+    let mut links = Links::open()?;
+    let mut index = |name: &str| {
+        let missing = || LinkError::new(action(), rustix::io::Errno::NODEV.into());
+        Ok(links.find(name)?.ok_or_else(missing)?.index)
+    };
+    let master = index(bridge)?;
+    let mut join = link_message(RTM_NEWLINK, ACK, interface, IFF_NOARP, IFF_NOARP | IFF_MULTICAST);
+    join.attribute(IFLA_MASTER, &master.to_ne_bytes());
+    let mut up = link_message(RTM_NEWLINK, ACK, interface, IFF_UP, IFF_UP);
+    let mut messages = vec![join];
+    if let Some(guest) = guest {
+        let port = index(interface)?;
+        up.nest(IFLA_LINKINFO, |info| {
+            info.text(IFLA_INFO_SLAVE_KIND, "bridge");
+            info.nest(IFLA_INFO_SLAVE_DATA, |data| {
+                data.attribute(IFLA_BRPORT_LEARNING, &[0]);
+                data.attribute(IFLA_BRPORT_UNICAST_FLOOD, &[0]);
+            });
+        });
+        let set = ACK | CREATE | REPLACE;
+        let mut behind =
+            neighbour_message(RTM_NEWNEIGH, set, AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);
+        behind.attribute(NDA_LLADDR, &guest.mac);
+        let mut known = neighbour_message(RTM_NEWNEIGH, set, AF_INET, master, NUD_PERMANENT, 0);
+        known.attribute(NDA_DST, &guest.address.octets());
+        known.attribute(NDA_LLADDR, &guest.mac);
+        messages.extend([behind, known]);
+    }
+    messages.push(up);
+    links.ask(&action(), messages).map(drop)
+}
+
+/// Forgets who has these addresses of `bridge`; of one that is not known, or a bridge that is not
+/// there, there is nothing to forget.
+pub(crate) fn forget_neighbours(
+    bridge: &str,
+    addresses: impl IntoIterator<Item = Ipv4Addr>,
+) -> Result<(), LinkError> {
+    let mut addresses = addresses.into_iter().peekable();
+    if addresses.peek().is_none() {
+        return Ok(());
+    }
+    let mut links = Links::open()?;
+    let Some(link) = links.find(bridge)? else { return Ok(()) };
+    for address in addresses {
+        let mut request = neighbour_message(RTM_DELNEIGH, ACK, AF_INET, link.index, 0, 0);
+        request.attribute(NDA_DST, &address.octets());
+        match links.ask(&format!("forget who has {address} on {bridge}"), vec![request]) {
+            Err(error) if error.is(rustix::io::Errno::NOENT) => {}
+            other => drop(other?),
+        }
+    }
+    Ok(())
+}
+
+/// `struct ndmsg`: family, padding, interface index, state, flags, type.
+fn neighbour_message(
+    kind: u16,
+    options: u16,
+    family: u8,
+    index: u32,
+    state: u16,
+    flags: u8,
+) -> Message {
+    let mut header = [0; 12];
+    header[0] = family;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..10].copy_from_slice(&state.to_ne_bytes());
+    header[10] = flags;
+    Message::new(kind, options, &header)
+}
