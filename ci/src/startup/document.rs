@@ -191,8 +191,8 @@ fn add_method(page: &mut String, report: &Report) {
 One static program in dom0 starts each command and asks the app's own address until it has a whole
 answer, for all contenders alike. It asks anew after a hundredth of the time that has gone by, and no
 more often than each millisecond; that is the figures' resolution. On its bridges dom0 asks for
-unknown neighbours every 10 ms instead of every second, for all contenders, as the clock would otherwise show how an app's
-start falls between two such questions.
+unknown neighbours every 10 ms instead of every second, as the clock would otherwise show how an app's
+start falls between two such questions; not on `launch0`, where `launch` tells it who they are.
 
 The contenders take turns, in an order that moves on by one each round. One start before the rounds warms
 dom0's page cache up and is in no figure; it is in the JSON. No contender publishes a port. All

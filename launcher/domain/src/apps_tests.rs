@@ -191,7 +191,7 @@ fn a_created_app_is_left_alone_by_repairs() {
 #[test]
 fn an_address_of_an_app_that_is_gone_is_given_back() {
     let machine = machine();
-    machine.apps.network().lease("ffffffffffff", None).unwrap();
+    machine.apps.network().lease("ffffffffffff", None, None).unwrap();
     let repairs = machine.apps.reconcile().unwrap();
     assert!(repairs[0].to_string().contains("ffffffffffff"), "{repairs:?}");
     assert!(machine.apps.network().leases().unwrap().is_empty());
@@ -204,7 +204,7 @@ fn the_address_of_a_domain_that_waits_is_kept_by_repairs_until_the_app_that_take
     let waiting = Folder::new(machine.apps.pool().join("0123456789ab"));
     fs::create_dir_all(machine.apps.pool()).unwrap();
     let _lock = waiting.make().unwrap();
-    machine.apps.network().lease(waiting.id(), None).unwrap();
+    machine.apps.network().lease(waiting.id(), None, None).unwrap();
     assert_eq!(machine.apps.reconcile().unwrap(), []);
     let taken = machine.apps.folder(waiting.id());
     fs::rename(waiting.path(), taken.path()).unwrap();
@@ -267,6 +267,7 @@ fn the_log_is_followed_through_rotation_to_the_end() {
             Followed::Output(entries) => {
                 text.extend(entries.into_iter().flat_map(|entry| entry.bytes))
             }
+            Followed::Gap => panic!("a gap after {text:?}"),
             Followed::Nothing => panic!("nothing for ten seconds after {text:?}"),
             Followed::Ended(outcome) => break outcome,
         }

@@ -1,23 +1,19 @@
 //! Waiting for an app's output and its end, without polling.
 
 use crate::apps::{App, Apps, AppsError};
-use crate::folder::{FileError, Folder, LOCK, LOG, LockWatch, OLD_LOG};
+use crate::folder::{FileError, Folder, LOCK, LockWatch};
 use crate::log::{Entry, Parser, Part};
+use crate::log_files::{LogFiles, Piece};
 use crate::record::{Outcome, Phase};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The most output that is handed out at once.
-const CHUNK_BYTES: usize = 64 * 1024;
 /// So many entries are kept at least when only the last ones are wanted.
 const MAX_ENTRIES: usize = 64 * 1024;
 /// Events are the rule; this is how long a lost one can delay things.
@@ -30,6 +26,8 @@ const LOCK_MOMENT: Duration = Duration::from_millis(1);
 pub enum Followed {
     /// More of the log.
     Output(Vec<Entry>),
+    /// Output may be missing here: it was put away before it was read.
+    Gap,
     /// Nothing new within the time given.
     Nothing,
     /// The app has ended, everything is taken down, and all output was brought before.
@@ -42,9 +40,7 @@ pub struct Follow<'a> {
     apps: &'a Apps,
     id: String,
     end: EndWatch,
-    path: PathBuf,
-    /// Files to read, the oldest first; the last one is the one that grows.
-    files: VecDeque<File>,
+    files: LogFiles,
     parser: Parser,
     part: Part,
     /// What was read beforehand.
@@ -55,17 +51,14 @@ impl<'a> Follow<'a> {
     pub(crate) fn new(apps: &'a Apps, app: &App, part: Part) -> Result<Self, AppsError> {
         let folder = apps.folder(&app.record.id);
         let end = EndWatch::new(&folder)?;
-        let path = folder.file(LOG);
-        let mut files = VecDeque::new();
-        if let Ok(file) = File::open(folder.file(OLD_LOG)) {
-            files.push_back(file);
-        }
-        files.push_back(File::open(&path).map_err(FileError::io("open", &path))?);
+        let files = LogFiles::open(&folder)?;
         let (id, parser) = (app.record.id.clone(), Parser::default());
-        let mut follow = Self { apps, id, end, path, files, parser, part, ready: Vec::new() };
+        let mut follow = Self { apps, id, end, files, parser, part, ready: Vec::new() };
         if part.tail.is_some() {
             let mut there = Vec::new();
-            while let Some(entries) = follow.read()? {
+            while let Some(found) = follow.read()? {
+                // A gap can only be before the last lines, which are wanted.
+                let Followed::Output(entries) = found else { continue };
                 there.extend(entries);
                 // Only now and then, as it moves all that stays.
                 if there.len() > 2 * MAX_ENTRIES {
@@ -93,8 +86,8 @@ impl<'a> Follow<'a> {
             // The question comes before the last look at the log: what is written in between is
             // not missed.
             let ended = !self.end.lock.is_held()?;
-            if let Some(output) = self.read()? {
-                return Ok(Followed::Output(output));
+            if let Some(found) = self.read()? {
+                return Ok(found);
             }
             if ended {
                 match self.outcome()? {
@@ -110,48 +103,21 @@ impl<'a> Follow<'a> {
         }
     }
 
-    fn read(&mut self) -> Result<Option<Vec<Entry>>, AppsError> {
-        while let Some(bytes) = self.read_bytes()? {
-            let mut entries = self.parser.parse(&bytes);
-            entries.retain(|entry| self.part.has(entry));
-            if !entries.is_empty() {
-                return Ok(Some(entries));
-            }
-        }
-        Ok(None)
-    }
-
-    fn read_bytes(&mut self) -> Result<Option<Vec<u8>>, AppsError> {
+    /// What is there; `None` where nothing is.
+    fn read(&mut self) -> Result<Option<Followed>, AppsError> {
         loop {
-            let Some(file) = self.files.front_mut() else { return Ok(None) };
-            let mut bytes = Vec::new();
-            file.take(CHUNK_BYTES as u64)
-                .read_to_end(&mut bytes)
-                .map_err(FileError::io("read", &self.path))?;
-            if !bytes.is_empty() {
-                return Ok(Some(bytes));
-            }
-            if self.files.len() == 1 {
-                match self.rotated()? {
-                    // Nothing is added to the old file any more, but something may have been
-                    // since it was read.
-                    Some(new) => self.files.push_back(new),
-                    None => return Ok(None),
+            match self.files.read()? {
+                Piece::Bytes(bytes) => {
+                    let mut entries = self.parser.parse(&bytes);
+                    entries.retain(|entry| self.part.has(entry));
+                    if !entries.is_empty() {
+                        return Ok(Some(Followed::Output(entries)));
+                    }
                 }
-                continue;
+                Piece::Gap => return Ok(Some(Followed::Gap)),
+                Piece::Nothing => return Ok(None),
             }
-            self.files.pop_front();
         }
-    }
-
-    /// The new log, if the one being read was put aside.
-    fn rotated(&self) -> Result<Option<File>, AppsError> {
-        // Between renaming and making there is none; and none is left after `--rm`.
-        let Ok(new) = File::open(&self.path) else { return Ok(None) };
-        let number = |file: &File| file.metadata().map(|metadata| metadata.ino());
-        let old = self.files.back().map(number).transpose();
-        let changed = old.and_then(|old| Ok(old != Some(number(&new)?)));
-        Ok(changed.map_err(FileError::io("examine", &self.path))?.then_some(new))
     }
 
     fn outcome(&self) -> Result<Option<Outcome>, AppsError> {

@@ -57,9 +57,9 @@ pub enum HotplugError {
     /// The orders cannot be read.
     #[error(transparent)]
     Orders(#[from] HandoverError),
-    /// What dom0 is to know of the guest cannot be read.
-    #[error("backend {backend} has no valid ip and mac")]
-    Guest {
+    /// A node is not a link address.
+    #[error("backend {backend} has no valid mac")]
+    Mac {
         /// The backend's node.
         backend: String,
     },
@@ -206,20 +206,18 @@ fn bring_up_interface(store: &Store, call: &Call) -> Result<(), HotplugError> {
     }
     let node = |name: &str| format!("{}/{name}", call.backend);
     let bridge = store.read(&node("bridge"))?;
-    let address = store.read_optional(&node("ip"))?;
-    let guest = match address {
-        Some(address) => Some(neighbour(&address, &store.read(&node("mac"))?, call)?),
+    // An address is there on our own bridge only.
+    let guest = match store.read_optional(&node("ip"))? {
+        Some(_) => Some(read_mac(store, call)?),
         None => None,
     };
     net::attach_to_bridge(interface, &bridge, guest)?;
     Ok(store.write(&format!("{}/hotplug-status", call.backend), "connected")?)
 }
 
-fn neighbour(address: &str, mac: &str, call: &Call) -> Result<net::Neighbour, HotplugError> {
-    let known = address.parse().ok().zip(net::parse_mac(mac).ok());
-    let (address, mac) =
-        known.ok_or_else(|| HotplugError::Guest { backend: call.backend.clone() })?;
-    Ok(net::Neighbour { address, mac })
+fn read_mac(store: &Store, call: &Call) -> Result<net::Mac, HotplugError> {
+    let mac = store.read(&format!("{}/mac", call.backend))?;
+    net::parse_mac(&mac).map_err(|_| HotplugError::Mac { backend: call.backend.clone() })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod handover;
 pub mod hotplug;
 pub mod launch;
 pub mod log;
+mod log_files;
 pub mod loopdev;
 pub mod monitor;
 pub mod names;

@@ -156,6 +156,5 @@ pub(crate) fn join_bridge(vif: &Vif, domid: DomId) -> Result<(), ToolstackError>
     let _span = info_span!("bridge").entered();
     let name = format!("vif{domid}.0");
     net::wait_for_interface(&name, VIF_TIME)?;
-    let guest = vif.address.map(|address| net::Neighbour { address, mac: vif.mac });
-    Ok(net::attach_to_bridge(&name, &vif.bridge, guest)?)
+    Ok(net::attach_to_bridge(&name, &vif.bridge, vif.address.and(Some(vif.mac)))?)
 }

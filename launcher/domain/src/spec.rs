@@ -99,7 +99,7 @@ pub struct Vif {
     pub bridge: String,
     /// The guest's link address.
     pub mac: [u8; 6],
-    /// The guest's address where it has it from us, on our own bridge: dom0 need not ask for it then.
+    /// The guest's address where it has it from us: our own bridge then delivers to it only what is its.
     pub address: Option<Ipv4Addr>,
 }
 

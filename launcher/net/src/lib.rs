@@ -25,7 +25,7 @@ pub use lease::{Lease, LeaseError};
 pub use link::{LinkError, Route, wait_for_interface};
 pub use network::{Network, NetworkError};
 pub use occupant::Occupant;
-pub use port::{Neighbour, attach_to_bridge};
+pub use port::attach_to_bridge;
 pub use publish::{Protocol, Publish, PublishParseError, Published};
 pub use settings::parse_mac;
 pub use settings::{

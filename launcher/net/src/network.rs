@@ -5,7 +5,7 @@ use crate::dns::{Resolver, resolver};
 use crate::lease::{Lease, LeaseError, Leases};
 use crate::link::{Link, LinkError, Links, Route};
 use crate::occupant::{self, Occupant, Unusable};
-use crate::port::forget_neighbours;
+use crate::port::{forget_neighbours, know_neighbour};
 use crate::publish::{Ports, Protocol, Publish, Published, find_conflict};
 use crate::settings::{InterfaceName, Mac, Settings, Subnet, mac_of};
 use crate::state::{Locked, StateDir, StateError};
@@ -206,17 +206,27 @@ impl Network {
     }
 
     /// Gives `owner` an address: the one wanted, else the one it has already, else a free one.
+    /// Its link address is `mac`, else one that belongs to the address. Where the bridge is up,
+    /// dom0 knows them at once: whoever asks for the app before it is there waits without disturbing others.
     ///
     /// # Errors
     /// The wanted address is taken, reserved or outside; or all are taken.
-    pub fn lease(&self, owner: &str, wanted: Option<IpAddr>) -> Result<Lease, NetworkError> {
+    pub fn lease(
+        &self,
+        owner: &str,
+        wanted: Option<IpAddr>,
+        mac: Option<Mac>,
+    ) -> Result<Lease, NetworkError> {
         let locked = self.state.lock()?;
         let mut leases: Leases = locked.read(LEASES)?;
         let (address, changed) = leases.take(self.settings.subnet, owner, wanted)?;
         if changed {
             locked.write(LEASES, &leases)?;
         }
-        Ok(self.lease_at(address))
+        let lease = self.lease_at(address);
+        let lease = Lease { mac: mac.unwrap_or(lease.mac), ..lease };
+        know_neighbour(self.bridge(), address, lease.mac)?;
+        Ok(lease)
     }
 
     /// The lease that `owner` has.

@@ -32,17 +32,9 @@ const NUD_NOARP: u16 = 0x40;
 /// The entry is for the table of the port's bridge.
 const NTF_MASTER: u8 = 0x04;
 
-/// Who is behind a port of our own bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Neighbour {
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Its link address.
-    pub mac: Mac,
-}
-
-/// Makes `interface` a port of `bridge` and brings it up. With a `guest` nobody but it is reached
-/// there, and it is reached nowhere else; without, the bridge learns who is there.
+/// Makes `interface` a port of `bridge` and brings it up. With a `guest` nobody but the one with this
+/// link address is reached there, and it is reached nowhere else; without, the bridge learns who is
+/// there.
 ///
 /// As Xen's own scripts do, dom0's end of a vif neither answers ARP nor joins multicast groups: it
 /// is a port only.
@@ -52,7 +44,7 @@ pub struct Neighbour {
 pub fn attach_to_bridge(
     interface: &str,
     bridge: &str,
-    guest: Option<Neighbour>,
+    guest: Option<Mac>,
 ) -> Result<(), LinkError> {
     let action = || format!("attach interface {interface} to bridge {bridge}");
     let mut links = Links::open()?;
@@ -65,7 +57,7 @@ pub fn attach_to_bridge(
     join.attribute(IFLA_MASTER, &master.to_ne_bytes());
     let mut up = link_message(RTM_NEWLINK, ACK, interface, IFF_UP, IFF_UP);
     let mut messages = vec![join];
-    if let Some(guest) = guest {
+    if let Some(mac) = guest {
         let port = index(interface)?;
         up.nest(IFLA_LINKINFO, |info| {
             info.text(IFLA_INFO_SLAVE_KIND, "bridge");
@@ -74,17 +66,22 @@ pub fn attach_to_bridge(
                 data.attribute(IFLA_BRPORT_UNICAST_FLOOD, &[0]);
             });
         });
-        let set = ACK | CREATE | REPLACE;
-        let mut behind =
-            neighbour_message(RTM_NEWNEIGH, set, AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);
-        behind.attribute(NDA_LLADDR, &guest.mac);
-        let mut known = neighbour_message(RTM_NEWNEIGH, set, AF_INET, master, NUD_PERMANENT, 0);
-        known.attribute(NDA_DST, &guest.address.octets());
-        known.attribute(NDA_LLADDR, &guest.mac);
-        messages.extend([behind, known]);
+        let mut behind = neighbour_message(RTM_NEWNEIGH, AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);
+        behind.attribute(NDA_LLADDR, &mac);
+        messages.push(behind);
     }
     messages.push(up);
     links.ask(&action(), messages).map(drop)
+}
+
+/// Tells dom0 who has an address of `bridge`; one that is not there cannot be told.
+pub(crate) fn know_neighbour(bridge: &str, address: Ipv4Addr, mac: Mac) -> Result<(), LinkError> {
+    let mut links = Links::open()?;
+    let Some(link) = links.find(bridge)? else { return Ok(()) };
+    let mut request = neighbour_message(RTM_NEWNEIGH, AF_INET, link.index, NUD_PERMANENT, 0);
+    request.attribute(NDA_DST, &address.octets());
+    request.attribute(NDA_LLADDR, &mac);
+    links.ask(&format!("tell who has {address} on {bridge}"), vec![request]).map(drop)
 }
 
 /// Forgets who has these addresses of `bridge`; of one that is not known, or a bridge that is not
@@ -100,7 +97,7 @@ pub(crate) fn forget_neighbours(
     let mut links = Links::open()?;
     let Some(link) = links.find(bridge)? else { return Ok(()) };
     for address in addresses {
-        let mut request = neighbour_message(RTM_DELNEIGH, ACK, AF_INET, link.index, 0, 0);
+        let mut request = neighbour_message(RTM_DELNEIGH, AF_INET, link.index, 0, 0);
         request.attribute(NDA_DST, &address.octets());
         match links.ask(&format!("forget who has {address} on {bridge}"), vec![request]) {
             Err(error) if error.is(rustix::io::Errno::NOENT) => {}
@@ -111,18 +108,12 @@ pub(crate) fn forget_neighbours(
 }
 
 /// `struct ndmsg`: family, padding, interface index, state, flags, type.
-fn neighbour_message(
-    kind: u16,
-    options: u16,
-    family: u8,
-    index: u32,
-    state: u16,
-    flags: u8,
-) -> Message {
+fn neighbour_message(kind: u16, family: u8, index: u32, state: u16, flags: u8) -> Message {
     let mut header = [0; 12];
     header[0] = family;
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..10].copy_from_slice(&state.to_ne_bytes());
     header[10] = flags;
-    Message::new(kind, options, &header)
+    // For one that is to go, the last two mean nothing.
+    Message::new(kind, ACK | CREATE | REPLACE, &header)
 }

@@ -18,7 +18,7 @@ fn child() {
     let network = Network::open(&Settings::default(), words[3]);
     for number in first..first + count {
         let owner = format!("owner{number}");
-        network.lease(&owner, None).unwrap();
+        network.lease(&owner, None, None).unwrap();
         if words[2] == "no" {
             network.release(&owner).unwrap();
         }
@@ -50,7 +50,7 @@ fn processes_that_lease_at_once_never_get_the_same_address() {
 fn a_process_killed_at_any_moment_leaves_the_leases_whole() {
     let state = tempfile::tempdir().unwrap();
     let network = Network::open(&Settings::default(), state.path());
-    network.lease("web", None).unwrap();
+    network.lease("web", None, None).unwrap();
     for round in 0..60 {
         let mut child = start(round * 10_000, 10_000, "no", state.path());
         // It is at work; how far it gets from here differs from round to round.

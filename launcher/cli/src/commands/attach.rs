@@ -1,6 +1,6 @@
 //! `launch attach`: go on with a running app, as `launch run` does in the foreground.
 
-use super::logs::Output;
+use super::logs::{Output, tell_gap};
 use super::run::end_as;
 use crate::conversation::{ALL_SIGNALS, DetachKeys, Given, Signals, give};
 use crate::here::{Here, require_dom0};
@@ -80,6 +80,7 @@ pub(super) fn stay(
                         break Err(error);
                     }
                 }
+                Ok(Followed::Gap) => tell_gap(),
                 Ok(Followed::Nothing) if detached.load(Ordering::Relaxed) => break Ok(None),
                 Ok(Followed::Nothing) => {}
                 Ok(Followed::Ended(outcome)) => break Ok(Some(outcome)),

@@ -46,10 +46,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     loop {
         match follow.next(patience)? {
             Followed::Output(entries) => output.write(&entries)?,
+            Followed::Gap => tell_gap(),
             Followed::Nothing if args.follow => {}
             Followed::Nothing | Followed::Ended(_) => return Ok(ExitCode::SUCCESS),
         }
     }
+}
+
+/// Output is missing because of the one who reads ours.
+pub(crate) fn tell_gap() {
+    eprintln!(
+        "launch: some output may be missing here: it was read more slowly than the app wrote it; \
+         a larger log_mib in [domain] of /etc/launch/config.toml keeps more"
+    );
 }
 
 /// An app's output, on this process's own streams.

@@ -3,6 +3,8 @@
 use super::each::each;
 use crate::here::Here;
 use anyhow::Result;
+use domain::apps::App;
+use domain::record::Phase;
 use std::process::ExitCode;
 
 /// Which images.
@@ -11,13 +13,17 @@ pub(crate) struct Args {
     /// Names, or beginnings of digests
     #[arg(required = true)]
     images: Vec<String>,
+    /// Also an image that stopped apps have: they keep its disk
+    #[arg(short, long)]
+    force: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let here = Here::new()?;
     let store = here.images()?;
-    let used: Vec<String> =
-        here.apps()?.list()?.into_iter().map(|app| app.record.image_digest).collect();
+    let stopped = |app: &App| matches!(app.state.phase, Phase::Created | Phase::Exited);
+    let apps = here.apps()?.list()?.into_iter().filter(|app| !(args.force && stopped(app)));
+    let used: Vec<String> = apps.map(|app| app.record.image_digest).collect();
     each(&args.images, |name| {
         store.remove(name, &|digest| used.contains(&digest.to_string()))?;
         Ok(())

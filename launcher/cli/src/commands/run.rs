@@ -3,7 +3,7 @@
 use super::attach;
 use super::docker_flags::DockerFlags;
 use super::id_file::IdFile;
-use super::logs::Output;
+use super::logs::{Output, tell_gap};
 use super::spec::Spec;
 use crate::conversation::DetachKeys;
 use crate::failure;
@@ -191,6 +191,7 @@ fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode>
             }
             match follow.next(Duration::from_secs(1))? {
                 Followed::Output(entries) => output.write(&entries)?,
+                Followed::Gap => tell_gap(),
                 Followed::Nothing => {}
                 Followed::Ended(outcome) => return Ok(outcome),
             }

@@ -110,8 +110,7 @@ impl Apps {
     fn connect(&self, record: &Record) -> Result<Option<Link>, AppsError> {
         Ok(match &record.network {
             Network::Launch { ip } => {
-                let mut link = self.link(&record.id, *ip)?;
-                link.mac = record.mac.unwrap_or(link.mac);
+                let link = self.link(&record.id, *ip, record.mac)?;
                 if let Some(lease) = &link.lease {
                     let published =
                         self.network.publish(&record.id, lease.address, &record.publish);
@@ -131,9 +130,14 @@ impl Apps {
     }
 
     /// An address on our own bridge, which is there then.
-    pub(super) fn link(&self, id: &str, ip: Option<IpAddr>) -> Result<Link, AppsError> {
+    pub(super) fn link(
+        &self,
+        id: &str,
+        ip: Option<IpAddr>,
+        mac: Option<net::Mac>,
+    ) -> Result<Link, AppsError> {
         self.network.ensure_up()?;
-        let lease = self.network.lease(id, ip)?;
+        let lease = self.network.lease(id, ip, mac)?;
         Ok(Link {
             bridge: self.network.bridge().to_owned(),
             mac: lease.mac,

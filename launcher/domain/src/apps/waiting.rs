@@ -186,7 +186,7 @@ impl Apps {
             self.make_writable(folder, self.settings().storage_mib)?;
             disks = resolve::disks(folder.path(), WritableChoice::Disk);
         }
-        let link = self.link(folder.id(), None)?;
+        let link = self.link(folder.id(), None, None)?;
         let spec = DomainSpec {
             id: folder.id().to_owned(),
             name: format!("waiting-{}", folder.id()),

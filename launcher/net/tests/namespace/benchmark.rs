@@ -24,8 +24,8 @@ fn what_each_step_of_a_launch_takes() {
         measure("ensure_up, rules lost", 1, &mut |_| network.ensure_up().unwrap());
         for owners in [0, 1000] {
             println!("with {owners} other owners");
-            (0..owners).for_each(|n| _ = network.lease(&format!("other{n}"), None).unwrap());
-            let mut lease = |n| _ = network.lease(&format!("owner{n}"), None).unwrap();
+            (0..owners).for_each(|n| _ = network.lease(&format!("other{n}"), None, None).unwrap());
+            let mut lease = |n| _ = network.lease(&format!("owner{n}"), None, None).unwrap();
             measure("lease, new", 100, &mut lease);
             measure("lease, held", 100, &mut lease);
             let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0a6b_0002 + n));

@@ -329,7 +329,7 @@ fn a_process_killed_while_it_publishes_leaves_nothing_that_stays_in_the_way() {
             child.wait().unwrap();
             left_over += network.retain(|owner| owner != "web").unwrap().len();
             assert!(!run("nft list table ip launch").contains("elements"), "round {round}");
-            let db = network.lease("db", None).unwrap().address;
+            let db = network.lease("db", None, None).unwrap().address;
             network.publish("db", db, &publish(&["8080:80"])).unwrap();
             network.unpublish("db").unwrap();
         }
@@ -341,8 +341,8 @@ fn a_process_killed_while_it_publishes_leaves_nothing_that_stays_in_the_way() {
 fn a_port_that_is_taken_says_by_whom_and_changes_nothing() {
     in_own_network("a_port_that_is_taken_says_by_whom_and_changes_nothing", |dom0| {
         let network = dom0.network_up();
-        let web = network.lease("web", None).unwrap().address;
-        let db = network.lease("db", None).unwrap().address;
+        let web = network.lease("web", None, None).unwrap().address;
+        let db = network.lease("db", None, None).unwrap().address;
         network.publish("web", web, &publish(&["8080:80"])).unwrap();
         let refusal =
             |ports: &[&str]| network.publish("db", db, &publish(ports)).unwrap_err().to_string();
@@ -466,6 +466,8 @@ fn a_guest_is_known_before_it_says_a_word_and_forgotten_with_its_lease() {
         assert!(
             run("bridge fdb show dev vifweb").contains(&format!("{text} master launch0 static"))
         );
+        assert_eq!(network.lease("web", None, Some([2, 0, 0, 0, 0, 1])).unwrap().mac[0], 2);
+        assert!(known().contains("02:00:00:00:00:01"));
         // Stopped and started: the same lease on another interface.
         run("ip link del vifweb");
         run("ip netns del web");
@@ -619,14 +621,14 @@ fn a_full_disk_fails_the_lease_and_keeps_the_others() {
     in_own_network("a_full_disk_fails_the_lease_and_keeps_the_others", |dom0| {
         let network = dom0.network();
         run(&format!("mount -t tmpfs -o size=16k tmpfs {}", dom0.state().display()));
-        network.lease("web", None).unwrap();
+        network.lease("web", None, None).unwrap();
         let before = network.leases().unwrap();
         let filler = dom0.state().join("filler");
         let _ = std::fs::write(&filler, [1; 65536]);
-        let error = network.lease("db", None).unwrap_err().to_string();
+        let error = network.lease("db", None, None).unwrap_err().to_string();
         assert!(error.contains("cannot write") && error.contains("leases.new"), "{error}");
         assert_eq!(network.leases().unwrap(), before);
         std::fs::remove_file(filler).unwrap();
-        network.lease("db", None).unwrap();
+        network.lease("db", None, None).unwrap();
     });
 }

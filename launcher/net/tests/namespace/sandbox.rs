@@ -112,7 +112,7 @@ impl Dom0 {
 
     /// Makes a guest with a lease: a namespace whose `eth0` is `vifNAME` on the bridge.
     pub(crate) fn guest(&self, network: &Network, name: &str) -> Lease {
-        let lease = network.lease(name, None).unwrap();
+        let lease = network.lease(name, None, None).unwrap();
         let Lease { address, prefix, gateway, mac } = &lease;
         let text = |mac: &net::Mac| mac.map(|byte| format!("{byte:02x}")).join(":");
         let gateway = gateway.unwrap();
@@ -125,9 +125,7 @@ impl Dom0 {
         run(&format!("ip -n {name} route add default via {gateway}"));
         let gateway_mac = text(&network.gateway_mac());
         run(&format!("ip -n {name} neigh replace {gateway} lladdr {gateway_mac} dev eth0"));
-        let IpAddr::V4(address) = *address else { unreachable!("leases are IPv4") };
-        let guest = net::Neighbour { address, mac: *mac };
-        net::attach_to_bridge(&format!("vif{name}"), network.bridge(), Some(guest)).unwrap();
+        net::attach_to_bridge(&format!("vif{name}"), network.bridge(), Some(*mac)).unwrap();
         serve(name, name, 80);
         lease
     }

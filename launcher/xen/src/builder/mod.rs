@@ -140,7 +140,7 @@ impl<'a> BuiltDomain<'a> {
         self.domain.domid
     }
 
-    /// Writes its nodes, all in one transaction, and tells xenstored of it. Devices come with
+    /// Writes its nodes and tells xenstored of it. Devices come with
     /// [`attach`].
     ///
     /// # Errors

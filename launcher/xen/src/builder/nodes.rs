@@ -48,7 +48,11 @@ struct Device<'a> {
     libxl: Vec<(&'a str, String)>,
 }
 
-/// Makes all nodes of a domain, in one transaction.
+/// Makes the nodes that a domain has from the start; nobody looks at them before it is introduced.
+///
+/// In no transaction, nor is their removal: one that makes or removes `/local/domain/<domid>` and the
+/// like changes their parents too, and so fails all those of other launches that do the same.
+/// Sixteen launches at once repeated theirs fourteen times each.
 pub(super) fn write(
     store: &Store,
     domid: DomId,
@@ -56,19 +60,25 @@ pub(super) fn write(
     ports: Ports,
     rings: Rings,
 ) -> Result<(), BuildError> {
-    let nodes = own(domid, guest, ports, rings);
-    store.transaction(|transaction| {
-        let mut batch = transaction.batch();
-        remove_in(&mut batch, domid, &guest.uuid)?;
-        write_in(&mut batch, &nodes)?;
-        Ok(batch.send()?)
-    })
+    let mut batch = store.batch();
+    remove_in(&mut batch, domid, &guest.uuid)?;
+    write_in(&mut batch, &own(domid, guest, ports, rings))?;
+    Ok(batch.send()?)
 }
 
-/// Makes the nodes of devices that are new to a domain, in one transaction.
+/// Makes the nodes of devices that are new to a domain, in one transaction: a backend looks at them as
+/// soon as there is one.
 pub(super) fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
     let mut nodes = vec![];
     attached(&mut nodes, domid, devices)?;
+    // First and by themselves, so that the transaction changes nothing but the domain's own nodes.
+    let mut parents = store.batch();
+    for (kind, count) in [("vbd", devices.disks.len()), ("vif", devices.interfaces.len())] {
+        if count > 0 {
+            parents.write(&backends(domid, kind), "")?;
+        }
+    }
+    parents.send()?;
     store.transaction(|transaction| {
         let mut batch = transaction.batch();
         write_in(&mut batch, &nodes)?;
@@ -88,18 +98,16 @@ fn write_in(batch: &mut Batch<'_>, nodes: &[Node]) -> Result<(), StoreError> {
 
 /// Removes all nodes of a domain, and so its devices.
 pub(super) fn remove(store: &Store, domid: DomId, uuid: &[u8; 16]) -> Result<(), StoreError> {
-    store.transaction(|transaction| {
-        let mut batch = transaction.batch();
-        remove_in(&mut batch, domid, uuid)?;
-        batch.send()
-    })
+    let mut batch = store.batch();
+    remove_in(&mut batch, domid, uuid)?;
+    batch.send()
 }
 
 fn remove_in(batch: &mut Batch<'_>, domid: DomId, uuid: &[u8; 16]) -> Result<(), StoreError> {
     // Frontends first: a backend that sees its frontend gone closes in good order.
     batch.remove(&home(domid))?;
     for kind in KINDS {
-        batch.remove(&format!("{}/backend/{kind}/{domid}", home(DomId::DOM0)))?;
+        batch.remove(&backends(domid, kind))?;
     }
     batch.remove(&format!("/libxl/{domid}"))?;
     batch.remove(&format!("/vm/{}", render_uuid(uuid)))
@@ -107,6 +115,11 @@ fn remove_in(batch: &mut Batch<'_>, domid: DomId, uuid: &[u8; 16]) -> Result<(),
 
 fn home(domid: DomId) -> String {
     format!("/local/domain/{domid}")
+}
+
+/// Where a domain's backends of a kind are, in dom0.
+fn backends(domid: DomId, kind: &str) -> String {
+    format!("{}/backend/{kind}/{domid}", home(DomId::DOM0))
 }
 
 /// As in `xl list -v`: five groups of lower-case hexadecimal digits.
@@ -196,7 +209,7 @@ fn frontend_path(domid: DomId, kind: &str, number: u32) -> String {
 fn device(nodes: &mut Vec<Node>, domid: DomId, device: Device<'_>) {
     let Device { kind, number, .. } = device;
     let frontend = frontend_path(domid, kind, number);
-    let backend = format!("{}/backend/{kind}/{domid}/{number}", home(DomId::DOM0));
+    let backend = format!("{}/{number}", backends(domid, kind));
     let libxl = format!("/libxl/{domid}/device/{kind}/{number}");
 
     // The guest must not change where its console goes to.
@@ -348,6 +361,12 @@ mod tests {
     use std::collections::HashSet;
 
     fn nodes() -> Vec<Node> {
+        let [mut own, attached] = own_and_attached();
+        own.extend(attached);
+        own
+    }
+
+    fn own_and_attached() -> [Vec<Node>; 2] {
         let disk = Disk {
             device: "xvdb",
             physical_device: (7, 12),
@@ -378,9 +397,9 @@ mod tests {
             nodes: &[("vm-data/launch/orders", "1")],
         };
         let ports = Ports { store: 1, console: 2 };
-        let mut nodes = own(DomId(7), &guest, ports, Rings { store: 3, console: 4 });
+        let mut nodes = vec![];
         attached(&mut nodes, DomId(7), &devices).unwrap();
-        nodes
+        [own(DomId(7), &guest, ports, Rings { store: 3, console: 4 }), nodes]
     }
 
     fn value(nodes: &[Node], path: &str) -> String {
@@ -413,6 +432,18 @@ mod tests {
         // The domain's own node comes before all below it, which get its permissions.
         assert_eq!(nodes[0].path, "/local/domain/7");
         assert!(nodes.iter().skip(2).all(|node| !node.path.is_empty()));
+    }
+
+    #[test]
+    fn devices_are_made_below_nodes_of_their_own_domain_that_are_there_already() {
+        let [own, attached] = own_and_attached();
+        let is_there = |path: &str| own.iter().any(|node| node.path.starts_with(path));
+        let mut parents = vec!["/local/domain/7/".to_owned(), "/libxl/7/".to_owned()];
+        assert!(parents.iter().all(|path| is_there(path)));
+        parents.extend(["vbd", "vif"].map(|kind| backends(DomId(7), kind) + "/"));
+        for node in attached {
+            assert!(parents.iter().any(|path| node.path.starts_with(path)), "{}", node.path);
+        }
     }
 
     #[test]

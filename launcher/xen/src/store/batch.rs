@@ -3,15 +3,17 @@
 //! A request takes xenstored microseconds, but its answer takes two task switches. A new domain
 //! has about a hundred nodes.
 
+use super::Store;
 use super::error::StoreError;
 use super::permission::Permission;
-use super::transaction::{Transaction, check_path};
+use super::transaction::check_path;
 use super::wire::Kind;
 
-/// Changes of a transaction that are collected, then sent together, in order.
+/// Changes that are collected, then sent together, in order: each for itself, or all of a transaction.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    transaction: &'a Transaction<'a>,
+    store: &'a Store,
+    transaction: u32,
     requests: Vec<BatchedRequest>,
 }
 
@@ -27,8 +29,8 @@ pub(super) struct BatchedRequest {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(transaction: &'a Transaction<'a>) -> Self {
-        Self { transaction, requests: Vec::new() }
+    pub(super) fn new(store: &'a Store, transaction: u32) -> Self {
+        Self { store, transaction, requests: Vec::new() }
     }
 
     /// Adds a [`super::Store::write`].
@@ -78,8 +80,8 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// The first that failed, as the single operations have them; those after it were tried too,
-    /// so the transaction should be given up.
+    /// so a transaction should be given up.
     pub fn send(self) -> Result<(), StoreError> {
-        self.transaction.exchange_all(&self.requests)
+        self.store.exchange_all(self.transaction, &self.requests)
     }
 }

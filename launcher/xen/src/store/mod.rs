@@ -131,6 +131,12 @@ impl Store {
         Transaction::none(self).set_permissions(path, permissions)
     }
 
+    /// Collects changes to be sent together, each of them for itself.
+    #[must_use]
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(self, 0)
+    }
+
     /// Carries out `changes` as one transaction, from the start again as long as other clients
     /// change the same nodes meanwhile. An error from `changes` takes everything back.
     ///

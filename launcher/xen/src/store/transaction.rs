@@ -1,7 +1,7 @@
 //! Changes that become visible all at once, or not at all.
 
 use super::Store;
-use super::batch::{Batch, BatchedRequest};
+use super::batch::Batch;
 use super::error::{Request, StoreError};
 use super::permission::Permission;
 use super::wire::{self, Kind, MAX_ABSOLUTE_PATH, MAX_RELATIVE_PATH, WireError};
@@ -156,11 +156,7 @@ impl<'a> Transaction<'a> {
     /// Collects changes to be sent together.
     #[must_use]
     pub fn batch(&self) -> Batch<'_> {
-        Batch::new(self)
-    }
-
-    pub(super) fn exchange_all(&self, requests: &[BatchedRequest]) -> Result<(), StoreError> {
-        self.store.exchange_all(self.id, requests)
+        Batch::new(self.store, self.id)
     }
 
     fn on_node(&self, kind: Kind, path: &str, rest: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
