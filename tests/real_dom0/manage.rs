@@ -317,6 +317,19 @@ fn images_are_listed_inspected_and_pruned() {
 }
 
 #[test]
+fn an_image_of_stopped_apps_goes_by_force_only_and_they_start_without_it() {
+    let dom0 = Dom0::shared();
+    dom0.launch(&["create", "--name", "kept", "hello"]).expect_success();
+    dom0.launch(&["rmi", "hello"]).expect_failure(1, &["in use"]);
+    dom0.launch(&["rmi", "-f", "hello"]).expect_success();
+    dom0.launch(&["start", "kept"]).expect_success();
+    dom0.launch(&["pull", "hello"]).expect_success();
+    // One that runs is not without its image's name.
+    dom0.launch(&["rmi", "-f", "hello"]).expect_failure(1, &["in use"]);
+    dom0.launch(&["rm", "-f", "kept"]).expect_success();
+}
+
+#[test]
 fn several_are_removed_at_once_and_those_that_run_by_force_only() {
     let dom0 = Dom0::shared();
     let before = dom0.traces();
