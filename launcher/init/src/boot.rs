@@ -141,7 +141,15 @@ impl Domain {
 fn prepare_to_wait() -> Result<(), Failure> {
     mount("proc", "/proc", "proc", MountFlags::empty(), c"")
         .or_fail(|| "mount proc on /proc".into())?;
+    sleep_when_idle();
     signals::register_stop_command()
+}
+
+/// The kernel would wake up twice a second to see whether memory should be put together beforehand;
+/// it still does so when a large piece is asked for. Needs `/proc`; a kernel without this setting
+/// does not wake up.
+fn sleep_when_idle() {
+    let _ = std::fs::write("/proc/sys/vm/compaction_proactiveness", "0");
 }
 
 /// Puts into the new root, which must be entered, what every app expects there.
@@ -152,6 +160,7 @@ pub fn furnish(orders: &Orders) -> Result<(), Failure> {
     file_systems::mount_kernel_file_systems()?;
     signals::register_stop_command()?;
     network::relax_limits();
+    sleep_when_idle();
     rustix::system::sethostname(orders.hostname.as_bytes())
         .or_fail(|| format!("set the host name to '{}'", orders.hostname))?;
     etc::write_all(etc::open_root("/")?.as_fd(), orders)?;
