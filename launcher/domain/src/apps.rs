@@ -327,6 +327,14 @@ impl Apps {
         }
     }
 
+    /// Whether a stopped app has its image's disk for itself, so that the image may go: not where
+    /// apps and images are on two file systems.
+    #[must_use]
+    pub fn can_spare_image(&self, app: &App) -> bool {
+        let disk = self.folder(&app.record.id).file(folder::ROOT_DISK);
+        matches!(app.state.phase, Phase::Created | Phase::Exited) && !disk.is_symlink()
+    }
+
     /// All apps, the newest first.
     ///
     /// # Errors

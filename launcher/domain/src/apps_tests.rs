@@ -285,3 +285,18 @@ fn an_app_that_never_ran_has_no_output_and_ends_at_once() {
     let mut follow = machine.apps.follow(&app, Part::default()).unwrap();
     assert!(matches!(follow.next(Duration::ZERO).unwrap(), Followed::Ended(_)));
 }
+
+#[test]
+fn an_image_is_spared_by_stopped_apps_that_have_its_disk_for_themselves() {
+    let machine = machine();
+    let app = machine.create();
+    assert!(machine.apps.can_spare_image(&app));
+    let mut running = machine.apps.find("nginx").unwrap();
+    running.state.phase = Phase::Running;
+    assert!(!machine.apps.can_spare_image(&running));
+    // As when apps and images are on two file systems.
+    let disk = machine.apps.folder(&app.record.id).file(folder::ROOT_DISK);
+    fs::remove_file(&disk).unwrap();
+    std::os::unix::fs::symlink(machine.root.path().join("disk.erofs"), &disk).unwrap();
+    assert!(!machine.apps.can_spare_image(&app));
+}

@@ -207,7 +207,6 @@ pub fn render_orders(
     resolver: &net::Resolver,
     seed: &[u8],
 ) -> Orders {
-    let network = link.and_then(|link| link.lease.as_ref().map(|lease| (link, lease)));
     Orders {
         version: contract::VERSION,
         hostname: record.hostname.clone(),
@@ -219,12 +218,11 @@ pub fn render_orders(
             },
         },
         process: record.process.clone(),
-        network: network.map(|(link, lease)| contract::Network {
-            address: lease.address,
-            prefix: lease.prefix,
-            gateway: lease.gateway,
-            neighbours: lease
-                .gateway
+        network: link.map(|link| contract::Network {
+            address: link.lease.address,
+            prefix: link.lease.prefix,
+            gateway: link.lease.gateway,
+            neighbours: (link.lease.gateway)
                 .zip(link.gateway_mac)
                 .map(|(address, mac)| Neighbour { address, mac })
                 .into_iter()
@@ -248,11 +246,9 @@ pub fn render_orders(
 pub struct Link {
     /// Dom0's bridge.
     pub bridge: String,
-    /// The guest's link address.
-    pub mac: [u8; 6],
-    /// Its addresses; `None` leaves the interface as it is.
-    pub lease: Option<net::Lease>,
-    /// The gateway's link address, where it is known.
+    /// The guest's addresses.
+    pub lease: net::Lease,
+    /// The gateway's link address, where it is known: on our own bridge.
     pub gateway_mac: Option<[u8; 6]>,
 }
 
@@ -260,12 +256,8 @@ impl Link {
     /// The interface that it needs.
     #[must_use]
     pub fn vif(&self) -> Vif {
-        let ours = self.gateway_mac.and(self.lease.as_ref()).map(|lease| lease.address);
-        let address = ours.and_then(|address| match address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
-        Vif { bridge: self.bridge.clone(), mac: self.mac, address }
+        let address = self.gateway_mac.and(Some(self.lease.address));
+        Vif { bridge: self.bridge.clone(), mac: self.lease.mac, address }
     }
 }
 

@@ -224,13 +224,12 @@ fn orders_carry_the_lease_and_a_static_neighbour() {
     let gateway = "10.107.0.1".parse().unwrap();
     let link = Link {
         bridge: "launch0".into(),
-        mac: [2; 6],
-        lease: Some(net::Lease {
+        lease: net::Lease {
             address: "10.107.0.2".parse().unwrap(),
             prefix: 16,
             gateway: Some(gateway),
             mac: [2; 6],
-        }),
+        },
         gateway_mac: Some([4; 6]),
     };
     let resolver = net::Resolver { servers: vec![gateway], search: vec![] };

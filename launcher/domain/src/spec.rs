@@ -3,7 +3,7 @@
 use crate::toolstack::ToolstackKind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -100,7 +100,7 @@ pub struct Vif {
     /// The guest's link address.
     pub mac: [u8; 6],
     /// The guest's address where it has it from us: our own bridge then delivers to it only what is its.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
 }
 
 /// Xen's 16-byte domain handle.

@@ -3,8 +3,6 @@
 use super::each::each;
 use crate::here::Here;
 use anyhow::Result;
-use domain::apps::App;
-use domain::record::Phase;
 use std::process::ExitCode;
 
 /// Which images.
@@ -21,9 +19,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let here = Here::new()?;
     let store = here.images()?;
-    let stopped = |app: &App| matches!(app.state.phase, Phase::Created | Phase::Exited);
-    let apps = here.apps()?.list()?.into_iter().filter(|app| !(args.force && stopped(app)));
-    let used: Vec<String> = apps.map(|app| app.record.image_digest).collect();
+    let apps = here.apps()?;
+    let mut users = apps.list()?;
+    users.retain(|app| !(args.force && apps.can_spare_image(app)));
+    let used: Vec<String> = users.into_iter().map(|app| app.record.image_digest).collect();
     each(&args.images, |name| {
         store.remove(name, &|digest| used.contains(&digest.to_string()))?;
         Ok(())

@@ -87,7 +87,7 @@ impl Apps {
     ) -> Result<(), AppsError> {
         let record = &app.record;
         let link = timed(timings, "network", || self.connect(record))?;
-        app.state.address = link.as_ref().and_then(|link| Some(link.lease.as_ref()?.address));
+        app.state.address = link.as_ref().map(|link| link.lease.address);
         timed(timings, "orders", || self.write_orders(folder, record, link.as_ref()))?;
         let spec = resolve::domain_spec(record, folder.path(), link.as_ref());
         let shared = lock.share()?;
@@ -111,19 +111,16 @@ impl Apps {
         Ok(match &record.network {
             Network::Launch { ip } => {
                 let link = self.link(&record.id, *ip, record.mac)?;
-                if let Some(lease) = &link.lease {
-                    let published =
-                        self.network.publish(&record.id, lease.address, &record.publish);
-                    published.map_err(|error| self.name_owner(error))?;
-                }
+                let published =
+                    self.network.publish(&record.id, link.lease.address, &record.publish);
+                published.map_err(|error| self.name_owner(error))?;
                 Some(link)
             }
             Network::Bridge { bridge, ip, gateway } => {
                 net::check_bridge(bridge)?;
-                let lease = net::static_lease(bridge, &record.id, ip.as_deref(), *gateway)?;
-                let bridge = bridge.as_str().to_owned();
-                let mac = record.mac.unwrap_or(lease.mac);
-                Some(Link { bridge, mac, gateway_mac: None, lease: Some(lease) })
+                let mut lease = net::static_lease(bridge, &record.id, ip.as_deref(), *gateway)?;
+                lease.mac = record.mac.unwrap_or(lease.mac);
+                Some(Link { bridge: bridge.as_str().to_owned(), gateway_mac: None, lease })
             }
             Network::None => None,
         })
@@ -140,9 +137,8 @@ impl Apps {
         let lease = self.network.lease(id, ip, mac)?;
         Ok(Link {
             bridge: self.network.bridge().to_owned(),
-            mac: lease.mac,
             gateway_mac: Some(self.network.gateway_mac()),
-            lease: Some(lease),
+            lease,
         })
     }
 
@@ -179,7 +175,7 @@ impl Apps {
         }
         let folder = self.folder(&app.record.id);
         let link = self.connect(&app.record)?;
-        let address = link.as_ref().and_then(|link| Some(link.lease.as_ref()?.address));
+        let address = link.as_ref().map(|link| link.lease.address);
         folder.write_state(&State { address, ..app.state.clone() })?;
         self.write_orders(&folder, &app.record, link.as_ref())?;
         let spec = resolve::domain_spec(&app.record, folder.path(), link.as_ref());
