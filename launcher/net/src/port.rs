@@ -1,8 +1,9 @@
 //! A guest's interface as a port of a bridge, and the guest as dom0's neighbour.
 //!
 //! On our own bridge it is known beforehand who is where. Dom0 and the bridge are told so, instead of
-//! learning it from packets: nobody asks all guests for one of them, no packet for a guest that is
-//! still starting goes to all others, and no guest can make itself the receiver of another's packets.
+//! learning it from packets: nobody asks all guests for one of them (the bridge answers what guests ask,
+//! out of dom0's neighbours), no packet for a guest that is still starting goes to all others, no guest
+//! wakes all others, and none can make itself the receiver of another's packets.
 //! Layouts: `linux/neighbour.h`, `linux/if_link.h`.
 
 use crate::link::{IFF_UP, IFLA_LINKINFO, LinkError, Links, RTM_NEWLINK, link_message};
@@ -19,10 +20,19 @@ const IFF_NOARP: u32 = 0x80;
 const IFF_MULTICAST: u32 = 0x1000;
 
 const IFLA_MASTER: u16 = 10;
+const IFLA_AF_SPEC: u16 = 26;
+const AF_INET6: u16 = 10;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_LEARNING: u16 = 8;
 const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
+/// Whoever asks for the address of a guest behind this port is answered by the bridge. Named after the
+/// access points that were the first to need it.
+const IFLA_BRPORT_PROXYARP_WIFI: u16 = 12;
+const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
+const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 /// Never asked for anew. In a bridge's table it means an address of dom0's own.
@@ -36,8 +46,8 @@ const NTF_MASTER: u8 = 0x04;
 /// link address is reached there, and it is reached nowhere else; without, the bridge learns who is
 /// there.
 ///
-/// As Xen's own scripts do, dom0's end of a vif neither answers ARP nor joins multicast groups: it
-/// is a port only.
+/// Dom0's end of a vif is a port only: it joins no multicast groups, has no IPv6 address, and answers no
+/// ARP but what the bridge answers through it (Linux sends no ARP at all through one with `NOARP`).
 ///
 /// # Errors
 /// No such interface or bridge, not a bridge, or not root.
@@ -53,8 +63,14 @@ pub fn attach_to_bridge(
         Ok(links.find(name)?.ok_or_else(missing)?.index)
     };
     let master = index(bridge)?;
-    let mut join = link_message(RTM_NEWLINK, ACK, interface, IFF_NOARP, IFF_NOARP | IFF_MULTICAST);
+    let arp = if guest.is_some() { 0 } else { IFF_NOARP };
+    let mut join = link_message(RTM_NEWLINK, ACK, interface, arp, IFF_NOARP | IFF_MULTICAST);
     join.attribute(IFLA_MASTER, &master.to_ne_bytes());
+    join.nest(IFLA_AF_SPEC, |families| {
+        families.nest(AF_INET6, |inet6| {
+            inet6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
+        });
+    });
     let mut up = link_message(RTM_NEWLINK, ACK, interface, IFF_UP, IFF_UP);
     let mut messages = vec![join];
     if let Some(mac) = guest {
@@ -64,6 +80,9 @@ pub fn attach_to_bridge(
             info.nest(IFLA_INFO_SLAVE_DATA, |data| {
                 data.attribute(IFLA_BRPORT_LEARNING, &[0]);
                 data.attribute(IFLA_BRPORT_UNICAST_FLOOD, &[0]);
+                data.attribute(IFLA_BRPORT_MCAST_FLOOD, &[0]);
+                data.attribute(IFLA_BRPORT_BCAST_FLOOD, &[0]);
+                data.attribute(IFLA_BRPORT_PROXYARP_WIFI, &[1]);
             });
         });
         let mut behind = neighbour_message(RTM_NEWNEIGH, AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);
