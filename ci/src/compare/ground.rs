@@ -187,19 +187,23 @@ impl App {
 ///
 /// Linux asks for an unknown neighbour once a second. An app that is up just after such a question
 /// would be found a second late, by this client as by any other; so here it asks every 10 ms, on
-/// bridges only, and [`clear`] gives them their old value back. No answer of an earlier round is left
-/// over either. On `launch0` dom0 has no unknown neighbours, once `launch` has begun.
+/// bridges only. On `launch0` dom0 knows all who are there: it asks for nobody, as a question before
+/// the command has come to its address would only wake every guest. [`clear`] gives them their old
+/// values back. No answer of an earlier round is left over either.
 #[must_use]
 pub fn before_each() -> String {
     format!(
         "for folder in /sys/class/net/*/bridge; do
 name=${{folder%/bridge}}
 name=${{name##*/}}
-[ $name = launch0 ] && continue
-file=/proc/sys/net/ipv4/neigh/$name/retrans_time_ms
-grep -qs \"^$name \" {FOLDER}/retrans || echo \"$name $(cat $file)\" >>{FOLDER}/retrans
-echo 10 >$file
-ip neigh flush dev $name 2>/dev/null || true
+neighbours=/proc/sys/net/ipv4/neigh/$name
+case $name in
+launch0) file=$neighbours/mcast_solicit value=0 ;;
+*) file=$neighbours/retrans_time_ms value=10 ;;
+esac
+grep -qs \"^$file \" {FOLDER}/settings || echo \"$file $(cat $file)\" >>{FOLDER}/settings
+echo $value >$file
+[ $name = launch0 ] || ip neigh flush dev $name 2>/dev/null || true
 done
 sync"
     )
@@ -213,8 +217,8 @@ sync"
 pub fn clear(place: &Place, take_down: &str) -> Result<()> {
     let script = format!(
         "cd {FOLDER} 2>/dev/null || exit 0
-touch retrans
-while read -r name ms; do echo $ms >/proc/sys/net/ipv4/neigh/$name/retrans_time_ms; done <retrans
+touch settings
+while read -r file value; do echo $value >$file; done <settings
 launch rm -f {PROBE} 2>/dev/null
 {take_down}
 ip link del {BRIDGE} 2>/dev/null
