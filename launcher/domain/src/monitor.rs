@@ -81,7 +81,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
     };
     let mut monitor = Monitor {
         log: Log::open(&folder, apps.settings().log_mib << 20)?,
-        store: Store::connect()?,
+        store: Store::connect_to_wait()?,
         apps,
         folder,
         record,

@@ -9,25 +9,16 @@ use crate::DomId;
 use crate::store::{Access, Batch, Permission, Store, StoreError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Nodes below the domain's own that the guest may write: libxl's, but for those that only the
-/// drivers of other systems than Linux write (`drivers`, `feature`, `attr`).
-const GUEST_WRITES: [&str; 8] = [
-    "device/suspend/event-channel",
-    "control/shutdown",
-    "control/feature-poweroff",
-    "control/feature-reboot",
-    "control/feature-suspend",
-    "control/sysrq",
-    "data",
-    "error",
-];
+/// Nodes below the domain's own that the guest may write, and all below them. libxl makes those in
+/// `control` itself, one by one, and some that only the drivers of other systems than Linux write.
+const GUEST_WRITES: [&str; 3] = ["control", "data", "error"];
 /// How much of its console's output xenconsoled keeps in memory, in bytes; libxl's own figure.
 const CONSOLE_LIMIT_BYTES: &str = "1048576";
 /// A backend's or frontend's state before anything happened (`XenbusStateInitialising`).
 const INITIALISING: &str = "1";
 /// Xen's number of a guest's first disk, `xvda`: major 202; each disk has 16 minors.
 const FIRST_DISK: u32 = 202 << 8;
-const KINDS: [&str; 3] = ["console", "vbd", "vif"];
+const KINDS: [&str; 2] = ["vbd", "vif"];
 
 /// A node to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +129,7 @@ pub(super) fn render_uuid(uuid: &[u8; 16]) -> String {
 fn own(domid: DomId, guest: &Guest<'_>, ports: Ports, rings: Rings) -> Vec<Node> {
     let mut nodes = vec![];
     home_and_vm(&mut nodes, domid, guest, ports, rings);
-    device(&mut nodes, domid, console());
-    console_details(&mut nodes, domid, ports, rings);
+    console(&mut nodes, domid, ports, rings);
     nodes
 }
 
@@ -198,28 +188,16 @@ fn home_and_vm(nodes: &mut Vec<Node>, domid: DomId, guest: &Guest<'_>, ports: Po
     nodes.push(plain(format!("/libxl/{domid}/type"), guest.kind.name()));
 }
 
-fn frontend_path(domid: DomId, kind: &str, number: u32) -> String {
-    // The first console is older than the rest.
-    match kind {
-        "console" => format!("{}/console", home(domid)),
-        _ => format!("{}/device/{kind}/{number}", home(domid)),
-    }
-}
-
 fn device(nodes: &mut Vec<Node>, domid: DomId, device: Device<'_>) {
     let Device { kind, number, .. } = device;
-    let frontend = frontend_path(domid, kind, number);
+    let frontend = format!("{}/device/{kind}/{number}", home(domid));
     let backend = format!("{}/{number}", backends(domid, kind));
     let libxl = format!("/libxl/{domid}/device/{kind}/{number}");
 
-    // The guest must not change where its console goes to.
-    let permissions = match kind {
-        "console" => readable(domid),
-        _ => Some(vec![
-            Permission::new(domid, Access::None),
-            Permission::new(DomId::DOM0, Access::Read),
-        ]),
-    };
+    let permissions = Some(vec![
+        Permission::new(domid, Access::None),
+        Permission::new(DomId::DOM0, Access::Read),
+    ]);
     nodes.push(Node { path: frontend.clone(), value: String::new(), permissions });
     nodes.push(plain(format!("{frontend}/backend"), backend.clone()));
     nodes.push(plain(format!("{frontend}/backend-id"), "0"));
@@ -244,19 +222,10 @@ fn device(nodes: &mut Vec<Node>, domid: DomId, device: Device<'_>) {
     }
 }
 
-fn console() -> Device<'static> {
-    Device {
-        kind: "console",
-        number: 0,
-        frontend: vec![],
-        backend: vec![("protocol", "vt100".to_owned()), ("state", INITIALISING.to_owned())],
-        libxl: vec![],
-    }
-}
-
-/// What xenconsoled reads, once it hears of the domain.
-fn console_details(nodes: &mut Vec<Node>, domid: DomId, ports: Ports, rings: Rings) {
-    let console = frontend_path(domid, "console", 0);
+/// What xenconsoled reads, once it hears of the domain; the guest must not change where its console goes
+/// to. The first console is older than devices: nobody looks for a backend of it.
+fn console(nodes: &mut Vec<Node>, domid: DomId, ports: Ports, rings: Rings) {
+    let console = format!("{}/console", home(domid));
     let details = [
         ("limit", CONSOLE_LIMIT_BYTES.to_owned()),
         ("type", "xenconsoled".to_owned()),
