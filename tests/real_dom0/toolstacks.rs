@@ -111,6 +111,23 @@ fn two_vcpus_are_two_processors_for_the_app() {
 }
 
 #[test]
+fn a_guest_reads_the_clock_of_the_processor_itself() {
+    let dom0 = Dom0::shared();
+    for toolstack in TOOLSTACKS {
+        for kind in KINDS {
+            let app = dom0.start("clock", &["--toolstack", toolstack, "--type", kind, "hello"]);
+            let script = format!(
+                "xl debug-keys s; sleep 1; xl dmesg | grep -E 'dom{}(\\(hvm\\))?: mode=' | tail -n 1",
+                app.inspect()["state"]["domid"]
+            );
+            // 2: Xen never traps a reading.
+            let told = dom0.sh(&script).expect_success().stdout;
+            assert!(told.contains(": mode=2"), "{toolstack} {kind}: {told:?}");
+        }
+    }
+}
+
+#[test]
 fn a_kernel_that_is_none_is_told_and_undone() {
     let dom0 = Dom0::shared();
     let before = dom0.traces();

@@ -194,7 +194,7 @@ more often than each millisecond; that is the figures' resolution. On its bridge
 unknown neighbours every 10 ms instead of every second, as the clock would otherwise show how an app's
 start falls between two such questions; not on `launch0`, where `launch` tells it who they are.
 
-The contenders take turns, in an order that moves on by one each round. One start before the rounds warms
+The contenders take turns, in an order that gives each another one before it in each round. One start before the rounds warms
 dom0's page cache up and is in no figure; it is in the JSON. No contender publishes a port. All
 must give the same answer: the SHA-256 of the page is compared.\n\n";
     *page += "| | command | ready beforehand |\n|---|---|---|\n";

@@ -1,4 +1,4 @@
-//! The rounds: every contender once in each, in an order that moves on by one a round.
+//! The rounds: every contender once in each, in an order that gives none always the same one before it.
 
 use super::phases::Timeline;
 use super::plan::Plan;
@@ -83,8 +83,7 @@ pub fn run(
     let rest_s = if settle.trim().is_empty() { REST_S } else { REST_OF_POOLS_S };
     settle += &format!("sleep {rest_s}");
     for round in 0..=rounds {
-        for offset in 0..all.len() {
-            let index = (offset + round) % all.len();
+        for index in order(all.len(), round) {
             let series = &mut all[index];
             let explain = || format!("in round {round}");
             let measure = start_once(ground, series, port, &settle, &series.plan.command)
@@ -108,6 +107,17 @@ pub fn run(
         }
     }
     Ok(())
+}
+
+/// Who comes when in a round. In as many rounds as there are contenders each has each place once, and,
+/// where their number is even, each other one before it once: what one leaves behind for the next (a
+/// daemon at work, a cold cache) does not always meet the same. Design: E. J. Williams, 1949.
+fn order(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |place| {
+        let step = place.div_ceil(2);
+        let first = if place % 2 == 1 { step } else { count - step };
+        (first + round) % count
+    })
 }
 
 fn start_once(
@@ -149,5 +159,27 @@ fn tell(what: &str, series: &Series, measure: &Measure) {
     say(&format!("{what} {}: {first}returned {returned}", series.name));
     if !series.is_good(measure) {
         say(&format!("  {:?} {}", measure.failures, measure.output.trim()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn everyone_runs_once_a_round_and_once_after_each_other_one() {
+        for count in [1, 2, 5, 12] {
+            let mut pairs = BTreeSet::new();
+            for round in 0..count {
+                let all: Vec<usize> = order(count, round).collect();
+                assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), count);
+                assert!(all.iter().all(|index| *index < count));
+                pairs.extend(all.windows(2).map(|two| (two[0], two[1])));
+            }
+            if count % 2 == 0 {
+                assert_eq!(pairs.len(), count * (count - 1));
+            }
+        }
     }
 }

@@ -6,6 +6,10 @@ use super::rounds::WHOLE;
 
 /// Between two steps of the command, or of the guest.
 const BETWEEN: &str = "between these";
+/// All of dom0's phases that are no more than a sliver each.
+const SMALL: &str = "files, disks and interface in dom0";
+/// Those of dom0 that are more.
+const LARGE: [&str; 2] = ["domain", "devices"];
 /// After the last that is known.
 const REST: &str = "the rest: the app's own start";
 
@@ -28,9 +32,31 @@ pub fn segments(entry: &Entry) -> Vec<Segment> {
         .collect();
     all.sort_by(|one, other| one.2.total_cmp(&other.2));
     match all.get(all.len() / 2) {
-        Some((starts, took, whole)) if !starts.0.is_empty() => cut(starts, took, *whole),
+        Some((starts, took, whole)) if !starts.0.is_empty() => {
+            join_small(cut(starts, took, *whole))
+        }
         _ => Vec::new(),
     }
+}
+
+/// The small ones as one part, where the first of them is: more parts than colours tell nobody anything.
+fn join_small(segments: Vec<Segment>) -> Vec<Segment> {
+    let mut joined: Vec<Segment> = Vec::new();
+    for mut segment in segments {
+        let name = segment.name.as_str();
+        if !(LARGE.contains(&name) || [BETWEEN, REST].contains(&name) || is_of_guest(name)) {
+            segment.name = SMALL.into();
+        }
+        match joined.iter_mut().find(|other| other.name == segment.name) {
+            Some(other) => other.ms += segment.ms,
+            None => joined.push(segment),
+        }
+    }
+    joined
+}
+
+fn is_of_guest(phase: &str) -> bool {
+    phase.starts_with("guest: ")
 }
 
 /// Dom0's phases until the guest goes on, the guest's, and the rest, in which the app itself starts.
@@ -44,7 +70,6 @@ fn cut(starts: &Phases, took: &Phases, whole: f64) -> Vec<Segment> {
             Some((name, start, start + ms))
         })
     };
-    let is_of_guest = |name: &str| name.starts_with("guest: ");
     let guest = spans().filter(|(name, ..)| is_of_guest(name));
     let handover = guest.clone().map(|(_, start, _)| start).fold(whole, f64::min);
 
@@ -122,6 +147,15 @@ mod tests {
             (REST, 350.0),
         ];
         assert_eq!(parts(&spans, 500.0), expected.map(|(name, ms)| (name.to_owned(), ms)));
+    }
+
+    #[test]
+    fn small_phases_of_dom0_are_one_part_and_nothing_is_lost() {
+        let segments = [("image", 3.0), ("domain", 90.0), ("disks", 4.0), ("guest: exec", 5.0)];
+        let segments = segments.map(|(name, ms)| Segment { name: name.into(), ms });
+        let joined = join_small(segments.into()).into_iter().map(|part| (part.name, part.ms));
+        let expected = [(SMALL, 7.0), ("domain", 90.0), ("guest: exec", 5.0)];
+        assert!(joined.eq(expected.map(|(name, ms)| (name.to_owned(), ms))));
     }
 
     #[test]
