@@ -1,7 +1,7 @@
 //! A load: several connections from one thread, each asking anew as soon as it has its answer.
 
 use super::measure::{Latency, Load};
-use super::wire::{Asked, fill};
+use super::wire::{Asked, closes, fill};
 use crate::compare::client::sha256;
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -52,6 +52,10 @@ pub fn load(
                         latencies_us.push(answer.took_us);
                         result.body_bytes += answer.body_bytes;
                         last = answer.at;
+                    }
+                    // A new one is part of what such a server takes, but of no request.
+                    if answer.closes {
+                        all[index] = Connection::open(address)?;
                     }
                     all[index].ask(asked)?;
                 }
@@ -105,6 +109,8 @@ struct Answer {
     at: Instant,
     took_us: u32,
     body_bytes: u64,
+    /// It was the last on its connection.
+    closes: bool,
     /// Of the first answer only: hashing takes the processor's time.
     sha256: Option<String>,
 }
@@ -160,6 +166,7 @@ impl Connection {
             at,
             took_us: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
             body_bytes: (end - begin) as u64,
+            closes: matches!(asked, Asked::Http(_)) && closes(&self.buffer[..begin]),
             sha256: (self.asked == 1).then(|| sha256(&self.buffer[begin..end])),
         }))
     }
@@ -186,16 +193,20 @@ mod tests {
     use super::*;
     use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-    /// A web server whose every answer is `body`.
+    /// A web server whose every answer is `body`, twenty of them on a connection.
     fn serve(body: &'static str) -> SocketAddrV4 {
         let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
         let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
                 std::thread::spawn(move || {
-                    while let Ok(1..) = stream.read(&mut [0; 256]) {
+                    for left in (0..20).rev() {
+                        let Ok(1..) = stream.read(&mut [0; 256]) else { return };
                         let length = body.len();
-                        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+                        let more = if left == 0 { "close" } else { "keep-alive" };
+                        let head = format!(
+                            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: {more}\r\n\r\n"
+                        );
                         let _ = stream.write_all((head + body).as_bytes());
                     }
                 });
@@ -208,7 +219,7 @@ mod tests {
     fn a_load_counts_whole_answers_and_hashes_what_it_got() {
         let asked = "http:/".parse().unwrap();
         let load = load(&asked, serve("hello"), 4, Duration::from_millis(400)).unwrap();
-        assert!(load.requests > 10, "{load:?}");
+        assert!(load.requests > 100, "{load:?}");
         assert_eq!(load.body_bytes, load.requests * 5);
         assert_eq!(load.errors, 0, "{load:?}");
         assert_eq!(

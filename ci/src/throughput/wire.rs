@@ -71,6 +71,17 @@ impl Asked {
     }
 }
 
+/// Whether the head of a web server's answer says that it ends the connection, as nginx does after its
+/// thousandth request.
+#[must_use]
+pub fn closes(head: &[u8]) -> bool {
+    String::from_utf8_lossy(head).lines().any(|line| {
+        line.split_once(':').is_some_and(|(name, value)| {
+            name.eq_ignore_ascii_case("connection") && value.trim().eq_ignore_ascii_case("close")
+        })
+    })
+}
+
 /// `SET`s that make sure of every key that a load will `GET`.
 #[must_use]
 pub fn fill() -> Vec<Vec<u8>> {
@@ -131,6 +142,12 @@ mod tests {
         let (begin, end) = asked.find_body(answer).unwrap().unwrap();
         assert_eq!(&answer[begin..end], b"hello");
         assert!(asked.find_body(b"HTTP/1.1 404 Not Found\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn a_server_that_ends_the_connection_says_so_in_the_head() {
+        assert!(closes(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"));
+        assert!(!closes(b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\n"));
     }
 
     #[test]
