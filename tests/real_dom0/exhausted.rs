@@ -97,34 +97,6 @@ fn dom0_out_of_grants_is_told_and_undone() {
 }
 
 #[test]
-fn dom0_out_of_event_channels_is_told_and_undone() {
-    let dom0 = Dom0::shared();
-    // IOCTL_EVTCHN_BIND_UNBOUND_PORT of `xen/evtchn.h`, until dom0's kernel has no interrupt left for one.
-    let script = "cat >/tmp/channels.py <<'END'
-import fcntl, os, struct, time
-kept = []
-try:
-    while True:
-        kept.append(os.open('/dev/xen/evtchn', os.O_RDWR))
-        for _ in range(500):
-            fcntl.ioctl(kept[-1], 0x00044502, struct.pack('I', 0))
-except OSError as error:
-    print(len(kept), error, flush=True)
-time.sleep(3600)
-END
-python3 -u /tmp/channels.py >/tmp/channels 2>&1 &
-echo $! >/tmp/channels.pid
-for second in $(seq 300); do [ -s /tmp/channels ] && break; sleep 1; done
-cat /tmp/channels
-[ -s /tmp/channels ]";
-    let undo = Undo(dom0, "kill $(cat /tmp/channels.pid); sleep 5; rm /tmp/channels*".into());
-    println!("{}", dom0.sh(script).expect_success().stdout.trim());
-    every_launch_fails(dom0, &WAYS[..2], &["introduce domain"]);
-    drop(undo);
-    a_launch_works(dom0);
-}
-
-#[test]
 fn no_xenstored_is_told_and_undone() {
     let dom0 = Dom0::shared();
     let before = dom0.traces();
