@@ -136,6 +136,16 @@ impl Contender {
         ground.place.sh(&before_each()).map(drop)
     }
 
+    /// Takes its app down, as far as it is there, and starts it again: one that died (emulated guests do)
+    /// is not to fail all rounds to come.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_anew(&self, ground: &Ground, app: &App) -> Result<()> {
+        let _ = self.take_down(ground);
+        self.start(ground, app)
+    }
+
     /// Takes its app down.
     ///
     /// # Errors

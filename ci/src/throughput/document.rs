@@ -45,7 +45,7 @@ fn lost(report: &Report) -> Vec<String> {
             }
             if !entry.failures.is_empty() {
                 let count = entry.failures.len();
-                let text = entry.failures.join("; ");
+                let text = in_short(&entry.failures);
                 failed.push(format!(
                     "{}: {count} rounds of {} went wrong and are in no figure: {text}",
                     measured.title, entry.name
@@ -55,6 +55,22 @@ fn lost(report: &Report) -> Vec<String> {
     }
     slower.sort_by(|one, other| one.0.total_cmp(&other.0));
     slower.into_iter().map(|(_, text)| text).chain(failed).collect()
+}
+
+/// The last line of each failure, each only once, without its round.
+fn in_short(failures: &[String]) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    for failure in failures {
+        let line = failure.lines().last().unwrap_or_default();
+        let line = match line.split_once(": ") {
+            Some((round, rest)) if round.starts_with("round ") => rest,
+            _ => line,
+        };
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join("; ")
 }
 
 fn add_figures(page: &mut String, report: &Report) {
@@ -140,3 +156,16 @@ const FILE: &str = "
 | `rounds`, `connections`, `seconds`, `memory_mib`, `ready` | how much was done, and with what |
 | `machine`, `date`, `command`, `images` | where, when, how and with what |
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::in_short;
+
+    #[test]
+    fn a_failure_is_told_once_and_in_one_line() {
+        let failures =
+            ["round 5: no answer", "round 6: sh failed\nlaunch: it is gone", "round 7: no answer"];
+        let text = in_short(&failures.map(str::to_owned));
+        assert_eq!(text, "no answer; launch: it is gone");
+    }
+}

@@ -61,12 +61,16 @@ pub fn run_loads(
                 let index = (offset + round) % contenders.len();
                 let entry = &mut measured.contenders[index];
                 let result = load_once(ground, &contenders[index], load, extent);
+                let has_failed = result.is_err();
                 tell(round, &measured.name, &measured.unit, entry, result);
+                if has_failed {
+                    contenders[index].start_anew(ground, app)?;
+                }
             }
         }
     }
     if *app == NGINX {
-        all.push(run_processes(ground, contenders, extent.rounds, stop)?);
+        all.push(run_processes(ground, contenders, app, extent.rounds, stop)?);
     }
     for contender in contenders {
         contender.take_down(ground)?;
@@ -78,6 +82,7 @@ pub fn run_loads(
 fn run_processes(
     ground: &Ground,
     contenders: &[Contender],
+    app: &App,
     rounds: u16,
     stop: &AtomicBool,
 ) -> Result<Measured> {
@@ -93,7 +98,11 @@ fn run_processes(
             ensure!(!stop.load(Ordering::Relaxed), "stopped by a signal");
             let index = (offset + round) % contenders.len();
             let result = processes_once(ground, &contenders[index].exec().join(" "));
+            let has_failed = result.is_err();
             tell(round, "exec", "processes", &mut measured.contenders[index], result);
+            if has_failed {
+                contenders[index].start_anew(ground, app)?;
+            }
         }
     }
     Ok(measured)
