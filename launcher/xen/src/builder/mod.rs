@@ -302,6 +302,7 @@ pub fn destroy(
     uuid: &[u8; 16],
 ) -> Result<(), BuildError> {
     xen.destroy_domain(domid)?;
+    nodes::let_console_come(store, domid)?;
     nodes::remove(store, domid, uuid)?;
     Ok(())
 }

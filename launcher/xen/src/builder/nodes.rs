@@ -7,7 +7,7 @@
 use super::{BuildError, Devices, Disk, Guest, Interface, Ports, Rings};
 use crate::DomId;
 use crate::store::{Access, Batch, Permission, Store, StoreError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Nodes below the domain's own that the guest may write, and all below them. libxl makes those in
 /// `control` itself, one by one, and some that only the drivers of other systems than Linux write.
@@ -18,6 +18,8 @@ const CONSOLE_LIMIT_BYTES: &str = "1048576";
 const INITIALISING: &str = "1";
 /// Xen's number of a guest's first disk, `xvda`: major 202; each disk has 16 minors.
 const FIRST_DISK: u32 = 202 << 8;
+/// The longest that xenconsoled is waited for.
+const CONSOLE_TIME: Duration = Duration::from_millis(500);
 const KINDS: [&str; 2] = ["vbd", "vif"];
 
 /// A node to be made.
@@ -83,6 +85,17 @@ fn write_in(batch: &mut Batch<'_>, nodes: &[Node]) -> Result<(), StoreError> {
         if let Some(permissions) = &node.permissions {
             batch.set_permissions(&node.path, permissions)?;
         }
+    }
+    Ok(())
+}
+
+/// Gives xenconsoled, which has just heard of a domain, time to write the domain's terminal: it does so
+/// also when the domain has gone by then, and would make its home again.
+pub(super) fn let_console_come(store: &Store, domid: DomId) -> Result<(), StoreError> {
+    let tty = format!("{}/console/tty", home(domid));
+    let until = Instant::now() + CONSOLE_TIME;
+    while store.read_optional(&tty)?.is_some_and(|tty| tty.is_empty()) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
 }
