@@ -192,10 +192,10 @@ One static program in dom0 starts each command and asks the app's own address un
 answer, for all contenders alike. It asks anew after a hundredth of the time that has gone by, and no
 more often than each millisecond; that is the figures' resolution. On its bridges dom0 asks for
 unknown neighbours every 10 ms instead of every second, as the clock would otherwise show how an app's
-start falls between two such questions; not on `launch0`, where `launch` tells it who they are.
+start falls between two such questions; on `launch0`, where `launch` tells it who they are, it asks for nobody.
 
-The contenders take turns, in an order that gives each another one before it in each round. One start before the rounds warms
-dom0's page cache up and is in no figure; it is in the JSON. No contender publishes a port. All
+The contenders take turns, in an order that gives each another one before it in each round. One start
+before the rounds warms dom0's page cache up and is in no figure; it is in the JSON. No contender publishes a port. All
 must give the same answer: the SHA-256 of the page is compared.\n\n";
     *page += "| | command | ready beforehand |\n|---|---|---|\n";
     for entry in report.contenders.iter().chain(&report.xl_create) {

@@ -61,9 +61,7 @@ pub fn run_loads(
                 let index = (offset + round) % contenders.len();
                 let entry = &mut measured.contenders[index];
                 let result = load_once(ground, &contenders[index], load, extent);
-                let has_failed = result.is_err();
-                tell(round, &measured.name, &measured.unit, entry, result);
-                if has_failed {
+                if !tell(round, &measured.name, &measured.unit, entry, result) {
                     contenders[index].start_anew(ground, app)?;
                 }
             }
@@ -98,9 +96,8 @@ fn run_processes(
             ensure!(!stop.load(Ordering::Relaxed), "stopped by a signal");
             let index = (offset + round) % contenders.len();
             let result = processes_once(ground, &contenders[index].exec().join(" "));
-            let has_failed = result.is_err();
-            tell(round, "exec", "processes", &mut measured.contenders[index], result);
-            if has_failed {
+            let entry = &mut measured.contenders[index];
+            if !tell(round, "exec", "processes", entry, result) {
                 contenders[index].start_anew(ground, app)?;
             }
         }
@@ -145,13 +142,15 @@ fn load_once(
     Ok((Round { rate: count / seconds, count, seconds, latency }, done.bodies_sha256))
 }
 
+/// Notes what came of a round; says whether it went well.
 fn tell(
     round: usize,
     name: &str,
     unit: &str,
     entry: &mut Entry,
     result: Result<(Round, Vec<String>)>,
-) {
+) -> bool {
+    let went_well = result.is_ok();
     match result {
         Ok((done, bodies)) => {
             say(&format!("{round} {name} {}: {:.1} {unit}/s", entry.name, done.rate));
@@ -163,6 +162,7 @@ fn tell(
             entry.failures.push(format!("round {round}: {error:#}"));
         }
     }
+    went_well
 }
 
 /// Has the disk written and the image read, in a fresh domain or container each time.
