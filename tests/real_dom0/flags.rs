@@ -79,8 +79,7 @@ fn the_writable_layer_has_the_size_that_was_asked_for() {
 fn cpus_are_vcpus_and_a_cap() {
     let dom0 = Dom0::shared();
     let _app = dom0.start("capped", &["--cpus", "1.5", "--cpu-weight", "512", "hello"]);
-    let script = "xl list capped | awk 'NR==2{print $4; found=1} END{exit !found}'";
-    let vcpus = dom0.eventually(20, script);
+    let vcpus = dom0.sh("xl list capped | awk 'NR==2{print $4}'").expect_success().stdout;
     assert_eq!(vcpus.trim(), "2");
     let share = dom0.sh("xl sched-credit2 -d capped | awk 'NR==2{print $(NF-1), $NF}'").stdout;
     assert_eq!(share.trim(), "512 150");

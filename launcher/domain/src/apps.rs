@@ -273,9 +273,10 @@ impl Apps {
         if waiting.is_none_or(|waiting| waiting.image.is_none()) {
             link_disk(&launch.image.disk, &folder.file(folder::ROOT_DISK))?;
             start_set::link(&launch.image.disk, folder)?;
-            if record.writable == WritableChoice::Disk {
-                self.make_writable(folder, record.storage_mib)?;
-            }
+        }
+        let has_layer = waiting.is_some_and(|waiting| waiting.furnished);
+        if record.writable == WritableChoice::Disk && !has_layer {
+            self.make_writable(folder, record.storage_mib)?;
         }
         let log = folder.file(folder::LOG);
         let made = OpenOptions::new().append(true).create(true).mode(0o600).open(&log);

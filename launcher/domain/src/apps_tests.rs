@@ -213,13 +213,13 @@ fn the_address_of_a_domain_that_waits_is_kept_by_repairs_until_the_app_that_take
 }
 
 #[test]
-fn a_domain_with_an_interface_fits_apps_of_the_usual_network_only() {
+fn a_furnished_domain_fits_apps_of_the_usual_network_and_layer_only() {
     let machine = machine();
     let Record { machine: what, .. } = machine.create().record;
     let now = Waiting {
         machine: what.clone(),
         image: None,
-        interface: true,
+        furnished: true,
         created_unix_ms: u64::MAX / 2,
         domid: 1,
     };
@@ -233,13 +233,20 @@ fn a_domain_with_an_interface_fits_apps_of_the_usual_network_only() {
     let waiting = Waiting { machine: what.clone(), ..now };
     let fits =
         |launch: &Launch, waiting: &Waiting| waiting.fits(&what, launch, machine.apps.settings());
-    let usual = machine.launch();
+    let usual = Launch { writable: WritableChoice::Disk, ..machine.launch() };
     let none = Launch { network: net::Choice::None, ..usual.clone() };
     let ip = Launch { ip: Some("10.107.0.9".into()), ..usual.clone() };
     let mac = Launch { mac: Some([0, 0x16, 0x3e, 1, 2, 3]), ..usual.clone() };
-    assert!(fits(&usual, &waiting));
-    let without = Waiting { interface: false, ..waiting.clone() };
-    for other in [none, ip, mac] {
+    let size = machine.apps.settings().storage_mib;
+    let same_size = Launch { storage_mib: Some(size), ..usual.clone() };
+    let larger = Launch { storage_mib: Some(size + 1), ..usual.clone() };
+    let memory = Launch { writable: WritableChoice::Memory, ..usual.clone() };
+    let nothing = Launch { writable: WritableChoice::Nothing, ..usual.clone() };
+    for usual in [usual, same_size] {
+        assert!(fits(&usual, &waiting), "{usual:?}");
+    }
+    let without = Waiting { furnished: false, ..waiting.clone() };
+    for other in [none, ip, mac, larger, memory, nothing] {
         assert!(!fits(&other, &waiting), "{other:?}");
         assert!(fits(&other, &without), "{other:?}");
     }

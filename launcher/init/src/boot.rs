@@ -57,16 +57,14 @@ impl Domain {
         mount("dev", "/dev", "devtmpfs", MountFlags::NOSUID, c"mode=0755")
             .or_fail(|| "mount devtmpfs on /dev".into())?;
         let signals = Signals::open()?;
-        self.head_start = HeadStart::begin();
+        self.head_start = HeadStart::advance(None);
         let console = self.console.insert(Console::open()?);
         let xenstore =
             self.xenstore.insert(Store::connect().map_err(|error| Failure::from_error(&error))?);
         // Its disks come later than a domain that waits.
         let head_start = &mut self.head_start;
         let orders = orders::receive(xenstore, &signals, prepare_to_wait, || {
-            if head_start.is_none() {
-                *head_start = HeadStart::begin();
-            }
+            *head_start = HeadStart::advance(head_start.take());
         })?;
         marks::note("orders");
 

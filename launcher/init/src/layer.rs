@@ -2,11 +2,10 @@
 
 use crate::failure::{Failure, OrFail, cause};
 use contract::devices;
-use rustix::fs::{Advice, Mode, OFlags, fadvise, open};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, pread};
 use rustix::mount::{MountFlags, mount, mount_remount};
 use std::ffi::CStr;
-use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 
 /// Unused inode tables are left unwritten: writing them would fill the sparse disk. Bitmaps are
@@ -24,10 +23,8 @@ const MOUNTED_OPTIONS: &CStr = c"barrier";
 /// `EXT4_FEATURE_INCOMPAT_RECOVER`. Source: Linux `fs/ext4/ext4.h`.
 const FEATURES_AT: u64 = 1024 + 0x60;
 const NEEDS_RECOVERY: u32 = 4;
-/// What is read of the disk early: the block with the superblock.
-const HEAD: Option<NonZeroU64> = NonZeroU64::new(4096);
 
-/// The disk, which the kernel has begun to read.
+/// The disk.
 #[derive(Debug)]
 pub struct Layer {
     device: String,
@@ -35,7 +32,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Opens the disk and asks for its superblock.
+    /// Opens the disk.
     ///
     /// # Errors
     /// There is no such disk.
@@ -43,8 +40,6 @@ impl Layer {
         let device = format!("/dev/{}", devices::WRITABLE_DISK);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let disk = open(&device, flags, Mode::empty()).or_fail(|| format!("open {device}"))?;
-        // Only advice: it is read all the same.
-        let _ = fadvise(&disk, 0, HEAD, Advice::WillNeed);
         Ok(Self { device, disk })
     }
 

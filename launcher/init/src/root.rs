@@ -31,26 +31,36 @@ const SCRATCH_USED: &str = "/upper/work/work";
 const OVERLAY: &CStr =
     c"lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work,redirect_dir=on,metacopy=on";
 
-/// Work on the root that goes on while xenstore answers and the network is set up.
+/// Work on the root that goes on while xenstore answers, disks come and the network is set up.
+///
+/// Mounting is a dozen disk accesses, each waiting for the one before. Signals must be blocked
+/// already: the threads that do it are not to take any.
 #[derive(Debug)]
 pub struct HeadStart {
     writable: Writable,
-    mounting: JoinHandle<Result<Image, Failure>>,
+    layer: Begun<()>,
+    image: Begun<Image>,
+    /// Both of these, put together.
+    root: Begun<Image>,
 }
 
+type Begun<T> = Option<JoinHandle<Result<T, Failure>>>;
+
 impl HeadStart {
-    /// Where the disks are there, mounts them as the usual orders will have it.
-    ///
-    /// Mounting is a dozen disk accesses, each waiting for the one before. Signals must be
-    /// blocked already: the thread that does it is not to take any.
+    /// Begins, or goes on with, what the disks that are there allow, as the usual orders will have
+    /// it.
     #[must_use]
-    pub fn begin() -> Option<Self> {
-        let there = [devices::ROOT_DISK, devices::WRITABLE_DISK].into_iter().all(is_there);
-        there.then(|| Self::mount(&Writable::Disk))
+    pub fn advance(begun: Option<Self>) -> Option<Self> {
+        let mut begun = begun.or_else(|| {
+            let there = [devices::ROOT_DISK, devices::WRITABLE_DISK].into_iter().any(is_there);
+            there.then(|| Self::new(&Writable::Disk))
+        })?;
+        begun.go_on();
+        Some(begun)
     }
 
-    /// Goes on with what was begun before the orders where it is what they want; else takes it
-    /// back, waits for the disks and begins anew.
+    /// Goes on with what was begun before the orders where it is what they want, else takes it back
+    /// and begins anew; waits for the disks.
     ///
     /// # Errors
     /// A disk does not appear.
@@ -59,29 +69,80 @@ impl HeadStart {
         begun: Option<Self>,
         signals: &Signals,
     ) -> Result<Self, Failure> {
-        match begun {
-            Some(begun) if begun.writable == *writable => return Ok(begun),
-            begun => abandon(begun),
+        let mut begun = match begun {
+            Some(begun) if begun.writable == *writable => begun,
+            begun => {
+                abandon(begun);
+                Self::new(writable)
+            }
+        };
+        match begun.await_disks(signals) {
+            Ok(()) => Ok(begun),
+            Err(failure) => {
+                abandon(Some(begun));
+                Err(failure)
+            }
         }
-        let layer = (*writable == Writable::Disk).then_some(devices::WRITABLE_DISK);
+    }
+
+    fn new(writable: &Writable) -> Self {
+        Self { writable: writable.clone(), layer: None, image: None, root: None }
+    }
+
+    fn await_disks(&mut self, signals: &Signals) -> Result<(), Failure> {
+        let layer = (self.writable == Writable::Disk).then_some(devices::WRITABLE_DISK);
         for disk in [devices::ROOT_DISK].into_iter().chain(layer) {
             device::wait_for(device::Kind::Disk, disk, signals, || {
-                Ok(is_there(disk).then_some(()))
+                let there = is_there(disk).then_some(());
+                self.go_on();
+                Ok(there)
             })?;
         }
-        Ok(Self::mount(writable))
+        Ok(())
     }
 
-    fn mount(writable: &Writable) -> Self {
-        let wanted = writable.clone();
-        Self { writable: writable.clone(), mounting: thread::spawn(move || mount_all(&wanted)) }
+    /// Begins what can be begun now.
+    fn go_on(&mut self) {
+        if self.root.is_some() {
+            return;
+        }
+        if self.layer.is_none()
+            && (self.writable != Writable::Disk || is_there(devices::WRITABLE_DISK))
+        {
+            let writable = self.writable.clone();
+            self.layer = Some(thread::spawn(move || mount_layer(&writable)));
+        }
+        if self.image.is_none() && is_there(devices::ROOT_DISK) {
+            self.image = Some(thread::spawn(mount_image));
+        }
+        self.root = match (self.layer.take(), self.image.take()) {
+            (Some(layer), Some(image)) => {
+                Some(thread::spawn(move || mount_root(joined(layer), joined(image))))
+            }
+            (layer, image) => {
+                (self.layer, self.image) = (layer, image);
+                None
+            }
+        };
     }
 
-    /// Waits for what was begun.
+    /// Waits for the root, whose disks must be there.
     fn join(self) -> Result<Image, Failure> {
-        let broken = |_| Err(Failure::set_up("mounting the root broke off"));
-        self.mounting.join().unwrap_or_else(broken)
+        self.root.map_or_else(|| Err(Failure::set_up("there is no root to mount")), joined)
     }
+
+    /// Waits until nothing is mounted any more.
+    fn settle(self) {
+        // What failed to mount need not be taken down.
+        let _ = self.layer.map(joined);
+        let _ = self.image.map(joined);
+        let _ = self.root.map(joined);
+    }
+}
+
+fn joined<T>(thread: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
+    let broken = |_| Err(Failure::set_up("mounting the root broke off"));
+    thread.join().unwrap_or_else(broken)
 }
 
 fn is_there(disk: &str) -> bool {
@@ -91,8 +152,9 @@ fn is_there(disk: &str) -> bool {
 /// Takes back what [`HeadStart`] or a failed [`Root::mount`] mounted; the writable disk is clean
 /// after it. This process's root must still be the initramfs.
 pub fn abandon(head_start: Option<HeadStart>) {
-    // What failed to mount need not be taken down.
-    let _ = head_start.map(HeadStart::join);
+    if let Some(head_start) = head_start {
+        head_start.settle();
+    }
     for folder in [NEW_ROOT, UPPER] {
         let _ = unmount(folder, UnmountFlags::empty());
     }
@@ -170,25 +232,28 @@ impl Root {
     }
 }
 
-/// Mounts the whole root at [`NEW_ROOT`].
-fn mount_all(writable: &Writable) -> Result<Image, Failure> {
-    for folder in [LOWER, UPPER, NEW_ROOT] {
-        make(folder)?;
-    }
-    // Both disks are asked before either answers.
-    let layer = (*writable == Writable::Disk).then(Layer::open).transpose()?;
-    let image = mount_image()?;
-    marks::note("image");
+/// Mounts the writable layer at [`UPPER`].
+fn mount_layer(writable: &Writable) -> Result<(), Failure> {
+    make(UPPER)?;
     match writable {
-        Writable::Disk => layer.as_ref().map_or(Ok(()), |layer| layer.mount(UPPER))?,
+        Writable::Disk => Layer::open()?.mount(UPPER)?,
         Writable::Memory { max_bytes } => mount_memory(*max_bytes)?,
         // Holds the few mount points and files that are made before all is read-only.
         Writable::Nothing => mount_memory(1 << 20)?,
     }
     marks::note("layer");
+    Ok(())
+}
+
+/// Lays the writable layer over the image, at [`NEW_ROOT`].
+///
+/// Takes results, so that whoever waits for it knows that neither is still being mounted.
+fn mount_root(layer: Result<(), Failure>, image: Result<Image, Failure>) -> Result<Image, Failure> {
+    let (image, ()) = (image?, layer?);
     let new = access(SCRATCH_USED, Access::EXISTS).is_err();
-    make(LAYER)?;
-    make(SCRATCH)?;
+    for folder in [LAYER, SCRATCH, NEW_ROOT] {
+        make(folder)?;
+    }
     if new {
         copy_attributes()?;
     }
@@ -200,6 +265,7 @@ fn mount_all(writable: &Writable) -> Result<Image, Failure> {
 
 /// Mounts the image's disk at [`LOWER`], and has its start set read where dom0 knows one.
 fn mount_image() -> Result<Image, Failure> {
+    make(LOWER)?;
     let device = format!("/dev/{}", devices::ROOT_DISK);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let disk = open(&device, flags, Mode::empty()).or_fail(|| format!("open {device}"))?;
@@ -207,6 +273,7 @@ fn mount_image() -> Result<Image, Failure> {
     let flags = flags | OFlags::DIRECTORY;
     let root = open(LOWER, flags, Mode::empty()).or_fail(|| format!("open {LOWER}"))?;
     let image = Image { disk, root };
+    marks::note("image");
     if let (Ok(xenstore), Ok(image)) = (Store::connect(), image.try_clone()) {
         thread::spawn(move || {
             if let Known::Set(set) = start_set::receive(&xenstore) {

@@ -155,7 +155,7 @@ fn boot(stage: &Stage, orders: &Orders) -> Domain {
     enter_initramfs(stage);
     let signals = Signals::open().unwrap();
     // Where the orders say otherwise, what was begun is taken back.
-    let head_start = HeadStart::begin();
+    let head_start = HeadStart::advance(None);
     assert!(head_start.is_some());
     let root = Root::mount(&orders.root.writable, head_start, &signals).unwrap();
     root.enter().unwrap();
@@ -271,7 +271,7 @@ fn writable_disk_keeps_files(stage: &Stage) {
 fn abandoned_root(stage: &Stage) {
     enter_initramfs(stage);
     let _signals = Signals::open().unwrap();
-    root::abandon(HeadStart::begin());
+    root::abandon(HeadStart::advance(None));
     assert_eq!(std::fs::read_dir("/newroot").unwrap().count(), 0);
     assert_eq!(std::fs::read_dir("/upper").unwrap().count(), 0);
 }

@@ -18,9 +18,10 @@ const QUIET: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A launch takes a waiting domain of the same type, memory, vCPUs and kernel, and the pool is filled
-again after it. Domains of a pool have an address of the default network already: an app with another
---network, --ip or --mac-address is started cold. Those of a pool with --image have the image's disk
-as well, and wait for apps of that image only.")]
+again after it. Domains of a pool have an address of the default network and the usual writable layer
+already: an app with another --network, --ip, --mac-address or --storage-size, or with --tmpfs-root or
+--read-only, is started cold. Those of a pool with --image have the image's disk as well, and wait for
+apps of that image only.")]
 pub(crate) struct Args {
     /// How many domains are to wait; 0 ends the pool
     #[arg(long, value_name = "N")]

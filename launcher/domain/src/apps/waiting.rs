@@ -25,11 +25,11 @@ use xen::DomId;
 pub struct Waiting {
     /// What it has.
     pub machine: Machine,
-    /// The manifest digest of the image whose disk it has already, with a writable layer of the
-    /// usual size over it.
+    /// The manifest digest of the image whose disk it has already.
     pub image: Option<String>,
-    /// Whether it has an interface on our own bridge already, and a lease for it.
-    pub interface: bool,
+    /// Whether it has the disk of a writable layer of the usual size, and an interface on our own
+    /// bridge with a lease for it.
+    pub furnished: bool,
     /// When it was built; milliseconds since 1970.
     pub created_unix_ms: u64,
     /// Its number.
@@ -43,12 +43,10 @@ impl Waiting {
             && launch.storage_mib.is_none_or(|size_mib| size_mib == settings.storage_mib);
         let usual_interface =
             launch.network == net::Choice::Launch && launch.ip.is_none() && launch.mac.is_none();
+        let usual_image = |digest: &String| *digest == launch.image.digest.to_string();
         self.machine == *machine
-            && self
-                .image
-                .as_ref()
-                .is_none_or(|digest| *digest == launch.image.digest.to_string() && usual_disk)
-            && (usual_interface || !self.interface)
+            && self.image.as_ref().is_none_or(usual_image)
+            && (usual_disk && usual_interface || !self.furnished)
             && self.is_current()
     }
 
@@ -110,7 +108,7 @@ impl Apps {
         Ok(Waiting {
             machine: record.machine.clone(),
             image: None,
-            interface: false,
+            furnished: false,
             created_unix_ms: now_ms(),
             domid: domid.0,
         })
@@ -123,11 +121,12 @@ impl Apps {
         mut spec: DomainSpec,
         folder: &Folder,
     ) -> Result<DomId, AppsError> {
-        if waiting.image.is_some() {
-            spec.disks.clear();
-        }
+        spec.disks.retain(|disk| match disk.writable {
+            true => !waiting.furnished,
+            false => waiting.image.is_none(),
+        });
         let domid = DomId(waiting.domid);
-        let joined = if waiting.interface { spec.vif.take() } else { None };
+        let joined = if waiting.furnished { spec.vif.take() } else { None };
         self.native.attach(&spec, folder.path(), domid)?;
         if let Some(vif) = joined {
             // The bridge may be another one than when the domain was built.
@@ -179,13 +178,15 @@ impl Apps {
         machine: &Machine,
         image: Option<&image::Image>,
     ) -> Result<(), AppsError> {
-        let mut disks = Vec::new();
-        if let Some(image) = image {
-            link_disk(&image.disk, &folder.file(folder::ROOT_DISK))?;
-            start_set::link(&image.disk, folder)?;
-            self.make_writable(folder, self.settings().storage_mib)?;
-            disks = resolve::disks(folder.path(), WritableChoice::Disk);
+        let mut disks = resolve::disks(folder.path(), WritableChoice::Disk);
+        match image {
+            Some(image) => {
+                link_disk(&image.disk, &folder.file(folder::ROOT_DISK))?;
+                start_set::link(&image.disk, folder)?;
+            }
+            None => disks.retain(|disk| disk.writable),
         }
+        self.make_writable(folder, self.settings().storage_mib)?;
         let link = self.link(folder.id(), None, None)?;
         let spec = DomainSpec {
             id: folder.id().to_owned(),
@@ -199,7 +200,7 @@ impl Apps {
         let waiting = Waiting {
             machine: machine.clone(),
             image: image.map(|image| image.digest.to_string()),
-            interface: true,
+            furnished: true,
             created_unix_ms: now_ms(),
             domid: domid.0,
         };
