@@ -46,6 +46,39 @@ fn what_an_app_wrote_is_there_when_it_is_started_again() {
 }
 
 #[test]
+fn what_a_database_promised_to_keep_outlives_a_stop_a_dead_monitor_and_a_dead_domain() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    for toolstack in ["native", "xl"] {
+        let args = ["--toolstack", toolstack, "-m", "192m", "-e", "POSTGRES_PASSWORD=secret"];
+        let app = dom0.start("database", &[&args[..], &["postgres"]].concat());
+        let ask = |sql: &str| {
+            let ip = app.address();
+            let psql = format!("psql -h {ip} -U postgres -Atc \"{sql}\"");
+            dom0.eventually(300, &format!("PGPASSWORD=secret PGCONNECT_TIMEOUT=5 {psql}"))
+        };
+        // Each may be asked twice, where only its answer is lost.
+        let keep = |line: u32| {
+            let _ = ask(&format!("insert into kept values ({line}) on conflict do nothing"));
+        };
+        let kept = || ask("select count(*) from kept").trim().to_owned();
+        let _ = ask("create table if not exists kept (line int primary key)");
+        keep(1);
+        dom0.launch(&["stop", "database"]).expect_success();
+        dom0.launch(&["start", "database"]).expect_success();
+        assert_eq!(kept(), "1", "{toolstack}: after a stop");
+        dom0.sh("pkill -9 -f '^launch-monitor '").expect_success();
+        keep(2);
+        dom0.sh("xl destroy database").expect_success();
+        let _ = dom0.eventually(30, "launch ps -a --filter name=database | grep 'Exited (137)'");
+        dom0.launch(&["start", "database"]).expect_success();
+        assert_eq!(kept(), "2", "{toolstack}: after its domain was destroyed");
+        drop(app);
+        dom0.expect_traces(&before);
+    }
+}
+
+#[test]
 fn a_signal_reaches_the_app_and_nothing_else() {
     let dom0 = Dom0::shared();
     for flags in [&[][..], &["--toolstack", "xl"], &["--type", "pv"]] {
