@@ -115,15 +115,12 @@ impl HeadStart {
         if self.image.is_none() && is_there(devices::ROOT_DISK) {
             self.image = Some(thread::spawn(mount_image));
         }
-        self.root = match (self.layer.take(), self.image.take()) {
-            (Some(layer), Some(image)) => {
-                Some(thread::spawn(move || mount_root(joined(layer), joined(image))))
-            }
-            (layer, image) => {
-                (self.layer, self.image) = (layer, image);
-                None
-            }
-        };
+        if self.layer.is_some() && self.image.is_some() {
+            let both = self.layer.take().zip(self.image.take());
+            self.root = both.map(|(layer, image)| {
+                thread::spawn(move || mount_root(joined(layer), joined(image)))
+            });
+        }
     }
 
     /// Waits for the root, whose disks must be there.
@@ -131,7 +128,7 @@ impl HeadStart {
         self.root.map_or_else(|| Err(Failure::set_up("there is no root to mount")), joined)
     }
 
-    /// Waits until nothing is mounted any more.
+    /// Waits until nothing is being mounted.
     fn settle(self) {
         // What failed to mount need not be taken down.
         let _ = self.layer.map(joined);
