@@ -111,6 +111,27 @@ fn a_killed_monitor_is_started_anew_and_the_app_runs_on() {
 }
 
 #[test]
+fn output_goes_on_after_the_death_of_a_monitor_that_much_of_it_went_to() {
+    let dom0 = Dom0::shared();
+    let script = "seq 300000; while :; do echo tick; sleep 0.2; done";
+    for flags in [["--toolstack", "native"], ["--toolstack", "xl"]] {
+        let app = dom0.start("much", &[&flags[..], &["python", "sh", "-c", script]].concat());
+        let _ = dom0.eventually(120, "launch logs much | grep tick");
+        let numbers = "launch logs much | grep -v tick | md5sum";
+        let wanted = dom0.sh("seq 300000 | md5sum").stdout;
+        assert_eq!(dom0.sh(numbers).stdout, wanted, "{flags:?}");
+        dom0.sh("pkill -9 -f '^launch-monitor '").expect_success();
+        dom0.launch(&["ps"]).expect_success();
+        let ticks =
+            || -> u32 { dom0.sh("launch logs much | grep -c tick").stdout.trim().parse().unwrap() };
+        let before = ticks();
+        let more = format!("test $(launch logs much | grep -c tick) -gt {}", before + 3);
+        let _ = dom0.eventually(60, &more);
+        drop(app);
+    }
+}
+
+#[test]
 fn an_app_that_ended_while_its_monitor_was_dead_is_taken_down() {
     let dom0 = Dom0::shared();
     let before = dom0.traces();

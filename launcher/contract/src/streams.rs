@@ -20,6 +20,10 @@ pub const MARK_BYTES: usize = 11;
 
 const TO_STDOUT: [u8; MARK_BYTES] = *b"\x1b_launch1\x1b\\";
 const TO_STDERR: [u8; MARK_BYTES] = *b"\x1b_launch2\x1b\\";
+/// The last that `init` puts on a console when output goes on over a vchan, where somebody asked for
+/// [`crate::talk::Request::Output`].
+pub const ELSEWHERE: [u8; MARK_BYTES] = *b"\x1b_launch3\x1b\\";
+const MARKS: [[u8; MARK_BYTES]; 3] = [TO_STDOUT, TO_STDERR, ELSEWHERE];
 
 impl Stream {
     /// What is put before its bytes when they follow the other's.
@@ -38,6 +42,7 @@ pub struct Splitter {
     stream: Stream,
     /// The last bytes, if they may be the beginning of a mark.
     held: Vec<u8>,
+    elsewhere: bool,
 }
 
 impl Splitter {
@@ -64,6 +69,11 @@ impl Splitter {
         pieces
     }
 
+    /// Whether [`ELSEWHERE`] has passed since the last question.
+    pub fn goes_on_elsewhere(&mut self) -> bool {
+        std::mem::take(&mut self.elsewhere)
+    }
+
     /// What was kept, when nothing more comes.
     pub fn finish(&mut self) -> Vec<(Stream, Vec<u8>)> {
         let held = std::mem::take(&mut self.held);
@@ -79,7 +89,11 @@ impl Splitter {
                 self.held.clear();
             }
         }
-        let may_be = |held: &[u8]| TO_STDOUT.starts_with(held) || TO_STDERR.starts_with(held);
+        if self.held == ELSEWHERE {
+            self.elsewhere = true;
+            self.held.clear();
+        }
+        let may_be = |held: &[u8]| MARKS.iter().any(|mark| mark.starts_with(held));
         while !may_be(&self.held) {
             let first = self.held.remove(0);
             self.give(pieces, &[first]);
@@ -114,7 +128,7 @@ mod tests {
         let part = (0..MARK_BYTES, 0..=MARK_BYTES)
             .prop_map(|(from, to)| TO_STDERR.get(from..to).unwrap_or(b"plain").to_vec());
         let no_mark = |bytes: &Vec<u8>| {
-            !bytes.windows(MARK_BYTES).any(|part| part == TO_STDERR || part == TO_STDOUT)
+            !bytes.windows(MARK_BYTES).any(|part| MARKS.iter().any(|mark| part == mark))
         };
         prop::collection::vec(part, 0..4)
             .prop_map(|parts| parts.concat())
@@ -140,7 +154,7 @@ mod tests {
                 wire.extend(words);
             }
             // Words that together look like a mark are one; that is known.
-            let marks = wire.windows(MARK_BYTES).filter(|part| *part == TO_STDERR || *part == TO_STDOUT);
+            let marks = wire.windows(MARK_BYTES).filter(|part| MARKS.iter().any(|mark| part == mark));
             let switches = pieces.iter().scan(Stream::Stdout, |last, (stream, _)| {
                 Some(std::mem::replace(last, *stream) != *stream)
             });
@@ -162,10 +176,20 @@ mod tests {
     #[test]
     fn escapes_of_the_apps_own_come_through() {
         let mut splitter = Splitter::default();
-        let text = b"\x1b[31mred\x1b[0m \x1b_launch3\x1b\\ \x1b\x1b_launch2\x1b\\err";
+        let text = b"\x1b[31mred\x1b[0m \x1b_launch4\x1b\\ \x1b\x1b_launch2\x1b\\err";
         let pieces = splitter.split(text);
         let [out, err] = gather(pieces);
-        assert_eq!(out, b"\x1b[31mred\x1b[0m \x1b_launch3\x1b\\ \x1b");
+        assert_eq!(out, b"\x1b[31mred\x1b[0m \x1b_launch4\x1b\\ \x1b");
         assert_eq!(err, b"err");
+    }
+
+    #[test]
+    fn where_output_goes_on_elsewhere_is_said_once_and_shown_to_nobody() {
+        let mut splitter = Splitter::default();
+        assert_eq!(gather(splitter.split(b"a\x1b_launch"))[0], b"a");
+        assert!(!splitter.goes_on_elsewhere());
+        assert_eq!(gather(splitter.split(b"3\x1b\\b"))[0], b"b");
+        assert!(splitter.goes_on_elsewhere());
+        assert!(!splitter.goes_on_elsewhere());
     }
 }

@@ -45,6 +45,10 @@ pub enum Request {
     Exec(Exec),
     /// Give the app input, and its terminal a size.
     Attach,
+    /// Send the app's output here instead of to the console, which takes 300 KB a second at most:
+    /// as [`Answer::Stdout`], with the marks of [`crate::streams`], from where
+    /// [`crate::streams::ELSEWHERE`] is on the console, to [`Answer::End`].
+    Output,
     /// Tell how much the guest uses.
     Stats,
 }
@@ -113,6 +117,8 @@ pub enum Answer {
     Refused(String),
     /// Figures.
     Stats(Stats),
+    /// The app's output has ended.
+    End,
 }
 
 /// Bytes that are no frames, or none that could come here.
@@ -142,6 +148,7 @@ mod kind {
     pub(super) const EXITED: u8 = 20;
     pub(super) const REFUSED: u8 = 21;
     pub(super) const STATS: u8 = 22;
+    pub(super) const END: u8 = 23;
 }
 
 impl Hello {
@@ -194,6 +201,7 @@ impl Answer {
             Self::Exited(exit) => frame(out, kind::EXITED, &json(&exit.clone().cleaned())),
             Self::Refused(why) => frame(out, kind::REFUSED, clean(why).as_bytes()),
             Self::Stats(stats) => frame(out, kind::STATS, &json(stats)),
+            Self::End => frame(out, kind::END, &[]),
         }
     }
 
@@ -211,6 +219,7 @@ impl Answer {
             }
             kind::REFUSED => Self::Refused(clean(&String::from_utf8_lossy(&payload))),
             kind::STATS => Self::Stats(serde_json::from_slice(&payload).map_err(|_| odd)?),
+            kind::END => Self::End,
             _ => return Err(FrameError::Kind(kind)),
         })
     }
@@ -313,6 +322,7 @@ mod tests {
     fn answer() -> impl Strategy<Value = Answer> {
         prop_oneof![
             Just(Answer::Started),
+            Just(Answer::End),
             any::<u32>().prop_map(Answer::Taken),
             any::<Vec<u8>>().prop_map(Answer::Stdout),
             any::<Vec<u8>>().prop_map(Answer::Stderr),

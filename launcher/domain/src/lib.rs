@@ -21,6 +21,7 @@ pub mod loopdev;
 pub mod monitor;
 pub mod names;
 pub mod native;
+mod output;
 pub mod pool;
 pub mod reconcile;
 pub mod record;

@@ -5,16 +5,17 @@
 //! comes from the guest is bounded: the log by its two files, the report by the contract.
 
 use crate::apps::{Apps, AppsError};
-use crate::console::{Console, ReadOutcome};
+use crate::console::Console;
 use crate::folder::{FileError, Folder, Lock};
 use crate::hotplug::describe;
 use crate::log::Log;
+use crate::output::Output;
 use crate::record::{Outcome, Phase, Record, State};
 use crate::settings::Settings;
 use crate::start_set;
+use crate::talk;
 use crate::timing::{moments, now_unix_us};
 use crate::toolstack::{DomainState, ShutdownReason};
-use contract::streams::Splitter;
 use contract::{Mark, Report, StartSet, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -31,14 +32,6 @@ use xen::store::Store;
 
 /// A guest may write its report as often as it likes; only so many make it into a file.
 const MAX_STATE_WRITES: u32 = 16;
-/// A console that was silent for so long after the app's end has nothing more to say.
-const QUIET: Duration = Duration::from_millis(50);
-/// The same after much output: xenconsoled reads a busy console only every 200 ms.
-const QUIET_AFTER_MUCH: Duration = Duration::from_millis(300);
-/// How much output in [`QUIET_AFTER_MUCH`] is much.
-const MUCH_BYTES: usize = 16 * 1024;
-/// Much output counts for so long.
-const LATELY: Duration = Duration::from_secs(5);
 /// More than can be left when an app has ended: xenconsoled holds 1 MiB back while we read slower than
 /// the app writes. A guest that goes on writing after its report is not heard further.
 const MOST_LEFT_BYTES: usize = 2 << 20;
@@ -80,22 +73,18 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         return Err(AppsError::NotRunning(record.name));
     };
     let mut monitor = Monitor {
-        log: Log::open(&folder, apps.settings().log_mib << 20)?,
+        output: Output::new(Log::open(&folder, apps.settings().log_mib << 20)?),
         store: Store::connect_to_wait()?,
         apps,
         folder,
         record,
         state,
         domid,
-        console: None,
-        streams: Splitter::default(),
         launcher: &start.launcher,
         marks: Vec::new(),
         state_writes: 0,
         found: false,
         filled: false,
-        recent: (Instant::now(), 0),
-        much_at: None,
     };
     let outcome = monitor.watch()?;
     monitor.fill_pools();
@@ -120,9 +109,7 @@ struct Monitor<'a> {
     state: State,
     domid: DomId,
     store: Store,
-    console: Option<Console>,
-    log: Log,
-    streams: Splitter,
+    output: Output,
     launcher: &'a Path,
     /// Those that the state has, as the guest told them.
     marks: Vec<Mark>,
@@ -131,10 +118,6 @@ struct Monitor<'a> {
     found: bool,
     /// Whether the pools were looked after.
     filled: bool,
-    /// Since when, and how much the console has said.
-    recent: (Instant, usize),
-    /// When it last was much at once.
-    much_at: Option<Instant>,
 }
 
 impl Monitor<'_> {
@@ -160,7 +143,7 @@ impl Monitor<'_> {
                 }
             }
             let has = |what: &str| changed.iter().any(|token| token == what);
-            if self.console.is_none() && has(&tty) {
+            if !self.output.has_console() && has(&tty) {
                 self.open_console()?;
             }
             if has(&found) {
@@ -228,7 +211,7 @@ impl Monitor<'_> {
     fn open_console(&mut self) -> Result<(), AppsError> {
         if let Some(path) = self.store.read_optional(&self.node("console/tty"))? {
             match Console::open(&path) {
-                Ok(console) => self.console = Some(console),
+                Ok(console) => self.output.set_console(console),
                 // The domain may have gone in this moment; the app matters more than its log.
                 Err(error) => tracing::warn!("{}", describe(&error)),
             }
@@ -278,62 +261,44 @@ impl Monitor<'_> {
 
     /// Until there is something to read, or `timeout`; says which.
     fn sleep(&self, timeout: Option<Duration>) -> Result<bool, AppsError> {
+        let timeout = [timeout, self.output.pause()].into_iter().flatten().min();
         let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or_default());
-        let store = PollFd::new(&self.store, PollFlags::IN);
-        let ready = match &self.console {
-            Some(console) => {
-                poll(&mut [store, PollFd::new(console, PollFlags::IN)], timeout.as_ref())
-            }
-            None => poll(&mut [store], timeout.as_ref()),
-        };
-        match ready {
+        let mut fds = vec![PollFd::new(&self.store, PollFlags::IN)];
+        let output = self.output.files();
+        fds.extend(output.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)));
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(count) => Ok(count > 0),
             Err(Errno::INTR) => Ok(true),
             Err(errno) => Err(FileError::io("watch", self.folder.path())(errno.into()).into()),
         }
     }
 
-    /// Takes what the console has right now into the log; says how much it was.
+    /// Takes what the app has written into the log; says how much it was. Where it is too much for the
+    /// console, asks for it over a vchan.
     fn copy_output(&mut self) -> Result<usize, AppsError> {
-        let Some(console) = &self.console else { return Ok(0) };
-        let mut buffer = [0; 16 * 1024];
-        let failed = FileError::io("read the console of", self.folder.path());
-        match console.read(&mut buffer).map_err(failed)? {
-            ReadOutcome::Bytes(count) => {
-                for (stream, bytes) in self.streams.split(buffer.get(..count).unwrap_or_default()) {
-                    self.log.write(stream, &bytes)?;
-                }
-                if self.recent.0.elapsed() > QUIET_AFTER_MUCH {
-                    self.recent = (Instant::now(), 0);
-                }
-                self.recent.1 += count;
-                if self.recent.1 > MUCH_BYTES {
-                    self.much_at = Some(Instant::now());
-                }
-                Ok(count)
-            }
-            ReadOutcome::Nothing => Ok(0),
-            ReadOutcome::Closed => {
-                self.console = None;
-                Ok(0)
+        let count = self.output.copy(self.folder.path())?;
+        if self.output.wants_vchan() {
+            match talk::output(&self.record.name, self.domid) {
+                Ok(Some(session)) => self.output.set_vchan(session),
+                // It takes a moment after its start to have one; then we ask again.
+                Ok(None) => {}
+                Err(error) => tracing::debug!("{}", describe(&error)),
             }
         }
+        Ok(count)
     }
 
-    /// Reads the console to its end: until it has been quiet for a while.
+    /// Reads to the end of output: until there has been none for a while.
     fn drain(&mut self) -> Result<(), AppsError> {
         let deadline = Instant::now() + LONGEST_DRAIN;
         let (mut quiet_since, mut bytes) = (Instant::now(), 0);
-        while self.console.is_some() && bytes < MOST_LEFT_BYTES && Instant::now() < deadline {
-            let count = self.copy_output()?;
+        while self.output.is_open() && bytes < MOST_LEFT_BYTES && Instant::now() < deadline {
+            let count = self.output.copy(self.folder.path())?;
             if count > 0 {
                 (quiet_since, bytes) = (Instant::now(), bytes + count);
                 continue;
             }
-            // The last piece of much comes a pause of xenconsoled's after the one before.
-            let much = self.much_at.is_some_and(|at| at.elapsed() < LATELY);
-            let quiet = if much { QUIET_AFTER_MUCH } else { QUIET };
-            let left = quiet.saturating_sub(quiet_since.elapsed());
+            let left = self.output.quiet().saturating_sub(quiet_since.elapsed());
             if left.is_zero() {
                 break;
             }
@@ -341,10 +306,7 @@ impl Monitor<'_> {
             while self.store.wait_event(Some(Duration::ZERO))?.is_some() {}
             self.sleep(Some(left))?;
         }
-        for (stream, bytes) in self.streams.finish() {
-            self.log.write(stream, &bytes)?;
-        }
-        Ok(())
+        Ok(self.output.finish()?)
     }
 
     fn end(&mut self, outcome: Outcome, lock: &Lock) -> Result<(), AppsError> {

@@ -158,18 +158,7 @@ impl Apps {
             return Err(TalkError::TooLarge(hello.len()));
         }
         let vchan = self.free_vchan(app, domid, patience)?;
-        Ok(Session {
-            name,
-            vchan,
-            decoder: Decoder::answers(),
-            out: hello,
-            sent: 0,
-            window: STDIN_WINDOW,
-            buffer: vec![0; BUFFER_BYTES],
-            answered: false,
-            patience,
-            deadline: Instant::now() + patience,
-        })
+        Ok(Session::new(name, vchan, hello, patience))
     }
 
     /// A vchan of the guest that nobody else has.
@@ -218,6 +207,23 @@ impl Apps {
     }
 }
 
+/// Asks for an app's output over a vchan instead of the console; `None` where the guest has none free
+/// right now. Waits for nothing.
+///
+/// # Errors
+/// As [`Apps::exec`].
+pub(crate) fn output(name: &str, domid: DomId) -> Result<Option<Session>, TalkError> {
+    let failed = |source| TalkError::Vchan { name: name.to_owned(), source };
+    let store = Store::connect().map_err(|error| failed(error.into()))?;
+    let path = format!("/local/domain/{domid}/{}/0", talk::FOLDER);
+    let Some(vchan) = connect_to(&store, domid, &path).map_err(failed)? else { return Ok(None) };
+    let mut hello = vec![];
+    Ask::Hello(Hello::new(Request::Output)).render(&mut hello);
+    let mut session = Session::new(name.to_owned(), vchan, hello, PATIENCE);
+    session.flush()?;
+    Ok(Some(session))
+}
+
 /// `None` where there is none at `path`, or not a free one.
 fn connect_to(store: &Store, domid: DomId, path: &str) -> Result<Option<Client>, VchanError> {
     let number = |node: &str| -> Result<Option<u32>, VchanError> {
@@ -257,6 +263,21 @@ pub struct Session {
 }
 
 impl Session {
+    fn new(name: String, vchan: Client, hello: Vec<u8>, patience: Duration) -> Self {
+        Self {
+            name,
+            vchan,
+            decoder: Decoder::answers(),
+            out: hello,
+            sent: 0,
+            window: STDIN_WINDOW,
+            buffer: vec![0; BUFFER_BYTES],
+            answered: false,
+            patience,
+            deadline: Instant::now() + patience,
+        }
+    }
+
     /// How much input may be sent now.
     #[must_use]
     pub fn input_room(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use crate::children::Children;
 use crate::console::{Console, Relay};
+use crate::detour::Detour;
 use crate::failure::{Failure, OrFail};
 use crate::program::Program;
 use crate::root::{self, HeadStart, Root};
@@ -100,7 +101,8 @@ impl Domain {
         let recorder = Recorder::begin(root.image());
         let children = Arc::new(Children::default());
         children.set_app(Some(app));
-        Talk::begin(orders.hostname.clone(), Arc::clone(&children), input);
+        let detour = relay.detour();
+        Talk::begin(orders.hostname.clone(), Arc::clone(&children), input, detour);
         let xenstore = Some(&*xenstore);
         let mut supervisor =
             Supervisor { signals: &signals, console, relay, children: &children, xenstore };
@@ -198,12 +200,13 @@ pub fn start(
 ) -> Result<(Pid, Relay, Option<Target>), Failure> {
     raise_open_files();
     let uid = program.user.uid;
+    let detour = Arc::new(Detour::new().or_fail(|| "make an event".into())?);
     if process.terminal {
         let Terminal { ours, theirs } = Terminal::open(uid, USUAL_SIZE)?;
         let relayed = ours.try_clone().or_fail(|| "copy a terminal's descriptor".into())?;
         let app = spawn(program, Streams::terminal(theirs.as_fd()))?;
         let target = Target { file: Arc::new(ours), is_terminal: true };
-        return Ok((app, Relay::new([(Stream::Stdout, relayed)]), Some(target)));
+        return Ok((app, Relay::new([(Stream::Stdout, relayed)], detour), Some(target)));
     }
     let (stdin, target) = match process.stdin {
         true => {
@@ -226,7 +229,8 @@ pub fn start(
         stderr: stderr.as_fd(),
         is_terminal: false,
     };
-    let relay = Relay::new([(Stream::Stdout, from_stdout), (Stream::Stderr, from_stderr)]);
+    let sources = [(Stream::Stdout, from_stdout), (Stream::Stderr, from_stderr)];
+    let relay = Relay::new(sources, detour);
     Ok((spawn(program, streams)?, relay, target))
 }
 

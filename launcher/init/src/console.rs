@@ -1,13 +1,16 @@
 //! The domain's console: the app's output goes there as it is, and so do lines of our own.
 
+use crate::detour::Detour;
 use crate::failure::{Failure, OrFail};
 use contract::Stream;
-use contract::streams::MARK_BYTES;
+use contract::streams::{ELSEWHERE, MARK_BYTES};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read, write};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The Xen console.
 const TTY: &str = "/dev/hvc0";
@@ -79,19 +82,29 @@ pub enum Wait {
     Nothing,
 }
 
-/// Copies the app's output to the console.
+/// Copies the app's output to the console, or to where it takes its detour.
 ///
 /// Standard output and standard error come in pipes of their own, and go to the one console with
 /// marks around what is standard error: whoever begins to read there takes nothing for what it is not.
 #[derive(Debug)]
 pub struct Relay {
     sources: Vec<Source>,
+    detour: Arc<Detour>,
+    way: Way,
     /// Whose turn it is to be read first.
     turn: usize,
     /// Room for a mark, for output, and for a mark.
     buffer: Vec<u8>,
     pending: std::ops::Range<usize>,
     wait: Wait,
+}
+
+#[derive(Debug)]
+enum Way {
+    Console,
+    /// To the console still, to say there that this is next.
+    Turning(OwnedFd),
+    Detour(OwnedFd),
 }
 
 #[derive(Debug)]
@@ -104,10 +117,12 @@ struct Source {
 impl Relay {
     /// Copies from these pipes, or the one terminal, which must not block.
     #[must_use]
-    pub fn new(sources: impl IntoIterator<Item = (Stream, OwnedFd)>) -> Self {
+    pub fn new(sources: impl IntoIterator<Item = (Stream, OwnedFd)>, detour: Arc<Detour>) -> Self {
         let source = |(stream, file)| Source { stream, file: Some(file) };
         Self {
             sources: sources.into_iter().map(source).collect(),
+            detour,
+            way: Way::Console,
             turn: 0,
             buffer: vec![0; MARK_BYTES + BUFFER_BYTES + MARK_BYTES],
             pending: 0..0,
@@ -123,7 +138,31 @@ impl Relay {
 
     /// What to wait for at [`Wait::Output`].
     pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.open_sources().chain([self.detour.as_fd()])
+    }
+
+    /// Where it may take a detour.
+    #[must_use]
+    pub fn detour(&self) -> Arc<Detour> {
+        Arc::clone(&self.detour)
+    }
+
+    /// What to wait for at [`Wait::Room`].
+    pub fn target<'a>(&'a self, console: &'a Console) -> BorrowedFd<'a> {
+        match &self.way {
+            Way::Console | Way::Turning(_) => console.as_fd(),
+            Way::Detour(pipe) => pipe.as_fd(),
+        }
+    }
+
+    fn open_sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sources.iter().filter_map(|source| Some(source.file.as_ref()?.as_fd()))
+    }
+
+    /// Nothing more comes: waits until all is where it was to go, for `patience` at most.
+    pub fn finish(&mut self, patience: Duration) {
+        self.way = Way::Console;
+        self.detour.settle(patience);
     }
 
     /// Copies what there is, as far as the console takes it; whether anything moved.
@@ -131,14 +170,15 @@ impl Relay {
         let mut moved = false;
         loop {
             if self.pending.is_empty() {
-                if !self.read() {
-                    let open = self.files().next().is_some();
+                self.turn();
+                if self.pending.is_empty() && !self.read() {
+                    let open = self.open_sources().next().is_some();
                     self.wait = if open { Wait::Output } else { Wait::Nothing };
                     return moved;
                 }
                 moved = true;
             }
-            match write(console, &self.buffer[self.pending.clone()]) {
+            match write(self.target(console), &self.buffer[self.pending.clone()]) {
                 Ok(0) | Err(Errno::AGAIN) => {
                     self.wait = Wait::Room;
                     return moved;
@@ -148,9 +188,25 @@ impl Relay {
                     moved = true;
                 }
                 Err(Errno::INTR) => {}
+                // Whoever took it has gone.
+                Err(Errno::PIPE) if matches!(self.way, Way::Detour(_)) => self.way = Way::Console,
                 // A console that is broken takes nothing any more; the app must not hang on it.
                 Err(_) => self.pending = 0..0,
             }
+        }
+    }
+
+    /// Goes the way that was offered, once the console is told so.
+    fn turn(&mut self) {
+        if let Some(pipe) = self.detour.take() {
+            self.buffer[..MARK_BYTES].copy_from_slice(&ELSEWHERE);
+            self.pending = 0..MARK_BYTES;
+            self.way = Way::Turning(pipe);
+        } else {
+            self.way = match std::mem::replace(&mut self.way, Way::Console) {
+                Way::Turning(pipe) => Way::Detour(pipe),
+                same => same,
+            };
         }
     }
 
@@ -197,12 +253,22 @@ mod tests {
         pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap()
     }
 
+    fn detour() -> Arc<Detour> {
+        Arc::new(Detour::new().unwrap())
+    }
+
+    fn text_in(file: &OwnedFd) -> Vec<u8> {
+        let mut text = [0u8; 256];
+        let got = read(file, &mut text[..]).unwrap_or(0);
+        text[..got].to_vec()
+    }
+
     #[test]
     fn output_survives_a_console_that_is_full_for_a_while() {
         let (app_out, app_in) = pipe();
         let (console_out, console_in) = pipe();
         let console = Console::over(console_in);
-        let mut relay = Relay::new([(Stream::Stdout, app_out)]);
+        let mut relay = Relay::new([(Stream::Stdout, app_out)], detour());
         let text: Vec<u8> = (0..150_000u32).map(|n| (n % 251) as u8).collect();
         let (mut sent, mut received) = (0, Vec::new());
         let mut chunk = [0u8; 5000];
@@ -226,7 +292,7 @@ mod tests {
         let ((out, to_out), (err, to_err)) = (pipe(), pipe());
         let (console_out, console_in) = pipe();
         let console = Console::over(console_in);
-        let mut relay = Relay::new([(Stream::Stdout, out), (Stream::Stderr, err)]);
+        let mut relay = Relay::new([(Stream::Stdout, out), (Stream::Stderr, err)], detour());
         for (pipe, words) in
             [(&to_out, "a"), (&to_out, "b"), (&to_err, "c"), (&to_err, "d"), (&to_out, "e")]
         {
@@ -249,6 +315,34 @@ mod tests {
             pieces,
             [(out, words("ab")), (err, words("cd")), (out, words("e")), (err, words("f"))]
         );
+    }
+
+    #[test]
+    fn output_takes_a_detour_for_as_long_as_somebody_takes_it_there() {
+        let (app_out, app_in) = pipe();
+        let (console_out, console_in) = pipe();
+        let (console, detour) = (Console::over(console_in), detour());
+        let mut relay = Relay::new([(Stream::Stdout, app_out)], Arc::clone(&detour));
+        let mut say = |words: &str| {
+            write(&app_in, words.as_bytes()).unwrap();
+            relay.copy(&console);
+        };
+        say("a");
+        let taker = detour.open().unwrap().unwrap();
+        assert!(detour.open().unwrap().is_none());
+        say("b");
+        assert_eq!(text_in(&console_out), [b"a", &ELSEWHERE[..]].concat());
+        assert_eq!(text_in(&taker), b"b");
+        drop(taker);
+        detour.close();
+        say("c");
+        assert_eq!(text_in(&console_out), b"c");
+        let taker = detour.open().unwrap().unwrap();
+        say("d");
+        assert_eq!(text_in(&console_out), ELSEWHERE);
+        assert_eq!(text_in(&taker), b"d");
+        relay.finish(Duration::ZERO);
+        assert_eq!(read(&taker, &mut [0u8; 1]), Ok(0));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod children;
 pub mod clock;
 pub mod console;
 pub mod copy;
+pub mod detour;
 pub mod device;
 pub mod end;
 pub mod etc;

@@ -6,7 +6,6 @@ use crate::signals::{Event, Signals};
 use contract::{Exit, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use xen::store::Store;
 
@@ -112,7 +111,7 @@ impl Supervisor<'_> {
             }
             let silent = self.relay.wait() != Wait::Room;
             if (alone && silent) || deadline <= Instant::now() {
-                return;
+                return self.relay.finish(patience);
             }
             self.pause(Some(deadline));
         }
@@ -150,7 +149,7 @@ impl Supervisor<'_> {
                 fds.extend(output.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)));
             }
             Wait::Room => {
-                fds.push(PollFd::from_borrowed_fd(self.console.as_fd(), PollFlags::OUT));
+                fds.push(PollFd::from_borrowed_fd(self.relay.target(self.console), PollFlags::OUT));
             }
         }
         // An error of poll means that there is something to look at, as after any other return.

@@ -1,8 +1,8 @@
 //! A further process beside the app: `launch exec`.
 
-use super::Talk;
 use super::input::{Input, Target};
 use super::line::{Line, Over};
+use super::{FRAME_BYTES, MAX_PENDING, Talk};
 use crate::boot;
 use crate::children::Ended;
 use crate::failure::{Failure, OrFail};
@@ -18,10 +18,6 @@ use rustix::process::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-/// Output that waits for room in the ring; beyond it the process waits.
-const MAX_PENDING: usize = 64 << 10;
-/// The most output in one frame.
-const FRAME_BYTES: usize = 16 << 10;
 /// Runs the process until it has ended or the client has gone. A process whose client has gone
 /// goes on without its streams.
 pub(super) fn run(talk: &Talk, line: &mut Line<'_>, exec: &Exec) -> Result<(), Over> {

@@ -7,10 +7,12 @@ mod attach;
 mod exec;
 mod input;
 mod line;
+mod output;
 mod stats;
 
 use crate::children::Children;
 use crate::console::Console;
+use crate::detour::Detour;
 use crate::failure::Failure;
 use contract::talk::{Answer, Ask, FOLDER, MAX_VCHANS, RING_ORDERS, Request};
 pub use input::Target;
@@ -26,6 +28,10 @@ use xen::vchan::{Peer, Server, VchanError};
 const HEAD_START: Duration = Duration::from_millis(300);
 /// Of a thread that serves a vchan: it calls little that is deep, and JSON of strings.
 const STACK_BYTES: usize = 256 << 10;
+/// Output that waits for room in the ring; beyond it who writes it waits.
+const MAX_PENDING: usize = 64 << 10;
+/// The most output in one frame.
+const FRAME_BYTES: usize = 16 << 10;
 /// How many vchans without a client are kept.
 const MAX_FREE: u32 = 2;
 
@@ -36,6 +42,8 @@ pub struct Talk {
     pub hostname: String,
     /// Who waits for children.
     pub children: Arc<Children>,
+    /// Where the app's output can be taken.
+    detour: Arc<Detour>,
     /// The app's, where it has any.
     input: Mutex<Option<Target>>,
     places: Mutex<Places>,
@@ -50,11 +58,16 @@ struct Places {
 
 impl Talk {
     /// Begins to serve, a moment after the app was started.
-    pub fn begin(hostname: String, children: Arc<Children>, input: Option<Target>) {
+    pub fn begin(
+        hostname: String,
+        children: Arc<Children>,
+        input: Option<Target>,
+        detour: Arc<Detour>,
+    ) {
         // Who is to type to the app waits for us.
         let pause = if input.is_some() { Duration::ZERO } else { HEAD_START };
         let places = Mutex::new(Places { taken: 0, free: 1 });
-        let talk = Arc::new(Self { hostname, children, input: Mutex::new(input), places });
+        let talk = Arc::new(Self { hostname, children, detour, input: Mutex::new(input), places });
         talk.serve_one_more(pause);
     }
 
@@ -156,6 +169,7 @@ impl Talk {
             Request::Exec(exec) => return exec::run(self, &mut line, &exec),
             Request::Stats => line.send(&Answer::Stats(stats::read())),
             Request::Attach => return attach::run(self, &mut line),
+            Request::Output => return output::run(&self.detour, &mut line),
         }
         line.finish()
     }
