@@ -5,12 +5,12 @@ use crate::folder::Folder;
 use crate::handover;
 use crate::settings::Settings;
 use crate::spec::{DomainSpec, Kind, Machine, Uuid, Vif};
-use crate::toolstack::{Toolstack, ToolstackError, read_file};
+use crate::toolstack::{Toolstack, ToolstackError};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing::info_span;
-use xen::builder::{self, Devices, Disk, Guest, Interface};
+use xen::builder::{self, Devices, Disk, Guest, Interface, Payload};
 use xen::store::Store;
 use xen::{DomId, Hypervisor};
 
@@ -40,8 +40,8 @@ impl Native {
     /// The domain could not be built; nothing of it is left then.
     pub fn boot(&self, name: &str, uuid: Uuid, machine: &Machine) -> Result<DomId, ToolstackError> {
         let _span = info_span!("boot").entered();
-        let kernel = read_file("guest kernel", &machine.kernel)?;
-        let ramdisk = read_file("initramfs", &machine.ramdisk)?;
+        let kernel = open("guest kernel", &machine.kernel)?;
+        let ramdisk = open("initramfs", &machine.ramdisk)?;
         let hypervisor = Hypervisor::open()?;
         let store = Store::connect()?;
         let guest = Guest {
@@ -51,8 +51,8 @@ impl Native {
                 Kind::Pv => builder::Kind::Pv,
                 Kind::Pvh => builder::Kind::Pvh,
             },
-            kernel: &kernel,
-            initrd: Some(&ramdisk),
+            kernel: payload("guest kernel", &kernel, &machine.kernel)?,
+            initrd: Some(payload("initramfs", &ramdisk, &machine.ramdisk)?),
             cmdline: &machine.cmdline,
             memory_mib: machine.memory_mib,
             vcpus: machine.vcpus,
@@ -138,6 +138,18 @@ impl Toolstack for Native {
         }
         disks::detach(domid)
     }
+}
+
+fn open(what: &'static str, path: &Path) -> Result<File, ToolstackError> {
+    File::open(path).map_err(|source| ToolstackError::File { what, path: path.into(), source })
+}
+
+fn payload<'a>(
+    what: &'static str,
+    file: &'a File,
+    path: &Path,
+) -> Result<Payload<'a>, ToolstackError> {
+    Payload::new(file).map_err(|source| ToolstackError::File { what, path: path.into(), source })
 }
 
 fn serve_disks(spec: &DomainSpec, domid: DomId) -> Result<Vec<Served>, ToolstackError> {

@@ -65,12 +65,6 @@ impl FromStr for ToolstackKind {
 #[error("toolstack {0:?} is not known; use native or xl")]
 pub struct ToolstackKindError(String);
 
-/// Reads a file that every domain needs.
-pub(crate) fn read_file(what: &'static str, path: &Path) -> Result<Vec<u8>, ToolstackError> {
-    let failed = |source| ToolstackError::File { what, path: path.to_owned(), source };
-    std::fs::read(path).map_err(failed)
-}
-
 /// What has become of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DomainState {

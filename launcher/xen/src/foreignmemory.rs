@@ -6,6 +6,8 @@ use crate::{DomId, Hypervisor};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::ffi::c_void;
+use std::fs::File;
+use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use xen_sys::{PAGE_BYTES, Plain, memory, privcmd};
@@ -30,6 +32,40 @@ impl Mapping {
         // SAFETY: `at` checked that the range is within the mapping, which is writable and ours;
         // `bytes` is other memory.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
+    }
+
+    /// Reads `count` bytes of a file, from its byte `from` on, to `offset`: the kernel copies them
+    /// right there.
+    ///
+    /// # Errors
+    /// The file cannot be read, or ends before.
+    ///
+    /// # Panics
+    /// Beyond the end.
+    pub(crate) fn read_file(
+        &mut self,
+        offset: usize,
+        file: &File,
+        from: u64,
+        count: usize,
+    ) -> io::Result<()> {
+        let mut done = 0;
+        while done < count {
+            let left = count - done;
+            let start = self.at(offset + done, left);
+            let from = libc::off_t::try_from(from + done as u64).map_err(io::Error::other)?;
+            // SAFETY: `at` checked that the range is within the mapping, which is writable and ours;
+            // the kernel writes no more than `left` bytes there.
+            match unsafe { libc::pread(file.as_raw_fd(), start.cast(), left, from) } {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                ..0 => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error => return Err(error),
+                },
+                read => done += read.unsigned_abs(),
+            }
+        }
+        Ok(())
     }
 
     /// Sets `count` bytes from `offset` on to zero.

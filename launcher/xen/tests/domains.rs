@@ -3,16 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::fs::File;
 use std::io::Read;
 use std::time::{Duration, Instant};
-use xen::builder::{self, BuildError, Devices, Guest, Kind, PausedDomain};
+use xen::builder::{self, BuildError, Devices, Guest, Kind, PausedDomain, Payload};
 use xen::store::Store;
 use xen::{CallError, DomId, Hypervisor, ShutdownReason, XenError};
 
 struct Dom0 {
     xen: Hypervisor,
     store: Store,
-    kernel: Vec<u8>,
+    kernel: File,
 }
 
 /// `None`, with the reason printed, where nothing can be built.
@@ -26,7 +28,7 @@ fn dom0() -> Option<Dom0> {
         Err(error) => panic!("{error}"),
     };
     let path = std::env::var("LAUNCH_KERNEL").unwrap_or("/usr/lib/launch/vmlinux".to_owned());
-    match std::fs::read(&path) {
+    match File::open(&path) {
         Ok(kernel) => Some(Dom0 { xen, store: Store::connect().unwrap(), kernel }),
         Err(error) => {
             println!("skipped: no guest kernel in {path} ({error})");
@@ -47,7 +49,7 @@ fn guest<'a>(dom0: &'a Dom0, name: &'a str, kind: Kind) -> Guest<'a> {
         name,
         uuid: uuid(),
         kind,
-        kernel: &dom0.kernel,
+        kernel: Payload::new(&dom0.kernel).unwrap(),
         initrd: None,
         cmdline: "console=hvc0 quiet panic=-1 tsc=reliable",
         memory_mib: 64,
@@ -149,11 +151,13 @@ fn more_memory_than_xen_has_is_refused_with_both_figures_and_undone() {
 fn a_kernel_that_does_not_fit_or_is_none_is_refused_and_undone() {
     let Some(dom0) = dom0() else { return };
     let before = dom0.xen.domains().unwrap().len();
+    let cut = File::from(memfd_create("cut", MemfdFlags::CLOEXEC).unwrap());
+    std::io::copy(&mut (&dom0.kernel).take(100_000), &mut &cut).unwrap();
     for kind in [Kind::Pvh, Kind::Pv] {
         let small = Guest { memory_mib: 8, ..guest(&dom0, "test-small", kind) };
         let error = build(&dom0, &small).unwrap_err();
         assert!(matches!(error, BuildError::MemoryTooSmall { memory_mib: 8, .. }), "{error}");
-        let cut = Guest { kernel: &dom0.kernel[..100_000], ..guest(&dom0, "test-cut", kind) };
+        let cut = Guest { kernel: Payload::new(&cut).unwrap(), ..guest(&dom0, "test-cut", kind) };
         let error = build(&dom0, &cut).unwrap_err();
         assert!(matches!(error, BuildError::Kernel(_)), "{error}");
     }

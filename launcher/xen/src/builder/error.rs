@@ -18,6 +18,14 @@ pub enum BuildError {
     /// The kernel cannot be used.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// Kernel or initrd cannot be read.
+    #[error("cannot read the {what}: {source}")]
+    Payload {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Xen has not enough memory.
     #[error(
         "not enough free memory in Xen: the domain takes {wanted_mib} MiB, {free_mib} MiB are \

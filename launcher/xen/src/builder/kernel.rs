@@ -1,11 +1,14 @@
 //! The guest kernel: an ELF file with Xen's notes.
 
-use super::ram::Piece;
-use elf::ElfBytes;
+use super::payload::Payload;
+use super::ram::{Data, Piece};
+use elf::ElfStream;
 use elf::abi::{EM_X86_64, PT_LOAD, PT_NOTE};
 use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::note::Note;
+use std::fs::File;
+use std::ops::Range;
 
 /// `xen/include/public/elfnote.h`
 const NOTE_ENTRY: u64 = 1;
@@ -51,19 +54,21 @@ pub enum KernelError {
 }
 
 /// A part of the kernel that is loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Segment<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
     /// Guest physical address.
     pub(super) address: u64,
-    pub(super) data: &'a [u8],
+    /// Where its data are in the file.
+    pub(super) data: Range<u64>,
     /// In memory; zeroes follow the data.
     pub(super) memory_bytes: u64,
 }
 
 /// A parsed kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Kernel<'a> {
-    pub(super) segments: Vec<Segment<'a>>,
+    file: &'a File,
+    pub(super) segments: Vec<Segment>,
     /// The first byte after it, a guest physical address.
     pub(super) end: u64,
     notes: Notes,
@@ -94,16 +99,16 @@ pub(super) struct PvEntry {
 }
 
 impl<'a> Kernel<'a> {
-    pub(super) fn parse(file: &'a [u8]) -> Result<Self, KernelError> {
+    pub(super) fn parse(payload: Payload<'a>) -> Result<Self, KernelError> {
+        let Payload { file, bytes: found } = payload;
         let damaged = |error: elf::ParseError| KernelError::Damaged(error.to_string());
-        let elf = ElfBytes::<LittleEndian>::minimal_parse(file).map_err(damaged)?;
+        let mut elf = ElfStream::<LittleEndian, _>::open_stream(file).map_err(damaged)?;
         if elf.ehdr.e_machine != EM_X86_64 || elf.ehdr.class != Class::ELF64 {
             return Err(KernelError::WrongMachine);
         }
         let mut segments = Vec::new();
         let mut notes = Notes::default();
-        for header in elf.segments().ok_or(KernelError::BadSegments)? {
-            let found = file.len() as u64;
+        for header in elf.segments().clone() {
             let wanted = header.p_offset.checked_add(header.p_filesz);
             let wanted = wanted.ok_or(KernelError::BadSegments)?;
             if wanted > found && matches!(header.p_type, PT_LOAD | PT_NOTE) {
@@ -111,7 +116,7 @@ impl<'a> Kernel<'a> {
             }
             match header.p_type {
                 PT_LOAD if header.p_memsz > 0 => {
-                    let data = elf.segment_data(&header).map_err(damaged)?;
+                    let data = header.p_offset..wanted;
                     let memory_bytes = header.p_memsz;
                     segments.push(Segment { address: header.p_paddr, data, memory_bytes });
                 }
@@ -128,13 +133,15 @@ impl<'a> Kernel<'a> {
             segment.address = moved.ok_or(KernelError::BadSegments)?;
         }
         let end = check_segments(&segments)?;
-        Ok(Self { segments, end, notes })
+        Ok(Self { file, segments, end, notes })
     }
 
     /// What is to be loaded.
     pub(super) fn pieces(&self) -> Vec<Piece<'a>> {
-        let piece = |segment: &Segment<'a>| {
-            Piece::new(segment.address, segment.data).padded(segment.memory_bytes)
+        let piece = |segment: &Segment| {
+            let data =
+                Data::File { what: "guest kernel", file: self.file, range: segment.data.clone() };
+            Piece::new(segment.address, data).padded(segment.memory_bytes)
         };
         self.segments.iter().map(piece).collect()
     }
@@ -191,12 +198,12 @@ fn number(bytes: &[u8]) -> Option<u64> {
 
 /// Checks that the segments are of sane sizes and apart from each other; returns where the last
 /// one ends.
-fn check_segments(segments: &[Segment<'_>]) -> Result<u64, KernelError> {
+fn check_segments(segments: &[Segment]) -> Result<u64, KernelError> {
     let mut ranges = Vec::new();
     for segment in segments {
         let end = segment.address.checked_add(segment.memory_bytes);
         let end = end.filter(|end| *end <= MAX_MEMORY_BYTES).ok_or(KernelError::BadSegments)?;
-        if segment.data.len() as u64 > segment.memory_bytes {
+        if segment.data.end - segment.data.start > segment.memory_bytes {
             return Err(KernelError::BadSegments);
         }
         ranges.push((segment.address, end));
@@ -210,8 +217,15 @@ fn check_segments(segments: &[Segment<'_>]) -> Result<u64, KernelError> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::payload::file_of;
     use super::*;
     use proptest::prelude::*;
+
+    /// Where a kernel with these bytes ends.
+    fn parse(bytes: &[u8]) -> Result<u64, KernelError> {
+        let file = file_of(bytes);
+        Kernel::parse(Payload::new(&file).unwrap()).map(|kernel| kernel.end)
+    }
 
     /// An ELF file with one segment of `data` at `address` and these notes.
     pub(in crate::builder) fn elf_file(address: u64, data: &[u8], notes: &[(u32, u64)]) -> Vec<u8> {
@@ -255,17 +269,19 @@ pub(super) mod tests {
 
     #[test]
     fn segments_and_notes_are_found() {
-        let file = elf_file(0x100_0000, b"code", &[(18, 0x100_0100)]);
-        let kernel = Kernel::parse(&file).unwrap();
-        assert_eq!(kernel.segments[0].data, b"code");
+        let bytes = elf_file(0x100_0000, b"code", &[(18, 0x100_0100)]);
+        let file = file_of(&bytes);
+        let kernel = Kernel::parse(Payload::new(&file).unwrap()).unwrap();
+        let end = bytes.len() as u64;
+        assert_eq!(kernel.segments[0].data, end - 4..end);
         assert_eq!(kernel.end, 0x100_0000 + 4 + 4096);
         assert_eq!(kernel.pvh_entry().unwrap(), 0x100_0100);
     }
 
     #[test]
     fn a_kernel_without_the_note_is_refused_by_its_name() {
-        let file = elf_file(0x100_0000, b"code", &[]);
-        let kernel = Kernel::parse(&file).unwrap();
+        let file = file_of(&elf_file(0x100_0000, b"code", &[]));
+        let kernel = Kernel::parse(Payload::new(&file).unwrap()).unwrap();
         let error = kernel.pvh_entry().unwrap_err().to_string();
         assert!(error.contains("XEN_ELFNOTE_PHYS32_ENTRY"), "{error}");
         assert!(kernel.pv_entry().is_err());
@@ -275,14 +291,14 @@ pub(super) mod tests {
     fn a_truncated_kernel_is_refused_at_every_length() {
         let file = elf_file(0x100_0000, &[7; 64], &[(18, 0x100_0100)]);
         for length in 0..file.len() {
-            assert!(Kernel::parse(&file[..length]).is_err(), "{length} bytes were taken");
+            assert!(parse(&file[..length]).is_err(), "{length} bytes were taken");
         }
-        assert!(Kernel::parse(&file).is_ok());
+        assert!(parse(&file).is_ok());
     }
 
     #[test]
     fn a_bzimage_is_no_kernel() {
-        let error = Kernel::parse(&[0x4d, 0x5a, 0, 0]).unwrap_err().to_string();
+        let error = parse(&[0x4d, 0x5a, 0, 0]).unwrap_err().to_string();
         assert!(error.contains("vmlinux"), "{error}");
     }
 
@@ -297,8 +313,8 @@ pub(super) mod tests {
                     *place = byte;
                 }
             }
-            if let Ok(kernel) = Kernel::parse(&file) {
-                prop_assert!(kernel.end <= MAX_MEMORY_BYTES);
+            if let Ok(end) = parse(&file) {
+                prop_assert!(end <= MAX_MEMORY_BYTES);
             }
         }
     }

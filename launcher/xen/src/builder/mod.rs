@@ -8,6 +8,7 @@ mod error;
 mod kernel;
 mod nodes;
 mod pagetables;
+mod payload;
 mod pv;
 mod pvh;
 mod ram;
@@ -15,6 +16,7 @@ mod ram;
 pub use error::BuildError;
 pub use kernel::KernelError;
 pub use nodes::disk_number;
+pub use payload::Payload;
 
 use crate::domctl::NewDomain;
 use crate::error::Cause;
@@ -37,9 +39,9 @@ pub struct Guest<'a> {
     /// PVH or PV.
     pub kind: Kind,
     /// The kernel, a whole ELF file (`vmlinux`).
-    pub kernel: &'a [u8],
+    pub kernel: Payload<'a>,
     /// The initrd.
-    pub initrd: Option<&'a [u8]>,
+    pub initrd: Option<Payload<'a>>,
     /// The kernel's command line.
     pub cmdline: &'a str,
     /// Its memory.

@@ -339,6 +339,7 @@ fn vif<'a>(index: u32, interface: &Interface<'a>) -> Device<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::Kind;
+    use super::super::payload::{Payload, file_of};
     use super::*;
     use std::collections::HashSet;
 
@@ -363,11 +364,12 @@ mod tests {
             bridge: "launch0",
             script: "/usr/lib/launch/hotplug",
         };
+        let file = file_of(&[]);
         let guest = Guest {
             name: "web",
             uuid: *b"0123456789abcdef",
             kind: Kind::Pvh,
-            kernel: &[],
+            kernel: Payload::new(&file).unwrap(),
             initrd: None,
             cmdline: "",
             memory_mib: 64,

@@ -8,7 +8,7 @@ use super::error::BuildError;
 use super::kernel::{Kernel, PvEntry};
 use super::pagetables::{self, Area, Table};
 use super::pvh::{DR6_DEFAULT, DR7_DEFAULT};
-use super::ram::{Piece, Ram, pages_of};
+use super::ram::{Data, Piece, Ram, pages_of};
 use super::{Guest, Ports, Rings};
 use crate::{DomId, Hypervisor, XenError};
 use std::ops::Range;
@@ -49,7 +49,9 @@ pub(super) fn build(
     let mut pieces = kernel.pieces();
     if let Some(initrd) = guest.initrd {
         let start = layout.initrd.start << PAGE_SHIFT;
-        pieces.push(Piece::new(start, initrd).padded(pages_bytes(&layout.initrd)));
+        pieces.push(
+            Piece::new(start, Data::of("initramfs", initrd)).padded(pages_bytes(&layout.initrd)),
+        );
     }
     let p2m_start = layout.p2m.pages.start << PAGE_SHIFT;
     pieces.push(Piece::new(p2m_start, bytes_of(ram.p2m())).padded(pages_bytes(&layout.p2m.pages)));
@@ -103,7 +105,7 @@ impl Layout {
         let (tables, mapped) = initial_mapping(entry.virt_base, first_table);
         let boot_stack = tables.end;
         let initrd_start = mapped.pages.end;
-        let initrd_bytes = guest.initrd.map_or(0, |initrd| initrd.len() as u64);
+        let initrd_bytes = guest.initrd.map_or(0, |initrd| initrd.bytes);
         let initrd = initrd_start..initrd_start + pages_of(initrd_bytes);
         let p2m_end = initrd.end + pages_of(total_pages * 8);
         let p2m = Area { address: entry.p2m_base, pages: initrd.end..p2m_end };
@@ -183,7 +185,7 @@ impl Layout {
         if let Some(initrd) = guest.initrd {
             info.flags = pv::SIF_MOD_START_PFN;
             info.mod_start = self.initrd.start;
-            info.mod_len = initrd.len() as u64;
+            info.mod_len = initrd.bytes;
         }
         info
     }

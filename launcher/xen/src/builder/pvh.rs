@@ -5,7 +5,7 @@
 use super::acpi;
 use super::error::BuildError;
 use super::kernel::Kernel;
-use super::ram::{Piece, Ram, pages_of, to_index};
+use super::ram::{Data, Piece, Ram, pages_of, to_index};
 use super::{Guest, Ports, Rings};
 use crate::{DomId, Hypervisor};
 use xen_sys::memory::{E820_ACPI, E820_RAM, E820_RESERVED, E820Entry};
@@ -69,7 +69,7 @@ pub(super) fn build(
 
     let mut pieces = kernel.pieces();
     if let Some(initrd) = guest.initrd {
-        pieces.push(Piece::new(layout.initrd, initrd));
+        pieces.push(Piece::new(layout.initrd, Data::of("initramfs", initrd)));
     }
     pieces.push(Piece::new(layout.start_info, layout.render_start_info(guest, &map)));
     pieces.push(Piece::new(acpi::ADDRESS, tables).padded(acpi_pages << PAGE_SHIFT));
@@ -105,7 +105,7 @@ impl Layout {
         let bytes = u64::from(guest.memory_mib) << 20;
         let low_end = bytes.min(LOW_END);
         let initrd = kernel.end.next_multiple_of(PAGE_BYTES as u64);
-        let initrd_bytes = guest.initrd.map_or(0, |initrd| initrd.len() as u64);
+        let initrd_bytes = guest.initrd.map_or(0, |initrd| initrd.bytes);
         let start_info = (initrd + initrd_bytes).next_multiple_of(PAGE_BYTES as u64);
         // One page beyond the command line has room for everything else.
         let end = start_info + guest.cmdline.len() as u64 + PAGE_BYTES as u64;
@@ -155,7 +155,7 @@ impl Layout {
         };
         let module = hvm::ModlistEntry {
             paddr: self.initrd,
-            size: guest.initrd.map_or(0, |initrd| initrd.len() as u64),
+            size: guest.initrd.map_or(0, |initrd| initrd.bytes),
             ..hvm::ModlistEntry::zeroed()
         };
         let mut bytes = header.as_bytes().to_vec();
@@ -270,15 +270,18 @@ fn record(mut saved: &[u8], typecode: u16) -> Option<&[u8]> {
 mod tests {
     use super::super::Kind;
     use super::super::kernel::tests::elf_file;
+    use super::super::payload::{Payload, file_of};
     use super::*;
+    use std::fs::File;
 
-    fn guest(memory_mib: u32) -> Guest<'static> {
+    /// `file`: its kernel and its initrd.
+    fn guest(memory_mib: u32, file: &File) -> Guest<'_> {
         Guest {
             name: "web",
             uuid: [1; 16],
             kind: Kind::Pvh,
-            kernel: &[],
-            initrd: Some(&[7; 5000]),
+            kernel: Payload::new(file).unwrap(),
+            initrd: Some(Payload::new(file).unwrap()),
             cmdline: "console=hvc0",
             memory_mib,
             vcpus: 2,
@@ -286,8 +289,9 @@ mod tests {
     }
 
     fn layout(memory_mib: u32) -> Result<Layout, BuildError> {
-        let file = elf_file(0x100_0000, b"code", &[(18, 0x100_0000)]);
-        Layout::new(&guest(memory_mib), &Kernel::parse(&file).unwrap())
+        let file = file_of(&elf_file(0x100_0000, b"code", &[(18, 0x100_0000)]));
+        let guest = guest(memory_mib, &file);
+        Layout::new(&guest, &Kernel::parse(guest.kernel).unwrap())
     }
 
     #[test]
@@ -311,7 +315,8 @@ mod tests {
     fn the_start_info_points_to_initrd_map_and_command_line() {
         let layout = layout(64).unwrap();
         let map = layout.memory_map(1);
-        let bytes = layout.render_start_info(&guest(64), &map);
+        let initrd = file_of(&[7; 5000]);
+        let bytes = layout.render_start_info(&guest(64, &initrd), &map);
         let info = hvm::StartInfo::from_bytes(&bytes).unwrap();
         let at = |address: u64| &bytes[to_index(address - layout.start_info)..];
         let module = hvm::ModlistEntry::from_bytes(at(info.modlist_paddr)).unwrap();

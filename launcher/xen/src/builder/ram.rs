@@ -1,11 +1,13 @@
 //! A new domain's memory: populated in the largest extents, then written to.
 
 use super::error::BuildError;
+use super::payload::Payload;
 use crate::error::XenError;
 use crate::foreignmemory::Mapping;
 use crate::{DomId, Hypervisor};
 use rustix::io::Errno;
 use std::borrow::Cow;
+use std::fs::File;
 use std::ops::Range;
 use xen_sys::{PAGE_BYTES, PAGE_SHIFT};
 
@@ -138,10 +140,48 @@ impl<'a> Ram<'a> {
             let frames: Vec<u64> = window.iter().map(|pfn| self.frame(*pfn)).collect();
             let mut mapping = self.xen.map_foreign(self.domid, &frames)?;
             for piece in pieces {
-                piece.copy_to(&mut mapping, window);
+                piece.copy_to(&mut mapping, window)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Where the bytes of a [`Piece`] are.
+#[derive(Clone, Debug)]
+pub(super) enum Data<'a> {
+    Bytes(Cow<'a, [u8]>),
+    /// This part of a file, which errors call `what`.
+    File {
+        what: &'static str,
+        file: &'a File,
+        range: Range<u64>,
+    },
+}
+
+impl<'a> Data<'a> {
+    /// All of a file.
+    pub(super) fn of(what: &'static str, payload: Payload<'a>) -> Self {
+        Self::File { what, file: payload.file, range: 0..payload.bytes }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { range, .. } => range.end - range.start,
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Data<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl From<Vec<u8>> for Data<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
     }
 }
 
@@ -150,16 +190,16 @@ impl<'a> Ram<'a> {
 pub(super) struct Piece<'a> {
     /// Guest physical address.
     address: u64,
-    data: Cow<'a, [u8]>,
+    data: Data<'a>,
     /// Its size in memory; zeroes follow the data.
     memory_bytes: u64,
 }
 
 impl<'a> Piece<'a> {
     /// `data` at guest physical address `address`.
-    pub(super) fn new(address: u64, data: impl Into<Cow<'a, [u8]>>) -> Self {
+    pub(super) fn new(address: u64, data: impl Into<Data<'a>>) -> Self {
         let data = data.into();
-        let memory_bytes = data.len() as u64;
+        let memory_bytes = data.len();
         Self { address, data, memory_bytes }
     }
 
@@ -182,23 +222,29 @@ impl<'a> Piece<'a> {
     }
 
     /// Writes what is in the pages `window` (sorted, each once) to their mapping.
-    fn copy_to(&self, mapping: &mut Mapping, window: &[u64]) {
+    fn copy_to(&self, mapping: &mut Mapping, window: &[u64]) -> Result<(), BuildError> {
         let all = self.pages();
         let first = window.partition_point(|pfn| *pfn < all.start);
         let count = window.partition_point(|pfn| *pfn < all.end) - first;
         // All pages of a piece are in some window, so those in this one follow each other.
-        let Some(first_page) = window.get(first).filter(|_| count > 0) else { return };
+        let Some(first_page) = window.get(first).filter(|_| count > 0) else { return Ok(()) };
         let window_start = first_page << PAGE_SHIFT;
         let window_end = window_start + ((count as u64) << PAGE_SHIFT);
         let start = self.address.max(window_start);
         let end = self.end().min(window_end);
-        let data_end = (self.address + self.data.len() as u64).clamp(start, end);
+        let data_end = (self.address + self.data.len()).clamp(start, end);
 
         let offset = (first << PAGE_SHIFT) + to_index(start - window_start);
-        let from = to_index(start - self.address).min(self.data.len());
-        let data = &self.data[from..from + to_index(data_end - start)];
-        mapping.write(offset, data);
-        mapping.clear(offset + data.len(), to_index(end - data_end));
+        let from = (start - self.address).min(self.data.len());
+        let count = to_index(data_end - start);
+        match &self.data {
+            Data::Bytes(bytes) => mapping.write(offset, &bytes[to_index(from)..][..count]),
+            Data::File { what, file, range } => mapping
+                .read_file(offset, file, range.start + from, count)
+                .map_err(|source| BuildError::Payload { what, source })?,
+        }
+        mapping.clear(offset + count, to_index(end - data_end));
+        Ok(())
     }
 }
 
@@ -224,6 +270,7 @@ pub(super) fn pages_of(bytes: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::payload::file_of;
     use super::*;
     use crate::foreignmemory::Mapping;
     use proptest::prelude::*;
@@ -236,8 +283,14 @@ mod tests {
             data in prop::collection::vec(1u8.., 0..20_000),
             zeroes in 0u64..9_000,
             hole in 0u64..8,
+            from_file in any::<bool>(),
         ) {
-            let piece = Piece::new(address, &data[..]).padded(data.len() as u64 + zeroes);
+            let file = file_of(&data);
+            let content = match from_file {
+                true => Data::of("file", Payload::new(&file).unwrap()),
+                false => Data::from(&data[..]),
+            };
+            let piece = Piece::new(address, content).padded(data.len() as u64 + zeroes);
             // The piece's pages and some around it, but for a window that ends within it.
             let pages: Vec<u64> = (0..16).filter(|pfn| piece.pages().contains(pfn) || pfn % 3 == 0).collect();
             let split = pages.len().min(to_index(hole) + 1);
@@ -246,7 +299,7 @@ mod tests {
                     continue;
                 }
                 let mut mapping = Mapping::anonymous(window.len(), 0xEE);
-                piece.copy_to(&mut mapping, window);
+                piece.copy_to(&mut mapping, window).unwrap();
                 for (index, pfn) in window.iter().enumerate() {
                     let page = mapping.page(index);
                     for (offset, byte) in page.iter().enumerate() {
@@ -261,6 +314,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_file_that_has_become_shorter_is_an_error_and_not_zeroes() {
+        let file = file_of(&[7; 5000]);
+        let piece = Piece::new(0, Data::of("initramfs", Payload::new(&file).unwrap()));
+        file.set_len(4999).unwrap();
+        let error = piece.copy_to(&mut Mapping::anonymous(2, 0), &[0, 1]).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read the initramfs: "), "{error}");
     }
 
     #[test]

@@ -1,0 +1,31 @@
+//! Files that go into a guest's memory.
+
+use std::fs::File;
+use std::io;
+
+/// A file that is put into a guest's memory: read where it goes, and held nowhere else in between.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    pub(super) file: &'a File,
+    /// Its size in bytes, when it was looked at.
+    pub(super) bytes: u64,
+}
+
+impl<'a> Payload<'a> {
+    /// All of `file`.
+    ///
+    /// # Errors
+    /// Its size cannot be told.
+    pub fn new(file: &'a File) -> io::Result<Self> {
+        Ok(Self { file, bytes: file.metadata()?.len() })
+    }
+}
+
+#[cfg(test)]
+pub(super) fn file_of(bytes: &[u8]) -> File {
+    use std::io::Write;
+    let memory = rustix::fs::memfd_create("payload", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    let mut file = File::from(memory);
+    file.write_all(bytes).unwrap();
+    file
+}
