@@ -1,5 +1,6 @@
 //! Hardware virtualization or emulation: which one can run Xen here.
 
+use crate::clock::Clock;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -57,14 +58,27 @@ impl Accelerator {
     ///
     /// `qemu64,+svm,+npt`: richer models (`max`, `EPYC-Milan`) crash dom0 under Xen 4.20 in QEMU 7.2's
     /// emulation; this one runs PV and PVH.
+    ///
+    /// A processor of hardware has no other clock than its own. Where instructions are counted, the
+    /// emulated processors take turns: each sees the time that all of them have used.
     #[must_use]
-    pub fn qemu_options(&self) -> [&'static str; 6] {
-        match self {
-            Self::Kvm => ["-machine", "q35", "-accel", "kvm", "-cpu", "host"],
-            Self::Emulation(_) => {
-                ["-machine", "q35", "-accel", "tcg,tb-size=256", "-cpu", "qemu64,+svm,+npt"]
+    pub fn qemu_options(&self, clock: Clock) -> Vec<&'static str> {
+        let machine = ["-machine", "q35"];
+        let processor: &[&str] = match (self, clock) {
+            (Self::Kvm, _) => &["-accel", "kvm", "-cpu", "host"],
+            (Self::Emulation(_), Clock::Wall) => {
+                &["-accel", "tcg,tb-size=256", "-cpu", "qemu64,+svm,+npt"]
             }
-        }
+            (Self::Emulation(_), Clock::Instructions) => &[
+                "-accel",
+                "tcg,thread=single,tb-size=256",
+                "-cpu",
+                "qemu64,+svm,+npt",
+                "-icount",
+                "shift=0",
+            ],
+        };
+        [&machine, processor].concat()
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::accelerator::Accelerator;
 use crate::cache::{Lock, cache_root, make_private_folder, remove_tree};
+use crate::clock::Clock;
 use crate::dom0::Extra;
 use crate::frame::Start;
 use crate::host::{install_missing, say};
@@ -46,6 +47,8 @@ pub struct Options {
     pub extra: Option<Extra>,
     /// How large it is.
     pub size: Size,
+    /// What its clock goes by, where its processor is emulated.
+    pub clock: Clock,
     /// Host folder to show at /share; none means a folder of the lab's own.
     pub share: Option<PathBuf>,
 }
@@ -57,6 +60,7 @@ impl Default for Options {
             xen: XenVersion::default(),
             extra: None,
             size: Size::default(),
+            clock: Clock::default(),
             share: None,
         }
     }
@@ -73,6 +77,8 @@ struct Facts {
     extra: Option<Extra>,
     #[serde(flatten)]
     size: Size,
+    #[serde(default)]
+    clock: Clock,
     share: PathBuf,
 }
 
@@ -142,6 +148,7 @@ impl Instance {
             share: &share,
             size: options.size,
             accelerator: &accelerator,
+            clock: options.clock,
         };
         let mut qemu = machine.start(true)?;
         let result = Self::load(&mut qemu, &made, own.clone(), options, share.clone());
@@ -172,6 +179,7 @@ impl Instance {
             xen: options.xen.to_string(),
             extra: options.extra,
             size: options.size,
+            clock: options.clock,
             share,
         };
         let instance = Self { own, facts };
@@ -203,6 +211,12 @@ impl Instance {
         if options.extra.is_some() && self.facts.extra != options.extra {
             bail!(
                 "the lab {} has no containers; `ci/lab down` first, or give the other one a --name",
+                options.name
+            );
+        }
+        if self.facts.clock != options.clock {
+            bail!(
+                "the lab {} has another clock; `ci/lab down` first, or give the other one a --name",
                 options.name
             );
         }
@@ -305,7 +319,7 @@ impl Instance {
 /// The snapshot to load. KVM that promises to run Xen and does not is remembered, and emulation used.
 fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
     let find = |accelerator: &Accelerator| {
-        find_or_make_snapshot(options.xen, options.extra, options.size, accelerator)
+        find_or_make_snapshot(options.xen, options.extra, options.size, accelerator, options.clock)
     };
     let marker = failed_kvm_marker()?;
     let mut accelerator = accelerator()?;

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::accelerator::Accelerator;
+use crate::clock::Clock;
 use crate::frame::AGENT_PORT;
 use crate::host::{last_lines, run_quietly};
 use crate::qmp::Qmp;
@@ -75,6 +76,8 @@ pub struct Machine<'a> {
     pub size: Size,
     /// What runs its processor.
     pub accelerator: &'a Accelerator,
+    /// What its clock goes by.
+    pub clock: Clock,
 }
 
 impl Machine<'_> {
@@ -89,7 +92,7 @@ impl Machine<'_> {
         let in_own = |name: &str| comma_escaped(&self.own.join(name));
         let mut arguments: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).into()));
-        add(&self.accelerator.qemu_options());
+        add(&self.accelerator.qemu_options(self.clock));
         add(&["-smp", "2", "-m", &self.size.memory_mib.to_string()]);
         add(&["-display", "none", "-nodefaults", "-no-reboot", "-daemonize"]);
         add(&[
@@ -292,6 +295,7 @@ mod tests {
             share: Path::new("/share"),
             size: Size::default(),
             accelerator: &Accelerator::Kvm,
+            clock: Clock::Wall,
         };
         let arguments = machine.arguments();
         assert!(arguments.iter().any(|word| word.starts_with("file=/cache/a,,b/disk.img,if=")));

@@ -10,6 +10,7 @@ use crate::accelerator::Accelerator;
 use crate::agent::TOKEN_FILE;
 use crate::cache::{Key, find_or_make, make_private_folder};
 use crate::cargo::{Linking, build_with};
+use crate::clock::Clock;
 use crate::dom0::{Dom0, Extra};
 use crate::frame::Start;
 use crate::host::{find_program, run_quietly, say, with_progress};
@@ -38,6 +39,7 @@ pub fn find_or_make_snapshot(
     extra: Option<Extra>,
     size: Size,
     accelerator: &Accelerator,
+    clock: Clock,
 ) -> Result<PathBuf> {
     let dom0 = Dom0::find_or_make(version, extra)?;
     let qemu = run_quietly(Command::new("qemu-system-x86_64").arg("--version"))?;
@@ -50,7 +52,7 @@ pub fn find_or_make_snapshot(
         .with("agent", AGENT_SOURCES.concat())
         .with("qemu", qemu)
         .with("cpu", cpu)
-        .with("machine", accelerator.qemu_options().join(" "))
+        .with("machine", accelerator.qemu_options(clock).join(" "))
         .with("memory", size.memory_mib.to_string())
         .with("xen options", xen_options(&size))
         .with("dom0 options", DOM0_OPTIONS);
@@ -58,7 +60,7 @@ pub fn find_or_make_snapshot(
         let agent = find_or_build_agent()?;
         prepare(&dom0, &agent, folder)?;
         let text = format!("booting Xen {version} and dom0 once ({accelerator}), about a minute");
-        with_progress(&text, || boot_and_save(folder, size, accelerator))
+        with_progress(&text, || boot_and_save(folder, size, accelerator, clock))
     })
 }
 
@@ -113,9 +115,9 @@ fn prepare(dom0: &Dom0, agent: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn boot_and_save(folder: &Path, size: Size, accelerator: &Accelerator) -> Result<()> {
+fn boot_and_save(folder: &Path, size: Size, accelerator: &Accelerator, clock: Clock) -> Result<()> {
     let share = folder.join("share");
-    let machine = Machine { made: folder, own: folder, share: &share, size, accelerator };
+    let machine = Machine { made: folder, own: folder, share: &share, size, accelerator, clock };
     make_private_folder(&share)?;
     make_private_folder(&machine.stage())?;
     let mut qemu = machine.start(false)?;

@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use lab::clock::Clock;
 use lab::compare::command::{self, Ready, Wanted, Where, command_line};
 use lab::compare::ground::{self, App, Ground};
 use lab::compare::machine;
@@ -86,7 +87,7 @@ fn run(cli: &Cli) -> Result<()> {
 fn measure(cli: &Cli) -> Result<Report> {
     let stop = command::stop_flag()?;
     let size = Size { memory_mib: cli.memory, dom0_memory_mib: cli.dom0_memory, ..Size::default() };
-    let wanted = Wanted { name: "density", extra: None, size: Some(size) };
+    let wanted = Wanted { name: "density", extra: None, size: Some(size), clock: Clock::Wall };
     let Ready { place, registry, brought_up } = cli.dom0.open(&wanted)?;
     let take_down = take_down_all();
     let result = Ground::prepare(place, registry, &cli.app, &take_down).and_then(|ground| {
@@ -128,7 +129,7 @@ fn compare(cli: &Cli, ground: &Ground, stop: &AtomicBool) -> Result<Report> {
     let machine = machine::facts(place)?;
     let bytes: f64 = place.sh(&format!("stat -c %s {}", ground.image.disk))?.trim().parse()?;
     let mut report = Report {
-        emulated: cli.dom0.emulated(machine.get("processor"))?,
+        emulated: cli.dom0.emulated(Clock::Wall, machine.get("processor"))?,
         version: report::VERSION,
         date: place.sh("date -u '+%Y-%m-%d %H:%M'")?.trim().to_owned(),
         command: command_line("ci/density"),

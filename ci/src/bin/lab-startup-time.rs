@@ -3,6 +3,7 @@
 
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
+use lab::clock::Clock;
 use lab::compare::command::{Ready, Wanted, Where, command_line};
 use lab::compare::ground::{self, App, Ground};
 use lab::compare::machine;
@@ -45,6 +46,9 @@ struct Cli {
     /// Starts of each contender, after one that warms up
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    /// What time is measured by, where Xen's processor is emulated
+    #[arg(long, value_enum, default_value_t = Clock::Instructions)]
+    clock: Clock,
     #[command(flatten)]
     dom0: Where,
     #[command(flatten)]
@@ -101,7 +105,8 @@ fn run(cli: &Cli) -> Result<()> {
 }
 
 fn measure(cli: &Cli) -> Result<Report> {
-    let wanted = Wanted { name: "startup", extra: Some(Extra::Containers), size: None };
+    let wanted =
+        Wanted { name: "startup", extra: Some(Extra::Containers), size: None, clock: cli.clock };
     let Ready { place, registry, .. } = cli.dom0.open(&wanted)?;
     let take_down = plan::take_down();
     let ground = Ground::prepare(place, registry, cli.app().0, &take_down)?;
@@ -156,7 +161,7 @@ fn compare(cli: &Cli, ground: &Ground) -> Result<Report> {
         report::entries(&all).into_iter().partition(|entry| entry.name == "xl-create");
     let machine = machine::facts(&ground.place)?;
     let mut report = Report {
-        emulated: cli.dom0.emulated(machine.get("processor"))?,
+        emulated: cli.dom0.emulated(cli.clock, machine.get("processor"))?,
         version: report::VERSION,
         date: ground.place.sh("date -u '+%Y-%m-%d %H:%M'")?.trim().to_owned(),
         command: command_line("ci/startup-time"),

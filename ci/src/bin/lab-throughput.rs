@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use lab::clock::Clock;
 use lab::compare::command::{self, Ready, Wanted, Where, command_line};
 use lab::compare::ground::{self, Ground};
 use lab::compare::machine;
@@ -79,7 +80,7 @@ fn run(cli: &Cli) -> Result<()> {
 fn measure(cli: &Cli) -> Result<Report> {
     // A container and the client share dom0's processors: two, as a domain has one of its own.
     let size = Size { dom0_vcpus: 2, ..Size::default() };
-    let wanted = Wanted { name: "throughput", extra: None, size: Some(size) };
+    let wanted = Wanted { name: "throughput", extra: None, size: Some(size), clock: Clock::Wall };
     let stop = command::stop_flag()?;
     let Ready { place, registry, brought_up } = cli.dom0.open(&wanted)?;
     let result = compare(cli, place, registry.as_ref(), &stop);
@@ -118,7 +119,7 @@ fn compare(
     }
     let machine = machine::facts(&place)?;
     Ok(Report {
-        emulated: cli.dom0.emulated(machine.get("processor"))?,
+        emulated: cli.dom0.emulated(Clock::Wall, machine.get("processor"))?,
         version: report::VERSION,
         date: place.sh("date -u '+%Y-%m-%d %H:%M'")?.trim().to_owned(),
         command: command_line("ci/throughput"),

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use lab::clock::Clock;
 use lab::dom0::Extra;
 use lab::frame::Start;
 use lab::host::say;
@@ -36,6 +37,9 @@ struct Which {
     /// Memory of the whole machine in MiB; dom0 has 1536 of it
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     memory: u32,
+    /// What its clock goes by, where its processor is emulated
+    #[arg(long, value_enum, default_value_t)]
+    clock: Clock,
     /// Folder of this machine that dom0 sees at /share
     #[arg(long, value_name = "FOLDER")]
     share: Option<PathBuf>,
@@ -45,7 +49,7 @@ impl Which {
     fn options(&self) -> Options {
         let (name, share) = (self.name.clone(), self.share.clone());
         let size = Size { memory_mib: self.memory, ..Size::default() };
-        Options { name, xen: self.xen, extra: self.extra, size, share }
+        Options { name, xen: self.xen, extra: self.extra, size, clock: self.clock, share }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::place::Place;
 use crate::accelerator::Accelerator;
+use crate::clock::Clock;
 use crate::dom0::Extra;
 use crate::host::project_root;
 use crate::instance::{Instance, Options, accelerator};
@@ -42,6 +43,8 @@ pub struct Wanted {
     pub extra: Option<Extra>,
     /// Its size, where that counts.
     pub size: Option<Size>,
+    /// What its clock goes by.
+    pub clock: Clock,
 }
 
 /// A dom0 that is ready.
@@ -72,11 +75,16 @@ impl Where {
             ensure!(status.success(), "ci/build failed");
         }
         let port = registry::start()?;
-        let name = self.name.clone().unwrap_or_else(|| wanted.name.into());
+        let clock = wanted.clock;
+        let name = self.name.clone().unwrap_or_else(|| match clock {
+            Clock::Wall => wanted.name.into(),
+            Clock::Instructions => format!("{}-{}", wanted.name, clock.name()),
+        });
         let is_new = Instance::find(&name)?.is_none();
         let size = wanted.size.unwrap_or_default();
         let (extra, xen) = (wanted.extra, self.xen);
-        let lab = Instance::up(&Options { name: name.clone(), xen, extra, size, share: None })?;
+        let lab =
+            Instance::up(&Options { name: name.clone(), xen, extra, size, clock, share: None })?;
         if wanted.size.is_some() && lab.size() != size {
             bail!("the lab {name} runs with another size; `ci/lab down --name {name}` first");
         }
@@ -92,7 +100,7 @@ impl Where {
     ///
     /// # Errors
     /// When there is no place for a cache.
-    pub fn emulated(&self, processor: Option<&String>) -> Result<Option<String>> {
+    pub fn emulated(&self, clock: Clock, processor: Option<&String>) -> Result<Option<String>> {
         let reason = match (self.here, accelerator()?) {
             (false, Accelerator::Emulation(reason)) => reason,
             // So QEMU's emulation calls itself.
@@ -101,6 +109,16 @@ impl Where {
             }
             _ => return Ok(None),
         };
+        if (clock, self.here) == (Clock::Instructions, false) {
+            return Ok(Some(format!(
+                "Xen ran in QEMU without hardware virtualization ({reason}), with a clock that counts \
+                 instructions: each takes a nanosecond, and waiting the time that it takes. So the \
+                 figures are nearly the same on every machine, whatever else it does, but no time here \
+                 is a real machine's. What takes hardware more than an instruction (a VM exit, a \
+                 page-table change, a cold cache) is not in them, which favours domains; nor is what two \
+                 processors do at once, which does not: a guest boots while dom0 still makes its devices."
+            )));
+        }
         Ok(Some(format!(
             "Xen ran in QEMU without hardware virtualization ({reason}). Every instruction takes many \
              times as long as on hardware, a VM exit and a page-table change more than others: no time \

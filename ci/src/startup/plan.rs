@@ -22,8 +22,8 @@ pub struct Plan {
     pub address: Ipv4Addr,
     /// A shell script that prints where the app of the next start will answer, where that changes.
     pub find_address: Option<String>,
-    /// A shell script before the starts of every contender, of others too: waits until nothing of
-    /// this one goes on any more; not timed.
+    /// A shell script after each start, before the next: waits until nothing of it goes on any more;
+    /// not timed.
     pub settle: String,
     /// A shell script before each start; not timed.
     pub before: String,

@@ -79,15 +79,15 @@ pub fn run(
     phase_rounds: usize,
 ) -> Result<()> {
     // What one has left to do would be paid for by the next: a pool is filled again after a launch.
-    let mut settle: String = all.iter().map(|series| format!("{}\n", series.plan.settle)).collect();
-    let rest_s = if settle.trim().is_empty() { REST_S } else { REST_OF_POOLS_S };
-    settle += &format!("sleep {rest_s}");
+    let mut settle: String = all.iter().map(|series| settle_after(series) + "\n").collect();
     for round in 0..=rounds {
         for index in order(all.len(), round) {
             let series = &mut all[index];
             let explain = || format!("in round {round}");
+            let after = settle_after(series);
             let measure = start_once(ground, series, port, &settle, &series.plan.command)
                 .with_context(explain)?;
+            settle.clone_from(&after);
             let what = if round == 0 { "warm-up".into() } else { format!("{round}/{rounds}") };
             tell(&what, series, &measure);
             if round == 0 {
@@ -118,6 +118,13 @@ fn order(count: usize, round: usize) -> impl Iterator<Item = usize> {
         let first = if place % 2 == 1 { step } else { count - step };
         (first + round) % count
     })
+}
+
+/// A shell script that waits until nothing of a start goes on any more.
+fn settle_after(series: &Series) -> String {
+    let settle = &series.plan.settle;
+    let rest_s = if settle.is_empty() { REST_S } else { REST_OF_POOLS_S };
+    format!("{settle}\nsleep {rest_s}")
 }
 
 fn start_once(
