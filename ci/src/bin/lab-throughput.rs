@@ -22,6 +22,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
+/// Client and server work at once.
+const DEFAULT_CLOCK: Clock = Clock::Wall;
+
 /// Loads nginx and redis in domains and in a container of crun, in turns, and has each write to its
 /// disk and read its image; shows rates and tail latencies.
 ///
@@ -80,7 +83,12 @@ fn run(cli: &Cli) -> Result<()> {
 fn measure(cli: &Cli) -> Result<Report> {
     // A container and the client share dom0's processors: two, as a domain has one of its own.
     let size = Size { dom0_vcpus: 2, ..Size::default() };
-    let wanted = Wanted { name: "throughput", extra: None, size: Some(size), clock: Clock::Wall };
+    let wanted = Wanted {
+        name: "throughput",
+        extra: None,
+        size: Some(size),
+        clock: cli.dom0.clock(DEFAULT_CLOCK),
+    };
     let stop = command::stop_flag()?;
     let Ready { place, registry, brought_up } = cli.dom0.open(&wanted)?;
     let result = compare(cli, place, registry.as_ref(), &stop);
@@ -119,7 +127,7 @@ fn compare(
     }
     let machine = machine::facts(&place)?;
     Ok(Report {
-        emulated: cli.dom0.emulated(Clock::Wall, machine.get("processor"))?,
+        emulated: cli.dom0.emulated(DEFAULT_CLOCK, machine.get("processor"))?,
         version: report::VERSION,
         date: place.sh("date -u '+%Y-%m-%d %H:%M'")?.trim().to_owned(),
         command: command_line("ci/throughput"),

@@ -29,6 +29,9 @@ pub struct Where {
     /// Xen of the lab: 4.20 (Debian 13) or 4.17 (Debian 12)
     #[arg(long, default_value_t, env = "LAB_XEN")]
     pub xen: XenVersion,
+    /// What time is measured by in a lab whose processor is emulated [default: the command's own]
+    #[arg(long, value_enum, conflicts_with = "here")]
+    pub clock: Option<Clock>,
     /// Name of the lab [default: the command's own]
     #[arg(long, env = "LAB_NAME")]
     pub name: Option<String>,
@@ -59,6 +62,12 @@ pub struct Ready {
 }
 
 impl Where {
+    /// The clock that the user wants, or the command's own.
+    #[must_use]
+    pub fn clock(&self, default: Clock) -> Clock {
+        self.clock.unwrap_or(default)
+    }
+
     /// Finds dom0: this machine, or a lab with the current build installed.
     ///
     /// # Errors
@@ -96,11 +105,12 @@ impl Where {
         Ok(Ready { place, registry, brought_up: is_new.then_some(name) })
     }
 
-    /// What to say first where no hardware runs Xen; `processor` is dom0's.
+    /// What to say first where no hardware runs Xen; `default` is the command's own clock,
+    /// `processor` dom0's.
     ///
     /// # Errors
     /// When there is no place for a cache.
-    pub fn emulated(&self, clock: Clock, processor: Option<&String>) -> Result<Option<String>> {
+    pub fn emulated(&self, default: Clock, processor: Option<&String>) -> Result<Option<String>> {
         let reason = match (self.here, accelerator()?) {
             (false, Accelerator::Emulation(reason)) => reason,
             // So QEMU's emulation calls itself.
@@ -109,7 +119,7 @@ impl Where {
             }
             _ => return Ok(None),
         };
-        if (clock, self.here) == (Clock::Instructions, false) {
+        if (self.clock(default), self.here) == (Clock::Instructions, false) {
             return Ok(Some(format!(
                 "Xen ran in QEMU without hardware virtualization ({reason}), with a clock that counts \
                  instructions: each takes a nanosecond, and waiting the time that it takes. So the \
