@@ -10,6 +10,7 @@ pub mod app;
 pub mod cache;
 #[cfg(feature = "host")]
 pub mod cargo;
+#[cfg(feature = "host")]
 pub mod clock;
 pub mod compare;
 #[cfg(feature = "host")]
