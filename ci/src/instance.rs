@@ -47,8 +47,9 @@ pub struct Options {
     pub extra: Option<Extra>,
     /// How large it is.
     pub size: Size,
-    /// What its clock goes by, where its processor is emulated.
-    pub clock: Clock,
+    /// What its clock goes by, where its processor is emulated; none means what it goes by already,
+    /// or the time of day.
+    pub clock: Option<Clock>,
     /// Host folder to show at /share; none means a folder of the lab's own.
     pub share: Option<PathBuf>,
 }
@@ -60,7 +61,7 @@ impl Default for Options {
             xen: XenVersion::default(),
             extra: None,
             size: Size::default(),
-            clock: Clock::default(),
+            clock: None,
             share: None,
         }
     }
@@ -148,7 +149,7 @@ impl Instance {
             share: &share,
             size: options.size,
             accelerator: &accelerator,
-            clock: options.clock,
+            clock: options.clock.unwrap_or_default(),
         };
         let mut qemu = machine.start(true)?;
         let result = Self::load(&mut qemu, &made, own.clone(), options, share.clone());
@@ -179,7 +180,7 @@ impl Instance {
             xen: options.xen.to_string(),
             extra: options.extra,
             size: options.size,
-            clock: options.clock,
+            clock: options.clock.unwrap_or_default(),
             share,
         };
         let instance = Self { own, facts };
@@ -214,7 +215,7 @@ impl Instance {
                 options.name
             );
         }
-        if self.facts.clock != options.clock {
+        if options.clock.is_some_and(|clock| clock != self.facts.clock) {
             bail!(
                 "the lab {} has another clock; `ci/lab down` first, or give the other one a --name",
                 options.name
@@ -319,7 +320,13 @@ impl Instance {
 /// The snapshot to load. KVM that promises to run Xen and does not is remembered, and emulation used.
 fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
     let find = |accelerator: &Accelerator| {
-        find_or_make_snapshot(options.xen, options.extra, options.size, accelerator, options.clock)
+        find_or_make_snapshot(
+            options.xen,
+            options.extra,
+            options.size,
+            accelerator,
+            options.clock.unwrap_or_default(),
+        )
     };
     let marker = failed_kvm_marker()?;
     let mut accelerator = accelerator()?;

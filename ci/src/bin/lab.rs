@@ -37,9 +37,9 @@ struct Which {
     /// Memory of the whole machine in MiB; dom0 has 1536 of it
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     memory: u32,
-    /// What its clock goes by, where its processor is emulated
-    #[arg(long, value_enum, default_value_t)]
-    clock: Clock,
+    /// What its clock goes by, where its processor is emulated [default: wall]
+    #[arg(long, value_enum)]
+    clock: Option<Clock>,
     /// Folder of this machine that dom0 sees at /share
     #[arg(long, value_name = "FOLDER")]
     share: Option<PathBuf>,

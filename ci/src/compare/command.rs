@@ -92,8 +92,14 @@ impl Where {
         let is_new = Instance::find(&name)?.is_none();
         let size = wanted.size.unwrap_or_default();
         let (extra, xen) = (wanted.extra, self.xen);
-        let lab =
-            Instance::up(&Options { name: name.clone(), xen, extra, size, clock, share: None })?;
+        let lab = Instance::up(&Options {
+            name: name.clone(),
+            xen,
+            extra,
+            size,
+            clock: Some(clock),
+            share: None,
+        })?;
         if wanted.size.is_some() && lab.size() != size {
             bail!("the lab {name} runs with another size; `ci/lab down --name {name}` first");
         }
