@@ -46,6 +46,11 @@ fn a_waiting_domain_becomes_the_app_and_another_takes_its_place() {
             let domid = app.inspect()["state"]["domid"].to_string();
             assert!(waited.contains(&domid), "{domid} is none of {waited:?}");
             assert!(dom0.sh("xl list").stdout.contains("pooled"));
+            if image.is_empty() {
+                // It was promised its disk, and has it now.
+                let params = format!("/libxl/{domid}/device/vbd/51712/params");
+                dom0.sh(&format!("test -f $(xenstore-read {params})")).expect_success();
+            }
             answers(dom0, &app.address());
             let _ = dom0.eventually(60, &format!("test $({WAITING}) = 1"));
             drop((app, pool));

@@ -30,6 +30,9 @@ use std::time::{Duration, Instant};
 use xen::DomId;
 use xen::store::Store;
 
+/// How long an app has the machine to itself before pools are filled again: its own first steps
+/// follow now.
+const QUIET_START: Duration = Duration::from_secs(1);
 /// A guest may write its report as often as it likes; only so many make it into a file.
 const MAX_STATE_WRITES: u32 = 16;
 /// More than can be left when an app has ended: xenconsoled holds 1 MiB back while we read slower than
@@ -84,7 +87,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         marks: Vec::new(),
         state_writes: 0,
         found: false,
-        filled: false,
+        refill: Refill::Unwanted,
     };
     let outcome = monitor.watch()?;
     monitor.fill_pools();
@@ -116,8 +119,16 @@ struct Monitor<'a> {
     state_writes: u32,
     /// Whether the guest has told the start set of its image.
     found: bool,
-    /// Whether the pools were looked after.
-    filled: bool,
+    refill: Refill,
+}
+
+/// When a domain that was taken out of a pool is replaced.
+#[derive(Clone, Copy, Debug)]
+enum Refill {
+    /// The app has not started yet.
+    Unwanted,
+    At(Instant),
+    Done,
 }
 
 impl Monitor<'_> {
@@ -151,8 +162,8 @@ impl Monitor<'_> {
             }
             if has(&report) {
                 let outcome = self.read_report()?;
-                if !self.state.marks.is_empty() {
-                    self.fill_pools();
+                if !self.state.marks.is_empty() && matches!(self.refill, Refill::Unwanted) {
+                    self.refill = Refill::At(Instant::now() + QUIET_START);
                 }
                 if let Some(outcome) = outcome {
                     return Ok(outcome);
@@ -163,17 +174,22 @@ impl Monitor<'_> {
                     return Ok(outcome);
                 }
             }
-            if changed.is_empty() {
-                self.sleep(None)?;
+            let until_refill = match self.refill {
+                Refill::At(at) => Some(at.saturating_duration_since(Instant::now())),
+                Refill::Unwanted | Refill::Done => None,
+            };
+            if until_refill.is_some_and(|left| left.is_zero()) {
+                self.fill_pools();
+            } else if changed.is_empty() {
+                self.sleep(until_refill)?;
             }
             self.copy_output()?;
         }
     }
 
-    /// Has the place of a domain that was taken filled again: when the app has its start behind it,
-    /// or when it ends before.
+    /// Has the place of a domain that was taken filled again, once.
     fn fill_pools(&mut self) {
-        if std::mem::replace(&mut self.filled, true) {
+        if matches!(std::mem::replace(&mut self.refill, Refill::Done), Refill::Done) {
             return;
         }
         if self.apps.has_pools() {

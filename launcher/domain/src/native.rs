@@ -10,7 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing::info_span;
-use xen::builder::{self, Devices, Disk, Guest, Interface, Payload};
+use xen::builder::{self, Devices, Disk, Guest, Interface, Payload, PromisedDisk};
 use xen::store::Store;
 use xen::{DomId, Hypervisor};
 
@@ -74,32 +74,54 @@ impl Native {
         domid: DomId,
     ) -> Result<(), ToolstackError> {
         let _span = info_span!("attach").entered();
-        let served = serve_disks(spec, domid)?;
+        let served = serve_disks(&spec.disks, domid)?;
         let told = handover::nodes(&Folder::new(folder.to_owned()))?;
         let script = self.hotplug.to_string_lossy();
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let paths: Vec<(String, Option<String>)> = (spec.disks.iter().zip(&served))
-            .map(|(disk, served)| (text(&disk.file), served.loop_path().map(text)))
-            .collect();
+        let paths: Vec<Paths> = spec.disks.iter().zip(&served).map(Paths::new).collect();
         let disks: Vec<Disk<'_>> = (spec.disks.iter().zip(&served).zip(&paths))
-            .map(|((disk, served), (params, node))| Disk {
-                device: &disk.vdev,
-                physical_device: (served.device().major, served.device().minor),
-                read_only: !disk.writable,
-                params,
-                node: node.as_deref(),
-                script: &script,
-            })
+            .map(|((disk, served), paths)| paths.disk(disk, served, &script))
             .collect();
         let interfaces: Vec<Interface<'_>> = (spec.vif.iter())
             .map(|vif| Interface { mac: vif.mac, mtu: MTU, bridge: &vif.bridge, script: &script })
             .collect();
-        let mut nodes = vec![("name", spec.name.as_str())];
-        nodes.extend(told.iter().map(|(path, value)| (path.as_str(), value.as_str())));
+        let nodes = own_nodes(spec, &told);
         let devices = Devices { disks: &disks, interfaces: &interfaces, nodes: &nodes };
         builder::attach(&Store::connect()?, domid, &devices)?;
         served.into_iter().for_each(Served::keep);
         spec.vif.as_ref().map_or(Ok(()), |vif| join_bridge(vif, domid))
+    }
+
+    /// Promises a disk to a domain that waits: all is made ready for [`Native::provide`].
+    ///
+    /// # Errors
+    /// The nodes cannot be made.
+    pub(crate) fn promise(&self, domid: DomId, disk: &crate::Disk) -> Result<(), ToolstackError> {
+        let script = self.hotplug.to_string_lossy();
+        let disk = PromisedDisk { device: &disk.vdev, read_only: !disk.writable, script: &script };
+        Ok(builder::promise(&Store::connect()?, domid, &disk)?)
+    }
+
+    /// Gives a domain that waits the disk that it was promised, the name of `spec`, and the orders in
+    /// `folder`.
+    ///
+    /// # Errors
+    /// As [`Native::attach`].
+    pub(crate) fn provide(
+        &self,
+        disk: &crate::Disk,
+        spec: &DomainSpec,
+        folder: &Path,
+        domid: DomId,
+    ) -> Result<(), ToolstackError> {
+        let _span = info_span!("provide").entered();
+        let served = serve(disk, domid)?;
+        let told = handover::nodes(&Folder::new(folder.to_owned()))?;
+        let script = self.hotplug.to_string_lossy();
+        let paths = Paths::new((disk, &served));
+        let provided = paths.disk(disk, &served, &script);
+        builder::provide(&Store::connect()?, domid, &provided, &own_nodes(spec, &told))?;
+        served.keep();
+        Ok(())
     }
 }
 
@@ -152,12 +174,43 @@ fn payload<'a>(
     Payload::new(file).map_err(|source| ToolstackError::File { what, path: path.into(), source })
 }
 
-fn serve_disks(spec: &DomainSpec, domid: DomId) -> Result<Vec<Served>, ToolstackError> {
-    let serve = |disk: &crate::Disk| {
-        let number = builder::disk_number(&disk.vdev)?.to_string();
-        Ok(Served::attach(&disk.file, disk.writable, disks::label(&domid.to_string(), &number))?)
-    };
-    spec.disks.iter().map(serve).collect()
+fn serve_disks(disks: &[crate::Disk], domid: DomId) -> Result<Vec<Served>, ToolstackError> {
+    disks.iter().map(|disk| serve(disk, domid)).collect()
+}
+
+fn serve(disk: &crate::Disk, domid: DomId) -> Result<Served, ToolstackError> {
+    let number = builder::disk_number(&disk.vdev)?.to_string();
+    Ok(Served::attach(&disk.file, disk.writable, disks::label(&domid.to_string(), &number))?)
+}
+
+/// A disk's file and the loop device that serves it, as text.
+struct Paths {
+    params: String,
+    node: Option<String>,
+}
+
+impl Paths {
+    fn new((disk, served): (&crate::Disk, &Served)) -> Self {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Self { params: text(&disk.file), node: served.loop_path().map(text) }
+    }
+
+    fn disk<'a>(&'a self, disk: &'a crate::Disk, served: &Served, script: &'a str) -> Disk<'a> {
+        Disk {
+            device: &disk.vdev,
+            physical_device: (served.device().major, served.device().minor),
+            read_only: !disk.writable,
+            params: &self.params,
+            node: self.node.as_deref(),
+            script,
+        }
+    }
+}
+
+/// The domain's name, and what it is told.
+fn own_nodes<'a>(spec: &'a DomainSpec, told: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+    let told = told.iter().map(|(path, value)| (path.as_str(), value.as_str()));
+    [("name", spec.name.as_str())].into_iter().chain(told).collect()
 }
 
 /// Joins dom0's end of the vif to its bridge; dom0's kernel makes it when it sees the nodes.

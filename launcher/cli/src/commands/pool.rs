@@ -8,11 +8,6 @@ use anyhow::Result;
 use domain::{Pool, PoolStatus};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use std::time::Duration;
-
-/// How long an app that has taken a domain has the machine to itself before the next is built: its
-/// own first steps follow now.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// Which pool, and how large.
 #[derive(Debug, clap::Args)]
@@ -91,10 +86,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The body of `launch __pool`, which a monitor starts when its app has taken a domain: nothing
+/// The body of `launch __pool`, which a monitor starts when its app has its start behind it: nothing
 /// waits for it, and whatever runs comes first.
 pub(crate) fn fill_in_background() -> ExitCode {
-    std::thread::sleep(QUIET);
     // Without it the filling is only less polite.
     let _ = rustix::process::nice(10);
     let fill = || -> Result<()> {

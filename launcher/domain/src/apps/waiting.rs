@@ -27,8 +27,8 @@ pub struct Waiting {
     pub machine: Machine,
     /// The manifest digest of the image whose disk it has already.
     pub image: Option<String>,
-    /// Whether it has the disk of a writable layer of the usual size, and an interface on our own
-    /// bridge with a lease for it.
+    /// Whether it has the disk of a writable layer of the usual size, an interface on our own
+    /// bridge with a lease for it, and the promise of an image's disk where it has none.
     pub furnished: bool,
     /// When it was built; milliseconds since 1970.
     pub created_unix_ms: u64,
@@ -121,13 +121,17 @@ impl Apps {
         mut spec: DomainSpec,
         folder: &Folder,
     ) -> Result<DomId, AppsError> {
-        spec.disks.retain(|disk| match disk.writable {
-            true => !waiting.furnished,
-            false => waiting.image.is_none(),
-        });
         let domid = DomId(waiting.domid);
-        let joined = if waiting.furnished { spec.vif.take() } else { None };
-        self.native.attach(&spec, folder.path(), domid)?;
+        if !waiting.furnished {
+            self.native.attach(&spec, folder.path(), domid)?;
+            return Ok(domid);
+        }
+        let joined = spec.vif.take();
+        let disks = std::mem::take(&mut spec.disks);
+        match disks.iter().find(|disk| !disk.writable && waiting.image.is_none()) {
+            Some(promised) => self.native.provide(promised, &spec, folder.path(), domid)?,
+            None => self.native.attach(&spec, folder.path(), domid)?,
+        }
         if let Some(vif) = joined {
             // The bridge may be another one than when the domain was built.
             join_bridge(&vif, domid)?;
@@ -179,12 +183,13 @@ impl Apps {
         image: Option<&image::Image>,
     ) -> Result<(), AppsError> {
         let mut disks = resolve::disks(folder.path(), WritableChoice::Disk);
+        let mut promised = vec![];
         match image {
             Some(image) => {
                 link_disk(&image.disk, &folder.file(folder::ROOT_DISK))?;
                 start_set::link(&image.disk, folder)?;
             }
-            None => disks.retain(|disk| disk.writable),
+            None => (disks, promised) = disks.into_iter().partition(|disk| disk.writable),
         }
         self.make_writable(folder, self.settings().storage_mib)?;
         let link = self.link(folder.id(), None, None)?;
@@ -197,6 +202,13 @@ impl Apps {
             vif: Some(link.vif()),
         };
         let domid = self.native.create(&spec, folder.path(), lock.share()?)?;
+        let undone = |error: AppsError| {
+            let gone = self.native.destroy(domid, uuid_of(folder.id()));
+            error.and(gone.map_err(AppsError::from))
+        };
+        for disk in &promised {
+            self.native.promise(domid, disk).map_err(|error| undone(error.into()))?;
+        }
         let waiting = Waiting {
             machine: machine.clone(),
             image: image.map(|image| image.digest.to_string()),
@@ -204,10 +216,8 @@ impl Apps {
             created_unix_ms: now_ms(),
             domid: domid.0,
         };
-        folder::write_json(&folder.file(folder::WAITING), &waiting).map_err(|error| {
-            let gone = self.native.destroy(domid, uuid_of(folder.id()));
-            AppsError::from(error).and(gone.map_err(AppsError::from))
-        })
+        let noted = folder::write_json(&folder.file(folder::WAITING), &waiting);
+        noted.map_err(|error| undone(error.into()))
     }
 
     /// Destroys a domain that waits, or what is left of it; says whether. One that was just taken,

@@ -99,6 +99,25 @@ pub struct Disk<'a> {
     pub script: &'a str,
 }
 
+/// A disk that a domain will have: everything is said of it but where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromisedDisk<'a> {
+    /// In the guest: `xvda` to `xvdp`.
+    pub device: &'a str,
+    /// Whether the guest may only read it.
+    pub read_only: bool,
+    /// The program that libxl runs with `remove` when `xl destroy` takes the disk away.
+    pub script: &'a str,
+}
+
+impl<'a> Disk<'a> {
+    /// The same without its source.
+    fn promised(&self) -> PromisedDisk<'a> {
+        let Self { device, read_only, script, .. } = *self;
+        PromisedDisk { device, read_only, script }
+    }
+}
+
 /// A network interface, served by dom0's kernel as `vif<domid>.<index>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface<'a> {
@@ -288,6 +307,28 @@ fn fill(xen: &Hypervisor, domid: DomId, guest: &Guest<'_>) -> Result<(Ports, Rin
 /// [`BuildError::Store`], [`BuildError::Invalid`]; nothing was changed then.
 pub fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
     nodes::attach(store, domid, devices)
+}
+
+/// Promises a disk to a domain that has another one already: its driver and dom0's get ready for it, and
+/// wait for [`provide`].
+///
+/// # Errors
+/// [`BuildError::Store`], [`BuildError::Invalid`]; nothing was changed then.
+pub fn promise(store: &Store, domid: DomId, disk: &PromisedDisk<'_>) -> Result<(), BuildError> {
+    nodes::promise(store, domid, disk)
+}
+
+/// Gives a domain the disk that it was promised, and `others` of [`Devices::nodes`].
+///
+/// # Errors
+/// As [`promise`].
+pub fn provide(
+    store: &Store,
+    domid: DomId,
+    disk: &Disk<'_>,
+    others: &[(&str, &str)],
+) -> Result<(), BuildError> {
+    nodes::provide(store, domid, disk, others)
 }
 
 /// Destroys a domain and removes its nodes, and so its devices, from xenstore. What does not

@@ -4,7 +4,7 @@
 //! Nodes are what building a domain waits for longest, so there is none that nobody reads.
 //! A new node gets its parent's permissions, so they are set where they change only.
 
-use super::{BuildError, Devices, Disk, Guest, Interface, Ports, Rings};
+use super::{BuildError, Devices, Disk, Guest, Interface, Ports, PromisedDisk, Rings};
 use crate::DomId;
 use crate::store::{Access, Batch, Permission, Store, StoreError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -72,9 +72,35 @@ pub(super) fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Resu
         }
     }
     parents.send()?;
+    in_transaction(store, &nodes)
+}
+
+/// Makes the nodes of a disk of which dom0's device is not known yet, but for those that name it: the
+/// guest's driver and dom0's agree on all else.
+pub(super) fn promise(
+    store: &Store,
+    domid: DomId,
+    disk: &PromisedDisk<'_>,
+) -> Result<(), BuildError> {
+    let mut nodes = vec![];
+    device(&mut nodes, domid, vbd(disk, &[], &[])?);
+    in_transaction(store, &nodes)
+}
+
+/// Makes the nodes of a promised disk that name dom0's device, and others of the domain, in one transaction.
+pub(super) fn provide(
+    store: &Store,
+    domid: DomId,
+    disk: &Disk<'_>,
+    others: &[(&str, &str)],
+) -> Result<(), BuildError> {
+    in_transaction(store, &provided(domid, disk, others)?)
+}
+
+fn in_transaction(store: &Store, nodes: &[Node]) -> Result<(), BuildError> {
     store.transaction(|transaction| {
         let mut batch = transaction.batch();
-        write_in(&mut batch, &nodes)?;
+        write_in(&mut batch, nodes)?;
         Ok(batch.send()?)
     })
 }
@@ -148,14 +174,34 @@ fn own(domid: DomId, guest: &Guest<'_>, ports: Ports, rings: Rings) -> Vec<Node>
 
 fn attached(nodes: &mut Vec<Node>, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
     for disk in devices.disks {
-        device(nodes, domid, vbd(disk)?);
+        device(nodes, domid, vbd(&disk.promised(), &backing(disk), &[params(disk)])?);
     }
     for (index, interface) in (0..).zip(devices.interfaces) {
         device(nodes, domid, vif(index, interface));
     }
-    let home = home(domid);
-    nodes.extend(devices.nodes.iter().map(|(name, value)| plain(format!("{home}/{name}"), *value)));
+    below_home(nodes, domid, devices.nodes);
     Ok(())
+}
+
+fn below_home(nodes: &mut Vec<Node>, domid: DomId, others: &[(&str, &str)]) {
+    let home = home(domid);
+    nodes.extend(others.iter().map(|(name, value)| plain(format!("{home}/{name}"), *value)));
+}
+
+fn provided(
+    domid: DomId,
+    disk: &Disk<'_>,
+    others: &[(&str, &str)],
+) -> Result<Vec<Node>, BuildError> {
+    let number = disk_number(disk.device)?;
+    let backend = format!("{}/{number}", backends(domid, "vbd"));
+    let (name, value) = params(disk);
+    let mut nodes = vec![plain(format!("/libxl/{domid}/device/vbd/{number}/{name}"), value)];
+    below_home(&mut nodes, domid, others);
+    nodes.extend(
+        backing(disk).into_iter().map(|(name, value)| plain(format!("{backend}/{name}"), value)),
+    );
+    Ok(nodes)
 }
 
 fn plain(path: String, value: impl Into<String>) -> Node {
@@ -250,11 +296,33 @@ fn console(nodes: &mut Vec<Node>, domid: DomId, ports: Ports, rings: Rings) {
     nodes.extend(details.map(|(name, value)| plain(format!("{console}/{name}"), value)));
 }
 
-fn vbd<'a>(disk: &Disk<'a>) -> Result<Device<'a>, BuildError> {
-    let number = disk_number(disk.device)?;
+/// Where a disk comes from; dom0's kernel opens the device as soon as it is named.
+fn backing<'a>(disk: &Disk<'a>) -> Vec<(&'a str, String)> {
     let (major, minor) = disk.physical_device;
-    let mode = if disk.read_only { "r" } else { "w" }.to_owned();
     let node = disk.node.map(|node| ("node", node.to_owned()));
+    let device = ("physical-device", format!("{major:x}:{minor:x}"));
+    [params(disk)].into_iter().chain(node).chain([device]).collect()
+}
+
+fn params<'a>(disk: &Disk<'a>) -> (&'a str, String) {
+    ("params", disk.params.to_owned())
+}
+
+/// `backing` and `params` are nodes of the backend and for libxl, where it is known what they are.
+fn vbd<'a>(
+    disk: &PromisedDisk<'a>,
+    backing: &[(&'a str, String)],
+    params: &[(&'a str, String)],
+) -> Result<Device<'a>, BuildError> {
+    let number = disk_number(disk.device)?;
+    let mode = if disk.read_only { "r" } else { "w" }.to_owned();
+    let common = [("mode", mode), ("type", "phy".to_owned()), ("dev", disk.device.to_owned())];
+    let mut backend = vec![("script", disk.script.to_owned())];
+    backend.extend(common.iter().chain(backing).cloned());
+    backend.push(("state", INITIALISING.to_owned()));
+    let mut libxl = params.to_vec();
+    libxl.extend(common);
+    libxl.extend([("device-type", "disk".to_owned()), ("removable", "0".to_owned())]);
     Ok(Device {
         kind: "vbd",
         number,
@@ -263,26 +331,8 @@ fn vbd<'a>(disk: &Disk<'a>) -> Result<Device<'a>, BuildError> {
             ("virtual-device", number.to_string()),
             ("device-type", "disk".to_owned()),
         ],
-        backend: [
-            ("params", disk.params.to_owned()),
-            ("script", disk.script.to_owned()),
-            ("mode", mode.clone()),
-            ("type", "phy".to_owned()),
-            ("dev", disk.device.to_owned()),
-            ("physical-device", format!("{major:x}:{minor:x}")),
-        ]
-        .into_iter()
-        .chain(node)
-        .chain([("state", INITIALISING.to_owned())])
-        .collect(),
-        libxl: vec![
-            ("params", disk.params.to_owned()),
-            ("mode", mode),
-            ("type", "phy".to_owned()),
-            ("dev", disk.device.to_owned()),
-            ("device-type", "disk".to_owned()),
-            ("removable", "0".to_owned()),
-        ],
+        backend,
+        libxl,
     })
 }
 
@@ -349,15 +399,19 @@ mod tests {
         own
     }
 
-    fn own_and_attached() -> [Vec<Node>; 2] {
-        let disk = Disk {
+    fn disk() -> Disk<'static> {
+        Disk {
             device: "xvdb",
             physical_device: (7, 12),
             read_only: true,
             params: "/var/lib/launch/disk",
             node: Some("/dev/loop12"),
             script: "/usr/lib/launch/hotplug",
-        };
+        }
+    }
+
+    fn own_and_attached() -> [Vec<Node>; 2] {
+        let disk = disk();
         let interface = Interface {
             mac: [0, 0x16, 0x3e, 1, 2, 0xff],
             mtu: 1500,
@@ -428,6 +482,25 @@ mod tests {
         for node in attached {
             assert!(parents.iter().any(|path| node.path.starts_with(path)), "{}", node.path);
         }
+    }
+
+    #[test]
+    fn a_disk_that_is_promised_and_then_provided_has_all_nodes_of_one_that_is_attached() {
+        let disk = disk();
+        let mut promised = vec![];
+        device(&mut promised, DomId(7), vbd(&disk.promised(), &[], &[]).unwrap());
+        let device_node = |node: &Node| node.path.ends_with("/physical-device");
+        assert!(!promised.iter().any(device_node));
+        let provided = provided(DomId(7), &disk, &[]).unwrap();
+        assert!(provided.last().is_some_and(device_node));
+        let paths = |nodes: Vec<Node>| -> HashSet<(String, String)> {
+            nodes.into_iter().map(|node| (node.path, node.value)).collect()
+        };
+        promised.extend(provided);
+        let mut attached = vec![];
+        let devices = Devices { disks: &[disk], ..Devices::default() };
+        super::attached(&mut attached, DomId(7), &devices).unwrap();
+        assert_eq!(paths(promised), paths(attached));
     }
 
     #[test]
