@@ -65,7 +65,7 @@ fn a_launcher_killed_while_it_takes_a_waiting_domain_leaves_nothing() {
         "step=\"network\"}",
         "step=\"orders\"}",
         "step=\"devices\"}",
-        "attach: ",
+        "provide: ",
         "bridge: ",
         "step=\"monitor\"}",
     ];
@@ -83,8 +83,14 @@ fn a_launcher_killed_while_it_takes_a_waiting_domain_leaves_nothing() {
 fn a_pool_that_was_filled_in_part_only_is_put_right() {
     let dom0 = Dom0::shared();
     let before = dom0.traces();
-    for step in ["build: ", "introduce: ", "attach: "] {
-        kill_at(dom0, step, &["pool", "--size", "1", "--image", "hello"]);
+    let of_an_image = ["--image", "hello"];
+    for (step, flags) in [
+        ("build: ", &of_an_image[..]),
+        ("introduce: ", &of_an_image),
+        ("attach: ", &of_an_image),
+        ("promise: ", &[]),
+    ] {
+        kill_at(dom0, step, &[&["pool", "--size", "1"], flags].concat());
         let said = dom0.launch(&["ps"]).stderr;
         assert!(said.contains("waiting-"), "{step}: {said:?}");
         dom0.launch(&["pool", "--drain"]).expect_success();

@@ -96,6 +96,7 @@ impl Native {
     /// # Errors
     /// The nodes cannot be made.
     pub(crate) fn promise(&self, domid: DomId, disk: &crate::Disk) -> Result<(), ToolstackError> {
+        let _span = info_span!("promise").entered();
         let script = self.hotplug.to_string_lossy();
         let disk = PromisedDisk { device: &disk.vdev, read_only: !disk.writable, script: &script };
         Ok(builder::promise(&Store::connect()?, domid, &disk)?)
