@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use lab::clock::Clock;
-use lab::compare::command::{self, Ready, Wanted, Where, command_line};
+use lab::compare::command::{self, Ready, Wanted, Where, command_line, date};
 use lab::compare::ground::{self, App, Ground};
 use lab::compare::machine;
 use lab::compare::output::{self, Files};
@@ -139,7 +139,7 @@ fn compare(cli: &Cli, ground: &Ground, stop: &AtomicBool) -> Result<Report> {
     let mut report = Report {
         emulated: cli.dom0.emulated(DEFAULT_CLOCK, machine.get("processor"))?,
         version: report::VERSION,
-        date: place.sh("date -u '+%Y-%m-%d %H:%M'")?.trim().to_owned(),
+        date: date()?,
         command: command_line("ci/density"),
         machine,
         image: format!("{} {}", ground.image.name, ground.image.digest),

@@ -4,7 +4,7 @@
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use lab::clock::Clock;
-use lab::compare::command::{Ready, Wanted, Where, command_line};
+use lab::compare::command::{Ready, Wanted, Where, command_line, date};
 use lab::compare::ground::{self, App, Ground};
 use lab::compare::machine;
 use lab::compare::output::{self, Files};
@@ -166,7 +166,7 @@ fn compare(cli: &Cli, ground: &Ground) -> Result<Report> {
     let mut report = Report {
         emulated: cli.dom0.emulated(DEFAULT_CLOCK, machine.get("processor"))?,
         version: report::VERSION,
-        date: ground.place.sh("date -u '+%Y-%m-%d %H:%M'")?.trim().to_owned(),
+        date: date()?,
         command: command_line("ci/startup-time"),
         machine,
         image: format!("{} {}", ground.image.name, ground.image.digest),

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lab::clock::Clock;
-use lab::compare::command::{self, Ready, Wanted, Where, command_line};
+use lab::compare::command::{self, Ready, Wanted, Where, command_line, date};
 use lab::compare::ground::{self, Ground};
 use lab::compare::machine;
 use lab::compare::output::{self, Files};
@@ -129,7 +129,7 @@ fn compare(
     Ok(Report {
         emulated: cli.dom0.emulated(DEFAULT_CLOCK, machine.get("processor"))?,
         version: report::VERSION,
-        date: place.sh("date -u '+%Y-%m-%d %H:%M'")?.trim().to_owned(),
+        date: date()?,
         command: command_line("ci/throughput"),
         machine,
         images,

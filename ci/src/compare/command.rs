@@ -4,7 +4,7 @@ use super::place::Place;
 use crate::accelerator::Accelerator;
 use crate::clock::Clock;
 use crate::dom0::Extra;
-use crate::host::project_root;
+use crate::host::{project_root, run_quietly};
 use crate::instance::{Instance, Options, accelerator};
 use crate::qemu::Size;
 use crate::registry;
@@ -152,6 +152,15 @@ pub fn end(brought_up: Option<&String>) -> Result<()> {
         Some(lab) => lab.down(),
         None => Ok(()),
     }
+}
+
+/// The date in UTC, by this machine: a lab's own clock may go more slowly.
+///
+/// # Errors
+/// When there is no `date`.
+pub fn date() -> Result<String> {
+    let text = run_quietly(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
 /// The command line as a user types it.
