@@ -9,8 +9,8 @@ pub enum Clock {
     /// The time of day
     #[default]
     Wall,
-    /// Instructions of the emulated processors, one each nanosecond: the same on every machine,
-    /// whatever else it does. Waiting takes its time.
+    /// Instructions of the emulated processors, one each nanosecond, whatever the machine does
+    /// besides. Waiting takes its time.
     Instructions,
 }
 

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 const APPS: [(&str, &str, u16); 2] = [("nginx", "http", 80), ("redis", "redis-ping", 6379)];
 /// Starts that tell their phases, and boots of each kernel.
 const MOST_PHASE_ROUNDS: usize = 5;
-/// The starts of one round have little to do at once, and the same figures on every machine.
+/// One start at a time: two runs are to agree.
 const DEFAULT_CLOCK: Clock = Clock::Instructions;
 
 /// Starts an app in every way there is, side by side and round by round, and shows how long each

@@ -129,8 +129,8 @@ impl Where {
             return Ok(Some(format!(
                 "Xen ran in QEMU without hardware virtualization ({reason}), with a clock that counts \
                  instructions: each takes a nanosecond, and waiting the time that it takes. So the \
-                 figures are nearly the same on every machine, whatever else it does, but no time here \
-                 is a real machine's. What takes hardware more than an instruction (a VM exit, a \
+                 figures hardly depend on the machine and on what else it does, but no time here is a \
+                 real machine's. What takes hardware more than an instruction (a VM exit, a \
                  page-table change, a cold cache) is not in them, which favours domains; nor is what two \
                  processors do at once, which does not: a guest boots while dom0 still makes its devices."
             )));
