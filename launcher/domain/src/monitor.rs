@@ -275,24 +275,23 @@ impl Monitor<'_> {
         Ok(Some(unreported(state)))
     }
 
-    /// Until there is something to read, or `timeout`; says which.
-    fn sleep(&self, timeout: Option<Duration>) -> Result<bool, AppsError> {
+    /// Until there is something to read, or `timeout`.
+    fn sleep(&self, timeout: Option<Duration>) -> Result<(), AppsError> {
         let timeout = [timeout, self.output.pause()].into_iter().flatten().min();
         let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or_default());
         let mut fds = vec![PollFd::new(&self.store, PollFlags::IN)];
         let output = self.output.files();
         fds.extend(output.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(count) => Ok(count > 0),
-            Err(Errno::INTR) => Ok(true),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(FileError::io("watch", self.folder.path())(errno.into()).into()),
         }
     }
 
-    /// Takes what the app has written into the log; says how much it was. Where it is too much for the
-    /// console, asks for it over a vchan.
-    fn copy_output(&mut self) -> Result<usize, AppsError> {
-        let count = self.output.copy(self.folder.path())?;
+    /// Takes what the app has written into the log. Where it is too much for the console, asks for it
+    /// over a vchan.
+    fn copy_output(&mut self) -> Result<(), AppsError> {
+        self.output.copy(self.folder.path())?;
         if self.output.wants_vchan() {
             match talk::output(&self.record.name, self.domid) {
                 Ok(Some(session)) => self.output.set_vchan(session),
@@ -301,7 +300,7 @@ impl Monitor<'_> {
                 Err(error) => tracing::debug!("{}", describe(&error)),
             }
         }
-        Ok(count)
+        Ok(())
     }
 
     /// Reads to the end of output: until there has been none for a while.
