@@ -273,9 +273,13 @@ fn mount_image() -> Result<Image, Failure> {
     marks::note("image");
     if let (Ok(xenstore), Ok(image)) = (Store::connect(), image.try_clone()) {
         thread::spawn(move || {
-            if let Known::Set(set) = start_set::receive(&xenstore) {
-                start_set::read_ahead(&image, &set);
-                marks::note("read ahead");
+            match start_set::receive(&xenstore) {
+                Known::Set(set) => {
+                    start_set::read_ahead(&image, &set);
+                    marks::note("read ahead");
+                }
+                Known::Nothing => start_set::read_sparingly(&image),
+                Known::Unwanted => {}
             }
         });
     }
