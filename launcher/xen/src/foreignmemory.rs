@@ -4,7 +4,7 @@ use crate::call::last_errno;
 use crate::error::XenError;
 use crate::{DomId, Hypervisor};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect, munmap};
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
@@ -95,10 +95,18 @@ impl Mapping {
 }
 
 impl Drop for Mapping {
+    /// Lets go of the pages. The addresses stay taken until the process ends where there are many: Linux
+    /// as a PV dom0 traps into Xen for each page that it unmaps, but not for each that it makes inaccessible,
+    /// nor when a process ends.
     fn drop(&mut self) {
-        // SAFETY: the whole mapping, and no reference into it was ever handed out. It cannot
-        // fail for a range that was mapped.
-        let _ = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.bytes) };
+        let start = self.start.as_ptr().cast::<c_void>();
+        // SAFETY: the whole mapping, and no reference into it was ever handed out.
+        let left =
+            self.bytes > PAGE_BYTES && unsafe { mprotect(start, self.bytes, MprotectFlags::empty()) }.is_ok();
+        if !left {
+            // SAFETY: as above. It cannot fail for a range that was mapped.
+            let _ = unsafe { munmap(start, self.bytes) };
+        }
     }
 }
 
