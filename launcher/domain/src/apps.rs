@@ -190,7 +190,7 @@ impl Apps {
     pub fn launch(&self, launch: &Launch) -> Result<(App, Timings), AppsError> {
         let mut timings = Timings::new();
         let mut app = self.make(launch, true, &mut timings)?;
-        match self.start_timed(&mut app, &mut timings) {
+        match self.start_timed(&mut app, &mut timings, launch.detached) {
             Ok(()) => Ok((app, timings)),
             // A launch that failed leaves nothing; Docker would keep an app that never ran.
             Err(error) => Err(error.and(self.remove(&app, true))),

@@ -33,6 +33,8 @@ pub struct Launch {
     pub user: Option<String>,
     /// The guest's host name; the app's id where absent, as Docker does.
     pub hostname: Option<String>,
+    /// Whether nobody waits for its output: its start comes before its monitor's then.
+    pub detached: bool,
     /// Whether the app may be given input.
     pub stdin: bool,
     /// Whether it runs on a terminal.
@@ -91,6 +93,7 @@ impl Launch {
             cwd: None,
             user: None,
             hostname: None,
+            detached: false,
             stdin: false,
             terminal: false,
             labels: BTreeMap::new(),

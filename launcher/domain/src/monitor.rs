@@ -54,6 +54,8 @@ pub struct Start {
     pub network: net::Settings,
     /// The launcher, to fill pools with.
     pub launcher: PathBuf,
+    /// How long it lets the app's start have dom0's processor before it does anything, in milliseconds.
+    pub pause_ms: u64,
 }
 
 /// The body of the monitor, whose standard input is the app's lock file.
@@ -64,6 +66,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
     let apps = &Apps::open(&start.state_dir, &start.settings, &start.network)?;
     let folder = apps.folder(&start.id);
     let Some(lock) = take_lock(&folder)? else { return Ok(()) };
+    std::thread::sleep(Duration::from_millis(start.pause_ms));
     // A terminal that goes away takes nothing of ours with it. Fails only where done before.
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");
@@ -141,7 +144,11 @@ impl Monitor<'_> {
         let report = self.node(nodes::REPORT);
         let tty = self.node("console/tty");
         let found = self.node(nodes::FOUND_START_SET);
-        for path in ["@releaseDomain", &report, &tty, &found] {
+        // A guest that was told a start set finds none out.
+        let wanted = start_set::read(&self.folder).is_some_and(|known| known.is_empty());
+        let watched =
+            ["@releaseDomain", &report, &tty].into_iter().chain(wanted.then_some(&*found));
+        for path in watched {
             self.store.watch(path, path)?;
         }
         loop {

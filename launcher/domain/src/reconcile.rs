@@ -149,7 +149,7 @@ fn with_lock(
         Phase::Running => {
             let now = apps.domain_state(record, &state)?;
             if now != DomainState::Gone {
-                apps.start_monitor(record, folder, &lock)?;
+                apps.start_monitor(record, folder, &lock, Duration::ZERO)?;
                 return Ok(Some(Repair(format!(
                     "the monitor of app {name} had died; started it anew"
                 ))));
@@ -165,7 +165,7 @@ fn with_lock(
             ))))
         }
         Phase::Restarting => {
-            apps.start_monitor(record, folder, &lock)?;
+            apps.start_monitor(record, folder, &lock, Duration::ZERO)?;
             Ok(Some(Repair(format!(
                 "app {name} waits to be started again, and nobody was to do it; started its monitor anew"
             ))))
@@ -202,7 +202,7 @@ fn to_restart(
         return Ok(None);
     }
     apps.finish_to_restart(folder, record, state, outcome, lock)?;
-    apps.start_monitor(record, folder, lock)?;
+    apps.start_monitor(record, folder, lock, Duration::ZERO)?;
     let name = &record.name;
     Ok(Some(Repair(format!("app {name} ended while nobody watched; it is started again"))))
 }

@@ -243,7 +243,7 @@ impl Apps {
             // It did not run: nothing is left to be taken down, and the pause grows.
             state.started_unix_ms = None;
             self.finish_to_restart(&folder, record, state, outcome, &lock)?;
-            return self.start_monitor(record, &folder, &lock);
+            return self.start_monitor(record, &folder, &lock, Duration::ZERO);
         }
         self.finish(&folder, record, state, outcome, &lock)
     }

@@ -272,15 +272,13 @@ fn mount_image() -> Result<Image, Failure> {
     let image = Image { disk, root };
     marks::note("image");
     if let (Ok(xenstore), Ok(image)) = (Store::connect(), image.try_clone()) {
-        thread::spawn(move || {
-            match start_set::receive(&xenstore) {
-                Known::Set(set) => {
-                    start_set::read_ahead(&image, &set);
-                    marks::note("read ahead");
-                }
-                Known::Nothing => start_set::read_sparingly(&image),
-                Known::Unwanted => {}
+        thread::spawn(move || match start_set::receive(&xenstore) {
+            Known::Set(set) => {
+                start_set::read_ahead(&image, &set);
+                marks::note("read ahead");
             }
+            Known::Nothing => start_set::read_sparingly(&image),
+            Known::Unwanted => {}
         });
     }
     Ok(image)

@@ -101,8 +101,8 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         let start = self.start.as_ptr().cast::<c_void>();
         // SAFETY: the whole mapping, and no reference into it was ever handed out.
-        let left =
-            self.bytes > PAGE_BYTES && unsafe { mprotect(start, self.bytes, MprotectFlags::empty()) }.is_ok();
+        let left = self.bytes > PAGE_BYTES
+            && unsafe { mprotect(start, self.bytes, MprotectFlags::empty()) }.is_ok();
         if !left {
             // SAFETY: as above. It cannot fail for a range that was mapped.
             let _ = unsafe { munmap(start, self.bytes) };

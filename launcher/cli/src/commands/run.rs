@@ -114,7 +114,8 @@ fn start(args: Args, begin: Instant) -> Result<ExitCode> {
         let apps = here.apps_as_they_are()?;
         Ok((here, apps))
     })?;
-    let (launch, id_file) = times.step("image", || prepare(args.create, &here))?;
+    let (mut launch, id_file) = times.step("image", || prepare(args.create, &here))?;
+    launch.detached = args.detach;
 
     // From here on a signal must not end this process: what it makes would be left half-made.
     let signals = catch_signals()?;

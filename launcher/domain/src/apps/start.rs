@@ -13,7 +13,12 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use xen::DomId;
+
+/// How much later a monitor begins where nobody waits for the app's output; what the app writes and how it
+/// ends is kept for it meanwhile.
+const MONITOR_LATER: Duration = Duration::from_millis(100);
 
 impl Apps {
     /// Starts an app that does not run; returns when its domain runs and its monitor is there.
@@ -28,19 +33,21 @@ impl Apps {
             self.folder(&app.record.id).clear_stopped()?;
         }
         (app.state.restarts, app.state.pause_ms) = (0, 0);
-        self.start_timed(app, &mut timings)?;
+        self.start_timed(app, &mut timings, false)?;
         Ok(timings)
     }
 
     /// Starts an app that waited for it, by whoever is in charge of it.
     pub(crate) fn start_again(&self, app: &mut App) -> Result<(), AppsError> {
-        self.start_timed(app, &mut Timings::new())
+        self.start_timed(app, &mut Timings::new(), false)
     }
 
+    /// Starts an app; nobody waits for what a `detached` one writes.
     pub(super) fn start_timed(
         &self,
         app: &mut App,
         timings: &mut Timings,
+        detached: bool,
     ) -> Result<(), AppsError> {
         let _span = tracing::info_span!("start", app = app.record.name).entered();
         let folder = self.folder(&app.record.id);
@@ -62,9 +69,10 @@ impl Apps {
             };
             folder.write_state_lightly(&app.state)?;
         }
+        let pause = if detached { MONITOR_LATER } else { Duration::ZERO };
         let built = self.build(&folder, app, &lock, timings);
         let started = built.and_then(|()| {
-            timed(timings, "monitor", || self.start_monitor(&app.record, &folder, &lock))
+            timed(timings, "monitor", || self.start_monitor(&app.record, &folder, &lock, pause))
         });
         match started {
             Ok(()) => Ok(()),
@@ -184,12 +192,13 @@ impl Apps {
         Ok(config)
     }
 
-    /// Starts the process that stays with the app, and shares the lock with it.
+    /// Starts the process that stays with the app, and shares the lock with it; it begins after `pause`.
     pub(crate) fn start_monitor(
         &self,
         record: &Record,
         folder: &Folder,
         lock: &Lock,
+        pause: Duration,
     ) -> Result<(), AppsError> {
         let share = lock.share()?;
         let start = || -> io::Result<()> {
@@ -204,6 +213,7 @@ impl Apps {
                 settings: self.settings.clone(),
                 network: self.network_settings.clone(),
                 launcher: std::env::current_exe()?,
+                pause_ms: u64::try_from(pause.as_millis()).unwrap_or_default(),
             };
             Command::new(&self.settings.monitor)
                 .arg0("launch-monitor")

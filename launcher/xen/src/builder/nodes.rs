@@ -319,6 +319,10 @@ fn vbd<'a>(
     let common = [("mode", mode), ("type", "phy".to_owned()), ("dev", disk.device.to_owned())];
     let mut backend = vec![("script", disk.script.to_owned())];
     backend.extend(common.iter().chain(backing).cloned());
+    if disk.read_only {
+        // Else dom0's kernel offers to discard blocks of it, in eleven requests to xenstored.
+        backend.push(("discard-enable", "0".to_owned()));
+    }
     backend.push(("state", INITIALISING.to_owned()));
     let mut libxl = params.to_vec();
     libxl.extend(common);
@@ -451,6 +455,7 @@ mod tests {
         let backend = "/local/domain/0/backend/vbd/7/51728";
         assert_eq!(value(&nodes, &format!("{backend}/physical-device")), "7:c");
         assert_eq!(value(&nodes, &format!("{backend}/mode")), "r");
+        assert_eq!(value(&nodes, &format!("{backend}/discard-enable")), "0");
         assert_eq!(value(&nodes, "/local/domain/7/device/vbd/51728/backend"), backend);
         assert_eq!(value(&nodes, "/libxl/7/device/vbd/51728/backend"), backend);
         assert!(disk_number("xvdq").is_err() && disk_number("sda").is_err());
