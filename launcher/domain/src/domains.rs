@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use xen::store::Store;
 use xen::{DomId, Hypervisor, XenError};
 
+/// Dom0's name in xenstore, which Xen's own init program gives it.
+const DOM0_NAME: &str = "Domain-0";
 const PRIVCMD: &str = "/dev/xen/privcmd";
 
 /// The domains of this machine. Where this Xen's interface is not known, xenstore and `xl` are
@@ -201,15 +203,23 @@ impl Domains {
     /// One has, or xenstore cannot be asked.
     pub fn check_name(&self, name: &str) -> Result<(), ToolstackError> {
         let Some(domains) = self.ask(Hypervisor::domains)? else { return Ok(()) };
-        let store = Store::connect()?;
-        for domain in domains {
-            // Ours have names that are unique among ours.
-            if Uuid(domain.uuid).app().is_some() || domain.dying {
-                continue;
-            }
+        let taken = Err(ToolstackError::NameTaken(name.to_owned()));
+        if name == DOM0_NAME {
+            return taken;
+        }
+        // Ours have names that are unique among ours.
+        let is_foreign = |domain: &xen::DomainInfo| {
+            Uuid(domain.uuid).app().is_none() && !domain.dying && domain.domid != DomId::DOM0
+        };
+        let mut store = None;
+        for domain in domains.iter().filter(|domain| is_foreign(domain)) {
+            let store = match &store {
+                Some(store) => store,
+                None => store.insert(Store::connect()?),
+            };
             let node = format!("/local/domain/{}/name", domain.domid);
             if store.read_optional(&node)?.as_deref() == Some(name) {
-                return Err(ToolstackError::NameTaken(name.to_owned()));
+                return taken;
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, mount_remount, 
 use rustix::process::{chdir, chroot, fchdir};
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use xen::store::Store;
 
@@ -269,16 +270,15 @@ fn mount_image() -> Result<Image, Failure> {
     mount_disk(&device, LOWER, "erofs", MountFlags::RDONLY, c"")?;
     let flags = flags | OFlags::DIRECTORY;
     let root = open(LOWER, flags, Mode::empty()).or_fail(|| format!("open {LOWER}"))?;
-    let image = Image { disk, root };
+    let image = Image { disk, root, wants_set: Arc::default() };
     marks::note("image");
     if let (Ok(xenstore), Ok(image)) = (Store::connect(), image.try_clone()) {
-        thread::spawn(move || match start_set::receive(&xenstore) {
-            Known::Set(set) => {
-                start_set::read_ahead(&image, &set);
+        thread::spawn(move || {
+            let known = start_set::receive(&xenstore);
+            start_set::prepare(&image, &known);
+            if let Known::Set(_) = known {
                 marks::note("read ahead");
             }
-            Known::Nothing => start_set::read_sparingly(&image),
-            Known::Unwanted => {}
         });
     }
     Ok(image)

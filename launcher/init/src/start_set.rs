@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use std::ffi::CStr;
 use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use xen::store::Store;
@@ -45,6 +46,8 @@ pub struct Image {
     pub disk: OwnedFd,
     /// The file system's root.
     pub root: OwnedFd,
+    /// Whether dom0 wants to know the start set, as far as it was asked.
+    pub wants_set: Arc<AtomicBool>,
 }
 
 impl Image {
@@ -53,7 +56,8 @@ impl Image {
     /// # Errors
     /// Too many open files.
     pub fn try_clone(&self) -> std::io::Result<Self> {
-        Ok(Self { disk: self.disk.try_clone()?, root: self.root.try_clone()? })
+        let wants_set = Arc::clone(&self.wants_set);
+        Ok(Self { disk: self.disk.try_clone()?, root: self.root.try_clone()?, wants_set })
     }
 }
 
@@ -257,9 +261,17 @@ fn cached_pages(file: &OwnedFd, first: u32, count: u32) -> Result<u64, Errno> {
     }
 }
 
-/// Has the kernel read little ahead on the image's disk, so that what the app wants can be told.
-pub fn read_sparingly(image: &Image) {
-    set_read_ahead(image, SPARING_KIB);
+/// Has the kernel read ahead what dom0 knows of the image; where it wants to know that, has it read little
+/// ahead, so that what the app wants can be told.
+pub fn prepare(image: &Image, known: &Known) {
+    match known {
+        Known::Set(set) => read_ahead(image, set),
+        Known::Nothing => {
+            set_read_ahead(image, SPARING_KIB);
+            image.wants_set.store(true, Ordering::Relaxed);
+        }
+        Known::Unwanted => {}
+    }
 }
 
 /// Sets how far the kernel reads ahead in files of the image that are opened from now on.
@@ -280,18 +292,19 @@ impl Recorder {
     /// Begins; to be called when the app runs. `None` where it cannot be.
     #[must_use]
     pub fn begin(image: &Image) -> Option<Self> {
-        let (image, xenstore) = (image.try_clone().ok()?, Store::connect().ok()?);
+        let image = image.try_clone().ok()?;
         let (enough, wait) = mpsc::channel();
         let thread = thread::spawn(move || {
-            if receive(&xenstore) != Known::Nothing {
-                return;
-            }
             // Only this thread: it is not to take the app's time.
             let _ = rustix::process::nice(19);
             let _ = wait.recv_timeout(START);
+            if !image.wants_set.load(Ordering::Relaxed) {
+                return;
+            }
             set_read_ahead(&image, USUAL_KIB);
             // Without it later starts are as slow as this one.
-            if let Ok(set) = find_out(&image, Instant::now() + SEARCH) {
+            let found = find_out(&image, Instant::now() + SEARCH);
+            if let (Ok(set), Ok(xenstore)) = (found, Store::connect()) {
                 let _ = report(&xenstore, &set);
             }
         });
