@@ -95,19 +95,24 @@ impl Mapping {
 }
 
 impl Drop for Mapping {
-    /// Lets go of the pages. The addresses stay taken until the process ends where there are many: Linux
-    /// as a PV dom0 traps into Xen for each page that it unmaps, but not for each that it makes inaccessible,
-    /// nor when a process ends.
+    /// Lets go of the pages. Linux as a PV dom0 traps into Xen for each page that it unmaps, but not for each
+    /// that it makes inaccessible, nor when a process ends: there the addresses of many pages stay taken
+    /// until then. In a dom0 of another kind the pages would, too.
     fn drop(&mut self) {
         let start = self.start.as_ptr().cast::<c_void>();
-        // SAFETY: the whole mapping, and no reference into it was ever handed out.
         let left = self.bytes > PAGE_BYTES
+            && dom0_is_pv()
+            // SAFETY: the whole mapping, and no reference into it was ever handed out.
             && unsafe { mprotect(start, self.bytes, MprotectFlags::empty()) }.is_ok();
         if !left {
             // SAFETY: as above. It cannot fail for a range that was mapped.
             let _ = unsafe { munmap(start, self.bytes) };
         }
     }
+}
+
+fn dom0_is_pv() -> bool {
+    std::fs::read("/sys/hypervisor/guest_type").is_ok_and(|kind| kind.trim_ascii() == b"PV")
 }
 
 impl Hypervisor {
