@@ -43,15 +43,6 @@ impl Served {
         }
     }
 
-    /// The loop device's path, where it is one.
-    #[must_use]
-    pub fn loop_path(&self) -> Option<&Path> {
-        match &self.attached {
-            Attached::Loop(device) => Some(&device.path),
-            Attached::Direct(_) => None,
-        }
-    }
-
     /// Leaves it attached.
     pub fn keep(mut self) {
         self.armed = false;
@@ -67,13 +58,25 @@ impl Drop for Served {
     }
 }
 
+/// Detaches the disk that has this label, if there is one.
+///
+/// # Errors
+/// The loop driver refuses.
+pub fn detach_one(label: &str) -> Result<(), LoopError> {
+    let devices = loopdev::list(label)?;
+    match devices.iter().find(|device| device.label == label) {
+        Some(device) => loopdev::detach(&device.path, label),
+        None => Ok(()),
+    }
+}
+
 /// Detaches all disks of a domain. One that the backend has still open goes with its last user.
 ///
 /// # Errors
 /// The loop driver refuses.
 pub fn detach(domid: DomId) -> Result<(), ToolstackError> {
     let mut done = Ok(());
-    for device in loopdev::list(&label(&domid.to_string(), "")).map_err(ToolstackError::Loops)? {
+    for device in loopdev::list(&label(&domid.to_string(), ""))? {
         done = done.and(loopdev::detach(&device.path, &device.label));
     }
     Ok(done?)
@@ -84,7 +87,7 @@ pub fn detach(domid: DomId) -> Result<(), ToolstackError> {
 /// # Errors
 /// Xen or the loop driver cannot be asked.
 pub fn detach_orphans(domains: &Domains) -> Result<Vec<String>, ToolstackError> {
-    let devices = loopdev::list(LABEL).map_err(ToolstackError::Loops)?;
+    let devices = loopdev::list(LABEL)?;
     if devices.is_empty() {
         return Ok(Vec::new());
     }
@@ -103,7 +106,7 @@ pub fn detach_orphans(domains: &Domains) -> Result<Vec<String>, ToolstackError> 
             Some(store) => store,
             None => store.insert(Store::connect()?),
         };
-        if has_backend(store, path, whose)? {
+        if has_backend(store, whose)? {
             continue;
         }
         match loopdev::detach(path, &device.label) {
@@ -118,7 +121,7 @@ pub fn detach_orphans(domains: &Domains) -> Result<Vec<String>, ToolstackError> 
 }
 
 /// Whether a domain that is gone still has this disk in xenstore: whoever takes it down is not done.
-fn has_backend(store: &Store, path: &Path, whose: &str) -> Result<bool, ToolstackError> {
-    let node = format!("/local/domain/0/backend/vbd/{whose}/node");
-    Ok(store.read_optional(&node)?.is_some_and(|node| Path::new(&node) == path))
+fn has_backend(store: &Store, whose: &str) -> Result<bool, ToolstackError> {
+    let node = format!("/local/domain/0/backend/vbd/{whose}/physical-device");
+    Ok(store.read_optional(&node)?.is_some())
 }

@@ -9,7 +9,7 @@
 use crate::disks::{self, Served};
 use crate::folder::Folder;
 use crate::handover::{self, HandoverError};
-use crate::loopdev::{self, LoopError};
+use crate::loopdev::LoopError;
 use contract::devices;
 use std::path::{Path, PathBuf};
 use xen::DomId;
@@ -107,7 +107,7 @@ pub fn run(call: &Call) -> Result<(), HotplugError> {
     let store = Store::connect()?;
     let done = match (call.device_type.as_str(), call.command.as_str()) {
         ("vbd", "add") => add_disk(&store, call),
-        ("vbd", "remove") => remove_disk(&store, call),
+        ("vbd", "remove") => Ok(disks::detach_one(&call.label())?),
         ("vif", "online") => bring_up_interface(&store, call),
         // The kernel takes the interface off the bridge when it goes. `add` and `remove` are for
         // emulated interfaces, which our domains do not have.
@@ -153,10 +153,6 @@ fn add_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
         hand_over_orders(store, domid, &file)?;
     }
     let served = Served::attach(&file, writable, call.label())?;
-    if let Some(path) = served.loop_path() {
-        // Where `remove` finds it.
-        store.write(&node("node"), &path.to_string_lossy())?;
-    }
     let device = served.device();
     store.write(&node("physical-device-path"), &device.path.to_string_lossy())?;
     store.write(&node("physical-device"), &format!("{:x}:{:x}", device.major, device.minor))?;
@@ -189,13 +185,6 @@ pub fn tell(store: &Store, domid: DomId, told: &[(String, String)]) -> Result<()
         }
         Ok(())
     })
-}
-
-fn remove_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
-    if let Some(path) = store.read_optional(&format!("{}/node", call.backend))? {
-        loopdev::detach(Path::new(&path), &call.label())?;
-    }
-    Ok(())
 }
 
 fn bring_up_interface(store: &Store, call: &Call) -> Result<(), HotplugError> {
@@ -247,8 +236,9 @@ mod tests {
 
     #[test]
     fn an_error_is_told_with_its_causes_in_one_line() {
-        let error =
-            HotplugError::from(loopdev::attach(Path::new("/nonexistent"), false, "").unwrap_err());
+        let error = HotplugError::from(
+            crate::loopdev::attach(Path::new("/nonexistent"), false, "").unwrap_err(),
+        );
         assert_eq!(
             describe(&error),
             "cannot open disk /nonexistent: No such file or directory (os error 2)"

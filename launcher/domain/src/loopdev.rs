@@ -82,6 +82,9 @@ pub enum LoopError {
     /// All are in use, or the kernel makes no more.
     #[error("cannot get a free loop device")]
     NoneFree(#[source] io::Error),
+    /// No devices can be looked through.
+    #[error("cannot list /sys/block")]
+    List(#[source] io::Error),
     /// The file cannot be opened.
     #[error("cannot open disk {path}")]
     Open {
@@ -229,10 +232,10 @@ pub fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
 ///
 /// # Errors
 /// `/sys/block` cannot be read.
-pub fn list(prefix: &str) -> io::Result<Vec<InUse>> {
+pub fn list(prefix: &str) -> Result<Vec<InUse>, LoopError> {
     let mut found = Vec::new();
-    for entry in fs::read_dir("/sys/block")? {
-        let entry = entry?;
+    for entry in fs::read_dir("/sys/block").map_err(LoopError::List)? {
+        let entry = entry.map_err(LoopError::List)?;
         // The folder `loop` is there while the device is in use.
         if !entry.path().join("loop").exists() {
             continue;

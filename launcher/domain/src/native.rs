@@ -77,9 +77,9 @@ impl Native {
         let served = serve_disks(&spec.disks, domid)?;
         let told = handover::nodes(&Folder::new(folder.to_owned()))?;
         let script = self.hotplug.to_string_lossy();
-        let paths: Vec<Paths> = spec.disks.iter().zip(&served).map(Paths::new).collect();
-        let disks: Vec<Disk<'_>> = (spec.disks.iter().zip(&served).zip(&paths))
-            .map(|((disk, served), paths)| paths.disk(disk, served, &script))
+        let params: Vec<_> = spec.disks.iter().map(|disk| disk.file.to_string_lossy()).collect();
+        let disks: Vec<Disk<'_>> = (spec.disks.iter().zip(&served).zip(&params))
+            .map(|((disk, served), params)| described(disk, served, params, &script))
             .collect();
         let interfaces: Vec<Interface<'_>> = (spec.vif.iter())
             .map(|vif| Interface { mac: vif.mac, mtu: MTU, bridge: &vif.bridge, script: &script })
@@ -118,8 +118,8 @@ impl Native {
         let served = serve(disk, domid)?;
         let told = handover::nodes(&Folder::new(folder.to_owned()))?;
         let script = self.hotplug.to_string_lossy();
-        let paths = Paths::new((disk, &served));
-        let provided = paths.disk(disk, &served, &script);
+        let params = disk.file.to_string_lossy();
+        let provided = described(disk, &served, &params, &script);
         builder::provide(&Store::connect()?, domid, &provided, &own_nodes(spec, &told))?;
         served.keep();
         Ok(())
@@ -184,27 +184,18 @@ fn serve(disk: &crate::Disk, domid: DomId) -> Result<Served, ToolstackError> {
     Ok(Served::attach(&disk.file, disk.writable, disks::label(&domid.to_string(), &number))?)
 }
 
-/// A disk's file and the loop device that serves it, as text.
-struct Paths {
-    params: String,
-    node: Option<String>,
-}
-
-impl Paths {
-    fn new((disk, served): (&crate::Disk, &Served)) -> Self {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        Self { params: text(&disk.file), node: served.loop_path().map(text) }
-    }
-
-    fn disk<'a>(&'a self, disk: &'a crate::Disk, served: &Served, script: &'a str) -> Disk<'a> {
-        Disk {
-            device: &disk.vdev,
-            physical_device: (served.device().major, served.device().minor),
-            read_only: !disk.writable,
-            params: &self.params,
-            node: self.node.as_deref(),
-            script,
-        }
+fn described<'a>(
+    disk: &'a crate::Disk,
+    served: &Served,
+    params: &'a str,
+    script: &'a str,
+) -> Disk<'a> {
+    Disk {
+        device: &disk.vdev,
+        physical_device: (served.device().major, served.device().minor),
+        read_only: !disk.writable,
+        params,
+        script,
     }
 }
 

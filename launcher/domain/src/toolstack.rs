@@ -172,12 +172,9 @@ pub enum ToolstackError {
     /// Xen refused.
     #[error(transparent)]
     Xen(#[from] xen::XenError),
-    /// A disk could not be detached.
+    /// The disks' loop devices cannot be listed, or one not detached.
     #[error(transparent)]
     Loop(#[from] crate::loopdev::LoopError),
-    /// The loop devices cannot be listed.
-    #[error("cannot list /sys/block")]
-    Loops(#[source] std::io::Error),
     /// Something failed, and so did undoing it.
     #[error("{}; and then: {}", crate::hotplug::describe(.0.as_ref()), crate::hotplug::describe(.1.as_ref()))]
     Both(Box<ToolstackError>, Box<ToolstackError>),

@@ -93,8 +93,6 @@ pub struct Disk<'a> {
     pub read_only: bool,
     /// The file or device that the disk is, as `xl block-list` shows it.
     pub params: &'a str,
-    /// The loop device that serves it, for `script` to find; `None` where `params` is the device.
-    pub node: Option<&'a str>,
     /// The program that libxl runs with `remove` when `xl destroy` takes the disk away.
     pub script: &'a str,
 }

@@ -1,7 +1,8 @@
 //! The nodes of a new domain in xenstore: what its kernel, backends, xenconsoled and `xl` look
 //! for, where libxl has it.
 //!
-//! Nodes are what building a domain waits for longest, so there is none that nobody reads.
+//! Nodes are what building a domain waits for longest, so there is none that nobody reads. One of a
+//! backend or frontend costs thrice: the kernel on its side is told of each, and asks whether it is there.
 //! A new node gets its parent's permissions, so they are set where they change only.
 
 use super::{BuildError, Devices, Disk, Guest, Interface, Ports, PromisedDisk, Rings};
@@ -83,7 +84,7 @@ pub(super) fn promise(
     disk: &PromisedDisk<'_>,
 ) -> Result<(), BuildError> {
     let mut nodes = vec![];
-    device(&mut nodes, domid, vbd(disk, &[], &[])?);
+    device(&mut nodes, domid, vbd(disk, None, None)?);
     in_transaction(store, &nodes)
 }
 
@@ -174,7 +175,7 @@ fn own(domid: DomId, guest: &Guest<'_>, ports: Ports, rings: Rings) -> Vec<Node>
 
 fn attached(nodes: &mut Vec<Node>, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
     for disk in devices.disks {
-        device(nodes, domid, vbd(&disk.promised(), &backing(disk), &[params(disk)])?);
+        device(nodes, domid, vbd(&disk.promised(), Some(backing(disk)), Some(params(disk)))?);
     }
     for (index, interface) in (0..).zip(devices.interfaces) {
         device(nodes, domid, vif(index, interface));
@@ -198,9 +199,8 @@ fn provided(
     let (name, value) = params(disk);
     let mut nodes = vec![plain(format!("/libxl/{domid}/device/vbd/{number}/{name}"), value)];
     below_home(&mut nodes, domid, others);
-    nodes.extend(
-        backing(disk).into_iter().map(|(name, value)| plain(format!("{backend}/{name}"), value)),
-    );
+    let (name, value) = backing(disk);
+    nodes.push(plain(format!("{backend}/{name}"), value));
     Ok(nodes)
 }
 
@@ -245,6 +245,10 @@ fn home_and_vm(nodes: &mut Vec<Node>, domid: DomId, guest: &Guest<'_>, ports: Po
     nodes.push(plain(format!("{vm}/name"), guest.name));
     nodes.push(plain(format!("{vm}/start_time"), start_time));
     nodes.push(plain(format!("/libxl/{domid}/type"), guest.kind.name()));
+}
+
+fn text<'a>((name, value): (&'a str, &str)) -> (&'a str, String) {
+    (name, value.to_owned())
 }
 
 fn device(nodes: &mut Vec<Node>, domid: DomId, device: Device<'_>) {
@@ -297,36 +301,33 @@ fn console(nodes: &mut Vec<Node>, domid: DomId, ports: Ports, rings: Rings) {
 }
 
 /// Where a disk comes from; dom0's kernel opens the device as soon as it is named.
-fn backing<'a>(disk: &Disk<'a>) -> Vec<(&'a str, String)> {
+fn backing(disk: &Disk<'_>) -> (&'static str, String) {
     let (major, minor) = disk.physical_device;
-    let node = disk.node.map(|node| ("node", node.to_owned()));
-    let device = ("physical-device", format!("{major:x}:{minor:x}"));
-    [params(disk)].into_iter().chain(node).chain([device]).collect()
+    ("physical-device", format!("{major:x}:{minor:x}"))
 }
 
 fn params<'a>(disk: &Disk<'a>) -> (&'a str, String) {
     ("params", disk.params.to_owned())
 }
 
-/// `backing` and `params` are nodes of the backend and for libxl, where it is known what they are.
+/// `backing` is a node of the backend and `params` one for libxl, where it is known what they are.
 fn vbd<'a>(
     disk: &PromisedDisk<'a>,
-    backing: &[(&'a str, String)],
-    params: &[(&'a str, String)],
+    backing: Option<(&'a str, String)>,
+    params: Option<(&'a str, String)>,
 ) -> Result<Device<'a>, BuildError> {
     let number = disk_number(disk.device)?;
     let mode = if disk.read_only { "r" } else { "w" }.to_owned();
-    let common = [("mode", mode), ("type", "phy".to_owned()), ("dev", disk.device.to_owned())];
+    let common = [("mode", mode), ("dev", disk.device.to_owned())];
     let mut backend = vec![("script", disk.script.to_owned())];
-    backend.extend(common.iter().chain(backing).cloned());
+    backend.extend(common.iter().cloned().chain(backing));
     if disk.read_only {
         // Else dom0's kernel offers to discard blocks of it, in eleven requests to xenstored.
         backend.push(("discard-enable", "0".to_owned()));
     }
     backend.push(("state", INITIALISING.to_owned()));
-    let mut libxl = params.to_vec();
-    libxl.extend(common);
-    libxl.extend([("device-type", "disk".to_owned()), ("removable", "0".to_owned())]);
+    let mut libxl: Vec<_> = common.into_iter().chain(params).collect();
+    libxl.extend([("type", "phy"), ("device-type", "disk"), ("removable", "0")].map(text));
     Ok(Device {
         kind: "vbd",
         number,
@@ -363,18 +364,12 @@ fn vif<'a>(index: u32, interface: &Interface<'a>) -> Device<'a> {
     Device {
         kind: "vif",
         number: index,
-        frontend: vec![
-            ("state", INITIALISING.to_owned()),
-            ("handle", index.to_string()),
-            ("mac", mac.clone()),
-            ("mtu", mtu.clone()),
-        ],
+        frontend: vec![("state", INITIALISING.to_owned()), ("mac", mac.clone())],
         backend: vec![
             ("mac", mac.clone()),
             ("handle", index.to_string()),
             // For libxl, when it takes the interface away.
             ("type", "vif".to_owned()),
-            ("bridge", interface.bridge.to_owned()),
             ("script", interface.script.to_owned()),
             ("hotplug-status", "connected".to_owned()),
             ("state", INITIALISING.to_owned()),
@@ -409,7 +404,6 @@ mod tests {
             physical_device: (7, 12),
             read_only: true,
             params: "/var/lib/launch/disk",
-            node: Some("/dev/loop12"),
             script: "/usr/lib/launch/hotplug",
         }
     }
@@ -493,7 +487,7 @@ mod tests {
     fn a_disk_that_is_promised_and_then_provided_has_all_nodes_of_one_that_is_attached() {
         let disk = disk();
         let mut promised = vec![];
-        device(&mut promised, DomId(7), vbd(&disk.promised(), &[], &[]).unwrap());
+        device(&mut promised, DomId(7), vbd(&disk.promised(), None, None).unwrap());
         let device_node = |node: &Node| node.path.ends_with("/physical-device");
         assert!(!promised.iter().any(device_node));
         let provided = provided(DomId(7), &disk, &[]).unwrap();
