@@ -7,7 +7,7 @@ use crate::{
     converter::{ConvertError, Converter, Disk},
     digest::{Digest, HashingReader},
     failure::Failure,
-    limits::Limits,
+    limits::{LimitError, Limits},
     oci::{Layer, Plan},
     progress::Event,
 };
@@ -25,6 +25,8 @@ use std::{
 /// One buffer, and how many may wait.
 const BUFFER_BYTES: usize = 256 << 10;
 const BUFFERS: usize = 16;
+/// Most that is read on of a layer that was refused, to find out whether its digest explains it.
+const EXPLAIN_BYTES: u64 = 64 << 20;
 /// Bars need no more than this.
 const EVENT_BYTES: u64 = 1 << 20;
 
@@ -42,6 +44,8 @@ pub(crate) enum LayersError {
     Size { image: String, layer: usize, found: u64, wanted: u64 },
     #[error("layer {layer} of {image} is compressed with {method}; only gzip and zstd are known")]
     Compression { image: String, layer: usize, method: &'static str },
+    #[error("layer {layer} of {image} is too large as stored")]
+    Large { image: String, layer: usize, source: LimitError },
     #[error("layer {layer} of {image} does not decompress")]
     Inflate { image: String, layer: usize, source: io::Error },
 }
@@ -82,6 +86,15 @@ pub(crate) fn convert(
     limits: &Limits,
     notify: &(dyn Fn(Event) + Sync),
 ) -> Result<Converted, Failure> {
+    for (layer, number) in plan.layers.iter().zip(1..) {
+        // What is stored may inflate to nothing at all.
+        LimitError::check("max_layer_bytes", layer.bytes.unwrap_or(0), limits.max_layer_bytes)
+            .map_err(|source| LayersError::Large {
+                image: image.to_owned(),
+                layer: number,
+                source,
+            })?;
+    }
     notify(Event::Layers { bytes: plan.layers.iter().map(|l| l.bytes.unwrap_or(0)).collect() });
     let mut converter = Converter::new(out, limits)?;
     let wanted: Vec<_> = plan.layers.iter().map(|layer| layer.diff_id).collect();
@@ -259,9 +272,16 @@ fn read_layer(
         Err(Stop::Read(error)) => Some(error),
         _ => None,
     };
-    // Whatever else went wrong, a wrong digest explains it, so all of it is read.
+    // Whatever else went wrong, a wrong digest explains it, so the rest is read, if it is not much.
+    let refused = !heard || broken.is_some();
+    let most = if refused { EXPLAIN_BYTES } else { u64::MAX };
     if layer.digest.is_some() || broken.is_none() {
-        io::copy(&mut stored, &mut io::sink()).map_err(from_io)?;
+        let rest = io::copy(&mut (&mut stored).take(most), &mut io::sink()).map_err(from_io)?;
+        if rest == most {
+            let (image, layer) = (image.to_owned(), number);
+            let inflate = |source| LayersError::Inflate { image, layer, source };
+            return broken.map_or(Ok(false), |source| Err(inflate(source).into()));
+        }
     }
     let (found_bytes, found) = stored.into_inner().1.into_inner().finish();
     let (image, layer_number) = (image.to_owned(), number);

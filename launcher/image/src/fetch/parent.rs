@@ -185,11 +185,12 @@ fn believable(event: Event) -> Option<Event> {
 }
 
 /// The names an image gets: the one it was asked for by; from a docker-archive those in it, as
-/// `docker load` does.
+/// `docker load` does, but none with a digest: only a registry's answer was ever compared with that.
 fn names_for(source: &Source, told: &[String]) -> Vec<String> {
     if let Source::DockerArchive { .. } = source {
         let told = told.iter().take(MAX_NAMES).filter_map(|name| name.parse::<Reference>().ok());
-        let mut names: Vec<_> = told.map(|name| name.to_string()).collect();
+        let tags = told.filter(|name| name.digest().is_none());
+        let mut names: Vec<_> = tags.map(|name| name.to_string()).collect();
         names.push(source.to_string());
         return names;
     }
@@ -395,7 +396,8 @@ mod tests {
 
     #[test]
     fn only_a_docker_archive_names_its_own_images() {
-        let told = ["nginx".to_owned(), "not a name".to_owned()];
+        let pinned = format!("nginx@{}", Digest::of(b"another image"));
+        let told = ["nginx".to_owned(), "not a name".to_owned(), pinned];
         let archive: Source = "docker-archive:/a.tar".parse().unwrap();
         assert_eq!(
             names_for(&archive, &told),

@@ -147,11 +147,16 @@ fn a_bomb_is_stopped_at_its_limit_and_not_read_to_its_end() {
         }
     }
     let frame = zstd::encode_all(&vec![0; 1 << 20][..], 1).unwrap();
-    let open: crate::oci::Open<'_> = Box::new(|| Ok(Box::new(Endless(Cursor::new(frame)))));
-    let bomb = Layer { bytes: None, digest: None, diff_id: None, open };
     let limits = Limits { max_layer_bytes: 3 << 20, ..Limits::default() };
-    let failure = convert_with(vec![bomb], &limits).map(drop).unwrap_err();
-    assert!(failure.message.contains("max_layer_bytes"), "{failure}");
+    let digest = Some(Digest::of(b"something else"));
+    for (digest, bytes) in [(None, None), (digest, None), (digest, Some(u64::MAX))] {
+        let frame = frame.clone();
+        let open: crate::oci::Open<'_> =
+            Box::new(move || Ok(Box::new(Endless(Cursor::new(frame)))));
+        let bomb = Layer { bytes, digest, diff_id: None, open };
+        let failure = convert_with(vec![bomb], &limits).map(drop).unwrap_err();
+        assert!(failure.to_string().contains("max_layer_bytes"), "{failure}");
+    }
 }
 
 #[test]
