@@ -343,7 +343,11 @@ impl Apps {
     pub fn list(&self) -> Result<Vec<App>, AppsError> {
         let mut apps = Vec::new();
         for id in self.ids()? {
-            apps.extend(self.read(&id)?);
+            match self.read(&id) {
+                // Repairs name it; the others are to be seen none the less.
+                Err(AppsError::File(FileError::Damaged { .. })) => {}
+                read => apps.extend(read?),
+            }
         }
         apps.sort_by_key(|app| std::cmp::Reverse(app.record.created_unix_ms));
         Ok(apps)

@@ -68,6 +68,40 @@ fn a_created_app_is_found_by_name_and_by_the_start_of_its_id() {
 }
 
 #[test]
+fn an_app_that_is_to_go_when_it_ends_stays_until_it_was_started() {
+    let machine = machine();
+    let launch = Launch { remove_on_exit: true, ..machine.launch() };
+    let app = machine.apps.create(&launch).unwrap();
+    let id = app.record.id.clone();
+    drop(app);
+    assert!(machine.apps.repair(&id).unwrap().is_none());
+    assert_eq!(machine.apps.find("nginx").unwrap().state.phase, Phase::Created);
+}
+
+#[test]
+fn an_app_with_a_damaged_record_hides_no_other() {
+    let machine = machine();
+    let [damaged, whole] = [machine.create(), machine.create()];
+    let folder = machine.apps.folder(&damaged.record.id);
+    fs::write(folder.file(folder::RECORD), "").unwrap();
+    let listed: Vec<_> = machine.apps.list().unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].record.id, whole.record.id);
+    assert!(machine.apps.find(&damaged.record.name).is_err());
+}
+
+#[test]
+fn a_domain_that_waits_with_a_note_of_another_version_is_removed() {
+    let machine = machine();
+    let folder = Folder::new(machine.apps.pool().join("0123456789ab"));
+    fs::create_dir_all(machine.apps.pool()).unwrap();
+    drop(folder.make().unwrap());
+    fs::write(folder.file(folder::WAITING), r#"{"machine":"of old"}"#).unwrap();
+    assert_eq!(machine.apps.repair_waiting().unwrap(), ["0123456789ab"]);
+    assert!(!folder.path().exists());
+}
+
+#[test]
 fn an_ambiguous_start_of_an_id_is_refused() {
     let machine = machine();
     // Seventeen ids have two that begin alike.

@@ -66,9 +66,9 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
     let apps = &Apps::open(&start.state_dir, &start.settings, &start.network)?;
     let folder = apps.folder(&start.id);
     let Some(lock) = take_lock(&folder)? else { return Ok(()) };
-    std::thread::sleep(Duration::from_millis(start.pause_ms));
     // A terminal that goes away takes nothing of ours with it. Fails only where done before.
     let _ = rustix::process::setsid();
+    std::thread::sleep(Duration::from_millis(start.pause_ms));
     let _ = std::env::set_current_dir("/");
     let record = folder.read_record()?;
     let mut state = folder.read_state()?;
@@ -212,13 +212,13 @@ impl Monitor<'_> {
 
     /// Keeps what the guest found out about its image. Nothing depends on it.
     fn keep_start_set(&mut self) {
-        let read = |path: &str| self.store.read_optional(&self.node(path));
+        let read = |path: &str| self.store.read_untrusted(&self.node(path));
         let Ok(Some(head)) = read(nodes::FOUND_START_SET) else { return };
         // A guest that writes it again and again is not listened to.
         if std::mem::replace(&mut self.found, true) {
             return;
         }
-        let read = |path: &str| self.store.read_optional(&self.node(path));
+        let read = |path: &str| self.store.read_untrusted(&self.node(path));
         let kept = match nodes::join(nodes::FOUND_START_SET, &head, read) {
             Ok(json) => match StartSet::parse(&json) {
                 Ok(set) => start_set::keep(&self.folder, &set).map_err(|error| describe(&error)),
@@ -243,7 +243,7 @@ impl Monitor<'_> {
     }
 
     fn read_report(&mut self) -> Result<Option<Outcome>, AppsError> {
-        let Some(json) = self.store.read_optional(&self.node(nodes::REPORT))? else {
+        let Some(json) = self.store.read_untrusted(&self.node(nodes::REPORT))? else {
             return Ok(None);
         };
         let read_unix_us = now_unix_us();

@@ -33,6 +33,8 @@ const MARK_LOST: Duration = Duration::from_secs(1);
 /// dom0's time.
 const BURST_BYTES: usize = 1 << 20;
 const BURST_TIME: Duration = Duration::from_micros(62_500);
+/// A frame counts for so much besides what it brings, which may be nothing.
+const FRAME_BYTES: usize = 64;
 
 /// An app's output, and its log.
 pub(crate) struct Output {
@@ -169,9 +171,9 @@ impl Output {
         let mut count = 0;
         while self.burst.1 < BURST_BYTES {
             match self.vchan.as_mut().map(next) {
-                Some(Ok(Some(Answer::Started))) => {}
+                Some(Ok(Some(Answer::Started))) => self.burst.1 += FRAME_BYTES,
                 Some(Ok(Some(Answer::Stdout(bytes)))) => {
-                    self.burst.1 += bytes.len();
+                    self.burst.1 += FRAME_BYTES + bytes.len();
                     count += bytes.len();
                     self.keep(&bytes)?;
                 }

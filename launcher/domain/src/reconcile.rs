@@ -107,14 +107,13 @@ pub(crate) fn app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsError> {
         // Cut off by a power failure: whatever ran then runs no more.
         Err(_) => Some(State { phase: Phase::Starting, ..State::default() }),
     };
-    let settled = |state: &State| matches!(state.phase, Phase::Created | Phase::Exited);
     let record = match folder.read_record() {
         Ok(record) => Some(record),
         Err(error) if error.is_not_found() => None,
         Err(error) => return Err(error.into()),
     };
     match (record, state) {
-        (Some(record), Some(state)) if settled(&state) && !record.remove_on_exit => Ok(None),
+        (Some(record), Some(state)) if is_settled(&record, &state) => Ok(None),
         (Some(record), Some(_)) => match folder.try_lock() {
             Ok(Some(lock)) => with_lock(apps, &folder, &record, lock),
             // All is well: someone is in charge.
@@ -123,6 +122,15 @@ pub(crate) fn app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsError> {
             Err(error) => Err(error.into()),
         },
         _ => remove_incomplete(apps, id, &folder),
+    }
+}
+
+/// Whether there is nothing to be done for an app: it does not run, and is to stay.
+fn is_settled(record: &Record, state: &State) -> bool {
+    match state.phase {
+        Phase::Created => true,
+        Phase::Exited => !record.remove_on_exit,
+        Phase::Starting | Phase::Running | Phase::Restarting => false,
     }
 }
 
@@ -138,10 +146,8 @@ fn with_lock(
     let mut state =
         folder.read_state().unwrap_or(State { phase: Phase::Starting, ..State::default() });
     match state.phase {
+        _ if is_settled(record, &state) => Ok(None),
         Phase::Created | Phase::Exited => {
-            if !record.remove_on_exit {
-                return Ok(None);
-            }
             apps.take_down(record, None)?;
             apps.forget(record, folder)?;
             Ok(Some(Repair(format!("removed app {name}, which was to go when it ended"))))
@@ -171,7 +177,8 @@ fn with_lock(
             ))))
         }
         Phase::Starting => {
-            state.domid = apps.domains().find(record.uuid)?.map(|domid| domid.0);
+            // One that is just being destroyed is not found, but has nodes yet.
+            state.domid = apps.domains().find(record.uuid)?.map(|domid| domid.0).or(state.domid);
             let message = "the launcher was killed while it started the app";
             let outcome = Outcome { code: 125, message: Some(message.into()) };
             if state.restarts > 0 {

@@ -17,6 +17,8 @@ use xen::store::Store;
 use xen::vchan::{self, Client, VchanError};
 use xen::{DomId, GrantRef, Port};
 
+/// So many frames that bring nothing are taken at once: a guest may send such without end.
+const MOST_SILENT: u32 = 10_000;
 /// How long a guest may take until it has a free vchan, and to its first answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a vchan whose last client has just gone may take to be free.
@@ -308,11 +310,14 @@ impl Session {
     /// The guest has ended, or says what makes no sense.
     pub fn next_answer(&mut self) -> Result<Option<Answer>, TalkError> {
         self.flush()?;
+        let mut silent = 0;
         loop {
             while let Some(answer) = self.decode()? {
                 self.answered = true;
                 match answer {
+                    Answer::Taken(_) if silent >= MOST_SILENT => return Ok(None),
                     Answer::Taken(count) => {
+                        silent += 1;
                         // Never more than there was in all, whatever the guest says.
                         self.window = self.window.saturating_add(count).min(STDIN_WINDOW);
                     }

@@ -5,6 +5,7 @@ use crate::domains;
 use crate::follow::EndWatch;
 use crate::record::{Outcome, Phase};
 use crate::timestamp;
+use crate::toolstack::DomainState;
 use contract::store as nodes;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
@@ -34,11 +35,12 @@ impl Apps {
             let store = Store::connect()?;
             if let Some(timeout) = timeout {
                 let path = format!("/local/domain/{domid}/{}", nodes::STOP_TIMEOUT);
-                store.write(&path, &timeout.as_millis().to_string())?;
+                let most_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                store.write(&path, &most_ms.to_string())?;
             }
             domains::shut_down(domid)?;
             self.let_run(domid)?;
-            if !end.wait(deadline)? {
+            if !end.wait(deadline)? || self.lives(app, domid)? {
                 return self.kill(app);
             }
         }
@@ -68,16 +70,27 @@ impl Apps {
                 false => Err(AppsError::NotRunning(app.record.name.clone())),
             };
         };
-        let answered = self.hand_over_signal(domid, &end, app, signal)?;
-        match (answered, signal) {
-            (true, KILL) if end.wait(Instant::now().checked_add(STOP_GRACE))? => Ok(()),
+        match (self.hand_over_signal(domid, &end, app, signal), signal) {
+            (Ok(true), KILL)
+                if end.wait(Instant::now().checked_add(STOP_GRACE))?
+                    && !self.lives(app, domid)? =>
+            {
+                Ok(())
+            }
+            // Whatever the guest makes of it.
             (_, KILL) => self.kill(app).map(drop),
-            (true, _) => Ok(()),
-            (false, _) => Err(AppsError::NoAnswer {
+            (Err(error), _) => Err(error),
+            (Ok(true), _) => Ok(()),
+            (Ok(false), _) => Err(AppsError::NoAnswer {
                 name: app.record.name.clone(),
                 seconds: ANSWER_TIME.as_secs(),
             }),
         }
+    }
+
+    /// Whether the domain is still there, though whoever was in charge of it is not.
+    fn lives(&self, app: &App, domid: DomId) -> Result<bool, AppsError> {
+        Ok(self.domains().state(domid, app.record.uuid)? != DomainState::Gone)
     }
 
     /// Leaves the signal for the guest and waits until it was passed on; says whether it was, or
@@ -104,7 +117,7 @@ impl Apps {
         self.let_run(domid)?;
         let deadline = Instant::now() + ANSWER_TIME;
         loop {
-            if store.read_optional(&sent)?.is_some_and(|text| text == number.to_string()) {
+            if store.read_untrusted(&sent)?.is_some_and(|text| text == number.to_string()) {
                 return Ok(true);
             }
             if !end.lock.is_held()? || self.domain(app)?.is_none() {

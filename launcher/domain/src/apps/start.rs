@@ -57,6 +57,11 @@ impl Apps {
                 folder.take_lock()?.ok_or_else(|| AppsError::Running(app.record.name.clone()))?
             }
         };
+        if app.waiting.is_none() && self.domains().find(app.record.uuid)?.is_some() {
+            // Started by hand from its config.
+            app.lock = Some(lock);
+            return Err(AppsError::Running(app.record.name.clone()));
+        }
         lock.clear()?;
         let before = folder.read_state()?;
         // What was noted at its creation, if a domain waited for it, is right.

@@ -225,6 +225,10 @@ impl Apps {
     pub(crate) fn remove_waiting(&self, folder: &Folder) -> Result<bool, AppsError> {
         let Ok(Some(_lock)) = folder.try_lock() else { return Ok(false) };
         self.destroy_domain_of(folder.id())?;
+        // One whose destruction was cut short is not found by its UUID, but has nodes yet.
+        if let Ok(waiting) = folder::read_json::<Waiting>(&folder.file(folder::WAITING)) {
+            self.native.destroy(DomId(waiting.domid), uuid_of(folder.id()))?;
+        }
         self.network().release(folder.id())?;
         folder.remove()?;
         Ok(true)
@@ -245,7 +249,9 @@ impl Apps {
     pub(crate) fn repair_waiting(&self) -> Result<Vec<String>, AppsError> {
         let mut removed = Vec::new();
         for folder in self.waiting_folders()? {
-            if !folder.file(folder::WAITING).exists() && self.remove_waiting(&folder)? {
+            // Nobody takes a domain without a note that can be read, of another version as well.
+            let note = folder::read_json::<Waiting>(&folder.file(folder::WAITING));
+            if note.is_err() && self.remove_waiting(&folder)? {
                 removed.push(folder.id().to_owned());
             }
         }

@@ -35,14 +35,20 @@ impl<'a> Ram<'a> {
 
     /// The memory of a PV domain of `pages` pages.
     pub(super) fn direct(xen: &'a Hypervisor, domid: DomId, pages: u64) -> Self {
-        Self { xen, domid, p2m: Some((0..pages).collect()), wanted_pages: pages }
+        Self { xen, domid, p2m: Some(vec![]), wanted_pages: pages }
     }
 
     /// Claims the memory before any is taken, so that of several domains that are built at once
     /// and do not all fit, some are built and some fail at once.
-    pub(super) fn claim(&self) -> Result<(), BuildError> {
+    pub(super) fn claim(&mut self) -> Result<(), BuildError> {
         match self.xen.claim_pages(self.domid, self.wanted_pages) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                // Not before: a list of more pages than there are may be more than dom0 has.
+                if let Some(p2m) = &mut self.p2m {
+                    *p2m = (0..self.wanted_pages).collect();
+                }
+                Ok(())
+            }
             Err(Errno::NOMEM) => Err(self.out_of_memory()),
             Err(errno) => {
                 let action = format!("claim memory for domain {}", self.domid);

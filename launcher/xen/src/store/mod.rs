@@ -89,6 +89,17 @@ impl Store {
         Transaction::none(self).read_optional(path)
     }
 
+    /// Reads a node that a guest may write; `None` where it does not exist, or holds no text.
+    ///
+    /// # Errors
+    /// As [`Store::read_optional`], but for [`StoreError::NotText`].
+    pub fn read_untrusted(&self, path: &str) -> Result<Option<String>, StoreError> {
+        match self.read_optional(path) {
+            Err(StoreError::NotText { .. }) => Ok(None),
+            read => read,
+        }
+    }
+
     /// Writes a node; makes it, and those above it, where they are missing.
     ///
     /// # Errors

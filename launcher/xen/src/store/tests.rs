@@ -71,7 +71,7 @@ fn unread_events_do_not_pile_up_without_end() {
     let store = Store::over(Channel::Socket(ours));
     let writer = std::thread::spawn(move || {
         for number in 0..5000 {
-            let payload = format!("/data/{number}\0t\0");
+            let payload = format!("/data\0{number}\0");
             let event = encode(Kind::WatchEvent, 0, 0, &[payload.as_bytes()]).unwrap();
             if peer.write_all(&event).is_err() {
                 return;
@@ -81,6 +81,31 @@ fn unread_events_do_not_pile_up_without_end() {
     assert!(matches!(store.read("/x"), Err(StoreError::TooManyEvents(_))));
     drop(store);
     writer.join().unwrap();
+}
+
+#[test]
+fn a_guest_that_makes_nodes_without_end_does_not_end_the_connection() {
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    let store = Store::over(Channel::Socket(ours));
+    let writer = std::thread::spawn(move || {
+        for number in 0..5000 {
+            let payload = format!("/data/{number}\0t\0");
+            let event = encode(Kind::WatchEvent, 0, 0, &[payload.as_bytes()]).unwrap();
+            peer.write_all(&event).unwrap();
+        }
+        peer.write_all(&encode(Kind::Read, 1, 0, &[b"here"]).unwrap()).unwrap();
+        peer
+    });
+    assert_eq!(store.read("/x").unwrap(), "here");
+    assert_eq!(store.wait_event(Some(Duration::ZERO)).unwrap().unwrap().path, "/data/0");
+    drop(writer.join().unwrap());
+}
+
+#[test]
+fn what_is_no_text_is_nothing_where_a_guest_may_write() {
+    let (store, _peer) = store_with(&[(Kind::Read, 1, b"\xff"), (Kind::Read, 2, b"\xff")]);
+    assert_eq!(store.read_untrusted("/data").unwrap(), None);
+    assert!(matches!(store.read_optional("/data"), Err(StoreError::NotText { .. })));
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn await_server(
             _ => {}
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        if events.wait(Some(left))?.is_none() {
+        if left.is_zero() || events.wait(Some(left))?.is_none() {
             return Err(VchanError::NotReady);
         }
     }
