@@ -1,4 +1,4 @@
-//! Bad input: one clear line, exit 1 or 2, nothing left behind.
+//! Bad input: one clear line, exit 1, 2 or 125, nothing left behind.
 
 use tests::{Dom0, Output};
 
@@ -8,7 +8,9 @@ const TRACES: &str = "xl list | awk 'NR>1{print $1}' | sort; losetup -a; ls /var
 /// Runs `act`, which must fail with `code` and `words`, and checks that nothing was left behind.
 fn fails(act: impl Fn(&Dom0) -> Output, code: i32, words: &[&str]) {
     let dom0 = Dom0::shared();
+    let before = dom0.traces();
     act(dom0).expect_failure(code, words);
+    dom0.expect_traces(&before);
 }
 
 #[test]

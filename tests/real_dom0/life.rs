@@ -127,12 +127,42 @@ fn ctrl_c_stops_a_foreground_app_gracefully() {
 }
 
 #[test]
+fn a_guest_that_reports_what_is_no_text_is_ended_like_any_other() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    let script = "import os, struct, time\n\
+        store = os.open('/dev/xen/xenbus', os.O_RDWR)\n\
+        for path in b'data/launch/report', b'data/launch/signal':\n \
+            body = path + b'\\0\\xff\\xfe'\n \
+            os.write(store, struct.pack('=4I', 11, 1, 0, len(body)) + body)\n \
+            print('told', os.read(store, 4096)[-3:], flush=True)\n\
+        time.sleep(1000)";
+    dom0.launch(&["-d", "--name", "liar", "python", "python3", "-c", script]).expect_success();
+    let _ = dom0.eventually(60, "test $(launch logs liar | grep -c \"told b'OK\") = 2");
+    let listed = dom0.launch(&["ps"]).expect_success();
+    assert!(listed.stdout.contains("liar") && listed.stderr.is_empty(), "{listed:?}");
+    dom0.launch(&["kill", "liar"]).expect_success();
+    dom0.launch(&["rm", "liar"]).expect_success();
+    dom0.expect_traces(&before);
+}
+
+#[test]
+fn a_config_that_cannot_be_made_leaves_no_app() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    let listen = "python3 -m http.server 18096 >/dev/null 2>&1 & server=$!; sleep 2; \
+        launch config --name refused -p 18096:80 hello; code=$?; kill $server; exit $code";
+    dom0.sh(listen).expect_failure(1, &["18096"]);
+    dom0.expect_traces(&before);
+}
+
+#[test]
 fn a_printed_config_starts_by_hand() {
     let dom0 = Dom0::shared();
     dom0.sh("launch config --name by-hand hello > /tmp/by-hand.cfg").expect_success();
     dom0.run(&["xl", "create", "-q", "/tmp/by-hand.cfg"]).expect_success();
+    dom0.launch(&["start", "by-hand"]).expect_failure(1, &["by-hand", "runs"]);
     let _ = dom0.eventually(60, "ip=$(launch inspect by-hand | jq -re .[0].state.address) && curl -sf --max-time 5 http://$ip/");
     dom0.run(&["xl", "shutdown", "-w", "by-hand"]).expect_success();
-    // Whoever looked at it has started a monitor for it, which notices the end by itself.
     let _ = dom0.eventually(30, "launch rm by-hand");
 }

@@ -217,6 +217,7 @@ fn ps_lists_what_is_asked_for() {
     assert_eq!(names(&[]), "listed-a listed-b");
     assert_eq!(names(&["--filter", "label=tier=db"]), "listed-b");
     assert_eq!(names(&["--filter", "label=tier"]), "listed-a listed-b");
+    assert_eq!(names(&["--filter", "label=tier=db", "--filter", "label=tier=web"]), "");
     assert_eq!(names(&["--filter", "name=d-a", "--filter", "status=created"]), "listed-a");
     assert_eq!(names(&["--filter", "status=running"]), "");
     assert_eq!(names(&["--filter", "since=listed-a"]), "listed-b");
@@ -373,5 +374,22 @@ fn several_are_removed_at_once_and_those_that_run_by_force_only() {
     assert_eq!((refused.code, refused.stderr.lines().count()), (1, 3), "{refused:?}");
     let removed = dom0.launch(&["rm", "-f", "gone-a", "gone-b"]).expect_success();
     assert_eq!(removed.stdout, "gone-a\ngone-b\n");
+    dom0.expect_traces(&before);
+    let none = dom0.launch(&["rm", "-f", "gone-a"]);
+    assert_eq!((none.code, none.stderr.as_str()), (0, "launch: no such app: gone-a\n"));
+}
+
+#[test]
+fn an_app_that_goes_when_it_ends_is_started_again_with_what_it_wrote() {
+    let dom0 = Dom0::shared();
+    let before = dom0.traces();
+    let script = format!("echo line >> /kept; wc -l < /kept; {TALKER}");
+    let args = ["create", "--rm", "--name", "brief", "python", "sh", "-c", &script];
+    dom0.launch(&args).expect_success();
+    dom0.launch(&["start", "brief"]).expect_success();
+    let _ = dom0.eventually(60, "launch logs brief | grep ready");
+    dom0.launch(&["restart", "brief"]).expect_success();
+    let _ = dom0.eventually(60, "launch logs brief | grep -x 2");
+    dom0.launch(&["stop", "brief"]).expect_success();
     dom0.expect_traces(&before);
 }

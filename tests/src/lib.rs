@@ -190,7 +190,7 @@ impl Output {
     /// # Panics
     /// When one of these does not hold.
     pub fn expect_failure(&self, code: i32, words: &[&str]) {
-        assert_eq!(self.code, code, "{self:?}");
+        assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{self:?}");
         assert_eq!(self.stderr.lines().count(), 1, "not one line: {self:?}");
         assert!(self.stderr.starts_with("launch: "), "{self:?}");
         for word in words {

@@ -114,24 +114,24 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// Docker's verbs, and the flags of its `run`; those that `-i -t exec` need are not there yet.
-    const DOCKERS_VERBS: &str = "build builder buildx checkpoint commit compose container context \
-        create diff events export history image images import info inspect kill load login logout logs \
+    /// Docker's verbs, and the flags of its `run`.
+    const DOCKERS_VERBS: &str = "attach build builder buildx checkpoint commit compose container context cp \
+        create diff events exec export history image images import info inspect kill load login logout logs \
         manifest network node pause plugin port ps pull push rename restart rm rmi run save search \
         secret service stack start stats stop swarm system tag top trust unpause update version volume \
         wait";
     const DOCKERS_FLAGS: &str = "add-host annotation attach blkio-weight blkio-weight-device cap-add \
         cap-drop cgroup-parent cgroupns cidfile cpu-count cpu-percent cpu-period cpu-quota \
-        cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus cpuset-mems detach device \
+        cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus cpuset-mems detach detach-keys device \
         device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops \
         disable-content-trust dns dns-option dns-search domainname entrypoint env env-file expose gpus \
         group-add health-cmd health-interval health-retries health-start-interval health-start-period \
-        health-timeout help hostname init io-maxbandwidth io-maxiops ip ip6 ipc isolation \
+        health-timeout help hostname init interactive io-maxbandwidth io-maxiops ip ip6 ipc isolation \
         kernel-memory label label-file link link-local-ip log-driver log-opt mac-address memory \
         memory-reservation memory-swap memory-swappiness mount name network network-alias \
         no-healthcheck oom-kill-disable oom-score-adj pid pids-limit platform privileged publish \
         publish-all pull quiet read-only restart rm runtime security-opt shm-size sig-proxy \
-        stop-signal stop-timeout storage-opt sysctl tmpfs ulimit use-api-socket user userns uts volume \
+        stop-signal stop-timeout storage-opt sysctl tmpfs tty ulimit use-api-socket user userns uts volume \
         volume-driver volumes-from workdir";
 
     #[test]

@@ -36,6 +36,8 @@ pub const OLD_LOG: &str = "console.log.1";
 pub const MONITOR_LOG: &str = "monitor.log";
 /// There while a user wants the app not to run.
 pub const STOPPED: &str = "stopped";
+/// There while an app that is removed when it ends is started again.
+pub const KEPT: &str = "kept";
 /// Who is in charge.
 pub const LOCK: &str = "lock";
 
@@ -230,9 +232,7 @@ impl Folder {
     /// # Errors
     /// Disk full and the like.
     pub fn set_stopped(&self) -> Result<(), FileError> {
-        let path = self.file(STOPPED);
-        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        made.map(drop).map_err(FileError::io("make", &path))
+        self.mark(STOPPED)
     }
 
     /// Whether a user wants the app not to run.
@@ -246,13 +246,35 @@ impl Folder {
     /// # Errors
     /// The file system refuses.
     pub fn clear_stopped(&self) -> Result<(), FileError> {
-        let path = self.file(STOPPED);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(FileError::io("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
+        gone(&self.file(STOPPED), fs::remove_file(self.file(STOPPED)))
+    }
+
+    /// Notes that the app ends to be started again, and is not to be removed meanwhile.
+    ///
+    /// # Errors
+    /// Disk full and the like.
+    pub fn set_kept(&self) -> Result<(), FileError> {
+        self.mark(KEPT)
+    }
+
+    /// Whether the app is not to be removed when it ends.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.file(KEPT).exists()
+    }
+
+    /// Notes that the app was started again.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn clear_kept(&self) -> Result<(), FileError> {
+        gone(&self.file(KEPT), fs::remove_file(self.file(KEPT)))
+    }
+
+    fn mark(&self, name: &str) -> Result<(), FileError> {
+        let path = self.file(name);
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        made.map(drop).map_err(FileError::io("make", &path))
     }
 
     /// Whether an open file is this folder's lock file.

@@ -35,6 +35,8 @@ use xen::store::Store;
 const QUIET_START: Duration = Duration::from_secs(1);
 /// A guest may write its report as often as it likes; only so many make it into a file.
 const MAX_STATE_WRITES: u32 = 16;
+/// So many lines a monitor writes of what goes wrong.
+const MAX_COMPLAINTS: u32 = 16;
 /// More than can be left when an app has ended: xenconsoled holds 1 MiB back while we read slower than
 /// the app writes. A guest that goes on writing after its report is not heard further.
 const MOST_LEFT_BYTES: usize = 2 << 20;
@@ -91,6 +93,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         state_writes: 0,
         found: false,
         refill: Refill::Unwanted,
+        complaints: 0,
     };
     let outcome = monitor.watch()?;
     monitor.fill_pools();
@@ -123,6 +126,7 @@ struct Monitor<'a> {
     /// Whether the guest has told the start set of its image.
     found: bool,
     refill: Refill,
+    complaints: u32,
 }
 
 /// When a domain that was taken out of a pool is replaced.
@@ -190,7 +194,19 @@ impl Monitor<'_> {
             } else if changed.is_empty() {
                 self.sleep(until_refill)?;
             }
-            self.copy_output()?;
+            // A full disk takes its log from an app, and nothing else.
+            if let Err(error) = self.copy_output() {
+                self.complain(&error);
+            }
+        }
+    }
+
+    /// Says in `monitor.log` what went wrong and is no reason to leave the app alone. A guest can bring
+    /// some of it about again and again: not each is told.
+    fn complain(&mut self, error: &dyn std::error::Error) {
+        if self.complaints < MAX_COMPLAINTS {
+            self.complaints += 1;
+            eprintln!("{}", describe(error));
         }
     }
 
@@ -205,7 +221,7 @@ impl Monitor<'_> {
             match fill.arg0("launch").arg("__pool").stdin(Stdio::null()).spawn() {
                 // Whoever starts a process is to learn of its end.
                 Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
-                Err(error) => tracing::warn!("cannot fill the pools: {error}"),
+                Err(error) => self.complain(&error),
             }
         }
     }
@@ -219,15 +235,16 @@ impl Monitor<'_> {
             return;
         }
         let read = |path: &str| self.store.read_untrusted(&self.node(path));
-        let kept = match nodes::join(nodes::FOUND_START_SET, &head, read) {
-            Ok(json) => match StartSet::parse(&json) {
-                Ok(set) => start_set::keep(&self.folder, &set).map_err(|error| describe(&error)),
-                Err(error) => Err(describe(&error)),
-            },
-            Err(error) => Err(describe(&error)),
-        };
+        let kept: Result<(), Box<dyn std::error::Error>> =
+            match nodes::join(nodes::FOUND_START_SET, &head, read) {
+                Ok(json) => match StartSet::parse(&json) {
+                    Ok(set) => start_set::keep(&self.folder, &set).map_err(Box::from),
+                    Err(error) => Err(Box::from(error)),
+                },
+                Err(error) => Err(Box::from(error)),
+            };
         if let Err(error) = kept {
-            tracing::warn!("cannot keep the start set of {}: {error}", self.record.image);
+            self.complain(&*error);
         }
     }
 
@@ -236,7 +253,7 @@ impl Monitor<'_> {
             match Console::open(&path) {
                 Ok(console) => self.output.set_console(console),
                 // The domain may have gone in this moment; the app matters more than its log.
-                Err(error) => tracing::warn!("{}", describe(&error)),
+                Err(error) => self.complain(&error),
             }
         }
         Ok(())
@@ -250,7 +267,7 @@ impl Monitor<'_> {
         let report = match Report::parse(&json) {
             Ok(report) => report,
             Err(error) => {
-                tracing::warn!("{}", describe(&error));
+                self.complain(&error);
                 return Ok(None);
             }
         };
@@ -258,7 +275,9 @@ impl Monitor<'_> {
             self.state_writes += 1;
             self.state.marks = moments(&report, read_unix_us);
             self.marks = report.marks;
-            self.folder.write_state_lightly(&self.state)?;
+            if let Err(error) = self.folder.write_state_lightly(&self.state) {
+                self.complain(&error);
+            }
         }
         Ok(report.exit.map(|exit| Outcome {
             code: exit.code(),
@@ -337,8 +356,9 @@ impl Monitor<'_> {
         let (folder, record, state) = (&self.folder, &self.record, &mut self.state);
         if self.apps.wants_restart(folder, state, &outcome) {
             self.apps.finish_to_restart(folder, record, state, outcome, lock)?;
-            drained?;
-            return self.apps.restart_after_pause(folder, record, state, lock, self.launcher);
+            let restarted =
+                self.apps.restart_after_pause(folder, record, state, lock, self.launcher);
+            return restarted.and(drained);
         }
         let finished = self.apps.finish(&self.folder, &self.record, &mut self.state, outcome, lock);
         finished.and(drained)

@@ -113,7 +113,7 @@ pub(crate) fn app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsError> {
         Err(error) => return Err(error.into()),
     };
     match (record, state) {
-        (Some(record), Some(state)) if is_settled(&record, &state) => Ok(None),
+        (Some(record), Some(state)) if is_settled(&folder, &record, &state) => Ok(None),
         (Some(record), Some(_)) => match folder.try_lock() {
             Ok(Some(lock)) => with_lock(apps, &folder, &record, lock),
             // All is well: someone is in charge.
@@ -126,10 +126,10 @@ pub(crate) fn app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsError> {
 }
 
 /// Whether there is nothing to be done for an app: it does not run, and is to stay.
-fn is_settled(record: &Record, state: &State) -> bool {
+fn is_settled(folder: &Folder, record: &Record, state: &State) -> bool {
     match state.phase {
         Phase::Created => true,
-        Phase::Exited => !record.remove_on_exit,
+        Phase::Exited => !record.remove_on_exit || folder.is_kept(),
         Phase::Starting | Phase::Running | Phase::Restarting => false,
     }
 }
@@ -146,7 +146,7 @@ fn with_lock(
     let mut state =
         folder.read_state().unwrap_or(State { phase: Phase::Starting, ..State::default() });
     match state.phase {
-        _ if is_settled(record, &state) => Ok(None),
+        _ if is_settled(folder, record, &state) => Ok(None),
         Phase::Created | Phase::Exited => {
             apps.take_down(record, None)?;
             apps.forget(record, folder)?;

@@ -25,6 +25,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let mut launch = args.spec.into_launch(image, &here.settings.network)?;
     launch.machine.toolstack = Some(ToolstackKind::Xl);
     let app = apps.create(&launch)?;
-    print(&apps.config(&app)?)?;
+    match apps.config(&app) {
+        Ok(config) => print(&config)?,
+        // The error to report is the first one; what is left is seen in `ps -a`.
+        Err(error) => {
+            let _ = apps.remove(&app, true);
+            return Err(error.into());
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }

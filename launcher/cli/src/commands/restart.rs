@@ -11,8 +11,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     each(&args.apps, |name| {
         let app = apps.find(name)?;
-        apps.stop(&app, args.time())?;
-        let mut app = apps.find(&app.record.id)?;
+        let mut app = apps.stop_to_start(&app, args.time())?;
         super::start::start(&apps, &mut app)
     })
 }

@@ -3,6 +3,7 @@
 use super::each::each;
 use crate::here::Here;
 use anyhow::Result;
+use domain::AppsError;
 use std::process::ExitCode;
 
 /// Which apps.
@@ -21,5 +22,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
-    each(&args.apps, |name| Ok(apps.remove(&apps.find(name)?, args.force)?))
+    each(&args.apps, |name| {
+        let app = match apps.find(name) {
+            // As with Docker, what is not there is as wished.
+            Err(AppsError::Unknown(_)) if args.force => {
+                eprintln!("launch: no such app: {name}");
+                return Ok(());
+            }
+            found => found?,
+        };
+        Ok(apps.remove(&app, args.force)?)
+    })
 }

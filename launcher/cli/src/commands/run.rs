@@ -93,8 +93,9 @@ pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option
 
 /// Fails with Docker's code for what goes wrong before there is an app.
 pub(crate) fn run(args: Args, begin: Instant) -> Result<ExitCode> {
-    match start(args, begin) {
-        Err(error) => {
+    let mut launched = false;
+    match start(args, begin, &mut launched) {
+        Err(error) if !launched => {
             failure::report(&error);
             Ok(ExitCode::from(NOT_STARTED))
         }
@@ -102,7 +103,7 @@ pub(crate) fn run(args: Args, begin: Instant) -> Result<ExitCode> {
     }
 }
 
-fn start(args: Args, begin: Instant) -> Result<ExitCode> {
+fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
     let CreateFlags { interactive, tty, .. } = args.create;
     let attached = !args.detach && (interactive || tty);
     let screen = (tty && !args.detach).then(|| Screen::require(interactive)).transpose()?;
@@ -120,6 +121,7 @@ fn start(args: Args, begin: Instant) -> Result<ExitCode> {
     // From here on a signal must not end this process: what it makes would be left half-made.
     let signals = catch_signals()?;
     let (app, timings) = launch_repaired(&apps, &launch)?;
+    *launched = true;
     times.add(&timings);
     if let Some(id_file) = id_file {
         id_file.fill(&app.record.id)?;

@@ -47,6 +47,18 @@ impl Apps {
         self.outcome(app, &end)
     }
 
+    /// As [`Apps::stop`], for an app that is to be started again: one that goes when it ends stays until then.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stop_to_start(&self, app: &App, timeout: Option<Duration>) -> Result<App, AppsError> {
+        if app.record.remove_on_exit {
+            self.folder(&app.record.id).set_kept()?;
+        }
+        self.stop(app, timeout)?;
+        self.find(&app.record.id)
+    }
+
     /// Sends the app a signal. One that ends it for certain, or that asks it to stop, also keeps
     /// it from being started again.
     ///

@@ -158,15 +158,16 @@ impl Apps {
             pause_ms: 0,
             marks: std::mem::take(&mut state.marks),
         };
+        let goes = record.remove_on_exit && !folder.is_kept();
         // One that goes at once need not outlive a power cut.
-        let noted = match record.remove_on_exit {
+        let noted = match goes {
             true => folder.write_state_lightly(state),
             false => folder.write_state(state),
         };
         let noted = noted.map_err(AppsError::from);
         let left = lock.leave(&outcome).map_err(AppsError::from);
         // With its domain still there it stays, for the next command to see.
-        let gone = match record.remove_on_exit && down.is_ok() {
+        let gone = match goes && down.is_ok() {
             true => self.forget(record, folder),
             false => Ok(()),
         };

@@ -80,6 +80,7 @@ impl Apps {
             timed(timings, "monitor", || self.start_monitor(&app.record, &folder, &lock, pause))
         });
         match started {
+            Ok(()) if app.record.remove_on_exit => Ok(folder.clear_kept()?),
             Ok(()) => Ok(()),
             Err(error) => {
                 let error = error.and(self.take_down(&app.record, app.state.domid.map(DomId)));

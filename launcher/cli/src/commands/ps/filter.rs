@@ -93,11 +93,14 @@ impl<'a> Facts<'a> {
         Ok(Self { apps, filters, before_ms, since_ms })
     }
 
-    /// Whether all kinds of filters fit, of each kind any one of its filters.
+    /// Whether all kinds of filters fit, of each kind any one of its filters; of labels all.
     pub(super) fn fit(&self, app: &App) -> bool {
         KINDS.iter().all(|(_, kind)| {
             let mut of_kind = self.filters.iter().filter(|filter| filter.kind == *kind).peekable();
-            of_kind.peek().is_none() || of_kind.any(|filter| self.fits(filter, app))
+            match kind {
+                Kind::Label => of_kind.all(|filter| self.fits(filter, app)),
+                _ => of_kind.peek().is_none() || of_kind.any(|filter| self.fits(filter, app)),
+            }
         })
     }
 
