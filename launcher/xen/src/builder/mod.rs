@@ -342,8 +342,11 @@ pub fn destroy(
     domid: DomId,
     uuid: &[u8; 16],
 ) -> Result<(), BuildError> {
+    let introduced = store.is_domain_introduced(domid)?;
     xen.destroy_domain(domid)?;
-    nodes::let_console_come(store, domid)?;
+    if introduced {
+        nodes::let_console_come(store, domid)?;
+    }
     nodes::remove(store, domid, uuid)?;
     Ok(())
 }

@@ -19,8 +19,8 @@ const CONSOLE_LIMIT_BYTES: &str = "1048576";
 const INITIALISING: &str = "1";
 /// Xen's number of a guest's first disk, `xvda`: major 202; each disk has 16 minors.
 const FIRST_DISK: u32 = 202 << 8;
-/// The longest that xenconsoled is waited for.
-const CONSOLE_TIME: Duration = Duration::from_millis(500);
+/// The longest that xenconsoled is waited for; on a busy machine half a second was not enough.
+const CONSOLE_TIME: Duration = Duration::from_secs(3);
 const KINDS: [&str; 2] = ["vbd", "vif"];
 
 /// A node to be made.
