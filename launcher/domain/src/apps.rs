@@ -345,7 +345,7 @@ impl Apps {
         for id in self.ids()? {
             match self.read(&id) {
                 // Repairs name it; the others are to be seen none the less.
-                Err(AppsError::File(FileError::Damaged { .. })) => {}
+                Err(AppsError::File(error)) if error.is_damaged() => {}
                 read => apps.extend(read?),
             }
         }

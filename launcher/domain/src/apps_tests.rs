@@ -87,7 +87,14 @@ fn an_app_with_a_damaged_record_hides_no_other() {
     let listed: Vec<_> = machine.apps.list().unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].record.id, whole.record.id);
-    assert!(machine.apps.find(&damaged.record.name).is_err());
+    let error = machine.apps.find(&damaged.record.name).unwrap_err();
+    assert!(matches!(error, AppsError::File(error) if error.is_damaged()));
+    let name = damaged.record.name.clone();
+    // As long as somebody makes it, it is not damaged but not yet complete.
+    assert!(!machine.apps.remove_damaged(&name).unwrap());
+    drop(damaged);
+    assert!(machine.apps.remove_damaged(&name).unwrap());
+    assert!(!folder.path().exists());
 }
 
 #[test]

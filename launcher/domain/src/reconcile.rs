@@ -44,7 +44,14 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
         match app(apps, &id) {
             Ok(repair) => repairs.extend(repair),
             Err(error) => {
-                repairs.push(Repair(format!("cannot look after app {id}: {}", describe(&error))));
+                let next = match &error {
+                    AppsError::File(error) if error.is_damaged() => {
+                        format!("; `launch rm -f {id}` removes it")
+                    }
+                    _ => String::new(),
+                };
+                let error = describe(&error);
+                repairs.push(Repair(format!("cannot look after app {id}: {error}{next}")));
             }
         }
     }
@@ -214,8 +221,13 @@ fn to_restart(
     Ok(Some(Repair(format!("app {name} ended while nobody watched; it is started again"))))
 }
 
-/// A folder whose maker died before it was complete, or whose remover before it was gone.
-fn remove_incomplete(apps: &Apps, id: &str, folder: &Folder) -> Result<Option<Repair>, AppsError> {
+/// A folder whose maker died before it was complete, or whose remover before it was gone; also one
+/// with a record that cannot be read, for those who say so.
+pub(crate) fn remove_incomplete(
+    apps: &Apps,
+    id: &str,
+    folder: &Folder,
+) -> Result<Option<Repair>, AppsError> {
     // Makers take the app's lock under the common one.
     let common = apps.common_lock()?;
     let lock = match folder.try_lock() {

@@ -229,15 +229,6 @@ impl Network {
         Ok(lease)
     }
 
-    /// The lease that `owner` has.
-    ///
-    /// # Errors
-    /// The state cannot be read.
-    pub fn lease_of(&self, owner: &str) -> Result<Option<Lease>, NetworkError> {
-        let leases: Leases = self.state.read(LEASES)?;
-        Ok(leases.owners.get(owner).map(|address| self.lease_at(*address)))
-    }
-
     /// All owners and their addresses.
     ///
     /// # Errors

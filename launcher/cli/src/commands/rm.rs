@@ -29,6 +29,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 eprintln!("launch: no such app: {name}");
                 return Ok(());
             }
+            Err(AppsError::File(error))
+                if args.force && error.is_damaged() && apps.remove_damaged(name)? =>
+            {
+                return Ok(());
+            }
             found => found?,
         };
         Ok(apps.remove(&app, args.force)?)

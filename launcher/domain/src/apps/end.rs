@@ -3,6 +3,7 @@
 use super::{App, Apps, AppsError, now_ms};
 use crate::folder::{Folder, Lock};
 use crate::follow::EndWatch;
+use crate::reconcile;
 use crate::record::{Outcome, Phase, Record, State};
 use crate::spec::Uuid;
 use std::time::{Duration, Instant};
@@ -96,6 +97,18 @@ impl Apps {
         self.forget(&app.record, &folder)?;
         drop(lock);
         Ok(())
+    }
+
+    /// Removes an app whose files cannot be read, by its id or name, with its domain; says whether it is gone.
+    ///
+    /// # Errors
+    /// Xen or the file system refuses.
+    pub fn remove_damaged(&self, name: &str) -> Result<bool, AppsError> {
+        let id = self.names().find(name)?.unwrap_or_else(|| name.to_owned());
+        if !self.ids()?.contains(&id) {
+            return Ok(false);
+        }
+        Ok(reconcile::remove_incomplete(self, &id, &self.folder(&id))?.is_some())
     }
 
     /// Removes folder and name of an app; the caller has its lock.
