@@ -102,7 +102,8 @@ fn dom0_out_of_grants_is_told_and_undone() {
 const CHANNELS: &str = "
 import ctypes, fcntl, mmap, struct, sys
 privcmd = open('/dev/xen/privcmd', 'rb+', 0)
-page = mmap.mmap(open('/dev/xen/hypercall', 'rb+', 0).fileno(), 4096)
+buffers = open('/dev/xen/hypercall', 'rb+', 0)
+page = mmap.mmap(buffers.fileno(), 4096)
 address = ctypes.addressof(ctypes.c_char.from_buffer(page))
 def ask(what, argument):
     page[:len(argument)] = argument

@@ -150,9 +150,8 @@ fn a_guest_that_reports_what_is_no_text_is_ended_like_any_other() {
 fn a_config_that_cannot_be_made_leaves_no_app() {
     let dom0 = Dom0::shared();
     let before = dom0.traces();
-    let listen = "python3 -m http.server 18096 >/dev/null 2>&1 & server=$!; sleep 2; \
-        launch config --name refused -p 18096:80 hello; code=$?; kill $server; exit $code";
-    dom0.sh(listen).expect_failure(1, &["18096"]);
+    let args = ["config", "--name", "refused", "--network", "bridge=nosuch0", "hello"];
+    dom0.launch(&args).expect_failure(1, &["nosuch0"]);
     dom0.expect_traces(&before);
 }
 
