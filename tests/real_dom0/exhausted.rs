@@ -96,44 +96,6 @@ fn dom0_out_of_grants_is_told_and_undone() {
     a_launch_works(dom0);
 }
 
-/// Takes every event channel of dom0 that is left, or gives those back: `EVTCHNOP_alloc_unbound` (6) and
-/// `EVTCHNOP_close` (3) of `event_channel_op` (32) through privcmd, which ends with no process. Xen has no
-/// lower limit for dom0 than 131,072.
-const CHANNELS: &str = "
-import ctypes, fcntl, mmap, struct, sys
-privcmd = open('/dev/xen/privcmd', 'rb+', 0)
-buffers = open('/dev/xen/hypercall', 'rb+', 0)
-page = mmap.mmap(buffers.fileno(), 4096)
-address = ctypes.addressof(ctypes.c_char.from_buffer(page))
-def ask(what, argument):
-    page[:len(argument)] = argument
-    call = struct.pack('=6Q', 32, what, address, 0, 0, 0)
-    try:
-        return fcntl.ioctl(privcmd, 0x305000, call) == 0
-    except OSError:
-        return False
-if sys.argv[1] == 'take':
-    with open('/tmp/channels', 'w') as taken:
-        while ask(6, struct.pack('=HHI', 0x7ff0, 0x7ff0, 0)):
-            taken.write(str(struct.unpack('=HHI', page[:8])[2]) + ' ')
-else:
-    for port in open('/tmp/channels').read().split():
-        ask(3, struct.pack('=I', int(port)))
-";
-
-#[test]
-fn dom0_out_of_event_channels_is_told_and_undone() {
-    let dom0 = Dom0::shared();
-    let script = |what| format!("python3 - {what} <<'END'\n{CHANNELS}\nEND");
-    let undo = Undo(dom0, script("give-back"));
-    dom0.sh(&script("take")).expect_success();
-    println!("taken: {}", dom0.sh("wc -w < /tmp/channels").stdout.trim());
-    // xenstored has none for the new domain's ring.
-    every_launch_fails(dom0, &WAYS, &["introduce domain"]);
-    drop(undo);
-    a_launch_works(dom0);
-}
-
 #[test]
 fn no_xenstored_is_told_and_undone() {
     let dom0 = Dom0::shared();
