@@ -66,6 +66,9 @@ pub(crate) struct Leases {
     /// possible before someone else has it: connections and caches of its last owner die meanwhile.
     last: Option<Ipv4Addr>,
     pub(crate) owners: BTreeMap<String, Ipv4Addr>,
+    /// Link addresses of owners that wanted another one than belongs to their address.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) macs: BTreeMap<String, Mac>,
 }
 
 impl Leases {
@@ -92,6 +95,15 @@ impl Leases {
         }
         self.owners.insert(owner.to_owned(), address);
         Ok((address, true))
+    }
+
+    /// Notes which link address an owner wanted. Says whether the book changed.
+    pub(crate) fn note_mac(&mut self, owner: &str, mac: Option<Mac>) -> bool {
+        let before = match mac {
+            Some(mac) => self.macs.insert(owner.to_owned(), mac),
+            None => self.macs.remove(owner),
+        };
+        before != mac
     }
 
     fn check_wanted(

@@ -5,7 +5,7 @@ use crate::dns::{Resolver, resolver};
 use crate::lease::{Lease, LeaseError, Leases};
 use crate::link::{Link, LinkError, Links, Route};
 use crate::occupant::{self, Occupant, Unusable};
-use crate::port::{forget_neighbours, know_neighbour};
+use crate::port::{forget_neighbours, know_neighbour, knows_neighbour};
 use crate::publish::{Ports, Protocol, Publish, Published, find_conflict};
 use crate::settings::{InterfaceName, Mac, Settings, Subnet, mac_of};
 use crate::state::{Locked, StateDir, StateError};
@@ -220,7 +220,7 @@ impl Network {
         let locked = self.state.lock()?;
         let mut leases: Leases = locked.read(LEASES)?;
         let (address, changed) = leases.take(self.settings.subnet, owner, wanted)?;
-        if changed {
+        if changed | leases.note_mac(owner, mac) {
             locked.write(LEASES, &leases)?;
         }
         let lease = self.lease_at(address);
@@ -247,6 +247,7 @@ impl Network {
         if let Some(address) = leases.owners.remove(owner) {
             // First: what is noted can be tried again.
             forget_neighbours(self.bridge(), [address])?;
+            leases.macs.remove(owner);
             locked.write(LEASES, &leases)?;
         }
         Ok(())
@@ -334,6 +335,7 @@ impl Network {
             leases.owners.into_iter().partition(|(name, _)| stays(name));
         leases.owners = kept;
         if !ended.is_empty() {
+            leases.macs.retain(|name, _| stays(name));
             forget_neighbours(self.bridge(), ended.into_values())?;
             locked.write(LEASES, &leases)?;
         }
@@ -367,6 +369,7 @@ impl Network {
         Ok(link.is_up
             && self.is_ours(&link)
             && links.addresses(Some(link.index))?.contains(&(subnet.gateway(), subnet.prefix()))
+            && knows_neighbour(&mut links, link.index, subnet.gateway())?
             && is_on(FORWARD)
             && is_on(&self.localnet())
             && Table::open()?.is_built(&self.settings)?)
@@ -419,7 +422,21 @@ impl Network {
             self.build_rules(&locked.read(PORTS)?)?;
         }
         links.bring_up(name)?;
+        self.tell_neighbours(locked)?;
         switch_on(FORWARD)
+    }
+
+    /// Tells dom0 who has which address: Linux forgets all of them when the bridge goes down or loses
+    /// its own address.
+    fn tell_neighbours(&self, locked: &Locked<'_>) -> Result<(), NetworkError> {
+        let leases: Leases = locked.read(LEASES)?;
+        for (owner, address) in &leases.owners {
+            let mac = leases.macs.get(owner).copied().unwrap_or_else(|| mac_of(*address));
+            know_neighbour(self.bridge(), *address, mac)?;
+        }
+        // Last: by it `is_up` sees whether the others are still known.
+        let gateway = self.settings.subnet.gateway();
+        Ok(know_neighbour(self.bridge(), gateway, self.gateway_mac())?)
     }
 
     /// Brings the rules from some ports of an owner to others; `all` is what they hold then.

@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
+const RTM_GETNEIGH: u16 = 30;
 
 const AF_INET: u8 = 2;
 const AF_BRIDGE: u8 = 7;
@@ -103,6 +104,20 @@ pub(crate) fn know_neighbour(bridge: &str, address: Ipv4Addr, mac: Mac) -> Resul
     links.ask(&format!("tell who has {address} on {bridge}"), vec![request]).map(drop)
 }
 
+/// Whether dom0 knows who has an address of the interface with this index.
+pub(crate) fn knows_neighbour(
+    links: &mut Links,
+    index: u32,
+    address: Ipv4Addr,
+) -> Result<bool, LinkError> {
+    let mut request = neighbour_message(RTM_GETNEIGH, AF_INET, index, 0, 0);
+    request.attribute(NDA_DST, &address.octets());
+    match links.ask(&format!("ask who has {address}"), vec![request]) {
+        Err(error) if error.is(rustix::io::Errno::NOENT) => Ok(false),
+        answer => answer.map(|_| true),
+    }
+}
+
 /// Forgets who has these addresses of `bridge`; of one that is not known, or a bridge that is not
 /// there, there is nothing to forget.
 pub(crate) fn forget_neighbours(
@@ -133,6 +148,7 @@ fn neighbour_message(kind: u16, family: u8, index: u32, state: u16, flags: u8) -
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..10].copy_from_slice(&state.to_ne_bytes());
     header[10] = flags;
-    // For one that is to go, the last two mean nothing.
-    Message::new(kind, ACK | CREATE | REPLACE, &header)
+    // For one that is to go, the last two mean nothing; a question with them is one for all.
+    let how = if kind == RTM_GETNEIGH { ACK } else { ACK | CREATE | REPLACE };
+    Message::new(kind, how, &header)
 }
