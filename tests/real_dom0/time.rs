@@ -71,8 +71,10 @@ fn a_start_out_of_a_pool_is_told_without_what_was_before() {
     let dom0 = Dom0::shared();
     dom0.launch(&["pool", "--size", "1"]).expect_success();
     let _ = dom0.eventually(60, "test $(launch pool | awk 'NR>1{n+=$NF} END{print n+0}') = 1");
-    // Booted, so that only the handing over is left.
-    std::thread::sleep(std::time::Duration::from_secs(5));
+    // Booted, so that only the handing over is left: its processor time stands still.
+    let used = "xl list | awk '/waiting-/{print $6}'";
+    let still = format!("before=$({used}); sleep 3; test $before = $({used})");
+    let _ = dom0.eventually(120, &still);
     is_told(dom0, &[], &["guest: orders", "guest: image"], "devices");
     dom0.launch(&["pool", "--drain"]).expect_success();
 }

@@ -52,10 +52,13 @@ impl Apps {
     /// # Errors
     /// As there.
     pub fn stop_to_start(&self, app: &App, timeout: Option<Duration>) -> Result<App, AppsError> {
+        let folder = self.folder(&app.record.id);
         if app.record.remove_on_exit {
-            self.folder(&app.record.id).set_kept()?;
+            folder.set_kept()?;
         }
-        self.stop(app, timeout)?;
+        if let Err(error) = self.stop(app, timeout) {
+            return Err(error.and(folder.clear_kept().map_err(AppsError::from)));
+        }
         self.find(&app.record.id)
     }
 

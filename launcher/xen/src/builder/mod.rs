@@ -342,9 +342,10 @@ pub fn destroy(
     domid: DomId,
     uuid: &[u8; 16],
 ) -> Result<(), BuildError> {
-    let introduced = store.is_domain_introduced(domid)?;
+    // Where xenstored does not answer the domain goes none the less.
+    let introduced = store.is_domain_introduced(domid);
     xen.destroy_domain(domid)?;
-    if introduced {
+    if introduced? {
         nodes::let_console_come(store, domid)?;
     }
     nodes::remove(store, domid, uuid)?;
