@@ -34,9 +34,9 @@ pub const LOG: &str = "console.log";
 pub const OLD_LOG: &str = "console.log.1";
 /// What the monitor has to complain about.
 pub const MONITOR_LOG: &str = "monitor.log";
-/// There while a user wants the app not to run.
+/// A mark: a user wants the app not to run, so it is not started again when it ends.
 pub const STOPPED: &str = "stopped";
-/// There while an app that is removed when it ends is started again.
+/// A mark: the app ends to be started again, and is not to be removed meanwhile.
 pub const KEPT: &str = "kept";
 /// Who is in charge.
 pub const LOCK: &str = "lock";
@@ -233,54 +233,29 @@ impl Folder {
         write_replacing(&self.file(name), bytes, false)
     }
 
-    /// Notes that a user wants the app not to run: it is not started again when it ends.
+    /// Makes a mark: [`STOPPED`] or [`KEPT`].
     ///
     /// # Errors
     /// Disk full and the like.
-    pub fn set_stopped(&self) -> Result<(), FileError> {
-        self.mark(STOPPED)
-    }
-
-    /// Whether a user wants the app not to run.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.file(STOPPED).exists()
-    }
-
-    /// Notes that a user wants the app to run.
-    ///
-    /// # Errors
-    /// The file system refuses.
-    pub fn clear_stopped(&self) -> Result<(), FileError> {
-        gone(&self.file(STOPPED), fs::remove_file(self.file(STOPPED)))
-    }
-
-    /// Notes that the app ends to be started again, and is not to be removed meanwhile.
-    ///
-    /// # Errors
-    /// Disk full and the like.
-    pub fn set_kept(&self) -> Result<(), FileError> {
-        self.mark(KEPT)
-    }
-
-    /// Whether the app is not to be removed when it ends.
-    #[must_use]
-    pub fn is_kept(&self) -> bool {
-        self.file(KEPT).exists()
-    }
-
-    /// Notes that the app was started again.
-    ///
-    /// # Errors
-    /// The file system refuses.
-    pub fn clear_kept(&self) -> Result<(), FileError> {
-        gone(&self.file(KEPT), fs::remove_file(self.file(KEPT)))
-    }
-
-    fn mark(&self, name: &str) -> Result<(), FileError> {
+    pub fn mark(&self, name: &str) -> Result<(), FileError> {
         let path = self.file(name);
         let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         made.map(drop).map_err(FileError::io("make", &path))
+    }
+
+    /// Whether a mark is there.
+    #[must_use]
+    pub fn is_marked(&self, name: &str) -> bool {
+        self.file(name).exists()
+    }
+
+    /// Takes a mark away, if it is there.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn unmark(&self, name: &str) -> Result<(), FileError> {
+        let path = self.file(name);
+        gone(&path, fs::remove_file(&path))
     }
 
     /// Whether an open file is this folder's lock file.

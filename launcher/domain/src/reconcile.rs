@@ -2,7 +2,7 @@
 
 use crate::apps::{Apps, AppsError};
 use crate::disks;
-use crate::folder::{FileError, Folder, Lock};
+use crate::folder::{self, FileError, Folder, Lock};
 use crate::hotplug::describe;
 use crate::monitor::unreported;
 use crate::record::{Outcome, Phase, Record, State};
@@ -136,7 +136,7 @@ pub(crate) fn app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsError> {
 fn is_settled(folder: &Folder, record: &Record, state: &State) -> bool {
     match state.phase {
         Phase::Created => true,
-        Phase::Exited => !record.remove_on_exit || folder.is_kept(),
+        Phase::Exited => !record.remove_on_exit || folder.is_marked(folder::KEPT),
         Phase::Starting | Phase::Running | Phase::Restarting => false,
     }
 }

@@ -5,7 +5,7 @@
 //! and a monitor anew.
 
 use crate::apps::{App, Apps, AppsError, now_ms};
-use crate::folder::{FileError, Folder, Lock};
+use crate::folder::{self, FileError, Folder, Lock};
 use crate::follow::EndWatch;
 use crate::record::{Outcome, Phase, Record, State};
 use serde::{Deserialize, Serialize};
@@ -130,7 +130,7 @@ impl Apps {
     /// that may have changed while the app ran.
     pub(crate) fn wants_restart(&self, folder: &Folder, state: &State, outcome: &Outcome) -> bool {
         let Ok(record) = folder.read_record() else { return false };
-        record.restart.wants(outcome.code, state.restarts, folder.is_stopped())
+        record.restart.wants(outcome.code, state.restarts, folder.is_marked(folder::STOPPED))
     }
 
     /// The end of an app that is to be started again: takes it down and notes for when; the
@@ -180,7 +180,7 @@ impl Apps {
         let due = state.finished_unix_ms.unwrap_or_default().saturating_add(state.pause_ms);
         let ended = state.outcome.clone().unwrap_or(Outcome { code: 0, message: None });
         loop {
-            if folder.is_stopped() {
+            if folder.is_marked(folder::STOPPED) {
                 return self.finish(folder, record, state, ended, lock);
             }
             // A clock that was set back must not make it wait for ever.
@@ -212,7 +212,7 @@ impl Apps {
     pub fn at_boot(&self) -> Result<Vec<App>, AppsError> {
         let mut apps = self.list()?;
         apps.retain(|app| {
-            let stopped = self.folder(&app.record.id).is_stopped();
+            let stopped = self.folder(&app.record.id).is_marked(folder::STOPPED);
             app.state.phase == Phase::Exited && app.record.restart.at_boot(stopped)
         });
         // In the order in which they were made: a database is likely older than what asks it.

@@ -2,6 +2,7 @@
 
 use super::{App, Apps, AppsError};
 use crate::domains;
+use crate::folder;
 use crate::follow::EndWatch;
 use crate::record::{Outcome, Phase};
 use crate::timestamp;
@@ -54,10 +55,10 @@ impl Apps {
     pub fn stop_to_start(&self, app: &App, timeout: Option<Duration>) -> Result<App, AppsError> {
         let folder = self.folder(&app.record.id);
         if app.record.remove_on_exit {
-            folder.set_kept()?;
+            folder.mark(folder::KEPT)?;
         }
         if let Err(error) = self.stop(app, timeout) {
-            return Err(error.and(folder.clear_kept().map_err(AppsError::from)));
+            return Err(error.and(folder.unmark(folder::KEPT).map_err(AppsError::from)));
         }
         self.find(&app.record.id)
     }
@@ -161,7 +162,7 @@ impl Apps {
             if matches!(now.state.phase, Phase::Created | Phase::Exited) {
                 return Ok(None);
             }
-            folder.set_stopped()?;
+            folder.mark(folder::STOPPED)?;
             if let (Phase::Running, Some(domid)) = (now.state.phase, now.state.domid) {
                 return Ok(Some(DomId(domid)));
             }

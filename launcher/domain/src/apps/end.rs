@@ -1,7 +1,7 @@
 //! Ending an app: asked to, by force, by itself; and taking everything down.
 
 use super::{App, Apps, AppsError, now_ms};
-use crate::folder::{Folder, Lock};
+use crate::folder::{self, Folder, Lock};
 use crate::follow::EndWatch;
 use crate::reconcile;
 use crate::record::{Outcome, Phase, Record, State};
@@ -21,7 +21,7 @@ impl Apps {
         let folder = self.folder(&app.record.id);
         let end = EndWatch::new(&folder)?;
         if let Some((domid, uuid)) = self.domain(app)? {
-            folder.set_stopped()?;
+            folder.mark(folder::STOPPED)?;
             tracing::info_span!("destroy")
                 .in_scope(|| self.toolstack(&app.record).destroy(domid, uuid))?;
             if !end.wait(Some(Instant::now() + TIDY_TIME))? {
@@ -72,7 +72,7 @@ impl Apps {
             Ok(None) if force => {
                 self.kill(app)?;
                 // One that waits to be started again has no domain; whoever waits sees the mark.
-                if folder.set_stopped().is_ok() {
+                if folder.mark(folder::STOPPED).is_ok() {
                     EndWatch::new(&folder)?.wait(Some(Instant::now() + TIDY_TIME))?;
                 }
                 match folder.take_lock() {
@@ -171,7 +171,7 @@ impl Apps {
             pause_ms: 0,
             marks: std::mem::take(&mut state.marks),
         };
-        let goes = record.remove_on_exit && !folder.is_kept();
+        let goes = record.remove_on_exit && !folder.is_marked(folder::KEPT);
         // One that goes at once need not outlive a power cut.
         let noted = match goes {
             true => folder.write_state_lightly(state),

@@ -30,7 +30,7 @@ impl Apps {
         self.domains().check_name(&app.record.name)?;
         let mut timings = Timings::new();
         if app.lock.is_none() {
-            self.folder(&app.record.id).clear_stopped()?;
+            self.folder(&app.record.id).unmark(folder::STOPPED)?;
         }
         (app.state.restarts, app.state.pause_ms) = (0, 0);
         self.start_timed(app, &mut timings, false)?;
@@ -80,7 +80,7 @@ impl Apps {
             timed(timings, "monitor", || self.start_monitor(&app.record, &folder, &lock, pause))
         });
         match started {
-            Ok(()) if app.record.remove_on_exit => Ok(folder.clear_kept()?),
+            Ok(()) if app.record.remove_on_exit => Ok(folder.unmark(folder::KEPT)?),
             Ok(()) => Ok(()),
             Err(error) => {
                 let error = error.and(self.take_down(&app.record, app.state.domid.map(DomId)));

@@ -224,10 +224,10 @@ impl Apps {
     /// or is being built, is let be.
     pub(crate) fn remove_waiting(&self, folder: &Folder) -> Result<bool, AppsError> {
         let Ok(Some(_lock)) = folder.try_lock() else { return Ok(false) };
-        self.destroy_domain_of(folder.id())?;
-        // One whose destruction was cut short is not found by its UUID, but has nodes yet.
-        if let Ok(waiting) = folder::read_json::<Waiting>(&folder.file(folder::WAITING)) {
-            self.native.destroy(DomId(waiting.domid), uuid_of(folder.id()))?;
+        match folder::read_json::<Waiting>(&folder.file(folder::WAITING)) {
+            // One whose destruction was cut short is not found by its UUID, but has nodes yet.
+            Ok(waiting) => self.native.destroy(DomId(waiting.domid), uuid_of(folder.id()))?,
+            Err(_) => self.destroy_domain_of(folder.id())?,
         }
         self.network().release(folder.id())?;
         folder.remove()?;

@@ -247,10 +247,6 @@ fn home_and_vm(nodes: &mut Vec<Node>, domid: DomId, guest: &Guest<'_>, ports: Po
     nodes.push(plain(format!("/libxl/{domid}/type"), guest.kind.name()));
 }
 
-fn text<'a>((name, value): (&'a str, &str)) -> (&'a str, String) {
-    (name, value.to_owned())
-}
-
 fn device(nodes: &mut Vec<Node>, domid: DomId, device: Device<'_>) {
     let Device { kind, number, .. } = device;
     let frontend = format!("{}/device/{kind}/{number}", home(domid));
@@ -327,7 +323,8 @@ fn vbd<'a>(
     }
     backend.push(("state", INITIALISING.to_owned()));
     let mut libxl: Vec<_> = common.into_iter().chain(params).collect();
-    libxl.extend([("type", "phy"), ("device-type", "disk"), ("removable", "0")].map(text));
+    let same = [("type", "phy"), ("device-type", "disk"), ("removable", "0")];
+    libxl.extend(same.map(|(name, value)| (name, value.to_owned())));
     Ok(Device {
         kind: "vbd",
         number,
