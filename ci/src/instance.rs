@@ -17,6 +17,7 @@ use crate::session::{Address, Collected, Session};
 use crate::snapshot::find_or_make_snapshot;
 use crate::stage;
 use crate::xen_version::XenVersion;
+use crate::xenstored::Xenstored;
 
 /// (program, package) of what the lab needs on the host.
 const HOST_PROGRAMS: &[(&str, &str)] = &[
@@ -50,6 +51,8 @@ pub struct Options {
     /// What its clock goes by, where its processor is emulated; none means what it goes by already,
     /// or the time of day.
     pub clock: Option<Clock>,
+    /// What serves xenstore in dom0; none means what does already, or Debian's own choice.
+    pub xenstored: Option<Xenstored>,
     /// Host folder to show at /share; none means a folder of the lab's own.
     pub share: Option<PathBuf>,
 }
@@ -62,6 +65,7 @@ impl Default for Options {
             extra: None,
             size: Size::default(),
             clock: None,
+            xenstored: None,
             share: None,
         }
     }
@@ -80,6 +84,8 @@ struct Facts {
     size: Size,
     #[serde(default)]
     clock: Clock,
+    #[serde(default)]
+    xenstored: Xenstored,
     share: PathBuf,
 }
 
@@ -150,6 +156,7 @@ impl Instance {
             size: options.size,
             accelerator: &accelerator,
             clock: options.clock.unwrap_or_default(),
+            xenstored: options.xenstored.unwrap_or_default(),
         };
         let mut qemu = machine.start(true)?;
         let result = Self::load(&mut qemu, &made, own.clone(), options, share.clone());
@@ -181,6 +188,7 @@ impl Instance {
             extra: options.extra,
             size: options.size,
             clock: options.clock.unwrap_or_default(),
+            xenstored: options.xenstored.unwrap_or_default(),
             share,
         };
         let instance = Self { own, facts };
@@ -219,6 +227,13 @@ impl Instance {
             bail!(
                 "the lab {} has another clock; `ci/lab down` first, or give the other one a --name",
                 options.name
+            );
+        }
+        if options.xenstored.is_some_and(|xenstored| xenstored != self.facts.xenstored) {
+            bail!(
+                "the lab {} runs {}; `ci/lab down` first, or give the other one a --name",
+                options.name,
+                self.facts.xenstored.program()
             );
         }
         Ok(self)
@@ -326,6 +341,7 @@ fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
             options.size,
             accelerator,
             options.clock.unwrap_or_default(),
+            options.xenstored.unwrap_or_default(),
         )
     };
     let marker = failed_kvm_marker()?;

@@ -43,3 +43,4 @@ pub mod terminal;
 pub mod throughput;
 #[cfg(feature = "host")]
 pub mod xen_version;
+pub mod xenstored;

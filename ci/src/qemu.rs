@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::frame::AGENT_PORT;
 use crate::host::{last_lines, run_quietly};
 use crate::qmp::Qmp;
+use crate::xenstored::Xenstored;
 
 /// How large the machine is, and dom0 in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +59,15 @@ pub fn xen_options(size: &Size) -> String {
     )
 }
 
-/// dom0's kernel command line.
-pub const DOM0_OPTIONS: &str = "root=/dev/vda ro fastboot console=hvc0 init=/usr/sbin/lab-init \
-    net.ifnames=0 quiet";
+/// dom0's kernel command line; its first process reads the last word.
+#[must_use]
+pub fn dom0_options(xenstored: Xenstored) -> String {
+    format!(
+        "root=/dev/vda ro fastboot console=hvc0 init=/usr/sbin/lab-init net.ifnames=0 quiet \
+    lab.xenstored={}",
+        xenstored.program()
+    )
+}
 
 /// What a QEMU is started with. The machine is the same for the boot and for every load of the
 /// snapshot, or the snapshot would not fit.
@@ -78,6 +85,8 @@ pub struct Machine<'a> {
     pub accelerator: &'a Accelerator,
     /// What its clock goes by.
     pub clock: Clock,
+    /// What serves xenstore in dom0.
+    pub xenstored: Xenstored,
 }
 
 impl Machine<'_> {
@@ -101,7 +110,8 @@ impl Machine<'_> {
             "-append",
             &xen_options(&self.size),
         ]);
-        add(&["-initrd", &format!("{} {DOM0_OPTIONS},{}", in_made("vmlinuz"), in_made("initrd"))]);
+        let dom0_options = dom0_options(self.xenstored);
+        add(&["-initrd", &format!("{} {dom0_options},{}", in_made("vmlinuz"), in_made("initrd"))]);
         // Writes go to a layer that vanishes with QEMU; the disk itself is shared by every lab.
         let disk = in_made("disk.img");
         add(&["-drive", &format!("file={disk},if=none,id=disk,format=raw,snapshot=on")]);
@@ -296,6 +306,7 @@ mod tests {
             size: Size::default(),
             accelerator: &Accelerator::Kvm,
             clock: Clock::Wall,
+            xenstored: Xenstored::Ocaml,
         };
         let arguments = machine.arguments();
         assert!(arguments.iter().any(|word| word.starts_with("file=/cache/a,,b/disk.img,if=")));

@@ -14,9 +14,10 @@ use crate::clock::Clock;
 use crate::dom0::{Dom0, Extra};
 use crate::frame::Start;
 use crate::host::{find_program, run_quietly, say, with_progress};
-use crate::qemu::{DOM0_OPTIONS, Machine, Size, console_tail, xen_options};
+use crate::qemu::{Machine, Size, console_tail, dom0_options, xen_options};
 use crate::session::{Address, Session};
 use crate::xen_version::XenVersion;
+use crate::xenstored::Xenstored;
 
 /// dom0's first process.
 const INIT: &str = include_str!("../dom0/init");
@@ -40,6 +41,7 @@ pub fn find_or_make_snapshot(
     size: Size,
     accelerator: &Accelerator,
     clock: Clock,
+    xenstored: Xenstored,
 ) -> Result<PathBuf> {
     let dom0 = Dom0::find_or_make(version, extra)?;
     let qemu = run_quietly(Command::new("qemu-system-x86_64").arg("--version"))?;
@@ -55,12 +57,12 @@ pub fn find_or_make_snapshot(
         .with("machine", accelerator.qemu_options(clock).join(" "))
         .with("memory", size.memory_mib.to_string())
         .with("xen options", xen_options(&size))
-        .with("dom0 options", DOM0_OPTIONS);
+        .with("dom0 options", dom0_options(xenstored));
     find_or_make("snapshots", &key, |folder| {
         let agent = find_or_build_agent()?;
         prepare(&dom0, &agent, folder)?;
         let text = format!("booting Xen {version} and dom0 once ({accelerator}), about a minute");
-        with_progress(&text, || boot_and_save(folder, size, accelerator, clock))
+        with_progress(&text, || boot_and_save(folder, size, accelerator, clock, xenstored))
     })
 }
 
@@ -115,9 +117,16 @@ fn prepare(dom0: &Dom0, agent: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn boot_and_save(folder: &Path, size: Size, accelerator: &Accelerator, clock: Clock) -> Result<()> {
+fn boot_and_save(
+    folder: &Path,
+    size: Size,
+    accelerator: &Accelerator,
+    clock: Clock,
+    xenstored: Xenstored,
+) -> Result<()> {
     let share = folder.join("share");
-    let machine = Machine { made: folder, own: folder, share: &share, size, accelerator, clock };
+    let machine =
+        Machine { made: folder, own: folder, share: &share, size, accelerator, clock, xenstored };
     make_private_folder(&share)?;
     make_private_folder(&machine.stage())?;
     let mut qemu = machine.start(false)?;

@@ -193,8 +193,7 @@ fn python_is_used_on_a_terminal_left_and_taken_up_again() {
     let script = "t = T('launch', 'run', '-it', '--rm', '--name', 'snake', 'python')\n\
         t.expect('>>> '); t.send('6*7\\r'); t.expect('42'); t.expect('>>> ')\n\
         t.send('while True: pass\\r\\r'); time.sleep(1); t.send('\\x03'); t.expect('KeyboardInterrupt')\n\
-        t.send('kept = 11\\r'); t.expect('>>> ')\n\
-        t.send('\\x10\\x11')\n\
+        t.send('kept = 11\\r\\x10\\x11')\n\
         if t.end() != 0: sys.exit('detaching failed')\n\
         t = T('launch', 'attach', 'snake')\n\
         time.sleep(1); t.send('kept*3\\r'); t.expect('33')\n\

@@ -29,6 +29,10 @@ fn every_launch_fails(dom0: &Dom0, ways: &[[&str; 4]], words: &[&str]) {
         let args = [&["run", "-d", "--name", "odd", "-p", "18095:80"], &way[..], &["hello"]];
         let output = dom0.launch(&args.concat());
         println!("{way:?}: {}", output.stderr.trim());
+        if output.code == 0 {
+            // The other tests are to find the dom0 that they expect.
+            let _ = dom0.launch(&["rm", "-f", "odd"]);
+        }
         output.expect_failure(125, words);
         dom0.expect_traces(&before);
         assert!(!dom0.launch(&["ps", "-a"]).stdout.contains("odd"));
@@ -86,6 +90,12 @@ fn no_further_loop_device_is_told_and_undone() {
 #[test]
 fn dom0_out_of_grants_is_told_and_undone() {
     let dom0 = Dom0::shared();
+    if dom0.sh("pgrep -x oxenstored").code == 0 {
+        println!(
+            "skipped: xenstored in OCaml maps a domain's ring without a grant (LAB_XENSTORED=c)"
+        );
+        return;
+    }
     const LIMIT: &str = "/sys/module/xen_gntdev/parameters/limit";
     let limit = dom0.sh(&format!("cat {LIMIT}")).stdout;
     // xenstored cannot map the new domain's ring.

@@ -60,8 +60,12 @@ impl Dom0 {
             Ok(version) => version.parse().map_err(|error| anyhow::anyhow!("LAB_XEN: {error}"))?,
             Err(_) => XenVersion::default(),
         };
+        let xenstored = match std::env::var("LAB_XENSTORED") {
+            Ok(which) => Some(which.parse().map_err(anyhow::Error::msg).context("LAB_XENSTORED")?),
+            Err(_) => None,
+        };
         let name = test_lab_name(xen);
-        let lab = Instance::fresh(&Options { name, xen, ..Options::default() })?;
+        let lab = Instance::fresh(&Options { name, xen, xenstored, ..Options::default() })?;
         ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build first");
         let dom0 = Self { lab };
         let mirror = format!("[image.mirrors]\n\"docker.io\" = [\"http://10.0.2.2:{port}\"]\n");

@@ -8,6 +8,7 @@ use lab::host::{find_program, install_missing, project_root, say};
 use lab::instance::{Instance, accelerator, test_lab_name};
 use lab::tally::Tally;
 use lab::xen_version::XenVersion;
+use lab::xenstored::Xenstored;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -19,6 +20,9 @@ struct Cli {
     /// Xen to test on: 4.20 (Debian 13) or 4.17 (Debian 12)
     #[arg(long, default_value_t, env = "LAB_XEN")]
     xen: XenVersion,
+    /// What serves xenstore there
+    #[arg(long, value_enum, default_value_t, env = "LAB_XENSTORED")]
+    xenstored: Xenstored,
     /// Only what needs no Xen
     #[arg(long)]
     no_lab: bool,
@@ -78,7 +82,7 @@ fn test(cli: &Cli) -> Result<bool> {
     } else if !run.phase("images", &mut images())? {
         run.skip("tests on nested Xen", "their images cannot be made or served");
     } else {
-        nested(&mut run, cli.xen)?;
+        nested(&mut run, cli.xen, cli.xenstored)?;
     }
 
     println!("\n{}", run.summary.join("\n"));
@@ -97,11 +101,11 @@ fn test(cli: &Cli) -> Result<bool> {
 /// now and then, and Xen reports the triple fault that it dies of. So in an emulated Xen failed tests
 /// get a second go, whose verdict counts, if there are at most as many as guests that died so; nothing
 /// else is forgiven.
-fn nested(run: &mut Run, xen: XenVersion) -> Result<()> {
-    let name = format!("tests on Xen {xen}");
+fn nested(run: &mut Run, xen: XenVersion, xenstored: Xenstored) -> Result<()> {
+    let name = format!("tests on Xen {xen} with {}", xenstored.program());
     let failed_before = run.tally.failed;
     run.tally.failures.clear();
-    let triple_faults = nested_once(run, &name, xen, &[])?;
+    let triple_faults = nested_once(run, &name, xen, xenstored, &[])?;
     let failures = std::mem::take(&mut run.tally.failures);
     // A test program that ended before its last line has not run all its tests.
     let all_ran = run.tally.failed - failed_before == u32::try_from(failures.len())?;
@@ -110,16 +114,22 @@ fn nested(run: &mut Run, xen: XenVersion) -> Result<()> {
         run.failed.retain(|phase| *phase != name);
         run.tally.failed = failed_before;
         let again = format!("{name}, again ({triple_faults} triple faults in an emulated Xen)");
-        nested_once(run, &again, xen, &failures)?;
+        nested_once(run, &again, xen, xenstored, &failures)?;
     }
     Ok(())
 }
 
 /// Runs these tests on nested Xen, all if none is named; returns how many guests died of a triple fault.
-fn nested_once(run: &mut Run, phase: &str, xen: XenVersion, names: &[String]) -> Result<usize> {
+fn nested_once(
+    run: &mut Run,
+    phase: &str,
+    xen: XenVersion,
+    xenstored: Xenstored,
+    names: &[String],
+) -> Result<usize> {
     let words = ["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"];
     let mut command = cargo(&words);
-    command.env("LAB_XEN", xen.to_string());
+    command.env("LAB_XEN", xen.to_string()).env("LAB_XENSTORED", xenstored.to_string());
     if !names.is_empty() {
         command.arg("--exact").args(names);
     }

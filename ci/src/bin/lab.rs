@@ -12,6 +12,7 @@ use lab::qemu::Size;
 use lab::stage::default_stage;
 use lab::terminal::size_of_stdin;
 use lab::xen_version::XenVersion;
+use lab::xenstored::Xenstored;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,6 +41,9 @@ struct Which {
     /// What its clock goes by, where its processor is emulated [default: wall]
     #[arg(long, value_enum)]
     clock: Option<Clock>,
+    /// What serves xenstore in dom0 [default: ocaml]
+    #[arg(long, value_enum, env = "LAB_XENSTORED")]
+    xenstored: Option<Xenstored>,
     /// Folder of this machine that dom0 sees at /share
     #[arg(long, value_name = "FOLDER")]
     share: Option<PathBuf>,
@@ -49,7 +53,8 @@ impl Which {
     fn options(&self) -> Options {
         let (name, share) = (self.name.clone(), self.share.clone());
         let size = Size { memory_mib: self.memory, ..Size::default() };
-        Options { name, xen: self.xen, extra: self.extra, size, clock: self.clock, share }
+        let (xen, extra, clock, xenstored) = (self.xen, self.extra, self.clock, self.xenstored);
+        Options { name, xen, extra, size, clock, xenstored, share }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::qemu::Size;
 use crate::registry;
 use crate::stage::default_stage;
 use crate::xen_version::XenVersion;
+use crate::xenstored::Xenstored;
 use anyhow::{Context, Result, bail, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::Path;
@@ -32,6 +33,9 @@ pub struct Where {
     /// What time is measured by in a lab whose processor is emulated [default: the command's own]
     #[arg(long, value_enum, conflicts_with = "here")]
     pub clock: Option<Clock>,
+    /// What serves xenstore in the lab: C answers a single launch sooner
+    #[arg(long, value_enum, default_value_t = Xenstored::C, env = "LAB_XENSTORED")]
+    pub xenstored: Xenstored,
     /// Name of the lab [default: the command's own]
     #[arg(long, env = "LAB_NAME")]
     pub name: Option<String>,
@@ -98,6 +102,7 @@ impl Where {
             extra,
             size,
             clock: Some(clock),
+            xenstored: Some(self.xenstored),
             share: None,
         })?;
         if wanted.size.is_some() && lab.size() != size {

@@ -5,13 +5,14 @@ use anyhow::Result;
 use std::collections::BTreeMap;
 
 /// Facts of dom0: name, and the shell command that tells it. What is not there tells nothing.
-const FACTS: [(&str, &str); 12] = [
+const FACTS: [(&str, &str); 13] = [
     ("processor", "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1"),
     ("processors of Xen", "xl info nr_cpus"),
     ("processors of dom0", "nproc"),
     ("memory of Xen, MiB", "xl info total_memory"),
     ("memory of dom0, MiB", "awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo"),
     ("Xen", "echo \"$(xl info xen_major).$(xl info xen_minor)$(xl info xen_extra)\""),
+    ("xenstored", "pgrep -l 'xenstored$' | cut -d ' ' -f 2"),
     ("kernel of dom0", "uname -rv"),
     ("crun", "crun --version | head -n 1"),
     ("runc", "runc --version | head -n 1"),

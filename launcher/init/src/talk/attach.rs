@@ -15,16 +15,10 @@ pub(super) fn run(talk: &Talk, line: &mut Line<'_>) -> Result<(), Over> {
     let mut input = Input::new(Some(target));
     line.send(&Answer::Started);
     loop {
-        while let Some(ask) = line.receive()? {
-            match ask {
-                Ask::Hello(_) => return Err(Over),
-                Ask::Stdin(bytes) => input.add(&bytes)?,
-                Ask::StdinEnd => input.end(),
-                Ask::Signal(number) => drop(talk.children.signal_app(number)),
-                Ask::Resize(size) => input.resize(size),
-            }
-        }
+        let heard = hear(talk, line, &mut input);
+        // What was typed before the client went is the app's too.
         input.give(line);
+        heard?;
         line.flush()?;
         if input.is_closed() {
             // The app sees the end of its input once nobody has it open any more.
@@ -32,4 +26,17 @@ pub(super) fn run(talk: &Talk, line: &mut Line<'_>) -> Result<(), Over> {
         }
         line.sleep(input.room())?;
     }
+}
+
+fn hear(talk: &Talk, line: &mut Line<'_>, input: &mut Input) -> Result<(), Over> {
+    while let Some(ask) = line.receive()? {
+        match ask {
+            Ask::Hello(_) => return Err(Over),
+            Ask::Stdin(bytes) => input.add(&bytes)?,
+            Ask::StdinEnd => input.end(),
+            Ask::Signal(number) => drop(talk.children.signal_app(number)),
+            Ask::Resize(size) => input.resize(size),
+        }
+    }
+    Ok(())
 }

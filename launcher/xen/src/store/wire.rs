@@ -2,8 +2,11 @@
 //!
 //! Source: `xen/include/public/io/xs_wire.h` and `docs/misc/xenstore.txt`.
 
-/// The largest payload (`XENSTORE_PAYLOAD_MAX`); a larger one ends the connection.
+/// The largest payload of a request (`XENSTORE_PAYLOAD_MAX`); a larger one ends the connection.
 pub(crate) const MAX_PAYLOAD: usize = 4096;
+/// The largest payload that is taken. xenstored in C keeps to [`MAX_PAYLOAD`]; the one in OCaml answers
+/// on its socket in one message, however long: the list of 32,752 domains has less than 256 KiB.
+pub(crate) const MAX_REPLY: usize = 1 << 20;
 /// The longest absolute path (`XENSTORE_ABS_PATH_MAX`).
 pub(crate) const MAX_ABSOLUTE_PATH: usize = 3072;
 /// The longest relative path (`XENSTORE_REL_PATH_MAX`).
@@ -42,15 +45,15 @@ pub(crate) struct Message {
     pub(crate) kind: u32,
     /// The number of the request it answers.
     pub(crate) request: u32,
-    /// At most [`MAX_PAYLOAD`] bytes.
+    /// At most [`MAX_REPLY`] bytes.
     pub(crate) payload: Vec<u8>,
 }
 
 /// What a peer that keeps to the protocol never sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// A header that announces more than 4,096 bytes.
-    #[error("a message announces {0} bytes, more than 4096")]
+    /// A header that announces more than 1 MiB.
+    #[error("a message announces {0} bytes, more than 1 MiB")]
     TooLong(u32),
     /// A list of strings whose last one has no end.
     #[error("a list of strings does not end in a NUL")]
@@ -117,7 +120,7 @@ impl Decoder {
         };
         let [kind, request, _transaction, length] = header_fields(header);
         let length_bytes = length as usize;
-        if length_bytes > MAX_PAYLOAD {
+        if length_bytes > MAX_REPLY {
             return Err(WireError::TooLong(length));
         }
         let Some(payload) = body.get(..length_bytes) else { return Ok(None) };
@@ -170,9 +173,10 @@ mod tests {
     fn a_header_that_announces_too_much_is_refused_before_its_payload_is_awaited() {
         let mut decoder = Decoder::default();
         let mut header = encode(Kind::Read, 1, 0, &[]).unwrap();
-        header[12..16].copy_from_slice(&4097u32.to_ne_bytes());
+        let too_long = u32::try_from(MAX_REPLY).unwrap() + 1;
+        header[12..16].copy_from_slice(&too_long.to_ne_bytes());
         decoder.feed(&header);
-        assert_eq!(decoder.next_message(), Err(WireError::TooLong(4097)));
+        assert_eq!(decoder.next_message(), Err(WireError::TooLong(too_long)));
     }
 
     #[test]
