@@ -43,4 +43,5 @@ pub mod terminal;
 pub mod throughput;
 #[cfg(feature = "host")]
 pub mod xen_version;
+#[cfg(feature = "host")]
 pub mod xenstored;
