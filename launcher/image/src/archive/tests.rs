@@ -58,6 +58,29 @@ fn files_are_found_through_links_and_odd_spellings() {
 }
 
 #[test]
+fn a_file_of_more_than_8_gib_is_as_large_as_its_extended_header_says() {
+    const LARGE: u64 = (8 << 30) + 700;
+    let mut file = tempfile::tempfile().unwrap();
+    let mut tar = Builder::new(&mut file);
+    let size = LARGE.to_string();
+    tar.append_pax_extensions([("mtime", &b"1.5"[..]), ("size", size.as_bytes())]).unwrap();
+    tar.append_data(&mut header(EntryType::Regular, 0), "large", io::empty()).unwrap();
+    drop(tar);
+    // Its contents are a hole; then comes what comes after it.
+    let end = 3 * 512 + LARGE.next_multiple_of(512);
+    file.set_len(end).unwrap();
+    io::Seek::seek(&mut file, io::SeekFrom::Start(end)).unwrap();
+    let mut tar = Builder::new(&mut file);
+    tar.append_data(&mut header(EntryType::Regular, 5), "small", &b"after"[..]).unwrap();
+    tar.finish().unwrap();
+    drop(tar);
+    io::Seek::rewind(&mut file).unwrap();
+    let index = TarIndex::read(file, "x").unwrap();
+    assert_eq!(index.open("large").unwrap().0, LARGE);
+    assert_eq!(read(&index, "small").unwrap(), b"after");
+}
+
+#[test]
 fn an_archive_that_ends_early_or_lies_about_sizes_is_an_error() {
     for size in [10_000, u64::MAX, u64::MAX - 511, 1 << 62] {
         let mut header = header(EntryType::Regular, 0);
