@@ -83,6 +83,7 @@ impl Toolstack for Xl {
             })?;
         }
         self.domains.check_kind(spec.machine.kind)?;
+        xen::builder::check_event_channels()?;
         let folder = Folder::new(folder.to_owned());
         folder.write_lightly(folder::CONFIG, config.as_bytes()).map_err(ToolstackError::Write)?;
         let path = folder.file(folder::CONFIG);

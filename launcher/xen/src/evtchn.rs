@@ -33,6 +33,12 @@ impl EventChannelError {
     pub fn is_invalid(&self) -> bool {
         self.source.raw_os_error() == Some(libc::EINVAL)
     }
+
+    /// Whether this domain has no more ports (`ENOSPC`).
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.source.raw_os_error() == Some(libc::ENOSPC)
+    }
 }
 
 /// The ports of this process, and the way to wait for them. Closing it closes them all.

@@ -37,6 +37,9 @@ pub enum BuildError {
         /// What Xen has.
         free_mib: u64,
     },
+    /// dom0's event channels are used up.
+    #[error("dom0 has too few event channels left for a domain (ENOSPC); stop other domains")]
+    NoEventChannels,
     /// The kernel and initrd do not fit.
     #[error(
         "{memory_mib} MiB of memory are too few: kernel and initrd alone take {needed_mib} MiB"
@@ -85,7 +88,10 @@ fn lack(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Quota => "gets no event channel: dom0 has none left (ENOSPC)".into(),
         Refusal::Invalid | Refusal::Other(_) => {
-            format!("cannot map its page ({refusal}): dom0 may have no grants left")
+            format!(
+                "cannot map its page or bind to its event channel ({refusal}): dom0 may have no grants \
+                 or event channels left"
+            )
         }
         _ => format!("refuses: {refusal}"),
     }

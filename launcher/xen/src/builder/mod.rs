@@ -20,6 +20,7 @@ pub use payload::Payload;
 
 use crate::domctl::NewDomain;
 use crate::error::Cause;
+use crate::evtchn::EventChannels;
 use crate::store::Store;
 use crate::{DomId, Hypervisor};
 
@@ -27,6 +28,10 @@ use crate::{DomId, Hypervisor};
 const SLACK_KIB: u64 = 1024;
 /// The newest grant table that a guest may switch to; the second is for machines beyond 16 TiB.
 const MAX_GRANT_VERSION: u32 = 1;
+
+/// Event channels of dom0 that a domain takes: one each of xenstored, xenconsoled and its two disks, two of
+/// its interface.
+const DOM0_PORTS: u32 = 6;
 
 /// A domain to be built.
 #[derive(Clone, Copy, Debug)]
@@ -251,6 +256,7 @@ pub fn build<'a>(
     guest: &Guest<'a>,
 ) -> Result<BuiltDomain<'a>, BuildError> {
     check(guest)?;
+    check_event_channels()?;
     let hap = check_machine(xen, guest.kind)?;
     let new = NewDomain {
         uuid: guest.uuid,
@@ -266,6 +272,22 @@ pub fn build<'a>(
         Ok((ports, rings)) => Ok(BuiltDomain { domain, guest: *guest, ports, rings }),
         Err(error) => Err(domain.undo(explained(error))),
     }
+}
+
+/// Finds out before there is a domain whether dom0 has event channels for it: xenstored in OCaml keeps the
+/// page of one that it cannot take on, and with it what is left of the domain.
+///
+/// # Errors
+/// [`BuildError::NoEventChannels`].
+pub fn check_event_channels() -> Result<(), BuildError> {
+    // Without the device nothing is known, and whoever needs it will say so.
+    let Ok(channels) = EventChannels::open() else { return Ok(()) };
+    for _ in 0..DOM0_PORTS {
+        if channels.allocate(DomId::DOM0).is_err_and(|error| error.is_used_up()) {
+            return Err(BuildError::NoEventChannels);
+        }
+    }
+    Ok(())
 }
 
 /// Any step may be the one that finds Xen's memory used up; the figures say more than its name.
