@@ -270,6 +270,8 @@ impl Apps {
         record: &Record,
         waiting: Option<&Waiting>,
     ) -> Result<State, AppsError> {
+        // Until there is a record, nobody else knows that this app has the image.
+        let _held = launch.image.hold()?;
         if waiting.is_none_or(|waiting| waiting.image.is_none()) {
             link_disk(&launch.image.disk, &folder.file(folder::ROOT_DISK))?;
             start_set::link(&launch.image.disk, folder)?;

@@ -45,6 +45,20 @@ pub struct Image {
     pub created_unix: u64,
 }
 
+impl Image {
+    /// Keeps the image in its store while what is returned is open, for whoever is about to have it on
+    /// record.
+    ///
+    /// # Errors
+    /// It is gone already.
+    pub fn hold(&self) -> Result<File, StoreError> {
+        match lock_disk(&self.disk, FlockOperation::LockShared)? {
+            Some(disk) if work::is_at(&disk, &self.disk) => Ok(disk),
+            _ => Err(StoreError::NotFound(self.digest.to_string())),
+        }
+    }
+}
+
 /// `image.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Description {
@@ -158,7 +172,7 @@ impl Store {
 
     /// Removes a name, and the image itself with its last name; by digest, the image with all its names.
     ///
-    /// `in_use` tells whether a domain has an image's disk.
+    /// `in_use` tells whether an app has an image's disk, when it is called: nobody holds the image then.
     ///
     /// # Errors
     /// No such image, or it would go while it is in use.
@@ -176,6 +190,11 @@ impl Store {
             None => names.of(&digest),
         };
         let last = names.of(&digest).len() == going.len();
+        let disk = self.image_folder(&digest).join(DISK);
+        let _nobody_holds_it = match last {
+            true => lock_disk(&disk, FlockOperation::LockExclusive)?,
+            false => None,
+        };
         if last && in_use(&digest) {
             return Err(StoreError::InUse { name: name.to_owned() });
         }
@@ -264,6 +283,16 @@ impl Store {
     fn image_folder(&self, digest: &Digest) -> PathBuf {
         self.images().join(digest.hex())
     }
+}
+
+/// A lock on the disk itself, which goes with it when its folder is moved; `None` without a disk.
+fn lock_disk(path: &Path, how: FlockOperation) -> Result<Option<File>, StoreError> {
+    let disk = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(io_error("open", path))?,
+    };
+    flock(&disk, how).map_err(|error| io_error("lock", path)(error.into()))?;
+    Ok(Some(disk))
 }
 
 /// For `map_err`: names what was tried on which path.

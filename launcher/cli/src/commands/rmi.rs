@@ -20,11 +20,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let here = Here::new()?;
     let store = here.images()?;
     let apps = here.apps()?;
-    let mut users = apps.list()?;
-    users.retain(|app| !(args.force && apps.can_spare_image(app)));
-    let used: Vec<String> = users.into_iter().map(|app| app.record.image_digest).collect();
+    // Before the images, so that a state that cannot be read is said as such.
+    apps.list()?;
+    let in_use = |digest: &image::Digest| {
+        let digest = digest.to_string();
+        let has = |app: &domain::App| {
+            app.record.image_digest == digest && !(args.force && apps.can_spare_image(app))
+        };
+        apps.list().map_or(true, |all| all.iter().any(has))
+    };
     each(&args.images, |name| {
-        store.remove(name, &|digest| used.contains(&digest.to_string()))?;
+        store.remove(name, &in_use)?;
         Ok(())
     })
 }

@@ -105,8 +105,8 @@ pub(super) fn sweep(store: &Path) {
     }
 }
 
-/// Whether `path` is still the folder that `open` is.
-fn is_at(open: &File, path: &Path) -> bool {
+/// Whether `path` is still the file or folder that `open` is.
+pub(super) fn is_at(open: &File, path: &Path) -> bool {
     match (open.metadata(), fs::symlink_metadata(path)) {
         (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
         _ => false,

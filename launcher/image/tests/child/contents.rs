@@ -5,6 +5,9 @@ use image::{Event, FailureKind, FetchError, Store, StoreError};
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
 };
 
 pub(crate) fn every_kind_of_source_gives_the_same_disk() -> Verdict {
@@ -114,7 +117,18 @@ pub(crate) fn names_move_and_images_go() -> Verdict {
     assert_eq!((removed.names.len(), removed.image), (1, None));
     assert!(matches!(store.remove(&source, &|_| true), Err(StoreError::InUse { .. })));
     assert!(image.disk.exists());
+    // Whoever holds the image has been seen before it goes.
+    let (held, seen) = (image.hold().unwrap(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let remove = || store.remove(&source, &|_| seen.load(Ordering::Relaxed));
+        let removal = scope.spawn(remove);
+        thread::sleep(Duration::from_millis(200));
+        seen.store(true, Ordering::Relaxed);
+        drop(held);
+        assert!(matches!(removal.join().unwrap(), Err(StoreError::InUse { .. })));
+    });
     let removed = store.remove(&source, &|_| false).unwrap();
+    assert!(matches!(image.hold(), Err(StoreError::NotFound(_))));
     assert_eq!(removed.image, Some(image.digest));
     assert!(!image.disk.exists() && store.list().unwrap().is_empty());
     assert!(matches!(store.remove(&source, &|_| false), Err(StoreError::NotFound(_))));

@@ -3,6 +3,7 @@
 use crate::here::{Here, print};
 use crate::{failure, table};
 use anyhow::{Context, Result};
+use image::StoreError;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
@@ -23,20 +24,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !args.force && !confirmed(args.all)? {
         return Ok(ExitCode::SUCCESS);
     }
-    let used: Vec<String> =
-        here.apps()?.list()?.into_iter().map(|app| app.record.image_digest).collect();
-    let in_use = |digest: &image::Digest| used.contains(&digest.to_string());
+    let apps = here.apps()?;
+    // Asked anew for each image: an app may have come for it. Where nobody can tell, it stays.
+    let in_use = |digest: &image::Digest| {
+        let digest = digest.to_string();
+        apps.list().map_or(true, |all| all.iter().any(|app| app.record.image_digest == digest))
+    };
     let mut images = store.list()?;
     images.retain(|image| (args.all || image.names.is_empty()) && !in_use(&image.digest));
     let (mut code, mut bytes) = (ExitCode::SUCCESS, 0);
     for image in images {
         let digest = image.digest.to_string();
-        // Asked again under the store's lock: an app may have come for it.
         match store.remove(&digest, &in_use) {
             Ok(_) => {
                 bytes += image.disk_bytes;
                 print(&format!("deleted: {digest}\n"))?;
             }
+            Err(StoreError::InUse { .. }) => {}
             Err(error) => code = failure::report(&error.into()),
         }
     }
