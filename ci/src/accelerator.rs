@@ -59,7 +59,7 @@ impl Accelerator {
     /// `qemu64,+svm,+npt`: richer models (`max`, `EPYC-Milan`) crash dom0 under Xen 4.20 in QEMU 7.2's
     /// emulation; this one runs PV and PVH.
     ///
-    /// By the time of day, most of a guest's boot is translating its kernel: with a fourth of this room,
+    /// By the time of day, much of a guest's boot is translating its kernel: with a fourth of this room,
     /// sixteen guests at once throw each other's translations out.
     ///
     /// A processor of hardware has no other clock than its own. Where instructions are counted, the

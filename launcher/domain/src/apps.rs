@@ -338,6 +338,13 @@ impl Apps {
         matches!(app.state.phase, Phase::Created | Phase::Exited) && !disk.is_symlink()
     }
 
+    /// Whether an app has this image, but for those that `may_lose_it`. Where nobody can tell, one has.
+    pub fn have_image(&self, digest: &image::Digest, may_lose_it: impl Fn(&App) -> bool) -> bool {
+        let digest = digest.to_string();
+        let has = |app: &App| app.record.image_digest == digest && !may_lose_it(app);
+        self.list().map_or(true, |all| all.iter().any(has))
+    }
+
     /// All apps, the newest first.
     ///
     /// # Errors

@@ -22,13 +22,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = here.apps()?;
     // Before the images, so that a state that cannot be read is said as such.
     apps.list()?;
-    let in_use = |digest: &image::Digest| {
-        let digest = digest.to_string();
-        let has = |app: &domain::App| {
-            app.record.image_digest == digest && !(args.force && apps.can_spare_image(app))
-        };
-        apps.list().map_or(true, |all| all.iter().any(has))
-    };
+    let may_lose_it = |app: &domain::App| args.force && apps.can_spare_image(app);
+    let in_use = |digest: &image::Digest| apps.have_image(digest, may_lose_it);
     each(&args.images, |name| {
         store.remove(name, &in_use)?;
         Ok(())

@@ -25,11 +25,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let apps = here.apps()?;
-    // Asked anew for each image: an app may have come for it. Where nobody can tell, it stays.
-    let in_use = |digest: &image::Digest| {
-        let digest = digest.to_string();
-        apps.list().map_or(true, |all| all.iter().any(|app| app.record.image_digest == digest))
-    };
+    let in_use = |digest: &image::Digest| apps.have_image(digest, |_| false);
     let mut images = store.list()?;
     images.retain(|image| (args.all || image.names.is_empty()) && !in_use(&image.digest));
     let (mut code, mut bytes) = (ExitCode::SUCCESS, 0);
@@ -40,6 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 bytes += image.disk_bytes;
                 print(&format!("deleted: {digest}\n"))?;
             }
+            // An app has come for it since.
             Err(StoreError::InUse { .. }) => {}
             Err(error) => code = failure::report(&error.into()),
         }
