@@ -43,3 +43,20 @@ pub struct Measure {
     /// What the command wrote to its standard output and error.
     pub output: String,
 }
+
+impl Measure {
+    /// A start that could not even begin, and why.
+    #[must_use]
+    pub fn none(output: String) -> Self {
+        Self {
+            returned_ms: None,
+            exit_code: None,
+            first_answer_ms: None,
+            body_sha256: None,
+            body_bytes: None,
+            attempts: 0,
+            failures: BTreeMap::new(),
+            output,
+        }
+    }
+}

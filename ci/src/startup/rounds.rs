@@ -100,6 +100,10 @@ pub fn run(
                 command.insert(2, "--time".into());
                 let measure =
                     start_once(ground, series, port, &settle, &command).with_context(explain)?;
+                if !series.is_good(&measure) {
+                    say(&format!("  the start for its phases: {}", measure.output.trim()));
+                    continue;
+                }
                 let mut timeline = Timeline::parse(&measure.output);
                 timeline.took.0.extend(measure.first_answer_ms.map(|ms| (WHOLE.to_owned(), ms)));
                 series.phases.push(timeline);
@@ -140,6 +144,12 @@ fn start_once(
         Some(script) => ground.place.sh(script)?.trim().to_owned(),
         None => plan.address.to_string(),
     };
+    if address.is_empty() {
+        // Its domain died while it waited. A start that went wrong, and no reason to lose all others.
+        let more = ground.place.run(&["sh", "-c", "launch pool; xl list; xl dmesg | tail -n 5"], &[])?;
+        let text = String::from_utf8_lossy(&more.stdout);
+        return Ok(Measure::none(format!("no domain waits: {text}")));
+    }
     let address = format!("{address}:{port}");
     let mut argv = vec![CLIENT, "measure", question, &address, PATIENCE_S];
     argv.extend(command.iter().map(String::as_str));
