@@ -146,7 +146,8 @@ fn start_once(
     };
     if address.is_empty() {
         // Its domain died while it waited. A start that went wrong, and no reason to lose all others.
-        let more = ground.place.run(&["sh", "-c", "launch pool; xl list; xl dmesg | tail -n 5"], &[])?;
+        let more =
+            ground.place.run(&["sh", "-c", "launch pool; xl list; xl dmesg | tail -n 5"], &[])?;
         let text = String::from_utf8_lossy(&more.stdout);
         return Ok(Measure::none(format!("no domain waits: {text}")));
     }
