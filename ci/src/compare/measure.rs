@@ -24,7 +24,7 @@ pub struct Several {
 
 /// One start, as the client saw it. Times are milliseconds of dom0's monotonic clock since just
 /// before the command was forked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
     /// The command's end; `None` when the answer came and the command had still not ended.
     pub returned_ms: Option<f64>,
@@ -42,21 +42,4 @@ pub struct Measure {
     pub failures: BTreeMap<String, u32>,
     /// What the command wrote to its standard output and error.
     pub output: String,
-}
-
-impl Measure {
-    /// A start that could not even begin, and why.
-    #[must_use]
-    pub fn none(output: String) -> Self {
-        Self {
-            returned_ms: None,
-            exit_code: None,
-            first_answer_ms: None,
-            body_sha256: None,
-            body_bytes: None,
-            attempts: 0,
-            failures: BTreeMap::new(),
-            output,
-        }
-    }
 }

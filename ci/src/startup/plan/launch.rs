@@ -45,6 +45,7 @@ pub(super) fn prepare_pool(name: &str, image: Option<&str>, ground: &Ground) -> 
         plan.find_address = Some(format!("launch pool --format json | jq -r '{ours}'"));
         // It is filled again in the background after a launch; this waits for that.
         plan.settle = "launch pool --fill >/dev/null".into();
+        plan.explain += "; launch pool; xl list; xl dmesg | tail -n 5";
         plan.at_end = pool.replace("--size 1", "--size 0");
     }
     Ok(here.map_err(|reason| format!("launch fails: {reason}")))
