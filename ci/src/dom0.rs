@@ -42,16 +42,20 @@ const PACKAGES: &[&str] = &[
     "xenstore-utils",
 ];
 
-/// What a dom0 has besides, to be compared with.
+/// What a dom0 has besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Extra {
     /// Container engines and runtimes with their daemons, and what a plain guest is made of
     Containers,
+    /// systemd, which starts Debian's own services, udev and networkd: dom0 as its users have it
+    Systemd,
 }
 
 impl Extra {
     fn packages(self, version: XenVersion) -> Vec<&'static str> {
-        let Self::Containers = self;
+        if self == Self::Systemd {
+            return vec!["dbus", "systemd-sysv"];
+        }
         let mut packages = vec![
             "aardvark-dns",
             "busybox-static",

@@ -1,10 +1,10 @@
 //! One running lab: brought up from the snapshot, used, taken down.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::accelerator::Accelerator;
 use crate::cache::{Lock, cache_root, make_private_folder, remove_tree};
@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::dom0::Extra;
 use crate::frame::Start;
 use crate::host::{install_missing, say};
-use crate::qemu::{Machine, Qemu, Size, console_tail, triple_faults};
+use crate::qemu::{Machine, Qemu, Setup, Size, console_tail, triple_faults};
 use crate::session::{Address, Collected, Session};
 use crate::snapshot::find_or_make_snapshot;
 use crate::stage;
@@ -71,21 +71,25 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    fn setup(&self) -> Setup {
+        Setup {
+            extra: self.extra,
+            size: self.size,
+            clock: self.clock.unwrap_or_default(),
+            xenstored: self.xenstored.unwrap_or_default(),
+        }
+    }
+}
+
 /// What is written down about a running lab.
 #[derive(Debug, Serialize, Deserialize)]
 struct Facts {
     port: u16,
     token: String,
     xen: String,
-    /// Labs of before there was any have none.
-    #[serde(default)]
-    extra: Option<Extra>,
     #[serde(flatten)]
-    size: Size,
-    #[serde(default)]
-    clock: Clock,
-    #[serde(default)]
-    xenstored: Xenstored,
+    setup: Setup,
     share: PathBuf,
 }
 
@@ -153,10 +157,8 @@ impl Instance {
             made: &made,
             own: &own,
             share: &share,
-            size: options.size,
+            setup: options.setup(),
             accelerator: &accelerator,
-            clock: options.clock.unwrap_or_default(),
-            xenstored: options.xenstored.unwrap_or_default(),
         };
         let mut qemu = machine.start(true)?;
         let result = Self::load(&mut qemu, &made, own.clone(), options, share.clone());
@@ -185,18 +187,21 @@ impl Instance {
             port: qemu.forward_agent()?,
             token: fs::read_to_string(made.join("token")).context("cannot read the token")?,
             xen: options.xen.to_string(),
-            extra: options.extra,
-            size: options.size,
-            clock: options.clock.unwrap_or_default(),
-            xenstored: options.xenstored.unwrap_or_default(),
+            setup: options.setup(),
             share,
         };
         let instance = Self { own, facts };
         // The snapshot's clock stands at the time it was made, and its disk is read-only.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mount = match options.extra {
+            Some(Extra::Systemd) => "cp /etc/fstab.loaded /etc/fstab && mount -a",
+            Some(Extra::Containers) | None => {
+                "for tag in share stage; do \
+                 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 $tag /$tag || exit; done"
+            }
+        };
         let script = format!(
-            "date -u -s @{}.{:03} && mount -o remount,rw / && for tag in share stage; do \
-             mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 $tag /$tag || exit; done",
+            "date -u -s @{}.{:03} && mount -o remount,rw / && {mount}",
             now.as_secs(),
             now.subsec_millis()
         );
@@ -217,23 +222,23 @@ impl Instance {
                 self.facts.xen
             );
         }
-        if options.extra.is_some() && self.facts.extra != options.extra {
+        if options.extra.is_some() && self.facts.setup.extra != options.extra {
             bail!(
-                "the lab {} has no containers; `ci/lab down` first, or give the other one a --name",
+                "the lab {} was started without that; `ci/lab down` first, or give the other one a --name",
                 options.name
             );
         }
-        if options.clock.is_some_and(|clock| clock != self.facts.clock) {
+        if options.clock.is_some_and(|clock| clock != self.facts.setup.clock) {
             bail!(
                 "the lab {} has another clock; `ci/lab down` first, or give the other one a --name",
                 options.name
             );
         }
-        if options.xenstored.is_some_and(|xenstored| xenstored != self.facts.xenstored) {
+        if options.xenstored.is_some_and(|xenstored| xenstored != self.facts.setup.xenstored) {
             bail!(
                 "the lab {} runs {}; `ci/lab down` first, or give the other one a --name",
                 options.name,
-                self.facts.xenstored.program()
+                self.facts.setup.xenstored.program()
             );
         }
         Ok(self)
@@ -244,8 +249,12 @@ impl Instance {
     /// # Errors
     /// When the lab does not answer or the command cannot be started.
     pub fn start(&self, start: Start) -> Result<Session> {
+        self.start_in(start, PATIENCE)
+    }
+
+    fn start_in(&self, start: Start, patience: Duration) -> Result<Session> {
         let address = Address { port: self.facts.port, token: self.facts.token.clone() };
-        Session::start(&address, start, PATIENCE)
+        Session::start(&address, start, patience)
     }
 
     /// Runs a command in dom0 to its end.
@@ -304,7 +313,7 @@ impl Instance {
     /// How large it is.
     #[must_use]
     pub fn size(&self) -> Size {
-        self.facts.size
+        self.facts.setup.size
     }
 
     /// The host folder that dom0 sees at /share.
@@ -319,11 +328,48 @@ impl Instance {
         triple_faults(&self.own)
     }
 
+    /// Has dom0 and Xen started anew by `command`, with the disk as it is, and waits until commands run
+    /// there.
+    ///
+    /// # Errors
+    /// When they do not run after `timeout`.
+    pub fn reboot(&self, command: &str, timeout: Duration) -> Result<()> {
+        let short = Duration::from_secs(10);
+        let read_boot_id = || {
+            let argv = ["cat", "/proc/sys/kernel/random/boot_id"].map(String::from).into();
+            let session = self.start_in(Start { argv, ..Start::default() }, short)?;
+            session.collect(&[], short)
+        };
+        let before = read_boot_id()?.stdout;
+        Qemu::find(&self.own)?.context("the lab is gone")?.restart_at_reset()?;
+        self.run(["sh", "-c", command], &[], PATIENCE)?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let error = match read_boot_id() {
+                Ok(output) if output.stdout != before => return Ok(()),
+                Ok(_) => anyhow!("it has not gone down yet"),
+                Err(error) => error,
+            };
+            if Instant::now() >= deadline {
+                return Err(error.context(console_tail(&self.own)));
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
     /// Ends the lab; what was done in it is lost.
     ///
     /// # Errors
     /// When QEMU does not end.
     pub fn down(self) -> Result<()> {
+        self.end()
+    }
+
+    /// As [`Instance::down`], for who only has it lent.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn end(&self) -> Result<()> {
         if let Some(qemu) = Qemu::find(&self.own)? {
             qemu.quit()?;
         }
@@ -335,14 +381,7 @@ impl Instance {
 /// The snapshot to load. KVM that promises to run Xen and does not is remembered, and emulation used.
 fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
     let find = |accelerator: &Accelerator| {
-        find_or_make_snapshot(
-            options.xen,
-            options.extra,
-            options.size,
-            accelerator,
-            options.clock.unwrap_or_default(),
-            options.xenstored.unwrap_or_default(),
-        )
+        find_or_make_snapshot(options.xen, &options.setup(), accelerator)
     };
     let marker = failed_kvm_marker()?;
     let mut accelerator = accelerator()?;

@@ -19,6 +19,8 @@ pub mod cpio;
 pub mod density;
 #[cfg(feature = "host")]
 pub mod dom0;
+#[cfg(feature = "host")]
+pub mod dom0_files;
 pub mod frame;
 #[cfg(feature = "host")]
 pub mod host;

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::accelerator::Accelerator;
 use crate::clock::Clock;
+use crate::dom0::Extra;
+use crate::dom0_files::INIT;
 use crate::frame::AGENT_PORT;
 use crate::host::{last_lines, run_quietly};
 use crate::qmp::Qmp;
@@ -47,6 +49,23 @@ fn default_dom0_vcpus() -> u32 {
     1
 }
 
+/// What a lab's machine is, the same for the boot and for every load of its snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// What dom0 has besides. Labs of before there was any have none.
+    #[serde(default)]
+    pub extra: Option<Extra>,
+    /// How large it is.
+    #[serde(flatten)]
+    pub size: Size,
+    /// What its clock goes by.
+    #[serde(default)]
+    pub clock: Clock,
+    /// What serves xenstore in dom0.
+    #[serde(default)]
+    pub xenstored: Xenstored,
+}
+
 /// Xen's own options. dom0 has a fixed size; scrubbing all memory at boot would only make QEMU
 /// touch it; the grant limits are also dom0's own, and hundreds of guests need more than the default.
 /// Guests' errors are logged for [`triple_faults`].
@@ -59,18 +78,20 @@ pub fn xen_options(size: &Size) -> String {
     )
 }
 
-/// dom0's kernel command line; its first process reads the last word.
+/// dom0's kernel command line; the lab's first process reads the last word.
 #[must_use]
-pub fn dom0_options(xenstored: Xenstored) -> String {
+pub fn dom0_options(setup: &Setup) -> String {
+    let init = match setup.extra {
+        Some(Extra::Systemd) => String::new(),
+        Some(Extra::Containers) | None => format!(" init={INIT}"),
+    };
     format!(
-        "root=/dev/vda ro fastboot console=hvc0 init=/usr/sbin/lab-init net.ifnames=0 quiet \
-    lab.xenstored={}",
-        xenstored.program()
+        "root=/dev/vda ro fastboot console=hvc0{init} net.ifnames=0 quiet lab.xenstored={}",
+        setup.xenstored.program()
     )
 }
 
-/// What a QEMU is started with. The machine is the same for the boot and for every load of the
-/// snapshot, or the snapshot would not fit.
+/// What a QEMU is started with.
 #[derive(Debug)]
 pub struct Machine<'a> {
     /// Folder with `disk.img`, `xen`, `vmlinuz`, `initrd` (and `state`).
@@ -79,14 +100,10 @@ pub struct Machine<'a> {
     pub own: &'a Path,
     /// Host folder that dom0 sees at /share.
     pub share: &'a Path,
-    /// Its size.
-    pub size: Size,
+    /// What it is.
+    pub setup: Setup,
     /// What runs its processor.
     pub accelerator: &'a Accelerator,
-    /// What its clock goes by.
-    pub clock: Clock,
-    /// What serves xenstore in dom0.
-    pub xenstored: Xenstored,
 }
 
 impl Machine<'_> {
@@ -96,25 +113,26 @@ impl Machine<'_> {
         self.own.join("stage")
     }
 
-    fn arguments(&self) -> Vec<String> {
+    fn arguments(&self, load: bool) -> Vec<String> {
         let in_made = |name: &str| comma_escaped(&self.made.join(name));
         let in_own = |name: &str| comma_escaped(&self.own.join(name));
         let mut arguments: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).into()));
-        add(&self.accelerator.qemu_options(self.clock));
-        add(&["-smp", "2", "-m", &self.size.memory_mib.to_string()]);
+        add(&self.accelerator.qemu_options(self.setup.clock));
+        add(&["-smp", "2", "-m", &self.setup.size.memory_mib.to_string()]);
         add(&["-display", "none", "-nodefaults", "-no-reboot", "-daemonize"]);
         add(&[
             "-kernel",
             &self.made.join("xen").to_string_lossy(),
             "-append",
-            &xen_options(&self.size),
+            &xen_options(&self.setup.size),
         ]);
-        let dom0_options = dom0_options(self.xenstored);
+        let dom0_options = dom0_options(&self.setup);
         add(&["-initrd", &format!("{} {dom0_options},{}", in_made("vmlinuz"), in_made("initrd"))]);
-        // Writes go to a layer that vanishes with QEMU; the disk itself is shared by every lab.
-        let disk = in_made("disk.img");
-        add(&["-drive", &format!("file={disk},if=none,id=disk,format=raw,snapshot=on")]);
+        // What the boot writes belongs to the snapshot. Later writes go to a layer that vanishes with
+        // QEMU; the disk itself is shared by every lab.
+        let (disk, layer) = (in_made("disk.img"), if load { "on" } else { "off" });
+        add(&["-drive", &format!("file={disk},if=none,id=disk,format=raw,snapshot={layer}")]);
         add(&["-device", "virtio-blk-pci,drive=disk"]);
         add(&["-serial", &format!("file:{}", in_own("console.log"))]);
         for (tag, path) in [("share", comma_escaped(self.share)), ("stage", in_own("stage"))] {
@@ -136,7 +154,7 @@ impl Machine<'_> {
             let _ = fs::remove_file(self.own.join(stale));
         }
         let mut command = Command::new("qemu-system-x86_64");
-        command.args(self.arguments());
+        command.args(self.arguments(load));
         if load {
             let state = self.made.join("state");
             let quoted = state.to_string_lossy().replace('\'', "'\\''");
@@ -234,6 +252,15 @@ impl Qemu {
         self.qmp.execute("cont", &json!({})).map(drop)
     }
 
+    /// Lets the machine start again when it resets itself; else QEMU ends then, as a boot that fails
+    /// should.
+    ///
+    /// # Errors
+    /// When QEMU refuses.
+    pub fn restart_at_reset(&mut self) -> Result<()> {
+        self.qmp.execute("set-action", &json!({ "reboot": "reset" })).map(drop)
+    }
+
     /// Stops the machine and writes all of it, but the disk, to `state`.
     ///
     /// # Errors
@@ -303,12 +330,10 @@ mod tests {
             made: Path::new("/cache/a,b"),
             own: Path::new("/own"),
             share: Path::new("/share"),
-            size: Size::default(),
+            setup: Setup::default(),
             accelerator: &Accelerator::Kvm,
-            clock: Clock::Wall,
-            xenstored: Xenstored::Ocaml,
         };
-        let arguments = machine.arguments();
+        let arguments = machine.arguments(true);
         assert!(arguments.iter().any(|word| word.starts_with("file=/cache/a,,b/disk.img,if=")));
         assert!(arguments.iter().any(|word| word.starts_with("/cache/a,,b/vmlinuz root=")));
     }

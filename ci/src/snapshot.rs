@@ -10,17 +10,13 @@ use crate::accelerator::Accelerator;
 use crate::agent::TOKEN_FILE;
 use crate::cache::{Key, find_or_make, make_private_folder};
 use crate::cargo::{Linking, build_with};
-use crate::clock::Clock;
-use crate::dom0::{Dom0, Extra};
+use crate::dom0::Dom0;
+use crate::dom0_files::{self, OwnFile};
 use crate::frame::Start;
 use crate::host::{find_program, run_quietly, say, with_progress};
-use crate::qemu::{Machine, Size, console_tail, dom0_options, xen_options};
+use crate::qemu::{Machine, Setup, console_tail, dom0_options, xen_options};
 use crate::session::{Address, Session};
 use crate::xen_version::XenVersion;
-use crate::xenstored::Xenstored;
-
-/// dom0's first process.
-const INIT: &str = include_str!("../dom0/init");
 
 /// What the agent is built from. Two builds of the same sources need not have the same bytes, and a
 /// snapshot costs a minute.
@@ -37,32 +33,30 @@ const AGENT_SOURCES: [&str; 4] = [
 /// When a step fails; for a boot with the end of its console log.
 pub fn find_or_make_snapshot(
     version: XenVersion,
-    extra: Option<Extra>,
-    size: Size,
+    setup: &Setup,
     accelerator: &Accelerator,
-    clock: Clock,
-    xenstored: Xenstored,
 ) -> Result<PathBuf> {
-    let dom0 = Dom0::find_or_make(version, extra)?;
+    let dom0 = Dom0::find_or_make(version, setup.extra)?;
+    let own_files = dom0_files::of(setup.extra);
     let qemu = run_quietly(Command::new("qemu-system-x86_64").arg("--version"))?;
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
     let key = dom0
         .key
         .clone()
-        .with("init", INIT)
+        .with("own files", own_files.iter().map(|file| file.text).collect::<String>())
         .with("agent", AGENT_SOURCES.concat())
         .with("qemu", qemu)
         .with("cpu", cpu)
-        .with("machine", accelerator.qemu_options(clock).join(" "))
-        .with("memory", size.memory_mib.to_string())
-        .with("xen options", xen_options(&size))
-        .with("dom0 options", dom0_options(xenstored));
+        .with("machine", accelerator.qemu_options(setup.clock).join(" "))
+        .with("memory", setup.size.memory_mib.to_string())
+        .with("xen options", xen_options(&setup.size))
+        .with("dom0 options", dom0_options(setup));
     find_or_make("snapshots", &key, |folder| {
         let agent = find_or_build_agent()?;
-        prepare(&dom0, &agent, folder)?;
+        prepare(&dom0, own_files, &agent, folder)?;
         let text = format!("booting Xen {version} and dom0 once ({accelerator}), about a minute");
-        with_progress(&text, || boot_and_save(folder, size, accelerator, clock, xenstored))
+        with_progress(&text, || boot_and_save(folder, setup, accelerator))
     })
 }
 
@@ -80,7 +74,7 @@ fn find_or_build_agent() -> Result<PathBuf> {
 }
 
 /// Copies the boot files and puts our own into a copy of the root disk.
-fn prepare(dom0: &Dom0, agent: &Path, folder: &Path) -> Result<()> {
+fn prepare(dom0: &Dom0, own_files: &[OwnFile], agent: &Path, folder: &Path) -> Result<()> {
     for name in ["xen", "vmlinuz", "initrd"] {
         fs::hard_link(dom0.folder.join(name), folder.join(name))
             .with_context(|| format!("cannot link {name}"))?;
@@ -92,22 +86,14 @@ fn prepare(dom0: &Dom0, agent: &Path, folder: &Path) -> Result<()> {
     .context("cannot copy dom0's root disk")?;
     let token = random_token()?;
     fs::write(folder.join("token"), &token)?;
-    fs::write(folder.join("init"), INIT)?;
     // debugfs writes into the disk without mounting it, so it needs no root.
-    let commands: String = [
-        (agent, "/usr/sbin/lab-agent", "0100755"),
-        (&folder.join("init"), "/usr/sbin/lab-init", "0100755"),
-        (&folder.join("token"), TOKEN_FILE, "0100600"),
-    ]
-    .iter()
-    .map(|(from, to, mode)| {
-        format!(
-            "write \"{}\" {to}\nset_inode_field {to} mode {mode}\n\
-             set_inode_field {to} uid 0\nset_inode_field {to} gid 0\n",
-            from.display()
-        )
-    })
-    .collect();
+    let mut commands = write_command(agent, "/usr/sbin/lab-agent", "0100755");
+    commands += &write_command(&folder.join("token"), TOKEN_FILE, "0100600");
+    for (number, file) in own_files.iter().enumerate() {
+        let from = folder.join(format!("own.{number}"));
+        fs::write(&from, file.text)?;
+        commands += &write_command(&from, file.path, file.mode);
+    }
     let script = folder.join("debugfs");
     fs::write(&script, commands)?;
     let debugfs = find_program("debugfs").context("debugfs is missing: install e2fsprogs")?;
@@ -117,16 +103,19 @@ fn prepare(dom0: &Dom0, agent: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn boot_and_save(
-    folder: &Path,
-    size: Size,
-    accelerator: &Accelerator,
-    clock: Clock,
-    xenstored: Xenstored,
-) -> Result<()> {
+/// debugfs's commands to put root's file there, in the place of what is there.
+fn write_command(from: &Path, to: &str, mode: &str) -> String {
+    let folder = to.rsplit_once('/').map_or("/", |(folder, _)| folder);
+    format!(
+        "mkdir {folder}\nrm {to}\nwrite \"{}\" {to}\nset_inode_field {to} mode {mode}\n\
+         set_inode_field {to} uid 0\nset_inode_field {to} gid 0\n",
+        from.display()
+    )
+}
+
+fn boot_and_save(folder: &Path, setup: &Setup, accelerator: &Accelerator) -> Result<()> {
     let share = folder.join("share");
-    let machine =
-        Machine { made: folder, own: folder, share: &share, size, accelerator, clock, xenstored };
+    let machine = Machine { made: folder, own: folder, share: &share, setup: *setup, accelerator };
     make_private_folder(&share)?;
     make_private_folder(&machine.stage())?;
     let mut qemu = machine.start(false)?;
@@ -156,8 +145,9 @@ fn wait_for_agent(address: &Address, folder: &Path, timeout: Duration) -> Result
             }
             Err(error) => error,
         };
+        // QEMU takes the file away when it ends in order.
         let pid = fs::read_to_string(folder.join("qemu.pid")).unwrap_or_default();
-        if !Path::new("/proc").join(pid.trim()).exists() {
+        if pid.is_empty() || !Path::new("/proc").join(pid.trim()).exists() {
             anyhow::bail!("QEMU ended while dom0 booted");
         }
         if Instant::now() > deadline {

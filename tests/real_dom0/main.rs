@@ -12,6 +12,7 @@ mod network;
 mod pool;
 mod restart;
 mod serving;
+mod systemd;
 mod time;
 mod toolstacks;
 mod xen_crate;

@@ -1,12 +1,12 @@
 //! Shared pieces of the tests on a real dom0: one lab, with `launch` installed and images to pull.
 #![forbid(unsafe_code)]
 
-use anyhow::{Context, Result, bail, ensure};
-use lab::host::project_root;
+use anyhow::{Context, Result, ensure};
+use lab::dom0::Extra;
 use lab::instance::{Instance, Options, test_lab_name};
+use lab::registry;
 use lab::stage::default_stage;
 use lab::xen_version::XenVersion;
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -48,14 +48,26 @@ impl Dom0 {
     #[must_use]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Dom0> = OnceLock::new();
-        SHARED.get_or_init(|| match Self::new() {
+        SHARED.get_or_init(|| match Self::new(None) {
             Ok(dom0) => dom0,
             Err(error) => panic!("no dom0 to test on: {error:#}"),
         })
     }
 
-    fn new() -> Result<Self> {
-        let port = start_registry()?;
+    /// A dom0 with systemd and what it starts on a Debian machine; it goes away with this value.
+    ///
+    /// # Panics
+    /// When the lab cannot be brought up.
+    #[must_use]
+    pub fn with_systemd() -> Self {
+        match Self::new(Some(Extra::Systemd)) {
+            Ok(dom0) => dom0,
+            Err(error) => panic!("no dom0 with systemd to test on: {error:#}"),
+        }
+    }
+
+    fn new(extra: Option<Extra>) -> Result<Self> {
+        let port = registry::start()?;
         let xen = match std::env::var("LAB_XEN") {
             Ok(version) => version.parse().map_err(|error| anyhow::anyhow!("LAB_XEN: {error}"))?,
             Err(_) => XenVersion::default(),
@@ -64,13 +76,26 @@ impl Dom0 {
             Ok(which) => Some(which.parse().map_err(anyhow::Error::msg).context("LAB_XENSTORED")?),
             Err(_) => None,
         };
-        let name = test_lab_name(xen);
-        let lab = Instance::fresh(&Options { name, xen, xenstored, ..Options::default() })?;
+        let mut name = test_lab_name(xen);
+        if extra.is_some() {
+            name.push_str("-systemd");
+        }
+        let options = Options { name, xen, extra, xenstored, ..Options::default() };
+        let lab = Instance::fresh(&options)?;
         ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build first");
         let dom0 = Self { lab };
-        let mirror = format!("[image.mirrors]\n\"docker.io\" = [\"http://10.0.2.2:{port}\"]\n");
-        dom0.write("/etc/launch/config.toml", &mirror);
+        dom0.write("/etc/launch/config.toml", &registry::mirror_settings(port));
         Ok(dom0)
+    }
+
+    /// Starts dom0 anew, in order, with Xen and all: only one with systemd can do that.
+    ///
+    /// # Panics
+    /// When it is not back after ten minutes.
+    pub fn reboot(&self) {
+        if let Err(error) = self.lab.reboot("systemctl reboot", 2 * PATIENCE) {
+            panic!("dom0 does not start again: {error:#}");
+        }
     }
 
     /// Runs a program in dom0 to its end.
@@ -178,6 +203,13 @@ impl Dom0 {
     }
 }
 
+impl Drop for Dom0 {
+    fn drop(&mut self) {
+        // Whoever looks for it next takes it down.
+        let _ = self.lab.end();
+    }
+}
+
 impl Output {
     /// The output of a command that must succeed.
     ///
@@ -243,24 +275,4 @@ impl Drop for App<'_> {
             output.expect_success();
         }
     }
-}
-
-/// Makes the test images and serves them on this machine's loopback; returns the port.
-fn start_registry() -> Result<u16> {
-    let images = project_root().join("ci/images");
-    for arguments in [&["make"][..], &["registry", "start"]] {
-        let output = Command::new(&images)
-            .args(arguments)
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("cannot run {}", images.display()))?;
-        if !output.status.success() {
-            bail!("{} {} failed", images.display(), arguments.join(" "));
-        }
-        if arguments[0] == "registry" {
-            let port = String::from_utf8_lossy(&output.stdout);
-            return port.trim().parse().with_context(|| format!("registry port {port:?}"));
-        }
-    }
-    bail!("no registry was started")
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 use lab::accelerator::Accelerator;
 use lab::host::{find_program, install_missing, project_root, say};
 use lab::instance::{Instance, accelerator, test_lab_name};
+use lab::registry;
 use lab::tally::Tally;
 use lab::xen_version::XenVersion;
 use lab::xenstored::Xenstored;
@@ -79,10 +80,17 @@ fn test(cli: &Cli) -> Result<bool> {
         run.skip("tests on nested Xen", "--no-lab");
     } else if !run.phase("build", &mut Command::new(project_root().join("ci/build")))? {
         run.skip("tests on nested Xen", "the build failed");
-    } else if !run.phase("images", &mut images())? {
-        run.skip("tests on nested Xen", "their images cannot be made or served");
     } else {
-        nested(&mut run, cli.xen, cli.xenstored)?;
+        let registry_ran = registry::runs()?;
+        // Once for all, or each test would fail for the same reason.
+        if run.phase("images", &mut registry::starter())? {
+            nested(&mut run, cli.xen, cli.xenstored)?;
+        } else {
+            run.skip("tests on nested Xen", "their images cannot be made or served");
+        }
+        if !registry_ran {
+            registry::stop()?;
+        }
     }
 
     println!("\n{}", run.summary.join("\n"));
@@ -183,13 +191,6 @@ impl Run {
         println!("\n== {name}: skipped: {reason}");
         self.summary.push(format!("{:>6}    {:<7} {name}: {reason}", "", "skipped"));
     }
-}
-
-/// Makes the images and serves them: once for all, or each test would fail for the same reason.
-fn images() -> Command {
-    let mut command = Command::new(project_root().join("ci/images"));
-    command.args(["registry", "start"]);
-    command
 }
 
 fn cargo(words: &[&str]) -> Command {

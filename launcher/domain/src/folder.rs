@@ -36,6 +36,8 @@ pub const OLD_LOG: &str = "console.log.1";
 pub const MONITOR_LOG: &str = "monitor.log";
 /// A mark: a user wants the app not to run, so it is not started again when it ends.
 pub const STOPPED: &str = "stopped";
+/// A mark: the app ends because its host does, so it is not started again before that is.
+pub const ENDS_WITH_HOST: &str = "ends-with-host";
 /// A mark: the app ends to be started again, and is not to be removed meanwhile.
 pub const KEPT: &str = "kept";
 /// Who is in charge.
@@ -233,7 +235,7 @@ impl Folder {
         write_replacing(&self.file(name), bytes, false)
     }
 
-    /// Makes a mark: [`STOPPED`] or [`KEPT`].
+    /// Makes a mark: [`STOPPED`], [`ENDS_WITH_HOST`] or [`KEPT`].
     ///
     /// # Errors
     /// Disk full and the like.
@@ -247,6 +249,12 @@ impl Folder {
     #[must_use]
     pub fn is_marked(&self, name: &str) -> bool {
         self.file(name).exists()
+    }
+
+    /// Whether the app is not to be started again when it ends, whatever its policy.
+    #[must_use]
+    pub fn ends_for_good(&self) -> bool {
+        self.is_marked(STOPPED) || self.is_marked(ENDS_WITH_HOST)
     }
 
     /// Takes a mark away, if it is there.

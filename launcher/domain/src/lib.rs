@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod apps;
+mod cgroup;
 pub mod console;
 pub mod disks;
 pub mod domains;

@@ -5,6 +5,7 @@
 //! comes from the guest is bounded: the log by its two files, the report by the contract.
 
 use crate::apps::{Apps, AppsError};
+use crate::cgroup;
 use crate::console::Console;
 use crate::folder::{FileError, Folder, Lock};
 use crate::hotplug::describe;
@@ -70,6 +71,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
     let Some(lock) = take_lock(&folder)? else { return Ok(()) };
     // A terminal that goes away takes nothing of ours with it. Fails only where done before.
     let _ = rustix::process::setsid();
+    let left = cgroup::leave();
     std::thread::sleep(Duration::from_millis(start.pause_ms));
     let _ = std::env::set_current_dir("/");
     let record = folder.read_record()?;
@@ -95,6 +97,9 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         refill: Refill::Unwanted,
         complaints: 0,
     };
+    if let Err(error) = left {
+        monitor.complain(&error);
+    }
     let outcome = monitor.watch()?;
     monitor.fill_pools();
     monitor.end(outcome, &lock)

@@ -141,6 +141,19 @@ impl Apps {
         Ok(())
     }
 
+    /// Destroys all domains that wait; the pools stay, for [`Apps::fill_pools`] to fill.
+    ///
+    /// # Errors
+    /// A domain cannot be destroyed.
+    pub fn empty_pools(&self) -> Result<(), AppsError> {
+        let _lock = self.lock_pools()?;
+        self.repair_waiting()?;
+        for (folder, _) in self.waiting()? {
+            self.remove_waiting(&folder)?;
+        }
+        Ok(())
+    }
+
     fn is_alive(&self, id: &str, waiting: &Waiting) -> bool {
         let state = self.domains().state(DomId(waiting.domid), crate::apps::uuid_of(id));
         state.is_ok_and(|state| state == DomainState::Alive)

@@ -130,7 +130,7 @@ impl Apps {
     /// that may have changed while the app ran.
     pub(crate) fn wants_restart(&self, folder: &Folder, state: &State, outcome: &Outcome) -> bool {
         let Ok(record) = folder.read_record() else { return false };
-        record.restart.wants(outcome.code, state.restarts, folder.is_marked(folder::STOPPED))
+        record.restart.wants(outcome.code, state.restarts, folder.ends_for_good())
     }
 
     /// The end of an app that is to be started again: takes it down and notes for when; the
@@ -166,7 +166,7 @@ impl Apps {
     }
 
     /// Waits out the pause of an app that is to be started again, and turns this process into the
-    /// launcher that does it. Returns when a user has stopped the app meanwhile, or no launcher
+    /// launcher that does it. Returns when the app was stopped meanwhile, or no launcher
     /// can be run.
     pub(crate) fn restart_after_pause(
         &self,
@@ -180,7 +180,7 @@ impl Apps {
         let due = state.finished_unix_ms.unwrap_or_default().saturating_add(state.pause_ms);
         let ended = state.outcome.clone().unwrap_or(Outcome { code: 0, message: None });
         loop {
-            if folder.is_marked(folder::STOPPED) {
+            if folder.ends_for_good() {
                 return self.finish(folder, record, state, ended, lock);
             }
             // A clock that was set back must not make it wait for ever.

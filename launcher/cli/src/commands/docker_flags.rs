@@ -96,7 +96,7 @@ const FLAGS: [Flag; 67] = [
     flag("io-maxiops", Refuse(WINDOWS)),
     flag("ip6", Refuse(IPV4)),
     flag("ipc", Only(&["private", "shareable", "none"], OWN_KERNEL)),
-    flag("isolation", Only(&["default", "hyperv"], WINDOWS)),
+    flag("isolation", Only(&["default"], WINDOWS)),
     flag("kernel-memory", Note("--memory is for the guest's kernel too")),
     flag("link", Refuse(ONE_NETWORK)),
     flag("link-local-ip", Refuse(IPV4)),

@@ -62,7 +62,7 @@ pub(crate) enum Command {
     /// Stop apps gracefully, then by force.
     Stop(stop::Args),
     /// Stop apps and start them again.
-    Restart(stop::Args),
+    Restart(restart::Args),
     /// Send apps a signal.
     Kill(kill::Args),
     /// Wait until apps have ended, and print their exit codes.

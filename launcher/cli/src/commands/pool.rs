@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Build what is missing, as after a reboot
     #[arg(long, conflicts_with_all = ["size", "drain"])]
     fill: bool,
+    /// End the domains that wait and keep the pools, as before a shutdown
+    #[arg(long, conflicts_with_all = ["size", "drain", "fill"])]
+    empty: bool,
     /// How to list them: "table", "json", "table TEMPLATE" or a template, as with ps
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
@@ -67,6 +70,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         apps.fill_pools(&images)?;
     } else if args.fill {
         apps.fill_pools(&images)?;
+    } else if args.empty {
+        apps.empty_pools()?;
     }
     let row = |status: PoolStatus| {
         let Pool { machine, image, size } = status.pool;

@@ -1,17 +1,27 @@
 //! `launch restart`: stop apps and start them again.
 
 use super::each::each;
-use super::stop::Args;
+use super::stop::Patience;
 use crate::here::{self, Here};
 use anyhow::Result;
 use std::process::ExitCode;
+
+/// Which apps, and how long they may take to stop.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    patience: Patience,
+    /// Names, or beginnings of names or ids
+    #[arg(required = true)]
+    apps: Vec<String>,
+}
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     here::require_dom0()?;
     let apps = Here::new()?.apps()?;
     each(&args.apps, |name| {
         let app = apps.find(name)?;
-        let mut app = apps.stop_to_start(&app, args.time())?;
+        let mut app = apps.stop_to_start(&app, args.patience.time())?;
         super::start::start(&apps, &mut app)
     })
 }

@@ -1,25 +1,37 @@
 //! `launch stop`: stop apps gracefully, then by force.
 
 use super::each::each;
+use crate::failure;
 use crate::here::Here;
 use anyhow::Result;
+use domain::Apps;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// Which apps, and how long they may take.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    patience: Patience,
+    /// Stop all, as before a shutdown: those whose restart policy says so start when the host does
+    #[arg(long, conflicts_with_all = ["apps", "time"])]
+    at_shutdown: bool,
+    /// Names, or beginnings of names or ids
+    #[arg(required_unless_present = "at_shutdown")]
+    apps: Vec<String>,
+}
+
+/// How long apps may take to stop.
+#[derive(Debug, clap::Args)]
+pub(super) struct Patience {
     /// Seconds until an app that does not stop is ended by force; -1: never [default: the app's own,
     /// or 10]
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS",
         allow_hyphen_values = true, value_parser = parse_stop_time)]
     time: Option<StopTime>,
-    /// Names, or beginnings of names or ids
-    #[arg(required = true)]
-    pub(super) apps: Vec<String>,
 }
 
-impl Args {
+impl Patience {
     /// How long each may take, where that was said.
     pub(super) fn time(&self) -> Option<Duration> {
         self.time.map(|time| time.0)
@@ -44,10 +56,22 @@ fn parse_stop_time(text: &str) -> Result<StopTime, String> {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
+    if args.at_shutdown {
+        return at_shutdown(&apps);
+    }
     each(&args.apps, |name| {
-        apps.stop(&apps.find(name)?, args.time())?;
+        apps.stop(&apps.find(name)?, args.patience.time())?;
         Ok(())
     })
+}
+
+fn at_shutdown(apps: &Apps) -> Result<ExitCode> {
+    let failed = apps.stop_with_host()?;
+    let code = if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    for (name, error) in failed {
+        failure::report(&anyhow::Error::from(error).context(format!("cannot stop app {name}")));
+    }
+    Ok(code)
 }
 
 #[cfg(test)]

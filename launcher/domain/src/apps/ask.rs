@@ -28,11 +28,39 @@ impl Apps {
     /// # Errors
     /// Xen refuses. An app that does not run is no error.
     pub fn stop(&self, app: &App, timeout: Option<Duration>) -> Result<Outcome, AppsError> {
+        self.stop_marked(app, timeout, folder::STOPPED)
+    }
+
+    /// As [`Apps::stop`] for every app, all at once: they end because the host does, and those whose
+    /// policy says so start with it again. Returns those that could not be stopped.
+    ///
+    /// # Errors
+    /// The list of apps cannot be read.
+    pub fn stop_with_host(&self) -> Result<Vec<(String, AppsError)>, AppsError> {
+        let apps = self.list()?;
+        let stop = |app: &App| {
+            let stopped = self.stop_marked(app, None, folder::ENDS_WITH_HOST);
+            stopped.err().map(|error| (app.record.name.clone(), error))
+        };
+        let runs = |app: &&App| !matches!(app.state.phase, Phase::Created | Phase::Exited);
+        Ok(std::thread::scope(|scope| {
+            let stops: Vec<_> =
+                apps.iter().filter(runs).map(|app| scope.spawn(move || stop(app))).collect();
+            stops.into_iter().filter_map(|stop| stop.join().unwrap_or_default()).collect()
+        }))
+    }
+
+    fn stop_marked(
+        &self,
+        app: &App,
+        timeout: Option<Duration>,
+        mark: &str,
+    ) -> Result<Outcome, AppsError> {
         let end = EndWatch::new(&self.folder(&app.record.id))?;
         let own = Duration::from_millis(app.record.process.stop_timeout_ms);
         let patience = timeout.unwrap_or(own).checked_add(STOP_GRACE);
         let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
-        if let Some(domid) = self.await_domain(app, &end, deadline)? {
+        if let Some(domid) = self.await_domain(app, &end, deadline, mark)? {
             let store = Store::connect()?;
             if let Some(timeout) = timeout {
                 let path = format!("/local/domain/{domid}/{}", nodes::STOP_TIMEOUT);
@@ -42,7 +70,7 @@ impl Apps {
             domains::shut_down(domid)?;
             self.let_run(domid)?;
             if !end.wait(deadline)? || self.lives(app, domid)? {
-                return self.kill(app);
+                return self.kill_marked(app, mark);
             }
         }
         self.outcome(app, &end)
@@ -76,7 +104,10 @@ impl Apps {
         let end = EndWatch::new(&folder)?;
         let stops = signal == KILL || signal == app.record.process.stop_signal;
         let domid = match stops {
-            true => self.await_domain(app, &end, Instant::now().checked_add(ANSWER_TIME))?,
+            true => {
+                let deadline = Instant::now().checked_add(ANSWER_TIME);
+                self.await_domain(app, &end, deadline, folder::STOPPED)?
+            }
             false => self.domain(app)?.map(|(domid, _)| domid),
         };
         let Some(domid) = domid else {
@@ -148,13 +179,14 @@ impl Apps {
         }
     }
 
-    /// The domain of an app that a user wants to end, and that is not started again from here on:
-    /// one that is just being started, or waits for it, is waited for. `None` where it has ended.
+    /// The domain of an app that is to end, and by the mark is not started again from here on: one
+    /// that is just being started, or waits for it, is waited for. `None` where it has ended.
     fn await_domain(
         &self,
         app: &App,
         end: &EndWatch,
         deadline: Option<Instant>,
+        mark: &str,
     ) -> Result<Option<DomId>, AppsError> {
         let folder = self.folder(&app.record.id);
         loop {
@@ -162,7 +194,7 @@ impl Apps {
             if matches!(now.state.phase, Phase::Created | Phase::Exited) {
                 return Ok(None);
             }
-            folder.mark(folder::STOPPED)?;
+            folder.mark(mark)?;
             if let (Phase::Running, Some(domid)) = (now.state.phase, now.state.domid) {
                 return Ok(Some(DomId(domid)));
             }

@@ -18,10 +18,14 @@ impl Apps {
     /// # Errors
     /// Xen refuses. An app that does not run is no error.
     pub fn kill(&self, app: &App) -> Result<Outcome, AppsError> {
+        self.kill_marked(app, folder::STOPPED)
+    }
+
+    pub(super) fn kill_marked(&self, app: &App, mark: &str) -> Result<Outcome, AppsError> {
         let folder = self.folder(&app.record.id);
         let end = EndWatch::new(&folder)?;
         if let Some((domid, uuid)) = self.domain(app)? {
-            folder.mark(folder::STOPPED)?;
+            folder.mark(mark)?;
             tracing::info_span!("destroy")
                 .in_scope(|| self.toolstack(&app.record).destroy(domid, uuid))?;
             if !end.wait(Some(Instant::now() + TIDY_TIME))? {

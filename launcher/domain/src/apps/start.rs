@@ -1,6 +1,7 @@
 //! Starting an app: its network, its orders, its domain, its monitor.
 
 use super::{App, Apps, AppsError, now_ms, random};
+use crate::cgroup::Spared;
 use crate::folder::{self, Folder, Lock};
 use crate::monitor;
 use crate::record::{Network, Phase, Record, State};
@@ -30,7 +31,9 @@ impl Apps {
         self.domains().check_name(&app.record.name)?;
         let mut timings = Timings::new();
         if app.lock.is_none() {
-            self.folder(&app.record.id).unmark(folder::STOPPED)?;
+            let folder = self.folder(&app.record.id);
+            folder.unmark(folder::STOPPED)?;
+            folder.unmark(folder::ENDS_WITH_HOST)?;
         }
         (app.state.restarts, app.state.pause_ms) = (0, 0);
         self.start_timed(app, &mut timings, false)?;
@@ -221,6 +224,7 @@ impl Apps {
                 launcher: std::env::current_exe()?,
                 pause_ms: u64::try_from(pause.as_millis()).unwrap_or_default(),
             };
+            let _spared = Spared::new();
             Command::new(&self.settings.monitor)
                 .arg0("launch-monitor")
                 .arg(serde_json::to_string(&start)?)

@@ -1,0 +1,47 @@
+//! The lab's own files on dom0's root disk.
+
+use crate::dom0::Extra;
+
+/// A file of root's.
+#[derive(Debug)]
+pub struct OwnFile {
+    /// Where it lies in dom0.
+    pub path: &'static str,
+    /// Its type and mode, in octal digits.
+    pub mode: &'static str,
+    /// What is in it.
+    pub text: &'static str,
+}
+
+/// What dom0 starts with: a first process of the lab's, or what systemd is to do besides.
+#[must_use]
+pub fn of(extra: Option<Extra>) -> &'static [OwnFile] {
+    match extra {
+        Some(Extra::Systemd) => SYSTEMD,
+        Some(Extra::Containers) | None => SMALL,
+    }
+}
+
+const SMALL: &[OwnFile] =
+    &[OwnFile { path: INIT, mode: "0100755", text: include_str!("../dom0/init") }];
+
+/// The first process where it is the lab's.
+pub const INIT: &str = "/usr/sbin/lab-init";
+
+const SYSTEMD: &[OwnFile] = &[
+    plain("/etc/fstab", include_str!("../dom0/systemd/fstab")),
+    plain("/etc/fstab.loaded", include_str!("../dom0/systemd/fstab.loaded")),
+    plain("/etc/systemd/network/eth0.network", include_str!("../dom0/systemd/eth0.network")),
+    plain(
+        "/etc/systemd/system/lab-agent.service",
+        include_str!("../dom0/systemd/lab-agent.service"),
+    ),
+    plain(
+        "/etc/systemd/system/multi-user.target.d/lab.conf",
+        "[Unit]\nWants=systemd-networkd.service lab-agent.service\n",
+    ),
+];
+
+const fn plain(path: &'static str, text: &'static str) -> OwnFile {
+    OwnFile { path, mode: "0100644", text }
+}
