@@ -2,9 +2,9 @@
 
 use tests::Dom0;
 
-/// An app that writes a file when it is asked to stop, and one more at each start.
+/// An app that adds a line at each start and one when it is asked to stop, by nginx's own signal.
 const GRACEFUL: &str =
-    "echo >> /starts; trap 'sleep 1; echo >> /ends; exit 3' TERM; sleep 100000 & wait";
+    "echo >> /starts; trap 'sleep 1; echo >> /ends; exit 3' QUIT; sleep 100000 & wait";
 
 #[test]
 fn apps_and_pools_survive_jobs_that_end_and_a_reboot_of_the_host() {
