@@ -31,6 +31,7 @@ pub const INIT: &str = "/usr/sbin/lab-init";
 const SYSTEMD: &[OwnFile] = &[
     plain("/etc/fstab", include_str!("../dom0/systemd/fstab")),
     plain("/etc/fstab.loaded", include_str!("../dom0/systemd/fstab.loaded")),
+    plain("/etc/default/xen", include_str!("../dom0/systemd/xen")),
     plain("/etc/systemd/network/eth0.network", include_str!("../dom0/systemd/eth0.network")),
     plain(
         "/etc/systemd/system/lab-agent.service",

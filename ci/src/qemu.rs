@@ -78,7 +78,7 @@ pub fn xen_options(size: &Size) -> String {
     )
 }
 
-/// dom0's kernel command line; the lab's first process reads the last word.
+/// dom0's kernel command line; whoever starts xenstored reads the last word.
 #[must_use]
 pub fn dom0_options(setup: &Setup) -> String {
     let init = match setup.extra {

@@ -44,7 +44,7 @@ pub fn find_or_make_snapshot(
     let key = dom0
         .key
         .clone()
-        .with("own files", own_files.iter().map(|file| file.text).collect::<String>())
+        .with("own files", format!("{own_files:?}"))
         .with("agent", AGENT_SOURCES.concat())
         .with("qemu", qemu)
         .with("cpu", cpu)
