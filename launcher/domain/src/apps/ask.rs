@@ -10,6 +10,7 @@ use crate::toolstack::DomainState;
 use contract::store as nodes;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use xen::DomId;
 use xen::store::Store;
@@ -18,6 +19,8 @@ use xen::store::Store;
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long a guest may take to pass a signal on; one that still boots needs longest.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// So many are stopped at once: each watches its folder, and Linux lets a user do that 128 times.
+const STOPS_AT_ONCE: usize = 32;
 /// The signal that no app can refuse.
 const KILL: i32 = 9;
 
@@ -31,22 +34,27 @@ impl Apps {
         self.stop_marked(app, timeout, folder::STOPPED)
     }
 
-    /// As [`Apps::stop`] for every app, all at once: they end because the host does, and those whose
+    /// As [`Apps::stop`] for every app, many at once: they end because the host does, and those whose
     /// policy says so start with it again. Returns those that could not be stopped.
     ///
     /// # Errors
     /// The list of apps cannot be read.
     pub fn stop_with_host(&self) -> Result<Vec<(String, AppsError)>, AppsError> {
-        let apps = self.list()?;
-        let stop = |app: &App| {
-            let stopped = self.stop_marked(app, None, folder::ENDS_WITH_HOST);
-            stopped.err().map(|error| (app.record.name.clone(), error))
+        // The newest first: a database is likely older than what asks it.
+        let apps = Mutex::new(self.list()?.into_iter());
+        let next = || apps.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let stop_some = || {
+            let mut failed = Vec::new();
+            while let Some(app) = next() {
+                if let Err(error) = self.stop_marked(&app, None, folder::ENDS_WITH_HOST) {
+                    failed.push((app.record.name, error));
+                }
+            }
+            failed
         };
-        let runs = |app: &&App| !matches!(app.state.phase, Phase::Created | Phase::Exited);
         Ok(std::thread::scope(|scope| {
-            let stops: Vec<_> =
-                apps.iter().filter(runs).map(|app| scope.spawn(move || stop(app))).collect();
-            stops.into_iter().filter_map(|stop| stop.join().unwrap_or_default()).collect()
+            let some: Vec<_> = (0..STOPS_AT_ONCE).map(|_| scope.spawn(stop_some)).collect();
+            some.into_iter().flat_map(|some| some.join().unwrap_or_default()).collect()
         }))
     }
 
