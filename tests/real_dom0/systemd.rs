@@ -20,6 +20,12 @@ fn apps_and_pools_survive_jobs_that_end_and_a_reboot_of_the_host() {
     dom0.sh(&format!("sleep 2; {monitored} 1")).expect_success();
     assert_eq!(state_of(&dom0, "job"), "running");
 
+    // Two disks, and udev has looked into neither.
+    let disks = "udevadm settle; for disk in $(losetup -n -O NAME); do udevadm info -q property $disk; done";
+    let known = dom0.sh(disks).expect_success().stdout;
+    assert_eq!(known.matches("DEVNAME=").count(), 2, "{known}");
+    assert!(!known.contains("ID_FS_"), "{known}");
+
     let graceful = ["run", "-d", "--name", "graceful", "--restart", "unless-stopped"];
     dom0.launch(&[&graceful, &["nginx", "sh", "-c", GRACEFUL][..]].concat()).expect_success();
     let web = ["run", "-d", "--name", "web", "--restart", "always", "-p", "8080:80", "nginx"];

@@ -55,9 +55,13 @@ fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
     install(&read(&monitor)?, folder, "usr/lib/launch/monitor", 0o755)?;
     install(&read(&fetch)?, folder, "usr/lib/launch/fetch", 0o755)?;
     install(&read(&vmlinux)?, folder, "usr/lib/launch/vmlinux", 0o644)?;
-    for unit in ["launch-apps.service", "launch-pool.service"] {
-        let contents = read(&project_root().join("launcher/cli/systemd").join(unit))?;
-        install(&contents, folder, &format!("usr/lib/systemd/system/{unit}"), 0o644)?;
+    for (from, to) in [
+        ("systemd/launch-apps.service", "usr/lib/systemd/system/launch-apps.service"),
+        ("systemd/launch-pool.service", "usr/lib/systemd/system/launch-pool.service"),
+        ("udev/59-launch.rules", "usr/lib/udev/rules.d/59-launch.rules"),
+    ] {
+        let contents = read(&project_root().join("launcher/cli").join(from))?;
+        install(&contents, folder, to, 0o644)?;
     }
     install(&initrd(&read(&init)?)?, folder, "usr/lib/launch/initrd", 0o644)?;
     say(&format!("all is in {}", folder.display()));
