@@ -23,14 +23,17 @@ pub fn of(extra: Option<Extra>) -> &'static [OwnFile] {
 }
 
 const SMALL: &[OwnFile] =
-    &[OwnFile { path: INIT, mode: "0100755", text: include_str!("../dom0/init") }];
+    &[OwnFile { path: INIT, mode: "0100755", text: include_str!("../dom0/init") }, FSTAB_LOADED];
+
+/// What is mounted from the moment that a lab's snapshot was loaded.
+const FSTAB_LOADED: OwnFile = plain("/etc/fstab.loaded", include_str!("../dom0/fstab.loaded"));
 
 /// The first process where it is the lab's.
 pub const INIT: &str = "/usr/sbin/lab-init";
 
 const SYSTEMD: &[OwnFile] = &[
     plain("/etc/fstab", include_str!("../dom0/systemd/fstab")),
-    plain("/etc/fstab.loaded", include_str!("../dom0/systemd/fstab.loaded")),
+    FSTAB_LOADED,
     plain("/etc/default/xen", include_str!("../dom0/systemd/xen")),
     plain("/etc/systemd/network/eth0.network", include_str!("../dom0/systemd/eth0.network")),
     plain(

@@ -193,15 +193,8 @@ impl Instance {
         let instance = Self { own, facts };
         // The snapshot's clock stands at the time it was made, and its disk is read-only.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mount = match options.extra {
-            Some(Extra::Systemd) => "cp /etc/fstab.loaded /etc/fstab && mount -a",
-            Some(Extra::Containers) | None => {
-                "for tag in share stage; do \
-                 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 $tag /$tag || exit; done"
-            }
-        };
         let script = format!(
-            "date -u -s @{}.{:03} && mount -o remount,rw / && {mount}",
+            "date -u -s @{}.{:03} && mount -o remount,rw / && cp /etc/fstab.loaded /etc/fstab && mount -a",
             now.as_secs(),
             now.subsec_millis()
         );
@@ -361,15 +354,7 @@ impl Instance {
     ///
     /// # Errors
     /// When QEMU does not end.
-    pub fn down(self) -> Result<()> {
-        self.end()
-    }
-
-    /// As [`Instance::down`], for who only has it lent.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn end(&self) -> Result<()> {
+    pub fn down(&self) -> Result<()> {
         if let Some(qemu) = Qemu::find(&self.own)? {
             qemu.quit()?;
         }

@@ -206,7 +206,7 @@ impl Dom0 {
 impl Drop for Dom0 {
     fn drop(&mut self) {
         // Whoever looks for it next takes it down.
-        let _ = self.lab.end();
+        let _ = self.lab.down();
     }
 }
 
