@@ -3,7 +3,8 @@
 //! systemd ends what is left in the cgroup of a service, a job or a login that ends, and a monitor is
 //! to stay as long as its app. So it goes to one beside systemd's own, as containers' do where an
 //! engine manages them without systemd. Going there takes a moment (Linux waits until every processor has
-//! seen it), and the launcher may have ended before: until then a monitor does not hear of SIGTERM.
+//! seen it), and the launcher may have ended before: a monitor does not hear SIGTERM until a moment after,
+//! as systemd may have read before who is to get it.
 #![expect(unsafe_code, reason = "std and rustix do not set what a signal does")]
 
 use crate::folder::FileError;
@@ -52,12 +53,6 @@ fn set_sigterm(what: libc::sighandler_t) -> Option<libc::sigaction> {
 /// Takes this process, a monitor that was [`Spared`] so far, out of the cgroup that it was started in.
 /// Where nobody has made any, or not of the second version, there is nothing to leave.
 pub(crate) fn leave() -> Result<(), FileError> {
-    let left = go();
-    set_sigterm(libc::SIG_DFL);
-    left
-}
-
-fn go() -> Result<(), FileError> {
     match fs::read_to_string(OWN) {
         Ok(own) if is_foreign(&own) => {}
         Ok(_) | Err(_) => return Ok(()),
@@ -72,6 +67,11 @@ fn go() -> Result<(), FileError> {
     let members = folder.join("cgroup.procs");
     // 0 is whoever writes it.
     fs::write(&members, "0").map_err(FileError::io("join", &members))
+}
+
+/// Lets SIGTERM end this process, a monitor that was [`Spared`] so far.
+pub(crate) fn hear_sigterm() {
+    set_sigterm(libc::SIG_DFL);
 }
 
 /// Whether a process in the cgroups `own` is in one of somebody's.

@@ -73,6 +73,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
     let _ = rustix::process::setsid();
     let left = cgroup::leave();
     std::thread::sleep(Duration::from_millis(start.pause_ms));
+    cgroup::hear_sigterm();
     let _ = std::env::set_current_dir("/");
     let record = folder.read_record()?;
     let mut state = folder.read_state()?;
