@@ -104,7 +104,7 @@ impl Output {
     pub(crate) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let vchan = self.vchan.as_ref().filter(|_| self.turned && self.pause().is_none());
         let console = self.console.as_ref().map(Console::as_fd);
-        console.into_iter().chain(vchan.map(Session::as_fd))
+        console.into_iter().chain(vchan.into_iter().flat_map(Session::files))
     }
 
     /// How long the vchan is not listened to.
@@ -212,6 +212,7 @@ impl Output {
 }
 
 fn next(session: &mut Session) -> Result<Option<Answer>, crate::talk::TalkError> {
-    session.take_notification()?;
+    session.take_notifications()?;
+    session.begin_turn();
     session.next_answer()
 }
