@@ -15,6 +15,7 @@ pub mod folder;
 pub mod follow;
 pub mod handover;
 pub mod hotplug;
+pub mod image_wish;
 pub mod launch;
 pub mod log;
 mod log_files;
@@ -45,6 +46,7 @@ pub mod xlcfg;
 
 pub use apps::{App, Apps, AppsError, Change, Changed};
 pub use follow::{Follow, Followed};
+pub use image_wish::{CutWish, cut_wishes};
 pub use launch::{Launch, MachineWish, WritableChoice};
 pub use log::{Entry, Part, Stream};
 pub use pool::{Pool, PoolStatus};

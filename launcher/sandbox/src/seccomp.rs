@@ -74,8 +74,12 @@ fn error(errno: libc::c_int) -> u32 {
 }
 
 impl Calls<'_> {
-    /// Installs the filter on the calling thread; needs `no_new_privs`.
-    pub(crate) fn restrict(&self) -> io::Result<()> {
+    /// Installs the filter on the calling thread, without any other fence.
+    ///
+    /// # Errors
+    /// The kernel's answer: `EACCES` unless the thread has `no_new_privs` or `CAP_SYS_ADMIN`,
+    /// `EINVAL` if the list is too long for one filter.
+    pub fn restrict(&self) -> io::Result<()> {
         let mut program = self.program()?;
         let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
