@@ -4,7 +4,7 @@ use crate::progress::Bars;
 use crate::settings::Settings;
 use anyhow::{Context, Result, bail};
 use domain::{Apps, Repair};
-use image::{Image, Source, Store};
+use image::{Image, Naming, Source, Store};
 use std::path::Path;
 
 /// When an image is fetched: Docker's `--pull`.
@@ -66,13 +66,20 @@ impl Here {
         if pull == Pull::Never {
             bail!("no such image: {name}; pull it with `launch pull`, or leave out --pull never");
         }
-        self.pull(&store, &source, quiet)
+        // Names that an archive gives its image were not asked for here.
+        self.pull(&store, &source, Naming::AsAsked, quiet)
     }
 
     /// Fetches and converts `source`, with bars on a terminal unless `quiet`.
-    pub(crate) fn pull(&self, store: &Store, source: &Source, quiet: bool) -> Result<Image> {
+    pub(crate) fn pull(
+        &self,
+        store: &Store,
+        source: &Source,
+        naming: Naming,
+        quiet: bool,
+    ) -> Result<Image> {
         let mut bars = if quiet { Bars::hidden() } else { Bars::new() };
-        Ok(store.pull(source, &self.settings.image, &mut bars)?)
+        Ok(store.pull(source, naming, &self.settings.image, &mut bars)?)
     }
 }
 

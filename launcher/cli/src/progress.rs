@@ -64,6 +64,17 @@ impl Progress for Bars {
                     }
                 }
             }
+            // Also where nobody asked for progress: these are names that nobody has typed.
+            Event::Named { name, digest, before } => {
+                let before = before.map(|digest| format!(", before {digest}")).unwrap_or_default();
+                self.all.suspend(|| eprintln!("launch: {name} is {digest} now{before}"));
+            }
+            // Also where nobody asked for progress: the user gives up a protection here.
+            Event::Unsandboxed { missing } => {
+                let line =
+                    format!("launch: fetching without a whole sandbox, which lacks {missing}");
+                self.all.suspend(|| eprintln!("{line}"));
+            }
             Event::Retry { reason } if self.on => {
                 // A closed stderr does not matter to the pull.
                 drop(self.all.println(reason));

@@ -1,18 +1,16 @@
 //! From what a user asks to what is run: Docker's rules for merging an image with its flags.
 
+use crate::image_wish;
 use crate::launch::{Launch, MachineWish, WritableChoice};
 use crate::record::{Network, Record};
 use crate::settings::Settings;
 use crate::signal::{self, SignalError, parse_signal};
-use crate::size::{SizeError, parse_size_mib};
+use crate::size::SizeError;
 use crate::spec::{Disk, DomainSpec, Kind, Machine, Uuid, Vif};
 use crate::toolstack::ToolstackKind;
 use contract::{Neighbour, Orders, Process, Root, Writable, devices};
 use std::net::IpAddr;
 use std::path::Path;
-
-/// Labels that set a domain's memory, e.g. `launch.memory=128m`; the first one found counts.
-pub const MEMORY_LABELS: [&str; 2] = ["launch.memory", "io.launch.memory"];
 
 /// What a domain needs for kernel and `init` alone, in MiB.
 pub const MIN_MEMORY_MIB: u32 = 16;
@@ -297,7 +295,10 @@ fn memory_mib(
     let memory_mib = match (wish.memory_mib, image) {
         (Some(memory_mib), _) => memory_mib,
         (None, Some((config, name))) => {
-            label_memory_mib(config, name)?.unwrap_or(settings.memory_mib)
+            let wish = image_wish::memory_mib(config, settings).map_err(|(label, source)| {
+                ResolveError::MemoryLabel { label, image: name.to_owned(), source }
+            })?;
+            wish.unwrap_or(settings.memory_mib)
         }
         (None, None) => settings.memory_mib,
     };
@@ -324,20 +325,6 @@ pub fn check_vcpus(vcpus: u32) -> Result<u32, ResolveError> {
         return Err(ResolveError::Vcpus(vcpus));
     }
     Ok(vcpus)
-}
-
-fn label_memory_mib(config: &image::Config, name: &str) -> Result<Option<u32>, ResolveError> {
-    let labels = &config.labels;
-    let Some((label, text)) =
-        MEMORY_LABELS.iter().find_map(|label| labels.get(*label).map(|text| (*label, text)))
-    else {
-        return Ok(None);
-    };
-    parse_size_mib(text).map(Some).map_err(|source| ResolveError::MemoryLabel {
-        label,
-        image: name.to_owned(),
-        source,
-    })
 }
 
 fn network(launch: &Launch) -> Result<Network, ResolveError> {
@@ -389,8 +376,10 @@ fn process(launch: &Launch, hostname: &str, settings: &Settings) -> Result<Proce
         }
     }
     let stop_signal = launch.stop_signal.as_ref().or(image.stop_signal.as_ref());
-    let stop_timeout_s =
-        launch.stop_timeout_s.or(image.stop_timeout_s).unwrap_or(settings.stop_timeout_s);
+    let stop_timeout_s = launch
+        .stop_timeout_s
+        .or_else(|| image_wish::stop_timeout_s(image, settings))
+        .unwrap_or(settings.stop_timeout_s);
     Ok(Process {
         args,
         env,

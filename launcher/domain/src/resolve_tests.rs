@@ -150,6 +150,34 @@ fn memory_comes_from_flag_then_label_then_settings() {
 }
 
 #[test]
+fn an_images_wishes_are_bounded_by_the_settings_and_a_users_are_not() {
+    let mut launch = nginx();
+    launch.image.config.labels.insert("launch.memory".into(), "2000m".into());
+    launch.image.config.stop_timeout_s = Some(1_000_000_000);
+    let settings = Settings::default();
+    let made = record(&launch).unwrap();
+    assert_eq!(made.machine.memory_mib, settings.max_image_memory_mib);
+    assert_eq!(made.process.stop_timeout_ms, settings.max_image_stop_timeout_s * 1000);
+    let lines: Vec<String> =
+        crate::cut_wishes(&launch, &settings).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "the image asks for 2000 MiB of memory and gets 1024 MiB, \
+             max_image_memory_mib under [domain]; --memory gives more",
+            "the image asks for 1000000000 seconds to stop and gets 60, \
+             max_image_stop_timeout_s under [domain]; --stop-timeout gives more",
+        ]
+    );
+
+    launch.machine.memory_mib = Some(2000);
+    launch.stop_timeout_s = Some(3600);
+    let made = record(&launch).unwrap();
+    assert_eq!((made.machine.memory_mib, made.process.stop_timeout_ms), (2000, 3_600_000));
+    assert_eq!(crate::cut_wishes(&launch, &settings), []);
+}
+
+#[test]
 fn too_little_memory_is_refused_with_the_least_that_works() {
     let mut launch = nginx();
     launch.machine.memory_mib = Some(MIN_MEMORY_MIB - 1);

@@ -27,12 +27,16 @@ pub struct Settings {
     pub toolstack: Option<ToolstackKind>,
     /// Memory of a domain in MiB, where neither the image nor the user says otherwise.
     pub memory_mib: u32,
+    /// The most memory in MiB that an image can get by its label; a user can ask for more.
+    pub max_image_memory_mib: u32,
     /// Number of vCPUs of a domain.
     pub vcpus: u32,
     /// Size of the writable layer in MiB. The file is sparse: only what is written takes room.
     pub storage_mib: u64,
     /// How long an app has from its stop signal to its end, in seconds.
     pub stop_timeout_s: u64,
+    /// The most of that time that an image can ask for; a user can ask for more.
+    pub max_image_stop_timeout_s: u64,
     /// The log is kept in two files of at most this many MiB each.
     pub log_mib: u64,
 }
@@ -48,9 +52,11 @@ impl Default for Settings {
             kind: None,
             toolstack: None,
             memory_mib: 64,
+            max_image_memory_mib: 1024,
             vcpus: 1,
             storage_mib: 8192,
             stop_timeout_s: 10,
+            max_image_stop_timeout_s: 60,
             log_mib: 16,
         }
     }

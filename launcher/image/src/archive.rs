@@ -8,7 +8,7 @@ mod rootfs;
 pub(crate) use docker::DockerArchive;
 pub(crate) use index::TarIndex;
 pub(crate) use layout::{Folder, Layout};
-pub(crate) use rootfs::{digest_of_tree, rootfs};
+pub(crate) use rootfs::{rootfs, rootfs_config};
 
 use std::io;
 

@@ -31,6 +31,8 @@ pub struct Converter {
     limits: Limits,
     layers: usize,
     entries: u64,
+    /// Uncompressed bytes of the layers so far.
+    bytes: u64,
     failed: bool,
 }
 
@@ -124,10 +126,11 @@ impl Converter {
     pub fn new(out: File, limits: &Limits) -> Result<Self, ConvertError> {
         Ok(Self {
             tree: Tree::new(limits),
-            data: DataArea::new(out, limits.max_disk_bytes).map_err(ConvertError::Write)?,
+            data: DataArea::new(out, limits).map_err(ConvertError::Write)?,
             limits: limits.clone(),
             layers: 0,
             entries: 0,
+            bytes: 0,
             failed: false,
         })
     }
@@ -166,12 +169,15 @@ impl Converter {
 
     fn apply_entries(&mut self, layer: impl Read) -> Result<(), ConvertError> {
         let limits = self.limits.clone();
-        let mut archive = Archive::new(layer, &limits);
+        let mut archive = Archive::new(layer, &limits, self.bytes);
         let mut last = String::new();
         loop {
             let entry = match archive.next_entry() {
                 Ok(Some(entry)) => entry,
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    self.bytes += archive.bytes();
+                    return Ok(());
+                }
                 Err(error) => {
                     let entry = if last.is_empty() { last } else { format!(" after `{last}`") };
                     let source = LayerError(error.into());

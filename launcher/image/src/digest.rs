@@ -27,6 +27,16 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest of all that `reader` has.
+    ///
+    /// # Errors
+    /// The reader's own.
+    pub fn of_reader(reader: impl io::Read) -> io::Result<Self> {
+        let mut hashing = HashingReader::new(io::BufReader::with_capacity(1 << 20, reader));
+        io::copy(&mut hashing, &mut io::sink())?;
+        Ok(hashing.finish().1)
+    }
+
     /// The 64 hex digits without the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {

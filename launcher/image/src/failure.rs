@@ -127,6 +127,13 @@ fn one_line(error: &(dyn Error + 'static)) -> String {
 
 /// An I/O error in lower case and without Rust's `(os error 2)`.
 pub(crate) fn plain(error: &io::Error) -> String {
+    // zstd's own words reach us as an error of no kind.
+    let no_memory = error.kind() == io::ErrorKind::OutOfMemory
+        || error.to_string().contains("Allocation error");
+    if no_memory {
+        return "no memory left; raise max_memory_bytes under [image.limits] if you trust the image"
+            .to_owned();
+    }
     let text = error.to_string();
     let text = text.split(" (os error ").next().unwrap_or_default();
     let mut characters = text.chars();

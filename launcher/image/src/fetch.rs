@@ -6,21 +6,26 @@
 
 mod channel;
 mod child;
+mod claim;
 mod job;
 mod messages;
+mod opened;
 mod parent;
+mod running;
 mod sandbox;
+mod watch;
 
 pub use child::fetch_child;
 pub(crate) use job::Host;
-pub(crate) use messages::{Credentials, Done};
-pub(crate) use parent::{Decision, fetch};
+pub(crate) use messages::Credentials;
+pub(crate) use parent::{Decision, FetchedImage, fetch};
 #[cfg(test)]
 pub(crate) use {
     job::run,
-    messages::{Input, Request, Resolved},
+    messages::{Identity, Input, Request, Resolved},
 };
 
+use crate::limits::LimitError;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
@@ -54,6 +59,41 @@ pub enum FetchError {
         action: &'static str,
         /// Why not.
         source: io::Error,
+    },
+    /// The child says of the image what cannot be; it may be in the image's hands.
+    #[error("{name} is not taken, as the child that fetches it contradicts itself: {what}")]
+    Untrue {
+        /// The image.
+        name: String,
+        /// What it did.
+        what: String,
+    },
+    /// The child ran into its memory limit.
+    #[error("{name} takes too much memory to convert")]
+    Memory {
+        /// The image.
+        name: String,
+        /// The limit.
+        #[source]
+        limit: LimitError,
+    },
+    /// The child wrote past the size that a disk may have.
+    #[error("the guest disk of {name} is too large")]
+    Large {
+        /// The image.
+        name: String,
+        /// The limit.
+        #[source]
+        limit: LimitError,
+    },
+    /// The time is over.
+    #[error("{name} takes too long to fetch and convert, in seconds")]
+    Slow {
+        /// The image.
+        name: String,
+        /// The limit.
+        #[source]
+        limit: LimitError,
     },
     /// The child was ended from outside, or by its own sandbox.
     #[error("the child that fetches {name} {how}")]

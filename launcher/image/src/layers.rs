@@ -50,12 +50,6 @@ pub(crate) enum LayersError {
     Inflate { image: String, layer: usize, source: io::Error },
 }
 
-/// A finished disk and what its layers turned out to be.
-pub(crate) struct Converted {
-    pub(crate) disk: Disk,
-    pub(crate) diff_ids: Vec<Digest>,
-}
-
 /// From the reading thread to the converting one.
 enum Piece {
     Bytes {
@@ -85,7 +79,7 @@ pub(crate) fn convert(
     image: &str,
     limits: &Limits,
     notify: &(dyn Fn(Event) + Sync),
-) -> Result<Converted, Failure> {
+) -> Result<Disk, Failure> {
     for (layer, number) in plan.layers.iter().zip(1..) {
         // What is stored may inflate to nothing at all.
         LimitError::check("max_layer_bytes", layer.bytes.unwrap_or(0), limits.max_layer_bytes)
@@ -100,7 +94,7 @@ pub(crate) fn convert(
     let wanted: Vec<_> = plan.layers.iter().map(|layer| layer.diff_id).collect();
     let hopeless = AtomicBool::new(false);
     let (sender, pieces) = sync_channel(BUFFERS);
-    let diff_ids = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let reader = scope.spawn(|| read_layers(plan.layers, image, sender, &hopeless));
         let applied = apply_layers(&mut converter, &wanted, pieces, image, notify);
         if let Err(Unapplied::Disk(_)) = &applied {
@@ -114,7 +108,7 @@ pub(crate) fn convert(
         }
     })?;
     notify(Event::Finishing);
-    Ok(Converted { disk: converter.finish()?, diff_ids })
+    Ok(converter.finish()?)
 }
 
 /// Why layers were not applied.
@@ -148,8 +142,7 @@ fn apply_layers(
     pieces: Receiver<Piece>,
     image: &str,
     notify: &(dyn Fn(Event) + Sync),
-) -> Result<Vec<Digest>, Unapplied> {
-    let mut found = Vec::new();
+) -> Result<(), Unapplied> {
     for (index, wanted) in wanted.iter().enumerate() {
         let stream = Stream {
             pieces: &pieces,
@@ -170,9 +163,8 @@ fn apply_layers(
             let error = LayersError::DiffId { image, layer, found: diff_id, wanted };
             return Err(Unapplied::Layer(error.into()));
         }
-        found.push(diff_id);
     }
-    Ok(found)
+    Ok(())
 }
 
 /// One layer's tar as the reading thread sends it.

@@ -1,6 +1,7 @@
 //! Manifests and indexes, OCI's and Docker's, which have the same shape.
 
 use crate::digest::{Digest, DigestError};
+use crate::limits::LimitError;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -8,8 +9,6 @@ use std::collections::BTreeMap;
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 /// Longest image config taken.
 pub(crate) const MAX_CONFIG_BYTES: u64 = 8 << 20;
-/// Most layers taken; overlay file systems end far below.
-pub(crate) const MAX_LAYERS: usize = 1000;
 
 /// What a registry is asked for.
 pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
@@ -27,6 +26,8 @@ const FULL_NAME: &str = "io.containerd.image.name";
 pub(crate) enum ManifestError {
     #[error("the {what} of {image} is not valid")]
     Json { what: &'static str, image: String, source: serde_json::Error },
+    #[error("the {what} of {image} is not valid: it is not UTF-8")]
+    NotText { what: &'static str, image: String },
     #[error(
         "{image} has a manifest of Docker's schema 1, which no registry takes any more; \
          push it again with a current Docker"
@@ -44,8 +45,8 @@ pub(crate) enum ManifestError {
     Platform { image: String, there: String, wanted: String },
     #[error("{image} has {layers} layers, but its config has {diff_ids} diff IDs")]
     DiffIds { image: String, layers: usize, diff_ids: usize },
-    #[error("{image} has {layers} layers, more than {MAX_LAYERS}")]
-    Layers { image: String, layers: usize },
+    #[error("{image} has {layers} layers")]
+    Layers { image: String, layers: usize, source: LimitError },
     #[error("a diff ID of {image} is not valid")]
     DiffId { image: String, source: DigestError },
     #[error("the config of {image} is longer than {MAX_CONFIG_BYTES} bytes")]
@@ -143,12 +144,6 @@ impl Manifest {
         };
         if !CONFIGS.contains(&self.config.media_type.as_str()) {
             return Err(media_type("its config".to_owned(), &self.config));
-        }
-        if self.layers.len() > MAX_LAYERS {
-            return Err(ManifestError::Layers {
-                image: image.to_owned(),
-                layers: self.layers.len(),
-            });
         }
         for (number, layer) in (1..).zip(&self.layers) {
             let kind = layer.media_type.as_str();

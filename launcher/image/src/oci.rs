@@ -4,6 +4,7 @@ use crate::{
     config::{Config, Stored},
     digest::Digest,
     failure::Failure,
+    limits::{LimitError, Limits},
     manifest::{self, Descriptor, MAX_CONFIG_BYTES, MAX_NESTING, Manifest, ManifestError, Parsed},
 };
 use std::io::Read;
@@ -18,7 +19,8 @@ pub(crate) trait Blobs: Send + Sync {
 
 /// What [`crate::layers::convert`] works through.
 pub(crate) struct Plan<'a> {
-    pub(crate) config: Config,
+    /// The image's config as it is stored; `None`: it has none.
+    pub(crate) config: Option<String>,
     pub(crate) layers: Vec<Layer<'a>>,
 }
 
@@ -36,16 +38,20 @@ pub(crate) struct Layer<'a> {
 /// Opens a layer for reading, once.
 pub(crate) type Open<'a> = Box<dyn FnOnce() -> Result<Box<dyn Read + Send>, Failure> + Send + 'a>;
 
-/// The manifest for this machine, and its digest.
+/// The manifest for this machine, and the documents that led there: `top`, then each index's
+/// choice, the manifest last.
 pub(crate) fn resolve(
     blobs: &dyn Blobs,
     top: Vec<u8>,
     image: &str,
-) -> Result<(Digest, Manifest), Failure> {
+) -> Result<(Vec<String>, Manifest), Failure> {
     let mut json = top;
+    let mut documents = Vec::new();
     for _ in 0..MAX_NESTING {
-        match manifest::parse(&json, image)? {
-            Parsed::Manifest(manifest) => return Ok((Digest::of(&json), manifest)),
+        let parsed = manifest::parse(&json, image)?;
+        documents.push(text(json, "manifest", image)?);
+        match parsed {
+            Parsed::Manifest(manifest) => return Ok((documents, manifest)),
             Parsed::Index(index) => json = blobs.manifest(&manifest::select(&index, image)?)?,
         }
     }
@@ -57,10 +63,11 @@ pub(crate) fn plan<'a>(
     blobs: &'a dyn Blobs,
     manifest: Manifest,
     image: &str,
+    limits: &Limits,
 ) -> Result<Plan<'a>, Failure> {
     let json = read_config(blobs, &manifest.config, image)?;
-    let (config, diff_ids) = parse_config(&json, image)?;
-    check_count(image, manifest.layers.len(), diff_ids.len())?;
+    let (_, diff_ids) = parse_config(&json, image)?;
+    check_count(image, manifest.layers.len(), diff_ids.len(), limits)?;
     let layer = |(descriptor, diff_id): (Descriptor, Digest)| Layer {
         bytes: Some(descriptor.size),
         digest: Some(descriptor.digest),
@@ -68,15 +75,27 @@ pub(crate) fn plan<'a>(
         open: Box::new(move || blobs.blob(&descriptor)),
     };
     let layers = manifest.layers.into_iter().zip(diff_ids).map(layer).collect();
-    Ok(Plan { config, layers })
+    Ok(Plan { config: Some(text(json, "config", image)?), layers })
 }
 
-/// One layer has one diff ID, in the same order.
+/// A JSON document as the text that it has to be.
+pub(crate) fn text(
+    json: Vec<u8>,
+    what: &'static str,
+    image: &str,
+) -> Result<String, ManifestError> {
+    String::from_utf8(json).map_err(|_| ManifestError::NotText { what, image: image.to_owned() })
+}
+
+/// There are no more layers than allowed, and each has one diff ID, in the same order.
 pub(crate) fn check_count(
     image: &str,
     layers: usize,
     diff_ids: usize,
+    limits: &Limits,
 ) -> Result<(), ManifestError> {
+    LimitError::check("max_layers", layers as u64, limits.max_layers.into())
+        .map_err(|source| ManifestError::Layers { image: image.to_owned(), layers, source })?;
     if layers == diff_ids {
         return Ok(());
     }

@@ -23,6 +23,21 @@ pub enum Event {
         /// The image.
         digest: Digest,
     },
+    /// A name now leads to the image.
+    Named {
+        /// The name.
+        name: String,
+        /// The image.
+        digest: Digest,
+        /// The image that it led to.
+        before: Option<Digest>,
+    },
+    /// The image is fetched and converted though the kernel lacks a fence around that; only where
+    /// the settings allow it.
+    Unsandboxed {
+        /// What is missing and why; one line.
+        missing: String,
+    },
     /// Layers are about to be read.
     Layers {
         /// The size of each as stored, in bytes, in the order they are read; 0: not known.

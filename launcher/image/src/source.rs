@@ -70,6 +70,22 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The repository, file or folder, without what chooses one of several images in it.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        match self {
+            Self::Registry(reference) => {
+                format!("{}/{}", reference.registry(), reference.repository())
+            }
+            Self::DockerArchive { file, .. } => format!("docker-archive:{}", file.display()),
+            Self::OciArchive { file, .. } => format!("oci-archive:{}", file.display()),
+            Self::OciLayout { folder, .. } => format!("oci:{}", folder.display()),
+            Self::Rootfs(_) => self.to_string(),
+        }
+    }
+}
+
 impl FromStr for Source {
     type Err = SourceError;
 
@@ -145,6 +161,14 @@ mod tests {
             "oci:l:1".parse(),
             Ok(Source::OciLayout { tag: Some(tag), .. }) if tag == "1"
         ));
+    }
+
+    #[test]
+    fn all_images_of_a_repository_or_file_have_one_origin() {
+        let origin = |text: &str| text.parse::<Source>().unwrap().origin();
+        assert_eq!(origin("nginx:1"), "docker.io/library/nginx");
+        assert_eq!(origin("docker-archive:/a.tar:nginx:1"), "docker-archive:/a.tar");
+        assert_eq!(origin("oci:/layout:1.0"), "oci:/layout");
     }
 
     #[test]

@@ -12,12 +12,13 @@ mod pull;
 mod work;
 
 use crate::{config::Config, digest::Digest, fetch::FetchError, source::Source};
-pub use pull::convert;
+pub use pull::{Naming, convert};
 
 use names::Names;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -65,6 +66,9 @@ struct Description {
     disk_bytes: u64,
     created_unix: u64,
     config: Config,
+    /// The repositories, files and folders that gave this very disk; see [`Source::origin`].
+    #[serde(default)]
+    origins: BTreeSet<String>,
 }
 
 /// What [`Store::remove`] took away.
@@ -109,13 +113,29 @@ pub enum StoreError {
         /// As it was given.
         name: String,
     },
+    /// An image came from two places and is not the same.
+    #[error(
+        "{name} says it is the image {digest}, which is here from {origins}, but its disk is \
+         another; one of them is not what it says, unless a different launch made that disk. \
+         Remove the image that you do not trust with `launch rmi`, and pull again"
+    )]
+    Differs {
+        /// The image.
+        digest: Digest,
+        /// As it was given.
+        name: String,
+        /// Where the image that is here came from.
+        origins: String,
+    },
     /// No room for a disk.
-    #[error("no space left in {folder} for the disk of {name}; make room, for example with `launch rmi`", folder = folder.display())]
+    #[error("no space left in {folder} for the disk of {name} ({cause}); make room, for example with `launch rmi`", folder = folder.display())]
     Full {
         /// The folder.
         folder: PathBuf,
         /// The image.
         name: String,
+        /// What is full, or kept free.
+        cause: String,
     },
     /// Fetching or converting failed.
     #[error(transparent)]
@@ -241,22 +261,26 @@ impl Store {
     }
 
     fn read_image(&self, names: &Names, digest: Digest) -> Result<Option<Image>, StoreError> {
-        let folder = self.image_folder(&digest);
-        let path = folder.join(DESCRIPTION);
-        let json = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(io_error("read", &path))?,
-        };
-        let description: Description =
-            serde_json::from_slice(&json).map_err(|source| StoreError::Damaged { path, source })?;
+        let Some(description) = self.read_description(&digest)? else { return Ok(None) };
         Ok(Some(Image {
             digest,
-            disk: folder.join(DISK),
+            disk: self.image_folder(&digest).join(DISK),
             disk_bytes: description.disk_bytes,
             config: description.config,
             names: names.of(&digest),
             created_unix: description.created_unix,
         }))
+    }
+
+    fn read_description(&self, digest: &Digest) -> Result<Option<Description>, StoreError> {
+        let path = self.image_folder(digest).join(DESCRIPTION);
+        let json = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(io_error("read", &path))?,
+        };
+        serde_json::from_slice(&json)
+            .map(Some)
+            .map_err(|source| StoreError::Damaged { path, source })
     }
 
     /// Takes the image out by a rename, so that it is never there in part.

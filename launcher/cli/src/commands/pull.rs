@@ -2,6 +2,7 @@
 
 use crate::here::{Here, print};
 use anyhow::Result;
+use image::Naming;
 use std::process::ExitCode;
 
 /// Which image.
@@ -16,7 +17,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let here = Here::new()?;
-    let image = here.pull(&here.images()?, &args.image.parse()?, args.quiet)?;
+    let source = args.image.parse()?;
+    let image = here.pull(&here.images()?, &source, Naming::AsArchived, args.quiet)?;
     print(&format!("{}\n", image.digest))?;
     Ok(ExitCode::SUCCESS)
 }

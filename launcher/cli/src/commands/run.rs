@@ -88,6 +88,9 @@ pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option
     launch.restart = flags.restart;
     launch.stdin = flags.interactive;
     launch.terminal = flags.tty;
+    for cut in domain::cut_wishes(&launch, &here.settings.domain) {
+        eprintln!("launch: {cut}");
+    }
     Ok((launch, id_file))
 }
 

@@ -2,8 +2,8 @@
 
 use super::{ArchiveError, TarIndex, layout::read_small, list_names};
 use crate::{
-    digest::Digest,
     failure::Failure,
+    limits::Limits,
     manifest::{MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES},
     oci::{self, Layer, Plan},
     reference::Reference,
@@ -19,7 +19,7 @@ const MANIFEST: &str = "manifest.json";
 pub(crate) struct DockerArchive {
     files: TarIndex,
     image: Saved,
-    config: Vec<u8>,
+    config: String,
 }
 
 #[derive(Clone, Deserialize)]
@@ -75,20 +75,22 @@ impl DockerArchive {
         };
         let (_, config) = files.open(&image.config)?;
         let config = read_small(config, &image.config, &files.name, MAX_CONFIG_BYTES)?;
+        let config = oci::text(config, "config", &files.name)?;
         Ok(Self { files, image, config })
     }
 
-    pub(crate) fn digest(&self) -> Digest {
-        Digest::of(&self.config)
+    /// The image's config as it is stored.
+    pub(crate) fn config(&self) -> &str {
+        &self.config
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
         self.image.names()
     }
 
-    pub(crate) fn plan(&self) -> Result<Plan<'_>, Failure> {
-        let (config, diff_ids) = oci::parse_config(&self.config, &self.files.name)?;
-        oci::check_count(&self.files.name, self.image.layers.len(), diff_ids.len())?;
+    pub(crate) fn plan(&self, limits: &Limits) -> Result<Plan<'_>, Failure> {
+        let (_, diff_ids) = oci::parse_config(self.config.as_bytes(), &self.files.name)?;
+        oci::check_count(&self.files.name, self.image.layers.len(), diff_ids.len(), limits)?;
         let mut layers = Vec::new();
         for (path, diff_id) in self.image.layers.iter().zip(diff_ids) {
             let (bytes, reader) = self.files.open(path)?;
@@ -99,6 +101,6 @@ impl DockerArchive {
                 open: Box::new(move || Ok(reader)),
             });
         }
-        Ok(Plan { config, layers })
+        Ok(Plan { config: Some(self.config.clone()), layers })
     }
 }

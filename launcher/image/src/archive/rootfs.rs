@@ -2,7 +2,6 @@
 
 use crate::{
     config::Config,
-    digest::Digest,
     manifest,
     oci::{Layer, Plan},
 };
@@ -10,9 +9,6 @@ use std::fs::File;
 
 /// The one layer; the tar may be compressed, and may come through a pipe.
 pub(crate) fn rootfs(file: File) -> Plan<'static> {
-    let (os, architecture) = manifest::machine();
-    let config =
-        Config { os: os.to_owned(), architecture: architecture.to_owned(), ..Config::default() };
     let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file);
     let layer = Layer {
         bytes: metadata.map(|metadata| metadata.len()),
@@ -20,16 +16,11 @@ pub(crate) fn rootfs(file: File) -> Plan<'static> {
         diff_id: None,
         open: Box::new(move || Ok(Box::new(file))),
     };
-    Plan { config, layers: vec![layer] }
+    Plan { config: None, layers: vec![layer] }
 }
 
-/// The digest of such an image: that of the config it would have.
-pub(crate) fn digest_of_tree(diff_ids: &[Digest]) -> Digest {
+/// The config that such an image would have.
+pub(crate) fn rootfs_config() -> Config {
     let (os, architecture) = manifest::machine();
-    let config = serde_json::json!({
-        "architecture": architecture,
-        "os": os,
-        "rootfs": { "type": "layers", "diff_ids": diff_ids },
-    });
-    Digest::of(config.to_string().as_bytes())
+    Config { os: os.to_owned(), architecture: architecture.to_owned(), ..Config::default() }
 }

@@ -132,7 +132,7 @@ fn of_several_images_one_is_named_as_docker_would() {
     let wanted = "b:2".parse().unwrap();
     let image = DockerArchive::open(docker(two), Some(&wanted)).unwrap();
     assert_eq!(image.names(), ["docker.io/library/a:1", "docker.io/library/b:2"]);
-    assert_eq!(image.digest(), Digest::of(b"{}"));
+    assert_eq!(image.config(), "{}");
     let message = docker_failure(two, None);
     assert!(message.starts_with("x has several images; name one, as in x:docker.io/"), "{message}");
     let message = docker_failure(two, Some("c"));
@@ -154,8 +154,12 @@ fn layers_and_diff_ids_have_to_be_as_many() {
     let files = [("manifest.json", &manifest[..]), ("c.json", config.as_bytes()), ("l.tar", b"")];
     let index = TarIndex::read(archive(&files, &[]), "x").unwrap();
     let image = DockerArchive::open(index, None).unwrap();
-    let failure = image.plan().map(drop).unwrap_err();
+    let limits = crate::Limits::default();
+    let failure = image.plan(&limits).map(drop).unwrap_err();
     assert_eq!(failure.message, "x has 1 layers, but its config has 0 diff IDs");
+    let few = crate::Limits { max_layers: 0, ..limits };
+    let failure = image.plan(&few).map(drop).unwrap_err();
+    assert!(failure.message.starts_with("x has 1 layers: more than 0; raise max_layers under"));
 }
 
 struct Memory(BTreeMap<String, Vec<u8>>);

@@ -3,7 +3,8 @@
 use super::space::Space;
 use super::{BLOCK_BYTES, blocks};
 use crate::layer::SparseMap;
-use crate::limits::LimitError;
+use crate::limits::{LimitError, Limits};
+use crate::room;
 use crate::tree::Extent;
 use rustix::fs::FallocateFlags;
 use std::fs::File;
@@ -14,6 +15,8 @@ use std::os::unix::fs::FileExt;
 const BUFFER_BYTES: usize = 1 << 20;
 /// All-zero stretches of this size are left as holes.
 const HOLE_BYTES: usize = 64 << 10;
+/// How much is written between two looks at the room that is left on the file system.
+const LOOK_BYTES: u64 = 16 << 20;
 /// EROFS counts blocks in 32 bits.
 const MAX_BLOCKS: u64 = u32::MAX as u64;
 
@@ -31,6 +34,9 @@ pub(crate) struct DataArea {
     disk: File,
     space: Space,
     max_bytes: u64,
+    min_free_bytes: u64,
+    /// Bytes that may be written before the next look at the room that is left.
+    unlooked: u64,
     buffer: Box<[u8]>,
     /// Bytes of `buffer` in use, and where on the disk they go.
     filled: usize,
@@ -41,13 +47,15 @@ pub(crate) struct DataArea {
 
 impl DataArea {
     /// Starts with an empty disk: whatever `disk` holds is dropped.
-    pub(crate) fn new(disk: File, max_bytes: u64) -> io::Result<Self> {
+    pub(crate) fn new(disk: File, limits: &Limits) -> io::Result<Self> {
         disk.set_len(0)?;
         Ok(Self {
             disk,
             // Block 0 is the superblock's.
             space: Space::new(1),
-            max_bytes: max_bytes.min(MAX_BLOCKS * BLOCK_BYTES),
+            max_bytes: limits.max_disk_bytes.min(MAX_BLOCKS * BLOCK_BYTES),
+            min_free_bytes: limits.min_free_bytes,
+            unlooked: 0,
             buffer: vec![0; BUFFER_BYTES].into(),
             filled: 0,
             position: 0,
@@ -109,6 +117,7 @@ impl DataArea {
             while left > 0 {
                 let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
                 let count = read(&mut self.buffer[..most]).map_err(DataError::Read)?;
+                self.look(count).map_err(DataError::Write)?;
                 self.disk.write_all_at(&self.buffer[..count], at).map_err(DataError::Write)?;
                 at += count as u64;
                 left -= count as u64;
@@ -155,7 +164,20 @@ impl DataArea {
         Ok(())
     }
 
+    /// Fails when `bytes` more may not leave enough room on the file system.
+    fn look(&mut self, bytes: usize) -> io::Result<()> {
+        match self.unlooked.checked_sub(bytes as u64) {
+            Some(left) => self.unlooked = left,
+            None => {
+                room::check(&self.disk, self.min_free_bytes)?;
+                self.unlooked = LOOK_BYTES;
+            }
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
+        self.look(self.filled)?;
         let data = &self.buffer[..self.filled];
         if self.reused {
             self.disk.write_all_at(data, self.position)?;

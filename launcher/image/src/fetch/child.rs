@@ -40,7 +40,10 @@ fn serve() -> io::Result<()> {
     let host = Arc::new(Launcher(Mutex::new(channel)));
     let answer = match sandbox::enter(&request) {
         Err(message) => Answer::Failed { kind: super::FailureKind::Other, message },
-        Ok(()) => {
+        Ok(gaps) => {
+            if !gaps.0.is_empty() {
+                host.event(Event::Unsandboxed { missing: gaps.to_string() });
+            }
             let shared: Arc<dyn Host> = Arc::<Launcher>::clone(&host);
             match job::run(*request, archive, &shared) {
                 Ok(Some(done)) => Answer::Done(Box::new(done)),

@@ -1,9 +1,8 @@
 //! The work of the child, from the request to the finished disk, without any process around it.
 
-use super::messages::{Done, Input, Request, Resolved};
+use super::messages::{Done, Identity, Input, Request, Resolved};
 use crate::{
-    archive::{DockerArchive, Folder, Layout, TarIndex, digest_of_tree, rootfs},
-    digest::Digest,
+    archive::{DockerArchive, Folder, Layout, TarIndex, rootfs},
     failure::Failure,
     layers,
     oci::{self, Blobs, Plan},
@@ -55,14 +54,15 @@ pub(crate) fn run(
         Input::DockerArchive { image } => {
             let files = TarIndex::read(archive()?, &request.name)?;
             let saved = DockerArchive::open(files, image.as_ref())?;
-            let Some(out) = job.resolved(Some(saved.digest()), saved.names())? else {
-                return Ok(None);
-            };
-            job.convert(saved.plan()?, out, |_| saved.digest()).map(Some)
+            let identity = Identity::Config(saved.config().to_owned());
+            let Some(out) = job.resolved(identity, saved.names())? else { return Ok(None) };
+            job.convert(saved.plan(&job.settings.limits)?, out).map(Some)
         }
         Input::Rootfs => {
-            let Some(out) = job.resolved(None, Vec::new())? else { return Ok(None) };
-            job.convert(rootfs(archive()?), out, digest_of_tree).map(Some)
+            let Some(out) = job.resolved(Identity::Contents, Vec::new())? else {
+                return Ok(None);
+            };
+            job.convert(rootfs(archive()?), out).map(Some)
         }
     }
 }
@@ -75,32 +75,23 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn oci(&self, blobs: &dyn Blobs, top: Vec<u8>) -> Result<Option<Done>, Failure> {
-        let (digest, manifest) = oci::resolve(blobs, top, self.name)?;
-        let Some(out) = self.resolved(Some(digest), Vec::new())? else { return Ok(None) };
-        let plan = oci::plan(blobs, manifest, self.name)?;
-        self.convert(plan, out, |_| digest).map(Some)
+        let (documents, manifest) = oci::resolve(blobs, top, self.name)?;
+        let identity = Identity::Manifests(documents);
+        let Some(out) = self.resolved(identity, Vec::new())? else { return Ok(None) };
+        let plan = oci::plan(blobs, manifest, self.name, &self.settings.limits)?;
+        self.convert(plan, out).map(Some)
     }
 
-    fn resolved(
-        &self,
-        digest: Option<Digest>,
-        names: Vec<String>,
-    ) -> Result<Option<File>, Failure> {
-        let answer = self.host.resolved(Resolved { digest, names });
+    fn resolved(&self, identity: Identity, names: Vec<String>) -> Result<Option<File>, Failure> {
+        let answer = self.host.resolved(Resolved { identity, names });
         answer.map_err(|error| Failure::from_io(error, "talk to the launcher"))
     }
 
-    fn convert(
-        &self,
-        plan: Plan<'_>,
-        out: File,
-        digest: impl FnOnce(&[Digest]) -> Digest,
-    ) -> Result<Done, Failure> {
+    fn convert(&self, plan: Plan<'_>, out: File) -> Result<Done, Failure> {
         let config = plan.config.clone();
         let limits = &self.settings.limits;
         let notify = |event| self.host.event(event);
         let converted = layers::convert(plan, out, self.name, limits, &notify)?;
-        let digest = digest(&converted.diff_ids);
-        Ok(Done { digest, config, disk_bytes: converted.disk.bytes })
+        Ok(Done { config, disk_bytes: converted.bytes })
     }
 }

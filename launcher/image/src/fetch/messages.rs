@@ -1,9 +1,7 @@
 //! What launcher and child say to each other.
 
 use super::FailureKind;
-use crate::{
-    config::Config, digest::Digest, progress::Event, reference::Reference, settings::Settings,
-};
+use crate::{progress::Event, reference::Reference, settings::Settings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -91,16 +89,27 @@ pub(super) enum Answer {
 /// Which image it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Resolved {
-    /// `None`: only known when all of it was read.
-    pub(crate) digest: Option<Digest>,
-    /// Full names to give it.
+    pub(crate) identity: Identity,
+    /// Full names that an archive gives it.
     pub(crate) names: Vec<String>,
+}
+
+/// What the launcher computes the image's digest from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Identity {
+    /// The document that was asked for, then each index's choice, the manifest last.
+    Manifests(Vec<String>),
+    /// The image's config, where there is no manifest: in a docker-archive.
+    Config(String),
+    /// The finished disk: a root file system has no documents.
+    Contents,
 }
 
 /// The disk is written.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Done {
-    pub(crate) digest: Digest,
-    pub(crate) config: Config,
+    /// The image's config as it is stored; `None`: it has none.
+    pub(crate) config: Option<String>,
     pub(crate) disk_bytes: u64,
 }

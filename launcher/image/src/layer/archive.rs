@@ -17,6 +17,8 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub(crate) struct Archive<'a, R> {
     input: BufReader<Metered<R>>,
     limits: &'a Limits,
+    /// The limit that ends the stream.
+    most: LimitError,
     /// Data of the current entry not read yet, and the padding behind it.
     data_left: u64,
     padding: u64,
@@ -24,11 +26,18 @@ pub(crate) struct Archive<'a, R> {
 }
 
 impl<'a, R: Read> Archive<'a, R> {
-    pub(crate) fn new(input: R, limits: &'a Limits) -> Self {
-        let input = Metered::new(input, limits.max_layer_bytes);
+    /// Reads `input`, the next layer of an image whose lower layers have `before` bytes.
+    pub(crate) fn new(input: R, limits: &'a Limits, before: u64) -> Self {
+        let left = limits.max_image_bytes.saturating_sub(before);
+        let most = match left < limits.max_layer_bytes {
+            true => LimitError { name: "max_image_bytes", allowed: limits.max_image_bytes },
+            false => LimitError { name: "max_layer_bytes", allowed: limits.max_layer_bytes },
+        };
+        let input = Metered::new(input, limits.max_layer_bytes.min(left));
         Self {
             input: BufReader::with_capacity(BUFFER_BYTES, input),
             limits,
+            most,
             data_left: 0,
             padding: 0,
             finished: false,
@@ -255,10 +264,14 @@ impl<'a, R: Read> Archive<'a, R> {
         }
     }
 
+    /// Bytes of the layer read so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.input.get_ref().passed
+    }
+
     fn read_error(&self, error: std::io::Error) -> ArchiveError {
         if self.input.get_ref().exceeded {
-            let allowed = self.limits.max_layer_bytes;
-            return ArchiveError::TooLarge(LimitError { name: "max_layer_bytes", allowed });
+            return ArchiveError::TooLarge(self.most.clone());
         }
         ArchiveError::Read(error)
     }

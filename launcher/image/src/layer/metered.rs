@@ -6,29 +6,26 @@ use std::io::{self, Read};
 #[derive(Debug)]
 pub(super) struct Metered<R> {
     inner: R,
-    left: u64,
+    limit: u64,
+    pub(super) passed: u64,
     /// Whether the last error was this limit and not the stream's own.
     pub(super) exceeded: bool,
 }
 
 impl<R: Read> Metered<R> {
     pub(super) fn new(inner: R, limit: u64) -> Self {
-        Self { inner, left: limit, exceeded: false }
+        Self { inner, limit, passed: 0, exceeded: false }
     }
 }
 
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        match self.left.checked_sub(count as u64) {
-            Some(left) => {
-                self.left = left;
-                Ok(count)
-            }
-            None => {
-                self.exceeded = true;
-                Err(io::Error::other("the layer is larger than its limit"))
-            }
+        self.passed += count as u64;
+        if self.passed > self.limit {
+            self.exceeded = true;
+            return Err(io::Error::other("the layer is larger than its limit"));
         }
+        Ok(count)
     }
 }

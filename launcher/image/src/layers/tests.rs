@@ -1,7 +1,7 @@
 //! Layers that are what they claim, and layers that are not.
 
 use super::*;
-use crate::{config::Config, fetch::FailureKind};
+use crate::fetch::FailureKind;
 use std::{io::Write as _, sync::Mutex};
 
 /// A tar of one file, whose contents do not compress to nothing.
@@ -34,7 +34,7 @@ fn convert_with(layers: Vec<Layer<'_>>, limits: &Limits) -> Result<(Vec<u8>, Vec
     let mut out = tempfile::tempfile().unwrap();
     let events = Mutex::new(Vec::new());
     let notify = |event| events.lock().unwrap().push(event);
-    let plan = Plan { config: Config::default(), layers };
+    let plan = Plan { config: None, layers };
     convert(plan, out.try_clone().unwrap(), "x", limits, &notify)?;
     let mut disk = Vec::new();
     io::Seek::rewind(&mut out).unwrap();

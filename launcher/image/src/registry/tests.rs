@@ -14,6 +14,7 @@ use std::{fs::File, io, sync::Mutex};
 #[derive(Default)]
 struct Listener {
     events: Mutex<Vec<Event>>,
+    manifest: Mutex<Option<Digest>>,
 }
 
 impl Host for Listener {
@@ -25,7 +26,11 @@ impl Host for Listener {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn resolved(&self, _: crate::fetch::Resolved) -> io::Result<Option<File>> {
+    fn resolved(&self, resolved: crate::fetch::Resolved) -> io::Result<Option<File>> {
+        if let crate::fetch::Identity::Manifests(documents) = resolved.identity {
+            *self.manifest.lock().unwrap() =
+                documents.last().map(|json| Digest::of(json.as_bytes()));
+        }
         tempfile::tempfile().map(Some)
     }
 }
@@ -53,9 +58,10 @@ fn pull_with(
     };
     let listener = Arc::new(Listener::default());
     let host: Arc<dyn Host> = Arc::<Listener>::clone(&listener);
-    let done = run(request, None, &host)?.unwrap();
+    run(request, None, &host)?.unwrap();
     let events = std::mem::take(&mut *listener.events.lock().unwrap());
-    Ok((done.digest, events))
+    let digest = listener.manifest.lock().unwrap().unwrap();
+    Ok((digest, events))
 }
 
 fn kind_and_message(result: Result<(Digest, Vec<Event>), Failure>) -> (FailureKind, String) {

@@ -8,21 +8,34 @@ use super::{
 };
 use crate::{
     digest::Digest,
-    fetch::{self, Decision, Done, FailureKind, FetchError},
+    fetch::{self, Decision, FailureKind, FetchError, FetchedImage},
     progress::{Event, Progress},
     settings::Settings,
     source::Source,
 };
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     process,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+/// Which names an image gets in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// The one it was asked for by.
+    AsAsked,
+    /// Besides, those that a docker-archive gives it, as `docker load` does. That may take a name
+    /// from another image, so only for who asks for it.
+    AsArchived,
+}
+
 impl Store {
     /// Brings the image of `source` into the store, or finds that it is there, and names it.
+    ///
+    /// An image that is there counts only if it came from the same repository, file or folder.
+    /// From another, it is fetched again, and both disks must be equal.
     ///
     /// A tag is always looked up at its source. Of several processes that pull the same image one
     /// does the work. What a killed pull left behind is removed first.
@@ -32,6 +45,7 @@ impl Store {
     pub fn pull(
         &self,
         source: &Source,
+        naming: Naming,
         settings: &Settings,
         progress: &mut dyn Progress,
     ) -> Result<Image, StoreError> {
@@ -44,17 +58,18 @@ impl Store {
                 return Ok(image);
             }
         }
+        let origin = source.origin();
         let mut work = None;
         let mut present = None;
         let fetched = fetch::fetch(&source, settings, progress, &mut |digest, progress| {
             let Some(digest) = digest else {
                 return self.start_disk(Work::create(&self.folder)?, &mut work);
             };
-            if !self.has(&digest) {
+            if !self.came_from(&digest, &origin)? {
                 let mut wait = || progress.event(&Event::Waiting { digest });
                 let claimed = Work::of(&self.folder, &digest, &mut wait)?;
                 // It may have been made while this process waited for the lock.
-                if !self.has(&digest) {
+                if !self.came_from(&digest, &origin)? {
                     return self.start_disk(claimed, &mut work);
                 }
             }
@@ -63,11 +78,16 @@ impl Store {
             Ok(Decision::Stop)
         })
         .map_err(|error| full(error, &self.folder, &source))?;
-        let digest = match (fetched.done, work, present) {
-            (Some(done), Some(work), _) => self.install(&work, done, &fetched.names)?,
-            (_, _, Some(digest)) => self.set_names(digest, &fetched.names)?,
+        let digest = match (fetched.image, work, present) {
+            (Some(image), Some(work), _) => self.install(&work, image, &source)?,
+            (_, _, Some(digest)) => digest,
             _ => return Err(StoreError::NotFound(source.to_string())),
         };
+        let archived = match naming {
+            Naming::AsAsked => Vec::new(),
+            Naming::AsArchived => fetched.archived_names,
+        };
+        self.set_names(digest, &source.to_string(), archived, progress)?;
         let names = Names::read(&self.folder)?;
         self.read_image(&names, digest)?.ok_or_else(|| StoreError::NotFound(source.to_string()))
     }
@@ -82,45 +102,104 @@ impl Store {
         self.image_folder(digest).join(DESCRIPTION).exists()
     }
 
+    /// Whether the image is there and was made from what `origin` has.
+    fn came_from(&self, digest: &Digest, origin: &str) -> Result<bool, StoreError> {
+        let description = self.read_description(digest)?;
+        // An older launcher has not written down where its images came from.
+        let fits = |known: Description| known.origins.is_empty() || known.origins.contains(origin);
+        Ok(description.is_some_and(fits))
+    }
+
     /// Moves a finished image to its place; everything in it is on the disk before it is there.
-    fn install(&self, work: &Work, done: Done, names: &[String]) -> Result<Digest, StoreError> {
+    ///
+    /// The process that wrote the disk has ended, so what is read of the disk here stays so.
+    fn install(
+        &self,
+        work: &Work,
+        image: FetchedImage,
+        source: &Source,
+    ) -> Result<Digest, StoreError> {
         let disk = work.folder().join(DISK);
-        finish_disk(&disk, done.disk_bytes)?;
+        finish_disk(&disk, image.disk_bytes)?;
+        let digest = match image.digest {
+            Some(digest) => digest,
+            None => {
+                File::open(&disk).and_then(Digest::of_reader).map_err(io_error("read", &disk))?
+            }
+        };
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let description = Description {
-            disk_bytes: done.disk_bytes,
+            disk_bytes: image.disk_bytes,
             created_unix: created.as_secs(),
-            config: done.config,
+            config: image.config,
+            origins: [source.origin()].into(),
         };
-        let path = work.folder().join(DESCRIPTION);
-        let json = serde_json::to_vec_pretty(&description)
-            .map_err(|source| StoreError::Damaged { path: path.clone(), source })?;
-        write_synced(&path, &json)?;
+        write_description(work.folder(), &description)?;
         sync_folder(work.folder())?;
-        let target = self.image_folder(&done.digest);
-        let lock = self.lock()?;
+        let target = self.image_folder(&digest);
+        let _lock = self.lock()?;
         match fs::rename(work.folder(), &target) {
-            // Only known at the end that it was there already: this copy goes with `work`.
-            Err(_) if self.has(&done.digest) => {}
+            // It was there already, from elsewhere: this copy goes with `work`.
+            Err(_) if self.has(&digest) => self.confirm(digest, &description, &disk, source)?,
             other => other.map_err(io_error("write", &target))?,
         }
         sync_folder(&self.images())?;
-        drop(lock);
-        self.set_names(done.digest, names)
+        Ok(digest)
     }
 
-    fn set_names(&self, digest: Digest, added: &[String]) -> Result<Digest, StoreError> {
+    /// Notes that `source` has an image that is there, too, if it gave the same disk. The caller
+    /// holds the store's lock.
+    fn confirm(
+        &self,
+        digest: Digest,
+        made: &Description,
+        made_disk: &Path,
+        source: &Source,
+    ) -> Result<(), StoreError> {
+        let missing = || StoreError::NotFound(digest.to_string());
+        let mut known = self.read_description(&digest)?.ok_or_else(missing)?;
+        let there = self.image_folder(&digest).join(DISK);
+        let same = known.disk_bytes == made.disk_bytes
+            && known.config == made.config
+            && same_contents(&there, made_disk).map_err(io_error("read", &there))?;
+        if !same {
+            let origins: Vec<&str> = known.origins.iter().map(String::as_str).collect();
+            let (name, origins) = (source.to_string(), origins.join(", "));
+            return Err(StoreError::Differs { digest, name, origins });
+        }
+        known.origins.insert(source.origin());
+        write_description(&self.image_folder(&digest), &known)
+    }
+
+    fn set_names(
+        &self,
+        digest: Digest,
+        asked: &str,
+        archived: Vec<String>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), StoreError> {
         let _lock = self.lock()?;
         // Another process may have removed it since it was found.
         if !self.has(&digest) {
             return Err(StoreError::NotFound(digest.to_string()));
         }
         let mut names = Names::read(&self.folder)?;
-        if added.iter().any(|name| names.get(name) != Some(digest)) {
-            added.iter().for_each(|name| names.set(name.clone(), digest));
-            names.write(&self.folder)?;
+        let mut changed = archived;
+        changed.push(asked.to_owned());
+        changed.retain(|name| names.get(name) != Some(digest));
+        if changed.is_empty() {
+            return Ok(());
         }
-        Ok(digest)
+        let mut events = Vec::new();
+        for name in changed {
+            if name != asked {
+                events.push(Event::Named { name: name.clone(), digest, before: names.get(&name) });
+            }
+            names.set(name, digest);
+        }
+        names.write(&self.folder)?;
+        events.iter().for_each(|event| progress.event(event));
+        Ok(())
     }
 }
 
@@ -147,7 +226,7 @@ pub fn convert(
         Ok(disk.take().map_or(Decision::Stop, Decision::Write))
     })
     .map_err(|error| full(error, folder, &source))?;
-    let bytes = fetched.done.map_or(0, |done| done.disk_bytes);
+    let bytes = fetched.image.map_or(0, |image| image.disk_bytes);
     finish_disk(&part.0, bytes)?;
     fs::rename(&part.0, out).map_err(io_error("write", out))?;
     sync_folder(folder)
@@ -156,11 +235,37 @@ pub fn convert(
 /// The child does not know where its file is; this names the folder that is full.
 fn full(error: StoreError, folder: &Path, source: &Source) -> StoreError {
     match error {
-        StoreError::Fetch(FetchError::Failed { kind: FailureKind::DiskFull, .. }) => {
-            StoreError::Full { folder: folder.to_owned(), name: source.to_string() }
+        StoreError::Fetch(FetchError::Failed { kind: FailureKind::DiskFull, message }) => {
+            let cause = message.rsplit(": ").next().unwrap_or_default().to_owned();
+            StoreError::Full { folder: folder.to_owned(), name: source.to_string(), cause }
         }
         error => error,
     }
+}
+
+/// Whether two files have the same bytes.
+fn same_contents(one: &Path, other: &Path) -> io::Result<bool> {
+    const PIECE: u64 = 1 << 20;
+    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    loop {
+        left.clear();
+        right.clear();
+        (&mut one).take(PIECE).read_to_end(&mut left)?;
+        (&mut other).take(PIECE).read_to_end(&mut right)?;
+        if left != right || left.is_empty() {
+            return Ok(left == right);
+        }
+    }
+}
+
+/// Writes `image.json`, whole or not at all.
+fn write_description(folder: &Path, description: &Description) -> Result<(), StoreError> {
+    let (path, new) = (folder.join(DESCRIPTION), folder.join("image.json.new"));
+    let json = serde_json::to_vec_pretty(description)
+        .map_err(|source| StoreError::Damaged { path: path.clone(), source })?;
+    write_synced(&new, &json)?;
+    fs::rename(&new, &path).map_err(io_error("write", &path))
 }
 
 /// A file that goes unless it was renamed.

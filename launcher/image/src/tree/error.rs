@@ -13,6 +13,8 @@ pub(crate) enum TreeError {
     NotADirectory(String),
     #[error("its directories are nested too deep")]
     TooDeep(#[source] LimitError),
+    #[error("finding the places of the image's files takes too long")]
+    TooManySteps(#[source] LimitError),
     #[error("the image's names and attributes take too much memory")]
     TooMuchMetadata(#[from] LimitError),
     #[error("the target `{0}` of the hard link does not exist")]

@@ -31,8 +31,11 @@ pub(crate) struct Tree {
     freed: Vec<Extent>,
     /// Whiteouts already applied in this layer; doing one again could only cost time.
     whiteouts: HashSet<(InodeId, Box<[u8]>)>,
+    /// Path components looked up so far.
+    steps: u64,
     max_depth: u32,
     max_metadata_bytes: u64,
+    max_steps: u64,
 }
 
 impl Tree {
@@ -53,8 +56,10 @@ impl Tree {
             metadata_bytes: 0,
             freed: Vec::new(),
             whiteouts: HashSet::new(),
+            steps: 0,
             max_depth: limits.max_depth,
             max_metadata_bytes: limits.max_metadata_bytes,
+            max_steps: limits.max_steps,
         }
     }
 
@@ -100,6 +105,11 @@ impl Tree {
         let id = InodeId::from_index(self.inodes.len());
         self.inodes.push(Some(inode));
         Ok(id)
+    }
+
+    fn step(&mut self) -> Result<(), TreeError> {
+        self.steps += 1;
+        LimitError::check("max_steps", self.steps, self.max_steps).map_err(TreeError::TooManySteps)
     }
 
     fn charge(&mut self, bytes: u64) -> Result<(), LimitError> {

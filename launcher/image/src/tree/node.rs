@@ -102,20 +102,42 @@ pub(crate) struct Inode {
 }
 
 impl Inode {
-    /// About what this inode costs in memory, its own directory entries apart.
+    /// About what this inode costs in memory while the disk is written, its own directory entries
+    /// apart.
     pub(super) fn metadata_bytes(&self) -> u64 {
-        const EACH: usize = std::mem::size_of::<Option<Inode>>();
-        let target = if let Node::Symlink(target) = &self.node { target.len() } else { 0 };
-        (EACH + target + xattr_bytes(&self.attributes.xattrs)) as u64
+        // Besides the inode itself: its place on the disk, its number, and its bytes as written.
+        const EACH: usize = size_of::<Option<Inode>>() + 64 + 8 + 64;
+        let rest = match &self.node {
+            // In memory, and as written.
+            Node::Symlink(target) => 2 * allocation(target.len()),
+            Node::Directory { .. } => MAP_NODE_BYTES,
+            _ => 0,
+        };
+        (EACH + rest + xattr_bytes(&self.attributes.xattrs)) as u64
     }
 }
 
-pub(super) fn xattr_bytes(xattrs: &[Xattr]) -> usize {
-    xattrs.iter().map(|x| std::mem::size_of::<Xattr>() + x.name.len() + x.value.len()).sum()
+/// The first node of a directory's map, which is there for a single entry too.
+const MAP_NODE_BYTES: usize = allocation(16 + 11 * size_of::<(Box<[u8]>, Link)>());
+
+/// What the allocator takes for `bytes`.
+const fn allocation(bytes: usize) -> usize {
+    (bytes + 8).next_multiple_of(16)
 }
 
-/// About what a directory entry costs in memory.
+pub(super) fn xattr_bytes(xattrs: &[Xattr]) -> usize {
+    let each = |xattr: &Xattr| {
+        let (name, value) = (xattr.name.len(), xattr.value.len());
+        // In the tree; then in the map of distinct ones, and twice in the area of the disk, which
+        // grows by doubling.
+        size_of::<Xattr>() + allocation(name) + allocation(value) + 3 * (name + value) + 64
+    };
+    xattrs.iter().map(each).sum()
+}
+
+/// About what a directory entry costs in memory: in the map, whose nodes are half full at worst,
+/// and as written.
 pub(super) fn link_bytes(name: &[u8]) -> u64 {
-    const EACH: usize = std::mem::size_of::<(Box<[u8]>, Link)>();
-    (EACH + name.len()) as u64
+    const EACH: usize = 2 * size_of::<(Box<[u8]>, Link)>() + 12;
+    (EACH + allocation(name.len()) + name.len()) as u64
 }

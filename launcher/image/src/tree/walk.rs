@@ -41,6 +41,7 @@ impl Tree {
         let mut todo: VecDeque<Cow<'_, [u8]>> = parts.iter().map(|&p| Cow::Borrowed(p)).collect();
         let mut symlinks = 0;
         while let Some(part) = todo.pop_front() {
+            self.step()?;
             // Only link targets hold these two; archive names are checked before.
             match part.as_ref() {
                 b"" | b"." => continue,

@@ -1,7 +1,7 @@
 //! What comes out of each kind of source, and how it is kept.
 
 use crate::{Verdict, assert_tidy, entries, pull, registry::Sample, settings};
-use image::{Event, FailureKind, FetchError, Store, StoreError};
+use image::{Event, FailureKind, FetchError, Naming, Store, StoreError};
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown},
@@ -64,27 +64,85 @@ pub(crate) fn a_second_pull_reads_no_layer() -> Verdict {
     let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
     sample.write_oci_archive(&folder.path().join("oci.tar"));
     let store = Store::open(folder.path().join("store")).unwrap();
+    let pulled = |source: &str| {
+        let mut events = Vec::new();
+        let mut note = |event: &Event| events.push(event.clone());
+        let source = source.parse().unwrap();
+        let image = store.pull(&source, Naming::AsArchived, &settings(), &mut note).unwrap();
+        (image, events)
+    };
+    let read_layers =
+        |events: &[Event]| events.iter().any(|event| matches!(event, Event::Layers { .. }));
     let source = format!("oci-archive:{}", folder.path().join("oci.tar").display());
-    let first = store.pull(&source.parse().unwrap(), &settings(), &mut ()).unwrap();
-    let mut events = Vec::new();
-    let other = format!("{}/sample:1.0", sample.serve());
-    let mut note = |event: &Event| events.push(event.clone());
-    let second = store.pull(&other.parse().unwrap(), &settings(), &mut note).unwrap();
+    let (first, events) = pulled(&source);
+    assert!(read_layers(&events), "{events:?}");
+    let (again, events) = pulled(&source);
     assert!(events.contains(&Event::Present { digest: first.digest }), "{events:?}");
-    assert!(!events.iter().any(|event| matches!(event, Event::Layers { .. })), "{events:?}");
-    assert_eq!(second.names, [other, source]);
-    assert_eq!(store.list().unwrap(), [second]);
-    let by_digest = format!("127.0.0.1:1/sample@{}", first.digest);
-    let error = store.pull(&by_digest.parse().unwrap(), &settings(), &mut ()).unwrap_err();
-    assert!(error.to_string().contains("connection refused"), "{error}");
+    assert!(!read_layers(&events) && again == first, "{events:?}");
+    // Somebody else's word for the same image is not taken until the disk has shown it.
     let host = sample.serve();
+    let other = format!("{host}/sample:1.0");
+    let (second, events) = pulled(&other);
+    assert!(read_layers(&events), "{events:?}");
+    assert_eq!(second.names, [other.clone(), source]);
+    assert_eq!(store.list().unwrap(), [second]);
+    assert_tidy(&folder.path().join("store"));
+    let (_, events) = pulled(&other);
+    assert!(!read_layers(&events), "{events:?}");
+    let by_digest = format!("127.0.0.1:1/sample@{}", first.digest);
+    let source = by_digest.parse().unwrap();
+    let error = store.pull(&source, Naming::AsArchived, &settings(), &mut ()).unwrap_err();
+    assert!(error.to_string().contains("connection refused"), "{error}");
     let by_digest = format!("{host}/sample@{}", first.digest);
-    store.pull(&by_digest.parse().unwrap(), &settings(), &mut ()).unwrap();
+    pulled(&by_digest);
     // Known by its digest, it needs no registry any more.
-    let mut events = Vec::new();
-    let mut note = |event: &Event| events.push(event.clone());
-    store.pull(&by_digest.parse().unwrap(), &settings(), &mut note).unwrap();
+    let (_, events) = pulled(&by_digest);
     assert_eq!(events, [Event::Present { digest: first.digest }]);
+    Verdict::Passed
+}
+
+pub(crate) fn another_image_cannot_come_under_a_digest() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let path = |name: &str| folder.path().join(name);
+    sample.write_layout(&path("layout"));
+    let image = pull(&path("store"), &format!("oci:{}", path("layout").display())).unwrap();
+    // What a child in another image's hands might have made of this one, from elsewhere.
+    let mut disk = fs::read(&image.disk).unwrap();
+    let last = disk.len() - 1;
+    disk[last] ^= 1;
+    fs::write(&image.disk, disk).unwrap();
+    let host = sample.serve();
+    let source = format!("{host}/sample:1.0");
+    let error = pull(&path("store"), &source).unwrap_err();
+    assert!(matches!(error, StoreError::Differs { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(&source) && text.contains("/layout, but its disk is another"), "{text}");
+    let store = Store::open(path("store")).unwrap();
+    assert_eq!(store.find(&source).unwrap(), None, "it was named all the same");
+    assert_tidy(&path("store"));
+    Verdict::Passed
+}
+
+pub(crate) fn a_run_names_only_what_was_asked_for() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let path = folder.path().join("docker.tar");
+    sample.write_docker_archive(&path);
+    let source = format!("docker-archive:{}", path.display());
+    let store = Store::open(folder.path().join("store")).unwrap();
+    let pulled = |naming| {
+        let mut events = Vec::new();
+        let mut note = |event: &Event| events.push(event.clone());
+        let image = store.pull(&source.parse().unwrap(), naming, &settings(), &mut note).unwrap();
+        let named = |event: &Event| matches!(event, Event::Named { .. });
+        (image, events.into_iter().filter(named).collect::<Vec<_>>())
+    };
+    let (image, named) = pulled(Naming::AsAsked);
+    assert_eq!(image.names, [source.clone()]);
+    assert_eq!(named, []);
+    let (image, named) = pulled(Naming::AsArchived);
+    let name = "docker.io/library/sample:1.0".to_owned();
+    assert_eq!(image.names, [source.clone(), name.clone()]);
+    assert_eq!(named, [Event::Named { name, digest: image.digest, before: None }]);
     Verdict::Passed
 }
 
@@ -107,7 +165,8 @@ pub(crate) fn names_move_and_images_go() -> Verdict {
     sample.write_docker_archive(&path);
     let source = format!("docker-archive:{}", path.display());
     let store = Store::open(folder.path().join("store")).unwrap();
-    let image = store.pull(&source.parse().unwrap(), &settings(), &mut ()).unwrap();
+    let image =
+        store.pull(&source.parse().unwrap(), Naming::AsArchived, &settings(), &mut ()).unwrap();
     let hex = image.digest.hex();
     for name in ["sample:1.0", "docker.io/library/sample:1.0", &source, &hex[..12], &hex] {
         assert_eq!(store.find(name).unwrap().as_ref(), Some(&image), "{name}");

@@ -6,7 +6,7 @@ use crate::{
     rights::with_waiting_child,
     settings,
 };
-use image::{FailureKind, FetchError, Settings, Store, StoreError, convert};
+use image::{FailureKind, FetchError, Naming, Settings, Store, StoreError, convert};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -86,7 +86,12 @@ pub(crate) fn a_missing_fetcher_is_named() -> Verdict {
     sample.write_layout(&layout);
     let source = format!("oci:{}", layout.display()).parse().unwrap();
     let settings = Settings { fetcher: folder.path().join("no-such"), ..settings() };
-    let error = Store::open(folder.path().join("store")).unwrap().pull(&source, &settings, &mut ());
+    let error = Store::open(folder.path().join("store")).unwrap().pull(
+        &source,
+        Naming::AsArchived,
+        &settings,
+        &mut (),
+    );
     let error = error.unwrap_err().to_string();
     assert!(error.contains("no-such, which fetches images"), "{error}");
     Verdict::Passed
@@ -140,7 +145,7 @@ pub(crate) fn a_failed_conversion_leaves_the_old_file() -> Verdict {
     fs::write(&layer, good).unwrap();
     convert(&source, &out, &settings(), &mut ()).unwrap();
     let store = Store::open(folder.path().join("store")).unwrap();
-    let image = store.pull(&source, &settings(), &mut ()).unwrap();
+    let image = store.pull(&source, Naming::AsArchived, &settings(), &mut ()).unwrap();
     assert!(fs::read(&out).unwrap() == fs::read(image.disk).unwrap(), "convert and pull differ");
     Verdict::Passed
 }

@@ -8,7 +8,7 @@ mod death;
 mod registry;
 mod rights;
 
-use image::{Event, Image, Settings, Source, Store, StoreError};
+use image::{Event, Image, Naming, Settings, Source, Store, StoreError};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -31,9 +31,16 @@ const TESTS: &[Test] = &[
     ),
     ("a_private_layout_is_read_though_the_child_is_not_root", contents::a_private_layout_is_read),
     ("a_second_pull_reads_no_layer", contents::a_second_pull_reads_no_layer),
+    (
+        "another_image_cannot_come_under_a_digest_that_is_there",
+        contents::another_image_cannot_come_under_a_digest,
+    ),
+    ("a_run_names_only_what_was_asked_for", contents::a_run_names_only_what_was_asked_for),
     ("an_image_for_other_machines_is_refused", contents::an_image_for_other_machines_is_refused),
     ("names_move_and_images_go_with_their_last_name", contents::names_move_and_images_go),
     ("the_child_is_not_root_and_holds_nothing", rights::the_child_is_not_root_and_holds_nothing),
+    ("without_a_fence_nothing_is_fetched", rights::without_a_fence_nothing_is_fetched),
+    ("the_settings_can_do_without_a_fence", rights::the_settings_can_do_without_a_fence),
     ("a_registry_is_reached_from_within_the_sandbox", rights::a_registry_is_reached),
     ("credentials_come_from_dockers_settings_and_its_helpers", rights::credentials_are_found),
     ("a_child_that_is_killed_is_told_and_leaves_nothing", death::a_killed_child_leaves_nothing),
@@ -48,7 +55,13 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         // What a test runs in a process of its own.
-        ["pull", store, source] => return pull_and_tell(store, source),
+        ["pull", store, source] => {
+            let missing = std::env::var(MISSING).ok();
+            missing.iter().for_each(|call| hide(call.parse().unwrap()));
+            let allow_unsandboxed_fetch = std::env::var_os(ALLOW).is_some();
+            let settings = Settings { allow_unsandboxed_fetch, ..settings() };
+            return pull_and_tell(store, source, &settings);
+        }
         // What cargo's own harness answers; for tools that list tests.
         ["--list", ..] => {
             TESTS.iter().for_each(|(name, _)| println!("{name}: test"));
@@ -83,11 +96,24 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
+/// A system call that a kernel does not have, for `pull`.
+const MISSING: &str = "LAUNCH_TEST_MISSING_CALL";
+/// Set where `pull` may do without a fence.
+const ALLOW: &str = "LAUNCH_TEST_ALLOW";
+
+/// Makes the kernel seem not to have `call`, for this process and its children.
+fn hide(call: i64) {
+    let others: Vec<i64> = (0..600).filter(|other| *other != call).collect();
+    rustix::thread::set_no_new_privs(true).unwrap();
+    let calls = sandbox::Calls { allowed: &[&others], checked: &[], deadly: &[] };
+    calls.restrict().unwrap();
+}
+
 /// Pulls, and prints an event a line; for `death`.
-fn pull_and_tell(store: &str, source: &str) -> ExitCode {
+fn pull_and_tell(store: &str, source: &str, settings: &Settings) -> ExitCode {
     let source: Source = source.parse().unwrap();
     let mut tell = |event: &Event| println!("{event:?}");
-    match Store::open(store).unwrap().pull(&source, &settings(), &mut tell) {
+    match Store::open(store).unwrap().pull(&source, Naming::AsArchived, settings, &mut tell) {
         Ok(image) => println!("pulled {}", image.digest),
         Err(error) => println!("failed {error}"),
     }
@@ -100,7 +126,12 @@ fn settings() -> Settings {
 }
 
 fn pull(store: &Path, source: &str) -> Result<Image, StoreError> {
-    Store::open(store).unwrap().pull(&source.parse().unwrap(), &settings(), &mut ())
+    Store::open(store).unwrap().pull(
+        &source.parse().unwrap(),
+        Naming::AsArchived,
+        &settings(),
+        &mut (),
+    )
 }
 
 /// The names in a folder, sorted.

@@ -34,6 +34,43 @@ pub(crate) fn with_waiting_child(store: &Path, pid: impl FnOnce(u32)) -> Result<
     })
 }
 
+/// Pulls in a process whose kernel seems not to know the system call `missing`.
+fn pull_without(missing: libc::c_long, allow: bool) -> String {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let layout = folder.path().join("layout");
+    sample.write_layout(&layout);
+    let mut pull = pulling(&folder.path().join("store"), &format!("oci:{}", layout.display()));
+    pull.env(crate::MISSING, missing.to_string());
+    if allow {
+        pull.env(crate::ALLOW, "1");
+    }
+    String::from_utf8(pull.output().unwrap().stdout).unwrap()
+}
+
+const FENCES: [(libc::c_long, &str); 2] =
+    [(libc::SYS_landlock_create_ruleset, "Landlock (files)"), (libc::SYS_seccomp, "seccomp")];
+
+pub(crate) fn without_a_fence_nothing_is_fetched() -> Verdict {
+    for (call, fence) in FENCES {
+        let said = pull_without(call, false);
+        let refused = format!("safely: this kernel lacks {fence}: ");
+        assert!(said.contains("failed cannot fetch ") && said.contains(&refused), "{said}");
+        assert!(said.contains("allow_unsandboxed_fetch = true under [image]"), "{said}");
+        assert!(!said.contains("Layers"), "layers were read: {said}");
+    }
+    Verdict::Passed
+}
+
+pub(crate) fn the_settings_can_do_without_a_fence() -> Verdict {
+    for (call, fence) in FENCES {
+        let said = pull_without(call, true);
+        assert!(said.contains("pulled sha256:"), "{said}");
+        let told = format!("Unsandboxed {{ missing: \"{fence}: ");
+        assert_eq!(said.matches(&told).count(), 1, "{said}");
+    }
+    Verdict::Passed
+}
+
 /// The child of this very process.
 fn fetching_child() -> Option<u32> {
     let task = fs::read_to_string(format!("/proc/{0}/stat", std::process::id())).ok()?;
@@ -49,7 +86,7 @@ fn fetching_child() -> Option<u32> {
 /// The last step of its sandbox has been taken.
 fn sandboxed(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    field(&status, "Seccomp_filters:").is_some_and(|filters| filters == "2")
+    field(&status, "Seccomp_filters:").is_some_and(|filters| filters == "1")
 }
 
 fn field(status: &str, name: &str) -> Option<String> {

@@ -1,5 +1,7 @@
 //! System calls by what the fetching child may do with them.
 
+use sandbox::Test;
+
 /// Calls of intruders.
 pub(super) const DEADLY: &[i64] = &[
     libc::SYS_execve,
@@ -15,6 +17,7 @@ pub(super) const DEADLY: &[i64] = &[
     libc::SYS_move_mount,
     libc::SYS_fsopen,
     libc::SYS_unshare,
+    libc::SYS_clone,
     libc::SYS_setns,
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
@@ -63,11 +66,11 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_copy_file_range,
     libc::SYS_sendfile,
     libc::SYS_splice,
-    libc::SYS_openat,
     libc::SYS_close,
     libc::SYS_fcntl,
     libc::SYS_dup,
     libc::SYS_fstat,
+    libc::SYS_fstatfs,
     libc::SYS_newfstatat,
     libc::SYS_statx,
     libc::SYS_faccessat,
@@ -76,8 +79,6 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_getcwd,
     libc::SYS_ppoll,
     libc::SYS_pselect6,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_open,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_stat,
     #[cfg(target_arch = "x86_64")]
@@ -106,7 +107,6 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_mprotect,
     libc::SYS_madvise,
     // Threads, signals, time and the end.
-    libc::SYS_clone,
     libc::SYS_futex,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
@@ -118,7 +118,6 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_restart_syscall,
-    libc::SYS_tgkill,
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_getuid,
@@ -137,10 +136,9 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// What a registry takes besides; `socket` is for families of a list.
+/// What a registry takes besides.
 pub(super) const NETWORK: &[i64] = &[
     libc::SYS_connect,
-    libc::SYS_bind,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
     libc::SYS_getsockopt,
@@ -148,3 +146,45 @@ pub(super) const NETWORK: &[i64] = &[
     libc::SYS_sendmmsg,
     libc::SYS_recvmmsg,
 ];
+
+/// A file is opened for reading, and neither made nor emptied; `argument` has the flags.
+pub(super) const fn for_reading(argument: u8) -> Test {
+    let writing =
+        libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+    Test::Masked { argument, mask: writing as u32, value: 0 }
+}
+
+/// What is cloned is a thread.
+pub(super) const THREAD: Test =
+    Test::Masked { argument: 0, mask: libc::CLONE_THREAD as u32, value: libc::CLONE_THREAD as u32 };
+
+/// TCP and UDP. glibc asks a netlink socket for this machine's addresses and nscd over a Unix
+/// socket for names, and goes on without either.
+pub(super) const SOCKETS: &[&[Test]] = &[
+    &[family(libc::AF_INET), kind(libc::SOCK_STREAM), protocol(0)],
+    &[family(libc::AF_INET), kind(libc::SOCK_STREAM), protocol(libc::IPPROTO_TCP)],
+    &[family(libc::AF_INET), kind(libc::SOCK_DGRAM), protocol(0)],
+    &[family(libc::AF_INET), kind(libc::SOCK_DGRAM), protocol(libc::IPPROTO_UDP)],
+    &[family(libc::AF_INET6), kind(libc::SOCK_STREAM), protocol(0)],
+    &[family(libc::AF_INET6), kind(libc::SOCK_STREAM), protocol(libc::IPPROTO_TCP)],
+    &[family(libc::AF_INET6), kind(libc::SOCK_DGRAM), protocol(0)],
+    &[family(libc::AF_INET6), kind(libc::SOCK_DGRAM), protocol(libc::IPPROTO_UDP)],
+];
+
+/// The resolver asks how much there is to read (`FIONREAD`); connecting with a time-out needs
+/// `FIONBIO`. `include/uapi/asm-generic/ioctls.h`.
+pub(super) const REQUESTS: &[&[Test]] =
+    &[&[Test::Is { argument: 1, value: 0x541b }], &[Test::Is { argument: 1, value: 0x5421 }]];
+
+const fn family(family: libc::c_int) -> Test {
+    Test::Is { argument: 0, value: family as u32 }
+}
+
+const fn kind(kind: libc::c_int) -> Test {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    Test::Masked { argument: 1, mask: !flags as u32, value: kind as u32 }
+}
+
+const fn protocol(protocol: libc::c_int) -> Test {
+    Test::Is { argument: 2, value: protocol as u32 }
+}
