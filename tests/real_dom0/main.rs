@@ -6,6 +6,7 @@ mod environment;
 mod exec;
 mod exhausted;
 mod flags;
+mod hostile_text;
 mod killed;
 mod life;
 mod manage;

@@ -11,6 +11,7 @@ use crate::folder::Folder;
 use crate::handover::{self, HandoverError, Told};
 use crate::loopdev::LoopError;
 use contract::devices;
+use contract::untrusted::printable;
 use std::path::{Path, PathBuf};
 use xen::DomId;
 use xen::store::{Access, Batch, Permission, Store, StoreError};
@@ -125,7 +126,7 @@ pub fn run(call: &Call) -> Result<(), HotplugError> {
     done
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line: what guests and images say in it is cleaned.
 #[must_use]
 pub fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -135,7 +136,7 @@ pub fn describe(error: &dyn std::error::Error) -> String {
         text.push_str(&cause.to_string());
         next = cause.source();
     }
-    text
+    printable(&text).into_owned()
 }
 
 fn add_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
