@@ -167,7 +167,7 @@ impl Talk {
             return line.finish();
         }
         match hello.request {
-            Request::Exec(exec) => return exec::run(self, &mut line, &exec),
+            Request::Exec(exec) => return exec::run(self, &mut line, exec),
             Request::Stats => line.send(&Answer::Stats(stats::read())),
             Request::Attach => return attach::run(self, &mut line),
             Request::Output => return output::run(&self.detour, &mut line),
