@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod environment;
 mod exec;
 mod exhausted;
 mod flags;
 mod guest_protocol;
+mod hostile_text;
 mod killed;
 mod life;
 mod manage;

@@ -91,5 +91,5 @@ fn wanted_memory_mib(config: &Config) -> Result<Option<u32>, (&'static str, Size
     else {
         return Ok(None);
     };
-    parse_size_mib(text).map(Some).map_err(|source| (label, source))
+    parse_size_mib(text.raw()).map(Some).map_err(|source| (label, source))
 }

@@ -11,7 +11,7 @@ use crate::apps::{App, Apps, AppsError};
 use crate::domain_watch::DomainWatch;
 use crate::resolve;
 use contract::talk::{self, Answer, Ask, Exec, Hello, Request, Size, Stats};
-use contract::{Exit, Process};
+use contract::{Exit, Process, Untrusted};
 use std::io;
 use std::time::{Duration, Instant};
 use xen::store::Store;
@@ -68,7 +68,7 @@ pub enum TalkError {
     Ended(String),
     /// The guest refuses the request; its own words.
     #[error("{0}")]
-    Refused(String),
+    Refused(Untrusted),
     /// The request is larger than a guest accepts.
     #[error("arguments and environment are too large: {0} bytes, at most {max}", max = talk::MAX_HELLO_BYTES)]
     TooLarge(usize),
@@ -276,7 +276,7 @@ pub const ENDED_WITH_APP: u8 = 137;
 
 /// The one line that says why a process never ran.
 #[must_use]
-pub fn why_not(exit: &Exit) -> Option<&str> {
+pub fn why_not(exit: &Exit) -> Option<&Untrusted> {
     match exit {
         Exit::NotStarted { message, .. } => Some(message),
         _ => None,

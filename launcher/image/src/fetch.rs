@@ -26,6 +26,7 @@ pub(crate) use {
 };
 
 use crate::limits::LimitError;
+use contract::Untrusted;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
@@ -38,8 +39,8 @@ pub enum FetchError {
     Failed {
         /// What kind of failure it is.
         kind: FailureKind,
-        /// The line.
-        message: String,
+        /// The line: the child saw what the image and its registry say.
+        message: Untrusted,
     },
     /// The program of the child could not be started.
     #[error(
@@ -66,7 +67,7 @@ pub enum FetchError {
         /// The image.
         name: String,
         /// What it did.
-        what: String,
+        what: Untrusted,
     },
     /// The child ran into its memory limit.
     #[error("{name} takes too much memory to convert")]
@@ -100,8 +101,8 @@ pub enum FetchError {
     Died {
         /// The image.
         name: String,
-        /// `was killed by signal 31 (…)` or `left with code 1`.
-        how: String,
+        /// `was killed by signal 31 (…)` or `left with code 1`, and what the child wrote last.
+        how: Untrusted,
     },
 }
 

@@ -1,6 +1,7 @@
 //! Progress: what a pull tells while it works.
 
 use crate::digest::Digest;
+use contract::Untrusted;
 use serde::{Deserialize, Serialize};
 
 /// One step of a pull or a conversion.
@@ -36,7 +37,7 @@ pub enum Event {
     /// the settings allow it.
     Unsandboxed {
         /// What is missing and why; one line.
-        missing: String,
+        missing: Untrusted,
     },
     /// Layers are about to be read.
     Layers {
@@ -52,8 +53,8 @@ pub enum Event {
     },
     /// Something went wrong and is tried again.
     Retry {
-        /// What, and when again; one line.
-        reason: String,
+        /// What, and when again: often in the registry's words.
+        reason: Untrusted,
     },
     /// All layers were read; the disk is being completed.
     Finishing,

@@ -12,6 +12,7 @@ mod pull;
 mod work;
 
 use crate::{config::Config, digest::Digest, fetch::FetchError, source::Source};
+use contract::Untrusted;
 pub use pull::{Naming, convert};
 
 use names::Names;
@@ -135,7 +136,7 @@ pub enum StoreError {
         /// The image.
         name: String,
         /// What is full, or kept free.
-        cause: String,
+        cause: Untrusted,
     },
     /// Fetching or converting failed.
     #[error(transparent)]

@@ -39,7 +39,7 @@ pub fn run() -> ! {
     marks::note("init");
     let exit = domain.live().unwrap_or_else(|Failure { code, message }| {
         domain.say(&message);
-        Exit::NotStarted { code, message }
+        Exit::NotStarted { code, message: message.into() }
     });
     domain.end(exit)
 }
@@ -85,7 +85,6 @@ impl Domain {
         root.enter()?;
         furnish(&orders)?;
         marks::note("furnished");
-        let process = &orders.process;
         let program = prepare(&orders)?;
         root.seal()?;
         marks::note("root");
@@ -93,8 +92,11 @@ impl Domain {
             network::await_link(devices::INTERFACE);
         }
 
-        let (app, relay, input) = start(&program, process)?;
+        let (app, relay, input) = start(&program, &orders.process)?;
         marks::note("exec");
+        let (stop, hostname) = (stop_rule(&orders.process), orders.hostname);
+        // The app has its own copy of them: up to 2 MiB, twice.
+        drop((program, orders.process));
         if let Err(error) = end::report(xenstore, None, &marks::list()) {
             console.say(&Failure::from_error(&error).message);
         }
@@ -102,11 +104,11 @@ impl Domain {
         let children = Arc::new(Children::default());
         children.set_app(Some(app));
         let detour = relay.detour();
-        Talk::begin(orders.hostname.clone(), Arc::clone(&children), input, detour);
+        Talk::begin(hostname, Arc::clone(&children), input, detour);
         let xenstore = Some(&*xenstore);
         let mut supervisor =
             Supervisor { signals: &signals, console, relay, children: &children, xenstore };
-        let exit = supervisor.watch(app, stop_rule(process));
+        let exit = supervisor.watch(app, stop);
         supervisor.finish(LAST_WORDS);
         if let Some(recorder) = recorder {
             recorder.finish();

@@ -3,6 +3,7 @@
 //! The files go as a tar stream through `launch exec` of the guest's `init`. What a guest sends is
 //! not trusted: nothing is written but below the one file or folder that was asked for.
 
+use crate::output::note;
 use anyhow::{Context, Result, bail, ensure};
 use contract::copy::{OWNERS, PACK, PROGRAM, UNPACK};
 use std::fs;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         (None, None) => bail!("neither is in an app; write APP:PATH for one of them"),
     };
     if !args.quiet && code == ExitCode::SUCCESS {
-        eprintln!("Copied {} to {}", args.source, args.dest);
+        note(format_args!("Copied {} to {}", args.source, args.dest));
     }
     Ok(code)
 }

@@ -3,6 +3,7 @@
 use super::spec::environment;
 use crate::conversation::{ALL_SIGNALS, Insisted, Signals, converse};
 use crate::here::{self, Here, require_dom0};
+use crate::output::say;
 use crate::terminal::Screen;
 use anyhow::Result;
 use contract::Exit;
@@ -64,7 +65,7 @@ pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
     let error = match talk() {
         Ok(exit) => {
             if let Some(why) = why_not(&exit) {
-                eprintln!("launch: {why}");
+                say(why);
             }
             return Ok(ExitCode::from(exit.code()));
         }
@@ -77,7 +78,7 @@ pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
         }
         _ => return Err(error),
     };
-    eprintln!("launch: {error}");
+    say(&error);
     // An app that is noted as running may have lost its domain in a power cut: this puts it right.
     here::tell(&apps.reconcile()?);
     Ok(ExitCode::from(code))

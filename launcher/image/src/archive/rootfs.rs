@@ -22,5 +22,5 @@ pub(crate) fn rootfs(file: File) -> Plan<'static> {
 /// The config that such an image would have.
 pub(crate) fn rootfs_config() -> Config {
     let (os, architecture) = manifest::machine();
-    Config { os: os.to_owned(), architecture: architecture.to_owned(), ..Config::default() }
+    Config { os: os.into(), architecture: architecture.into(), ..Config::default() }
 }

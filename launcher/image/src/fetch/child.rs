@@ -42,7 +42,7 @@ fn serve() -> io::Result<()> {
         Err(message) => Answer::Failed { kind: super::FailureKind::Other, message },
         Ok(gaps) => {
             if !gaps.0.is_empty() {
-                host.event(Event::Unsandboxed { missing: gaps.to_string() });
+                host.event(Event::Unsandboxed { missing: gaps.to_string().into() });
             }
             let shared: Arc<dyn Host> = Arc::<Launcher>::clone(&host);
             match job::run(*request, archive, &shared) {

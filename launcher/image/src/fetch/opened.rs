@@ -20,7 +20,7 @@ impl Opened {
                 _ => FailureKind::Other,
             };
             let message = format!("cannot open {}: {}", path.display(), plain(&source));
-            FetchError::Failed { kind, message }
+            FetchError::Failed { kind, message: message.into() }
         };
         match source {
             Source::Registry(_) => Ok(Self::default()),

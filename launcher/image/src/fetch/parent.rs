@@ -6,7 +6,7 @@ use super::{
     claim::Claim,
     messages::{Answer, Done, Input, Order, Request},
     opened::Opened,
-    running::{Running, clean},
+    running::{Running, one_line},
     watch::Watch,
 };
 use crate::{
@@ -162,7 +162,7 @@ impl Conversation<'_> {
                     return Ok(Some(Fetched { archived_names, image: Some(image) }));
                 }
                 Answer::Failed { kind, message } => {
-                    return Err(FetchError::Failed { kind, message: clean(&message) }.into());
+                    return Err(FetchError::Failed { kind, message: one_line(&message) }.into());
                 }
             }
         }
@@ -193,7 +193,7 @@ impl Conversation<'_> {
     }
 
     fn lie(&self, what: &str) -> StoreError {
-        FetchError::Untrue { name: self.name.to_owned(), what: clean(what) }.into()
+        FetchError::Untrue { name: self.name.to_owned(), what: one_line(what) }.into()
     }
 }
 
@@ -204,13 +204,12 @@ fn broken(source: io::Error) -> FetchError {
 /// What of an event may reach a terminal.
 fn believable(event: Event, max_layers: u32) -> Option<Event> {
     match event {
-        Event::Retry { reason } => Some(Event::Retry { reason: clean(&reason) }),
-        Event::Unsandboxed { missing } => Some(Event::Unsandboxed { missing: clean(&missing) }),
+        Event::Unsandboxed { .. } => Some(event),
         Event::Layers { mut bytes } => {
             bytes.truncate(usize::try_from(max_layers).unwrap_or(usize::MAX));
             Some(Event::Layers { bytes })
         }
-        Event::Layer { .. } | Event::Finishing => Some(event),
+        Event::Layer { .. } | Event::Finishing | Event::Retry { .. } => Some(event),
         // These are the launcher's own to tell.
         Event::Resolving { .. }
         | Event::Waiting { .. }

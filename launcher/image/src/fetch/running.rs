@@ -2,6 +2,7 @@
 
 use super::{FetchError, channel::Channel};
 use crate::limits::{LimitError, Limits};
+use contract::Untrusted;
 use std::{
     ffi::OsString,
     io,
@@ -29,7 +30,6 @@ const ENVIRONMENT: &[&str] = &[
 ];
 /// What is kept of the child's standard error.
 const MAX_STDERR: usize = 16 << 10;
-const MAX_TEXT: usize = 2000;
 /// What Rust's standard library writes before it aborts for want of memory.
 const NO_MEMORY: &str = "memory allocation of ";
 
@@ -89,10 +89,10 @@ impl Running {
             Err(error) => format!("is lost: {error}"),
         };
         let how = match last {
-            Some(line) => format!("{how}: {}", clean(line)),
+            Some(line) => format!("{how}: {line}"),
             None => how,
         };
-        FetchError::Died { name, how }
+        FetchError::Died { name, how: one_line(&how) }
     }
 }
 
@@ -123,7 +123,7 @@ fn drain(mut pipe: impl io::Read) -> String {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = pipe.read(&mut buffer) {
         for line in String::from_utf8_lossy(&buffer[..count]).lines() {
-            tracing::debug!(target: "image::fetch_child", "{}", clean(line));
+            tracing::debug!(target: "image::fetch_child", "{}", Untrusted::from(line));
         }
         kept.extend_from_slice(&buffer[..count]);
         let excess = kept.len().saturating_sub(MAX_STDERR);
@@ -132,10 +132,9 @@ fn drain(mut pipe: impl io::Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// One printable line of bounded length, whatever the child sent.
-pub(super) fn clean(text: &str) -> String {
-    let text = text.trim_end().replace('\n', "; ");
-    text.chars().take(MAX_TEXT).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// What the child says, its lines as one.
+pub(super) fn one_line(text: &str) -> Untrusted {
+    text.trim_end().replace('\n', "; ").into()
 }
 
 #[cfg(test)]
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_the_child_says_cannot_drive_the_terminal() {
-        assert_eq!(clean("a\x1b[2Jb\nc\n"), "a\u{fffd}[2Jb; c");
-        assert_eq!(clean(&"x".repeat(9999)).len(), MAX_TEXT);
+        assert_eq!(one_line("a\x1b[2Jb\nc\n").to_string(), "a\u{fffd}[2Jb; c");
+        assert!(one_line(&"x".repeat(9999)).to_string().len() < 2000);
     }
 }

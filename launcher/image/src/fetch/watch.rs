@@ -68,7 +68,7 @@ impl<'a> Watch<'a> {
         match self.disk.as_ref().map_or(Ok(()), room) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                 let message = plain(&error);
-                Err(FetchError::Failed { kind: FailureKind::DiskFull, message })
+                Err(FetchError::Failed { kind: FailureKind::DiskFull, message: message.into() })
             }
             // A file system that cannot be asked says so when it is written to.
             _ => Ok(()),

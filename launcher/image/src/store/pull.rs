@@ -236,7 +236,7 @@ pub fn convert(
 fn full(error: StoreError, folder: &Path, source: &Source) -> StoreError {
     match error {
         StoreError::Fetch(FetchError::Failed { kind: FailureKind::DiskFull, message }) => {
-            let cause = message.rsplit(": ").next().unwrap_or_default().to_owned();
+            let cause = message.raw().rsplit(": ").next().unwrap_or_default().into();
             StoreError::Full { folder: folder.to_owned(), name: source.to_string(), cause }
         }
         error => error,

@@ -20,14 +20,18 @@ use std::sync::Arc;
 
 /// Runs the process until it has ended or the client has gone. A process whose client has gone
 /// goes on without its streams.
-pub(super) fn run(talk: &Talk, line: &mut Line<'_>, exec: &Exec) -> Result<(), Over> {
-    match start(talk, exec) {
+pub(super) fn run(talk: &Talk, line: &mut Line<'_>, exec: Exec) -> Result<(), Over> {
+    let started = start(talk, &exec);
+    // The process has its own copy of arguments and environment.
+    drop(exec);
+    match started {
         Ok(mut running) => {
             line.send(&Answer::Started);
             let exit = running.pump(talk, line)?;
             line.send(&Answer::Exited(exit));
         }
         Err(Failure { code, message }) => {
+            let message = message.into();
             line.send(&Answer::Exited(Exit::NotStarted { code, message }));
         }
     }

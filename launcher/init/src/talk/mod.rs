@@ -158,15 +158,16 @@ impl Talk {
             return Err(Over);
         }
         if hello.version != contract::VERSION {
-            line.send(&Answer::Refused(format!(
+            let why = format!(
                 "the launcher has contract version {}, the domain's init has {}; start the app anew",
                 hello.version,
                 contract::VERSION
-            )));
+            );
+            line.send(&Answer::Refused(why.into()));
             return line.finish();
         }
         match hello.request {
-            Request::Exec(exec) => return exec::run(self, &mut line, &exec),
+            Request::Exec(exec) => return exec::run(self, &mut line, exec),
             Request::Stats => line.send(&Answer::Stats(stats::read())),
             Request::Attach => return attach::run(self, &mut line),
             Request::Output => return output::run(&self.detour, &mut line),
