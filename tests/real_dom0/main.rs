@@ -5,6 +5,8 @@ mod bad_input;
 mod exec;
 mod exhausted;
 mod flags;
+mod hostile_network;
+mod hostile_state;
 mod killed;
 mod life;
 mod manage;
