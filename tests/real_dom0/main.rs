@@ -8,6 +8,8 @@ mod exhausted;
 mod flags;
 mod guest_protocol;
 mod hostile_text;
+mod hostile_network;
+mod hostile_state;
 mod killed;
 mod life;
 mod manage;

@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const TRACES: &str = "xl list | awk 'NR>1{print $1}' | sort; losetup -l -n -O BACK-FILE; \
     ip -o link | grep -o 'vif[0-9.]*'; \
     nft list table ip launch 2>/dev/null | grep -o '[a-z]* \\. [0-9]* : [0-9.]*'; \
+    nft list table bridge launch 2>/dev/null | grep -o '[0-9a-f:]* \\. 10[0-9.]*'; \
     cd /var/lib/launch && find domains names pool -mindepth 1 -maxdepth 1 2>/dev/null \
         | grep -v -e /.l -e /pools.json; \
     grep -o '\"owners\":{[^}].*' leases 2>/dev/null; \

@@ -4,6 +4,7 @@ mod ask;
 mod change;
 mod end;
 mod error;
+mod network;
 mod start;
 mod waiting;
 
@@ -32,9 +33,9 @@ use crate::writable;
 use crate::xl::Xl;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,6 +43,10 @@ use xen::DomId;
 
 /// Bytes of an id; twice as many hex digits, as Docker shows.
 const ID_BYTES: usize = 6;
+
+/// All that is ever in the state folder.
+const STATE: [&str; 8] =
+    ["domains", "images", "leases", "names", "network.lock", "pool", "ports", "templates"];
 
 /// All apps of this machine.
 #[derive(Debug)]
@@ -103,9 +108,10 @@ impl Apps {
             xl: Xl::new(settings, Arc::clone(&domains)),
             domains,
         };
+        let made = files::make_private_with(state_dir, &STATE);
+        made.map_err(FileError::io("make", state_dir))?;
         for folder in [apps.folders(), apps.names().0] {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-            made.map_err(FileError::io("make", &folder))?;
+            files::make_private(&folder).map_err(FileError::io("make", &folder))?;
         }
         Ok(apps)
     }
@@ -144,10 +150,6 @@ impl Apps {
 
     pub(crate) fn shared_domains(&self) -> Arc<Domains> {
         Arc::clone(&self.domains)
-    }
-
-    pub(crate) fn network(&self) -> &net::Network {
-        &self.network
     }
 
     /// Where the state folders of all apps are.
@@ -304,6 +306,15 @@ impl Apps {
     fn make_writable(&self, folder: &Folder, size_mib: u64) -> Result<(), AppsError> {
         let path = folder.file(folder::WRITABLE_DISK);
         Ok(writable::make(&self.state_dir.join("templates"), &path, size_mib)?)
+    }
+
+    /// Writes the writable layer of an app again that a power cut took right after it was made.
+    fn mend_writable(&self, folder: &Folder, record: &Record) -> Result<(), AppsError> {
+        let path = folder.file(folder::WRITABLE_DISK);
+        if writable::mend(&self.state_dir.join("templates"), &path, record.storage_mib)? {
+            tracing::warn!("the writable layer of app {} was empty; made it anew", record.name);
+        }
+        Ok(())
     }
 
     /// The app with this name or id, or the only one whose name or id begins so.

@@ -6,6 +6,7 @@ use crate::log::Stream;
 use crate::record::{Outcome, Phase};
 use image::{Config, Digest, Image};
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 struct Machine {
@@ -106,6 +107,102 @@ fn a_domain_that_waits_with_a_note_of_another_version_is_removed() {
     fs::write(folder.file(folder::WAITING), r#"{"machine":"of old"}"#).unwrap();
     assert_eq!(machine.apps.repair_waiting().unwrap(), ["0123456789ab"]);
     assert!(!folder.path().exists());
+}
+
+#[test]
+fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
+    let machine = machine();
+    let apps = &machine.apps;
+    let publish = vec!["8080:80".parse().unwrap()];
+    let mac = Some([2, 0, 0, 0, 0, 7]);
+    let web = apps.create(&Launch { publish: publish.clone(), mac, ..machine.launch() }).unwrap();
+    let [ended, asked] = [machine.create(), machine.create()];
+    let note = |app: &App, phase, last| {
+        let address = Some([10, 107, 0, last].into());
+        apps.folder(&app.record.id)
+            .write_state(&State { phase, address, ..State::default() })
+            .unwrap();
+    };
+    note(&web, Phase::Running, 5);
+    note(&ended, Phase::Exited, 6);
+    // It has a config for `xl create` with an address.
+    note(&asked, Phase::Created, 7);
+    let waiting = Folder::new(apps.pool().join("0123456789ab"));
+    fs::create_dir_all(apps.pool()).unwrap();
+    drop(waiting.make().unwrap());
+    let noted = Waiting {
+        machine: web.record.machine.clone(),
+        image: None,
+        furnished: true,
+        address: Some([10, 107, 0, 8].into()),
+        created_unix_ms: 0,
+        domid: 9,
+    };
+    folder::write_json(&waiting.file(folder::WAITING), &noted).unwrap();
+    let older = Folder::new(apps.pool().join("ba9876543210"));
+    drop(older.make().unwrap());
+    folder::write_json(&older.file(folder::WAITING), &Waiting { address: None, ..noted }).unwrap();
+
+    let leases = machine.root.path().join("state/leases");
+    let ports = machine.root.path().join("state/ports");
+    for damage in [&b""[..], b"{\"last\":null,\"own", b"garbage", &[0; 64]] {
+        fs::write(&leases, damage).unwrap();
+        fs::write(&ports, damage).unwrap();
+        let (found, mended) = apps.with_mended_network(net::Network::leases).unwrap();
+        let expected = [(&web, 5), (&asked, 7)].map(|(app, last)| (app.record.id.clone(), last));
+        let expected = expected.into_iter().chain([("0123456789ab".to_owned(), 8)]);
+        let expected = expected.map(|(id, last)| (id, [10, 107, 0, last].into()));
+        assert_eq!(found, expected.collect());
+        assert_eq!(mended, [leases.clone(), ports.clone()]);
+        let published = apps.with_network(net::Network::published).unwrap();
+        assert_eq!(published.into_keys().collect::<Vec<_>>(), [web.record.id.clone()]);
+        // The link address that was wished for as well.
+        assert!(fs::read_to_string(&leases).unwrap().contains("[2,0,0,0,0,7]"));
+    }
+    // Its address is not known, so nobody takes it.
+    assert!(!older.file(folder::WAITING).exists());
+    // One damaged file takes the other along in nothing.
+    let before = fs::read(&leases).unwrap();
+    fs::write(&ports, "").unwrap();
+    assert_eq!(apps.with_mended_network(net::Network::published).unwrap().1, [ports]);
+    assert_eq!(fs::read(&leases).unwrap(), before);
+}
+
+#[test]
+fn all_state_is_for_root_only_also_where_an_older_version_left_it_open() {
+    let machine = machine();
+    let state = machine.root.path().join("state");
+    fs::create_dir_all(state.join("pool/0123456789ab")).unwrap();
+    fs::write(state.join("leases"), "{}").unwrap();
+    drop(machine.create());
+    drop(image::Store::open(state.join("images")).unwrap());
+    let all = |path: &Path| walk(path);
+    for path in all(&state) {
+        let data = fs::symlink_metadata(&path).unwrap();
+        if !data.is_symlink() {
+            let mode = if data.is_dir() { 0o755 } else { 0o644 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    Apps::open(&state, &Settings::default(), &net::Settings::default()).unwrap();
+    let found = all(&state);
+    assert!(found.len() > 10, "{found:?}");
+    for path in found {
+        let data = fs::symlink_metadata(&path).unwrap();
+        let open = !data.is_symlink() && data.permissions().mode() & 0o077 != 0;
+        assert!(!open, "{}", path.display());
+    }
+}
+
+/// A folder and all below it.
+fn walk(path: &Path) -> Vec<PathBuf> {
+    let mut found = vec![path.to_owned()];
+    if fs::symlink_metadata(path).unwrap().is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            found.extend(walk(&entry.unwrap().path()));
+        }
+    }
+    found
 }
 
 #[test]
@@ -232,10 +329,10 @@ fn a_created_app_is_left_alone_by_repairs() {
 #[test]
 fn an_address_of_an_app_that_is_gone_is_given_back() {
     let machine = machine();
-    machine.apps.network().lease("ffffffffffff", None, None).unwrap();
+    machine.apps.network.lease("ffffffffffff", None, None).unwrap();
     let repairs = machine.apps.reconcile().unwrap();
     assert!(repairs[0].to_string().contains("ffffffffffff"), "{repairs:?}");
-    assert!(machine.apps.network().leases().unwrap().is_empty());
+    assert!(machine.apps.network.leases().unwrap().is_empty());
 }
 
 #[test]
@@ -245,12 +342,12 @@ fn the_address_of_a_domain_that_waits_is_kept_by_repairs_until_the_app_that_take
     let waiting = Folder::new(machine.apps.pool().join("0123456789ab"));
     fs::create_dir_all(machine.apps.pool()).unwrap();
     let _lock = waiting.make().unwrap();
-    machine.apps.network().lease(waiting.id(), None, None).unwrap();
+    machine.apps.network.lease(waiting.id(), None, None).unwrap();
     assert_eq!(machine.apps.reconcile().unwrap(), []);
     let taken = machine.apps.folder(waiting.id());
     fs::rename(waiting.path(), taken.path()).unwrap();
     assert_eq!(machine.apps.reconcile().unwrap(), []);
-    assert_eq!(machine.apps.network().leases().unwrap().len(), 1);
+    assert_eq!(machine.apps.network.leases().unwrap().len(), 1);
 }
 
 #[test]
@@ -261,6 +358,7 @@ fn a_furnished_domain_fits_apps_of_the_usual_network_and_layer_only() {
         machine: what.clone(),
         image: None,
         furnished: true,
+        address: None,
         created_unix_ms: u64::MAX / 2,
         domid: 1,
     };

@@ -34,6 +34,7 @@ pub mod schedule;
 pub mod settings;
 pub mod signal;
 pub mod size;
+mod sparse;
 pub mod spec;
 pub mod start_set;
 pub mod talk;

@@ -65,7 +65,7 @@ impl Apps {
     /// The list cannot be read.
     pub fn pools(&self, images: &image::Store) -> Result<Vec<PoolStatus>, AppsError> {
         let waiting = self.waiting()?;
-        let leases = self.network().leases()?;
+        let leases = self.with_network(net::Network::leases)?;
         let mut found = Vec::new();
         for pool in self.read_pools()? {
             let Wanted { digest, .. } = wanted(&pool, images)?;
@@ -161,7 +161,7 @@ impl Apps {
 
     fn lock_pools(&self) -> Result<File, AppsError> {
         let folder = self.pool();
-        fs::create_dir_all(&folder).map_err(FileError::io("make", &folder))?;
+        files::make_private(&folder).map_err(FileError::io("make", &folder))?;
         let path = folder.join(LOCK);
         let mut options = OpenOptions::new();
         let opened = options.write(true).create(true).truncate(false).mode(0o600).open(&path);

@@ -9,7 +9,7 @@ use crate::record::{Outcome, Phase, Record, State};
 use crate::toolstack::DomainState;
 use std::collections::HashSet;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::time::Duration;
 
 /// Written when everything was looked at.
@@ -31,7 +31,7 @@ impl fmt::Display for Repair {
 pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
     let _span = tracing::info_span!("reconcile").entered();
     let last = apps.folders().join(LAST);
-    File::create(&last).map_err(FileError::io("write", &last))?;
+    files::create_private(&last).map_err(FileError::io("write", &last))?;
     let mut repairs = Vec::new();
     let mut tended = HashSet::new();
     for id in apps.ids()? {
@@ -65,11 +65,17 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
         Ok(detached) => repairs.extend(detached.into_iter().map(Repair)),
         Err(error) => repairs.push(Repair(describe(&error))),
     }
-    match apps.network().retain(|id| {
-        // In this order: a domain that waits is taken by renaming its folder to the app's.
-        tended.contains(id) || apps.is_waiting(id) || uses_network(apps, id)
+    match apps.with_mended_network(|network| {
+        network.retain(|id| {
+            // In this order: a domain that waits is taken by renaming its folder to the app's.
+            tended.contains(id) || apps.is_waiting(id) || uses_network(apps, id)
+        })
     }) {
-        Ok(gone) => {
+        Ok((gone, mended)) => {
+            repairs.extend(mended.into_iter().map(|file| {
+                let file = file.display();
+                Repair(format!("{file} was damaged; made it anew from what the apps have"))
+            }));
             repairs.extend(gone.into_iter().map(|id| {
                 Repair(format!("gave back address and ports of app {id}, which is gone"))
             }))

@@ -7,7 +7,7 @@ use crate::folder::{FileError, Folder};
 use contract::StartSet;
 use contract::store::MAX_START_SET_BYTES;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -49,7 +49,10 @@ pub fn keep(folder: &Folder, set: &StartSet) -> Result<(), FileError> {
     let link = folder.file(START_SET);
     let path = fs::read_link(&link).map_err(FileError::io("read", &link))?;
     let temporary = path.with_extension(format!("{}.tmp", folder.id()));
-    match fs::write(&temporary, set.render(MAX_START_SET_BYTES)) {
+    let rendered = set.render(MAX_START_SET_BYTES);
+    let written =
+        files::create_private(&temporary).and_then(|mut file| file.write_all(rendered.as_bytes()));
+    match written {
         // The image was removed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(FileError::io("write", &temporary)(error)),

@@ -4,11 +4,11 @@
 //! the template of 8 GiB holds 230 KiB, nothing is initialized in the guest later on, and a copy
 //! takes as long as copying those. The journal stays, so that data outlive a killed domain.
 
+use crate::sparse::{self, Likeness};
 use contract::devices;
-use rustix::fs::{SeekFrom, copy_file_range, seek};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -53,6 +53,14 @@ pub enum WritableError {
         /// Its words.
         cause: String,
     },
+    /// It holds something, but no file system.
+    #[error(
+        "writable layer {path} has lost its file system, but not all data; look at it with `e2fsck -n {path}`, or remove the app with `launch rm`"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file system of dom0 said no.
     #[error("cannot {action} {path}")]
     Io {
@@ -78,19 +86,64 @@ pub fn make(templates: &Path, path: &Path, size_mib: u64) -> Result<(), Writable
         return Err(WritableError::Size(size_mib));
     }
     let template = template(templates, size_mib)?;
-    copy_sparse(&template, path).map_err(|source| {
+    sparse::copy(&template, path).map_err(|source| {
         // The error to report is the first one.
         let _ = fs::remove_file(path);
         failed("write", path)(source)
     })
 }
 
+/// Makes the disk `path` anew where a power cut lost what [`make`] had written: it is not synced, as
+/// a launch would wait for that. Says whether it did.
+///
+/// Only a disk that holds nothing but parts of its template is replaced, never one with data. A guest
+/// writes its first at once, into the superblock, so that of a disk in use the beginning is read, no more.
+///
+/// # Errors
+/// There is data and no file system; `mke2fs` is missing, or the disk is full.
+pub fn mend(templates: &Path, path: &Path, size_mib: u64) -> Result<bool, WritableError> {
+    let file = File::open(path).map_err(failed("open", path))?;
+    let template = match File::open(template_path(templates, size_mib)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        opened => Some(opened.map_err(failed("open", templates))?),
+    };
+    match sparse::compare(&file, template.as_ref()).map_err(failed("read", path))? {
+        Likeness::Same => Ok(false),
+        Likeness::Other if has_file_system(&file).map_err(failed("read", path))? => Ok(false),
+        Likeness::Other => Err(WritableError::Damaged { path: path.to_owned() }),
+        Likeness::Part => {
+            let whole = path.with_extension("new");
+            match fs::remove_file(&whole) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove", &whole)(error));
+                }
+                _ => make(templates, &whole, size_mib)?,
+            }
+            fs::rename(&whole, path).map_err(failed("write", path))?;
+            Ok(true)
+        }
+    }
+}
+
+/// Whether there is the mark of an ext4 superblock.
+fn has_file_system(file: &File) -> io::Result<bool> {
+    let mut mark = [0; 2];
+    match file.read_exact_at(&mut mark, 1024 + 0x38) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| u16::from_le_bytes(mark) == 0xef53),
+    }
+}
+
+fn template_path(folder: &Path, size_mib: u64) -> PathBuf {
+    folder.join(format!("ext4-v{TEMPLATE_VERSION}-{size_mib}.img"))
+}
+
 fn template(folder: &Path, size_mib: u64) -> Result<PathBuf, WritableError> {
-    let path = folder.join(format!("ext4-v{TEMPLATE_VERSION}-{size_mib}.img"));
+    let path = template_path(folder, size_mib);
     if path.exists() {
         return Ok(path);
     }
-    fs::create_dir_all(folder).map_err(failed("make", folder))?;
+    files::make_private(folder).map_err(failed("make", folder))?;
     // Two processes may make the same template at once: the last one stays.
     let temporary = tempfile_in(folder, size_mib)?;
     let contents = temporary.with_extension("contents");
@@ -154,37 +207,10 @@ fn run_mke2fs(file: &Path, contents: &Path, path: &Path) -> Result<(), WritableE
     Err(WritableError::NoMke2fs)
 }
 
-/// Copies what is not a hole.
-fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
-    let from = File::open(from)?;
-    let length = from.metadata()?.len();
-    let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-    to.set_len(length)?;
-    let mut position = 0;
-    while position < length {
-        let start = match seek(&from, SeekFrom::Data(position)) {
-            Ok(start) => start,
-            // Only holes from here on.
-            Err(rustix::io::Errno::NXIO) => break,
-            Err(errno) => return Err(errno.into()),
-        };
-        let end = seek(&from, SeekFrom::Hole(start))?;
-        let (mut read_at, mut write_at) = (start, start);
-        while read_at < end {
-            let left = usize::try_from(end - read_at).unwrap_or(usize::MAX);
-            if copy_file_range(&from, Some(&mut read_at), &to, Some(&mut write_at), left)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        position = end;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{FileExt, MetadataExt};
 
     fn have_e2fsprogs() -> bool {
         let have = Command::new("e2fsck").arg("-V").output().is_ok();
@@ -218,26 +244,70 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path().join("templates")).unwrap().count(), 1);
     }
 
+    /// A disk as [`make`] leaves it, and after a power cut at several moments.
     #[test]
-    fn data_and_holes_are_copied_as_they_are() {
+    fn what_a_power_cut_lost_of_a_new_disk_is_written_again() {
+        if !have_e2fsprogs() {
+            return;
+        }
         let folder = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-        let file = File::create(&from).unwrap();
-        file.set_len(10 << 20).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, b"data", 5 << 20).unwrap();
-        copy_sparse(&from, &to).unwrap();
-        assert_eq!(fs::read(&from).unwrap(), fs::read(&to).unwrap());
-        assert!(fs::metadata(&to).unwrap().blocks() * 512 < 1 << 20);
+        let (templates, path) = (folder.path().join("templates"), folder.path().join("disk"));
+        make(&templates, &path, 64).unwrap();
+        let whole = fs::read(&path).unwrap();
+        assert!(!mend(&templates, &path, 64).unwrap());
+        let mut torn = whole.clone();
+        torn[..4096].fill(0);
+        let mut late = whole.clone();
+        let last = late.iter().rposition(|byte| *byte != 0).unwrap();
+        late[last / 512 * 512..].fill(0);
+        let zeros = vec![0; 64 << 20];
+        for left in [&zeros[..], &zeros[..1 << 20], &[], &torn, &late, &whole[..1 << 20]] {
+            fs::write(&path, left).unwrap();
+            // Killed while it mended, it goes on.
+            fs::write(path.with_extension("new"), "half").unwrap();
+            assert!(mend(&templates, &path, 64).unwrap(), "{} bytes", left.len());
+            assert!(fs::read(&path).unwrap() == whole);
+            assert!(!mend(&templates, &path, 64).unwrap());
+        }
+        // Without a template, as after an upgrade, only a disk without anything is made anew.
+        fs::remove_dir_all(&templates).unwrap();
+        fs::write(&path, &torn).unwrap();
+        assert!(matches!(mend(&templates, &path, 64), Err(WritableError::Damaged { .. })));
+        fs::write(&path, &zeros).unwrap();
+        assert!(mend(&templates, &path, 64).unwrap());
+        let check = Command::new("e2fsck").args(["-f", "-n"]).arg(&path).output().unwrap();
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     }
 
     #[test]
-    fn a_layer_never_overwrites_a_file() {
+    fn a_disk_with_data_is_never_written_again() {
+        if !have_e2fsprogs() {
+            return;
+        }
         let folder = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-        fs::write(&from, "new").unwrap();
-        fs::write(&to, "old").unwrap();
-        assert!(copy_sparse(&from, &to).is_err());
-        assert_eq!(fs::read(&to).unwrap(), b"old");
+        let (templates, path) = (folder.path().join("templates"), folder.path().join("disk"));
+        make(&templates, &path, 64).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let data_at = |at: usize, lost: usize| {
+            let mut bytes = whole.clone();
+            bytes[at..at + 4].copy_from_slice(b"data");
+            bytes[..lost].fill(0);
+            fs::write(&path, &bytes).unwrap();
+            let mended = mend(&templates, &path, 64);
+            assert!(fs::read(&path).unwrap() == bytes, "data at {at}");
+            mended
+        };
+        // As a mount leaves it, and one whose first blocks are in order, and whose last are not.
+        for at in [1024 + 44, 40 << 20, (64 << 20) - 4] {
+            assert!(!data_at(at, 0).unwrap(), "data at {at}");
+        }
+        for at in [8192, 40 << 20, (64 << 20) - 4] {
+            let error = data_at(at, 4096).unwrap_err();
+            assert!(matches!(error, WritableError::Damaged { .. }), "{error}");
+        }
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&whole[..4096], 0).unwrap();
+        assert!(!mend(&templates, &path, 64).unwrap());
     }
 
     #[test]

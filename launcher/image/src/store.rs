@@ -22,6 +22,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -150,14 +151,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `folder`, making it where it is missing.
+    /// Opens the store in `folder`, making it where it is missing. Only root can look into it.
     ///
     /// # Errors
     /// The folder cannot be made.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let store = Self { folder: folder.into() };
-        for folder in [store.images(), store.folder.join(work::FOLDER)] {
-            fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
+        for folder in [store.folder.clone(), store.images(), store.folder.join(work::FOLDER)] {
+            files::make_private(&folder).map_err(io_error("make", &folder))?;
         }
         Ok(store)
     }
@@ -294,7 +295,8 @@ impl Store {
     /// Held while names or the set of images change; readers need no lock.
     fn lock(&self) -> Result<File, StoreError> {
         let path = self.folder.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let mut options = File::options();
+        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(io_error("open", &path))?;
         flock(&file, FlockOperation::LockExclusive)
             .map_err(|error| io_error("lock", &path)(error.into()))?;

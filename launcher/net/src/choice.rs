@@ -36,6 +36,11 @@ pub enum ChoiceError {
     /// Another kind of interface.
     #[error("interface {0} is not a bridge; name a bridge in --network")]
     NotABridge(InterfaceName),
+    /// Our own bridge, where apps have leases.
+    #[error(
+        "bridge {0} is launch's own: leave --network out, and give --ip ADDRESS if it matters which"
+    )]
+    Own(InterfaceName),
     /// It carries nothing.
     #[error("bridge {0} is down; bring it up with `ip link set {0} up`")]
     Down(InterfaceName),

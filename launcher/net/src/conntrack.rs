@@ -5,8 +5,7 @@
 //! last owner, for ever. Layouts: `linux/netfilter/nfnetlink_conntrack.h`.
 
 use crate::netlink::{ACK, Answer, DUMP, Message, NESTED, Socket, attribute};
-use crate::publish::Protocol;
-use crate::table::Target;
+use crate::publish::{Protocol, Target};
 use rustix::net::netlink::NETFILTER;
 use std::io;
 use std::net::Ipv4Addr;

@@ -1,6 +1,6 @@
 //! Which owner has which address of the subnet.
 
-use crate::settings::{Mac, Subnet};
+use crate::settings::{Mac, Subnet, mac_of};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -71,7 +71,21 @@ pub(crate) struct Leases {
     pub(crate) macs: BTreeMap<String, Mac>,
 }
 
+/// A guest's link address and its address, which belong together.
+pub(crate) type Guest = (Mac, Ipv4Addr);
+
 impl Leases {
+    /// The addresses of `owner`, if it has a lease.
+    pub(crate) fn guest(&self, owner: &str) -> Option<Guest> {
+        let address = *self.owners.get(owner)?;
+        Some((self.macs.get(owner).copied().unwrap_or_else(|| mac_of(address)), address))
+    }
+
+    /// The addresses of all owners.
+    pub(crate) fn guests(&self) -> Vec<Guest> {
+        self.owners.keys().filter_map(|owner| self.guest(owner)).collect()
+    }
+
     /// Gives `owner` an address: the one wanted, else the one it has, else the next free one.
     ///
     /// Says whether the book changed.

@@ -8,6 +8,7 @@
 mod choice;
 mod conntrack;
 mod dns;
+mod error;
 mod lease;
 mod link;
 mod netlink;
@@ -15,18 +16,23 @@ mod network;
 mod occupant;
 mod port;
 mod publish;
+mod restore;
+mod rules;
 mod settings;
 mod state;
 mod table;
+mod up;
 
 pub use choice::{Choice, ChoiceError, check_bridge, static_lease};
 pub use dns::{Resolver, resolver};
+pub use error::NetworkError;
 pub use lease::{Lease, LeaseError};
 pub use link::{LinkError, Route, wait_for_interface};
-pub use network::{Network, NetworkError};
+pub use network::Network;
 pub use occupant::Occupant;
 pub use port::attach_to_bridge;
 pub use publish::{Protocol, Publish, PublishParseError, Published};
+pub use restore::Holding;
 pub use settings::parse_mac;
 pub use settings::{
     InterfaceName, InterfaceNameError, Mac, MacError, Settings, Subnet, SubnetError,

@@ -2,137 +2,28 @@
 
 use crate::conntrack;
 use crate::dns::{Resolver, resolver};
-use crate::lease::{Lease, LeaseError, Leases};
-use crate::link::{Link, LinkError, Links, Route};
-use crate::occupant::{self, Occupant, Unusable};
-use crate::port::{forget_neighbours, know_neighbour, knows_neighbour};
-use crate::publish::{Ports, Protocol, Publish, Published, find_conflict};
-use crate::settings::{InterfaceName, Mac, Settings, Subnet, mac_of};
-use crate::state::{Locked, StateDir, StateError};
-use crate::table::{self, Table, TableError, Target};
+use crate::error::NetworkError;
+use crate::lease::{Guest, Lease, Leases};
+use crate::link::Links;
+use crate::occupant::{self, Unusable};
+use crate::port::{forget_neighbours, know_neighbour};
+use crate::publish::{Ports, Protocol, Publish, Published, Target, find_conflict, targets};
+use crate::settings::{Mac, Settings, Subnet, mac_of};
+use crate::state::{Locked, StateDir};
+use crate::table::{self, Table};
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-const LEASES: &str = "leases";
-const PORTS: &str = "ports";
-const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
-
-/// Why the network could not be set up or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum NetworkError {
-    /// A state file.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// An address.
-    #[error(transparent)]
-    Lease(#[from] LeaseError),
-    /// An interface.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    /// The nftables table.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// The subnet is in use.
-    #[error(
-        "subnet {subnet} of bridge {bridge} overlaps dom0's route {route}; set another subnet in [network] of /etc/launch/config.toml"
-    )]
-    Overlap {
-        /// Our subnet.
-        subnet: Subnet,
-        /// Our bridge.
-        bridge: InterfaceName,
-        /// What it overlaps.
-        route: Route,
-    },
-    /// The bridge's name belongs to something else.
-    #[error(
-        "interface {0} is there but is not a bridge; set another bridge in [network] of /etc/launch/config.toml"
-    )]
-    NotABridge(InterfaceName),
-    /// The bridge was made for another subnet.
-    #[error(
-        "bridge {bridge} has address {found}, but the settings say {subnet}; stop all apps and remove it (ip link del {bridge}), or set the old subnet again"
-    )]
-    OtherSubnet {
-        /// Our bridge.
-        bridge: InterfaceName,
-        /// The address found on it.
-        found: String,
-        /// Our subnet.
-        subnet: Subnet,
-    },
-    /// A kernel setting.
-    #[error("cannot write {value} to {path}")]
-    Sysctl {
-        /// The setting's file.
-        path: String,
-        /// The value.
-        value: &'static str,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// Another of our apps has the port.
-    #[error("port {port}/{protocol} is taken by {owner}; choose another with -p")]
-    PortOfApp {
-        /// The port on dom0.
-        port: u16,
-        /// Its protocol.
-        protocol: Protocol,
-        /// The owner that has it.
-        owner: String,
-    },
-    /// A process of dom0 has the port.
-    #[error("port {port}/{protocol} is taken by {}; choose another with -p", describe(.occupant.as_ref()))]
-    PortOfProcess {
-        /// The port on dom0.
-        port: u16,
-        /// Its protocol.
-        protocol: Protocol,
-        /// The process, where it could be found.
-        occupant: Option<Occupant>,
-    },
-    /// The same port is given twice.
-    #[error("port {port}/{protocol} is published twice; give each -p its own port")]
-    PortTwice {
-        /// The port on dom0.
-        port: u16,
-        /// Its protocol.
-        protocol: Protocol,
-    },
-    /// Dom0 does not have the address to publish on.
-    #[error("cannot publish on {0}: dom0 has no such address; give one it has to -p, or none")]
-    NotDom0s(Ipv4Addr),
-    /// The guest's address cannot be published to.
-    #[error("cannot publish ports of {0}: only guests on the launcher's own IPv4 bridge have them")]
-    NotOurs(IpAddr),
-    /// The port could not be tried.
-    #[error("cannot try port {port}/{protocol}")]
-    PortUntried {
-        /// The port on dom0.
-        port: u16,
-        /// Its protocol.
-        protocol: Protocol,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-}
-
-fn describe(occupant: Option<&Occupant>) -> String {
-    occupant.map_or_else(|| "a process in dom0".to_owned(), ToString::to_string)
-}
-
+pub(crate) const LEASES: &str = "leases";
+pub(crate) const PORTS: &str = "ports";
 /// Our own network.
 ///
 /// Every method may be called by any number of processes and threads at once.
 #[derive(Clone, Debug)]
 pub struct Network {
-    settings: Settings,
-    state: StateDir,
+    pub(crate) settings: Settings,
+    pub(crate) state: StateDir,
 }
 
 impl Network {
@@ -219,8 +110,11 @@ impl Network {
     ) -> Result<Lease, NetworkError> {
         let locked = self.state.lock()?;
         let mut leases: Leases = locked.read(LEASES)?;
+        let before = leases.guest(owner);
         let (address, changed) = leases.take(self.settings.subnet, owner, wanted)?;
         if changed | leases.note_mac(owner, mac) {
+            // First: who has a lease that is written down is known to be let in.
+            self.change_guests(before, leases.guest(owner), &leases, &locked)?;
             locked.write(LEASES, &leases)?;
         }
         let lease = self.lease_at(address);
@@ -244,10 +138,12 @@ impl Network {
     pub fn release(&self, owner: &str) -> Result<(), NetworkError> {
         let locked = self.state.lock()?;
         let mut leases: Leases = locked.read(LEASES)?;
-        if let Some(address) = leases.owners.remove(owner) {
-            // First: what is noted can be tried again.
-            forget_neighbours(self.bridge(), [address])?;
+        if let Some(guest) = leases.guest(owner) {
+            leases.owners.remove(owner);
             leases.macs.remove(owner);
+            // First: what is noted can be tried again.
+            self.change_guests(Some(guest), None, &leases, &locked)?;
+            forget_neighbours(self.bridge(), [guest.1])?;
             locked.write(LEASES, &leases)?;
         }
         Ok(())
@@ -283,7 +179,7 @@ impl Network {
             locked.write(PORTS, &after)?;
         }
         let (old, new) = (of_owner(&before, owner), of_owner(&after, owner));
-        let applied = self.apply(&old, &new, &after).and_then(|there| match there {
+        let applied = self.apply(&old, &new, &after, &locked).and_then(|there| match there {
             true => Ok(()),
             false => self.set_up(&locked),
         });
@@ -331,12 +227,12 @@ impl Network {
         gone.dedup();
         let stays = |name: &str| gone.binary_search_by(|other| other.as_str().cmp(name)).is_err();
         self.withdraw(&locked, stays)?;
-        let (kept, ended): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            leases.owners.into_iter().partition(|(name, _)| stays(name));
-        leases.owners = kept;
+        let ended: Vec<Guest> = gone.iter().filter_map(|name| leases.guest(name)).collect();
         if !ended.is_empty() {
+            leases.owners.retain(|name, _| stays(name));
             leases.macs.retain(|name, _| stays(name));
-            forget_neighbours(self.bridge(), ended.into_values())?;
+            self.change_guests(ended.iter().copied(), None, &leases, &locked)?;
+            forget_neighbours(self.bridge(), ended.into_iter().map(|(_, address)| address))?;
             locked.write(LEASES, &leases)?;
         }
         Ok(gone)
@@ -352,97 +248,16 @@ impl Network {
         }
     }
 
-    fn is_ours(&self, link: &Link) -> bool {
-        link.is_bridge && link.mac == Some(self.gateway_mac())
-    }
-
-    fn localnet(&self) -> String {
-        format!("/proc/sys/net/ipv4/conf/{}/route_localnet", self.settings.bridge)
-    }
-
-    /// Whether nothing is missing, asked from the kernel itself.
-    fn is_up(&self) -> Result<bool, NetworkError> {
-        let is_on = |path: &str| fs::read(path).is_ok_and(|value| value.starts_with(b"1"));
-        let subnet = self.settings.subnet;
-        let mut links = Links::open()?;
-        let Some(link) = links.find(self.bridge())? else { return Ok(false) };
-        Ok(link.is_up
-            && self.is_ours(&link)
-            && links.addresses(Some(link.index))?.contains(&(subnet.gateway(), subnet.prefix()))
-            && knows_neighbour(&mut links, link.index, subnet.gateway())?
-            && is_on(FORWARD)
-            && is_on(&self.localnet())
-            && Table::open()?.is_built(&self.settings)?)
-    }
-
-    fn set_up(&self, locked: &Locked<'_>) -> Result<(), NetworkError> {
-        let Settings { bridge, subnet, .. } = &self.settings;
-        let name = bridge.as_str();
-        let mut links = Links::open()?;
-        let found = links.find(name)?;
-        if found.as_ref().is_some_and(|link| !link.is_bridge) {
-            return Err(NetworkError::NotABridge(bridge.clone()));
-        }
-        let own = found.as_ref().map(|link| link.index);
-        let addresses = own.map_or_else(|| Ok(Vec::new()), |own| links.addresses(Some(own)))?;
-        if !addresses.contains(&(subnet.gateway(), subnet.prefix())) {
-            if let Some((address, prefix)) = addresses.first() {
-                let found = format!("{address}/{prefix}");
-                return Err(NetworkError::OtherSubnet {
-                    bridge: bridge.clone(),
-                    found,
-                    subnet: *subnet,
-                });
-            }
-            if let Some(route) = links.overlapping_route(*subnet, own)? {
-                return Err(NetworkError::Overlap {
-                    subnet: *subnet,
-                    bridge: bridge.clone(),
-                    route,
-                });
-            }
-        }
-        let link = match found.filter(|link| self.is_ours(link)) {
-            Some(link) => link,
-            None => {
-                links.make_bridge(name, self.gateway_mac())?;
-                let missing = || {
-                    LinkError::new(format!("find bridge {name}"), io::ErrorKind::NotFound.into())
-                };
-                links.find(name)?.ok_or_else(missing)?
-            }
-        };
-        // The rules and leases are for IPv4: no other way round them is left open. A kernel without
-        // IPv6 has no such setting.
-        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
-        links.add_address(name, link.index, *subnet)?;
-        switch_on(&self.localnet())?;
-        // The rules come before the first packet can.
-        if !Table::open()?.is_built(&self.settings)? {
-            self.build_rules(&locked.read(PORTS)?)?;
-        }
-        links.bring_up(name)?;
-        self.tell_neighbours(locked)?;
-        switch_on(FORWARD)
-    }
-
-    /// Tells dom0 who has which address: Linux forgets all of them when the bridge goes down or loses
-    /// its own address.
-    fn tell_neighbours(&self, locked: &Locked<'_>) -> Result<(), NetworkError> {
-        let leases: Leases = locked.read(LEASES)?;
-        for (owner, address) in &leases.owners {
-            let mac = leases.macs.get(owner).copied().unwrap_or_else(|| mac_of(*address));
-            know_neighbour(self.bridge(), *address, mac)?;
-        }
-        // Last: by it `is_up` sees whether the others are still known.
-        let gateway = self.settings.subnet.gateway();
-        Ok(know_neighbour(self.bridge(), gateway, self.gateway_mac())?)
-    }
-
     /// Brings the rules from some ports of an owner to others; `all` is what they hold then.
     ///
     /// Returns `false` where there are no rules to bring anywhere.
-    fn apply(&self, old: &[Target], new: &[Target], all: &Ports) -> Result<bool, NetworkError> {
+    fn apply(
+        &self,
+        old: &[Target],
+        new: &[Target],
+        all: &Ports,
+        locked: &Locked<'_>,
+    ) -> Result<bool, NetworkError> {
         let mut table = Table::open()?;
         if !table.is_built(&self.settings)? {
             return Ok(false);
@@ -450,14 +265,34 @@ impl Network {
         if table.change(old, new)? {
             forget_flows(new)?;
         } else {
-            self.build_rules(all)?;
+            self.build_rules(all, &locked.read(LEASES)?)?;
         }
         Ok(true)
     }
 
-    fn build_rules(&self, ports: &Ports) -> Result<(), NetworkError> {
-        let targets = table::targets(ports);
-        table::build(&self.settings, &targets)?;
+    /// Brings the rules from some guests to others; `all` is what they hold then. Where there are no
+    /// rules, those that are made later hold it.
+    fn change_guests(
+        &self,
+        old: impl IntoIterator<Item = Guest>,
+        new: Option<Guest>,
+        all: &Leases,
+        locked: &Locked<'_>,
+    ) -> Result<(), NetworkError> {
+        let (old, new): (Vec<_>, Vec<_>) = (old.into_iter().collect(), new.into_iter().collect());
+        match Table::open()?.change_guests(&old, &new)? || !self.has_rules()? {
+            true => Ok(()),
+            false => self.build_rules(&locked.read(PORTS)?, all),
+        }
+    }
+
+    fn has_rules(&self) -> Result<bool, NetworkError> {
+        Ok(Table::open()?.is_built(&self.settings)?)
+    }
+
+    pub(crate) fn build_rules(&self, ports: &Ports, leases: &Leases) -> Result<(), NetworkError> {
+        let targets = targets(ports);
+        table::build(&self.settings, &targets, &leases.guests())?;
         forget_flows(&targets)
     }
 
@@ -472,7 +307,10 @@ impl Network {
         if gone.is_empty() {
             return Ok(());
         }
-        self.apply(&table::targets(&gone), &[], &after)?;
+        // Also out of rules that were made for other settings, which this process may not know.
+        if !Table::open()?.change(&targets(&gone), &[])? && self.has_rules()? {
+            self.build_rules(&after, &locked.read(LEASES)?)?;
+        }
         Ok(locked.write(PORTS, &after)?)
     }
 }
@@ -489,7 +327,7 @@ fn forget_flows(targets: &[Target]) -> Result<(), NetworkError> {
 
 fn of_owner(ports: &Ports, owner: &str) -> Vec<Target> {
     let published = ports.get(owner).cloned();
-    table::targets(&published.map(|published| (owner.to_owned(), published)).into_iter().collect())
+    targets(&published.map(|published| (owner.to_owned(), published)).into_iter().collect())
 }
 
 fn check_ports(ports: &Ports, owner: &str, wanted: &[Publish]) -> Result<(), NetworkError> {
@@ -513,16 +351,4 @@ fn check_ports(ports: &Ports, owner: &str, wanted: &[Publish]) -> Result<(), Net
         })?;
     }
     Ok(())
-}
-
-/// Sets a kernel switch to 1, unless it is.
-fn switch_on(path: &str) -> Result<(), NetworkError> {
-    if fs::read(path).is_ok_and(|value| value.starts_with(b"1")) {
-        return Ok(());
-    }
-    fs::write(path, "1").map_err(|source| NetworkError::Sysctl {
-        path: path.to_owned(),
-        value: "1",
-        source,
-    })
 }

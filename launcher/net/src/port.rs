@@ -20,7 +20,11 @@ const AF_BRIDGE: u8 = 7;
 const IFF_NOARP: u32 = 0x80;
 const IFF_MULTICAST: u32 = 0x1000;
 
+/// The group of all guests' interfaces on our own bridge, by which the rules know them: "la" in ASCII.
+pub(crate) const GUEST_GROUP: u32 = 0x6c61;
+
 const IFLA_MASTER: u16 = 10;
+const IFLA_GROUP: u16 = 27;
 const IFLA_AF_SPEC: u16 = 26;
 const AF_INET6: u16 = 10;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
@@ -34,6 +38,15 @@ const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_PROXYARP_WIFI: u16 = 12;
 const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
 const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
+/// For which of the 16 link addresses that bridges keep for themselves (01:80:c2:00:00:0X) frames are
+/// treated like all others.
+const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
+/// All but the one for pauses of the wire, which Linux drops. Without this, some of these frames would pass
+/// by the bridge's rules, and dom0 would take them as if they came from outside the bridge.
+const NO_KEPT_ADDRESSES: u16 = !(1 << 1);
+/// What comes in with a link address that is not known to be behind this port is dropped. From Linux 5.18;
+/// older ones pass over it.
+const IFLA_BRPORT_LOCKED: u16 = 39;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 /// Never asked for anew. In a bridge's table it means an address of dom0's own.
@@ -44,8 +57,8 @@ const NUD_NOARP: u16 = 0x40;
 const NTF_MASTER: u8 = 0x04;
 
 /// Makes `interface` a port of `bridge` and brings it up. With a `guest` nobody but the one with this
-/// link address is reached there, and it is reached nowhere else; without, the bridge learns who is
-/// there.
+/// link address is reached there and sends from there, and it is reached nowhere else; without, the
+/// bridge learns who is there.
 ///
 /// Dom0's end of a vif is a port only: it joins no multicast groups, has no IPv6 address, and answers no
 /// ARP but what the bridge answers through it (Linux sends no ARP at all through one with `NOARP`).
@@ -67,6 +80,9 @@ pub fn attach_to_bridge(
     let arp = if guest.is_some() { 0 } else { IFF_NOARP };
     let mut join = link_message(RTM_NEWLINK, ACK, interface, arp, IFF_NOARP | IFF_MULTICAST);
     join.attribute(IFLA_MASTER, &master.to_ne_bytes());
+    if guest.is_some() {
+        join.attribute(IFLA_GROUP, &GUEST_GROUP.to_ne_bytes());
+    }
     join.nest(IFLA_AF_SPEC, |families| {
         families.nest(AF_INET6, |inet6| {
             inet6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
@@ -84,6 +100,8 @@ pub fn attach_to_bridge(
                 data.attribute(IFLA_BRPORT_MCAST_FLOOD, &[0]);
                 data.attribute(IFLA_BRPORT_BCAST_FLOOD, &[0]);
                 data.attribute(IFLA_BRPORT_PROXYARP_WIFI, &[1]);
+                data.attribute(IFLA_BRPORT_GROUP_FWD_MASK, &NO_KEPT_ADDRESSES.to_ne_bytes());
+                data.attribute(IFLA_BRPORT_LOCKED, &[1]);
             });
         });
         let mut behind = neighbour_message(RTM_NEWNEIGH, AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);

@@ -172,6 +172,19 @@ pub struct Published {
 /// The file of published ports.
 pub(crate) type Ports = BTreeMap<String, Published>;
 
+/// A published port and the guest it leads to.
+pub(crate) type Target = (Ipv4Addr, Port);
+
+/// All that `ports` lists, one by one.
+pub(crate) fn targets(ports: &Ports) -> Vec<Target> {
+    let each = |published: &Published| {
+        let address = published.address;
+        let ports: Vec<_> = published.ports.iter().flat_map(Publish::ports).collect();
+        ports.into_iter().map(move |port| (address, port))
+    };
+    ports.values().flat_map(each).collect()
+}
+
 /// A port that two want.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {

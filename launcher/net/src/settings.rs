@@ -18,6 +18,11 @@ pub struct Settings {
     pub subnet: Subnet,
     /// Name servers for guests; empty: those that dom0 itself uses.
     pub dns: Vec<Ipv4Addr>,
+    /// Whether guests may connect to dom0's own services, on any of its addresses. Where not, they
+    /// still reach published ports, and the name servers in `dns`.
+    pub apps_reach_dom0: bool,
+    /// Whether guests may connect to each other other than by published ports (Docker's `icc`).
+    pub apps_reach_each_other: bool,
 }
 
 impl Default for Settings {
@@ -26,6 +31,8 @@ impl Default for Settings {
             bridge: InterfaceName("launch0".into()),
             subnet: Subnet { network: Ipv4Addr::new(10, 107, 0, 0), prefix: 16 },
             dns: Vec::new(),
+            apps_reach_dom0: true,
+            apps_reach_each_other: true,
         }
     }
 }

@@ -4,7 +4,8 @@
 //! either the old file or the new one, plus at most one stray `.new` file that the next writer
 //! overwrites. Nothing is synced, as each launch would wait for the disk: a power failure may bring
 //! an old version back, or leave a file that was renamed before its bytes were written, which is
-//! empty then; but it also ends every domain that the file was about.
+//! empty or zeros then; but it also ends every domain that the file was about. A damaged file is made
+//! anew from what the owners themselves know ([`crate::Network::restore`]).
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,7 +29,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// The file is not what this program writes.
-    #[error("{} is damaged; stop all apps and remove it", path.display())]
+    #[error("{} is damaged; `launch ps` makes it anew from what the apps have", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -63,7 +64,7 @@ impl StateDir {
             || OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let lock = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(&self.path).map_err(failed("create", &self.path))?;
+                files::make_private(&self.path).map_err(failed("make", &self.path))?;
                 open()
             }
             other => other,
@@ -78,13 +79,12 @@ impl StateDir {
         Ok(Locked { dir: self, _lock: lock })
     }
 
-    /// Reads a file; one that is not there, or that a power failure emptied, says nothing.
+    /// Reads a file; one that is not there says nothing, an empty one is damaged.
     ///
     /// Needs no lock to see a whole version, only to see the latest until it is written.
     pub(crate) fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, StateError> {
         let path = self.path.join(name);
         match fs::read(&path) {
-            Ok(bytes) if bytes.is_empty() => Ok(T::default()),
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|source| StateError::Damaged { path, source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
@@ -94,6 +94,17 @@ impl StateDir {
 }
 
 impl Locked<'_> {
+    /// The path of a damaged file; `None` where the file can be read or is not there.
+    pub(crate) fn damaged<T: DeserializeOwned + Default>(
+        &self,
+        name: &str,
+    ) -> Result<Option<PathBuf>, StateError> {
+        match self.dir.read::<T>(name) {
+            Err(StateError::Damaged { path, .. }) => Ok(Some(path)),
+            other => other.map(|_| None),
+        }
+    }
+
     /// Reads a file that nobody else changes until the lock is gone.
     pub(crate) fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, StateError> {
         self.dir.read(name)
@@ -105,13 +116,7 @@ impl Locked<'_> {
         let staged = self.dir.path.join(format!("{name}.new"));
         let bytes = serde_json::to_vec(value)
             .map_err(|error| failed("render", &path)(io::Error::other(error)))?;
-        let written = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o644)
-            .open(&staged)
-            .and_then(|mut file| file.write_all(&bytes));
+        let written = files::create_private(&staged).and_then(|mut file| file.write_all(&bytes));
         if let Err(error) = written {
             // A half-written file is harmless, but on a full disk its blocks are wanted back.
             let _ = fs::remove_file(&staged);
@@ -130,6 +135,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateE
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt;
 
     type Book = BTreeMap<String, u32>;
 
@@ -151,18 +157,26 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_a_power_failure_emptied_says_nothing() {
+    fn a_damaged_file_is_named_and_never_taken_for_one_that_says_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("book"), b"").unwrap();
-        assert_eq!(StateDir::new(folder.path()).read::<Book>("book").unwrap(), Book::new());
+        for damage in [&b""[..], b"{\"a\":", b"garbage", &[0; 4096]] {
+            fs::write(folder.path().join("book"), damage).unwrap();
+            let error = StateDir::new(folder.path()).read::<Book>("book").unwrap_err();
+            assert!(matches!(error, StateError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains("book is damaged; `launch ps`"), "{error}");
+        }
     }
 
     #[test]
-    fn a_damaged_file_is_named_and_never_taken_for_an_empty_one() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("book"), b"{\"a\":").unwrap();
-        let error = StateDir::new(folder.path()).read::<Book>("book").unwrap_err();
-        assert!(error.to_string().ends_with("book is damaged; stop all apps and remove it"));
+    fn state_files_are_for_root_only() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("launch");
+        StateDir::new(&folder).lock().unwrap().write("book", &Book::new()).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        for name in ["book", "network.lock"] {
+            assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
+        }
     }
 
     #[test]

@@ -1,26 +1,19 @@
-//! The one nftables table: its rules, whether it is there, and its elements.
+//! Our two nftables tables, `ip launch` and `bridge launch`: whether they are there, and their elements.
 //!
-//! The rules never change while it stands: a published port is one element in a map, added and
-//! removed by a netlink transaction. Only building the table runs the `nft` program.
+//! The rules never change while the tables stand: a guest is one element of a set and a published port
+//! one of a map, added and removed by a netlink transaction. Only building the tables runs the `nft`
+//! program.
 
+use crate::lease::Guest;
 use crate::link::DENIED;
 use crate::netlink::{ACK, Answer, CREATE, DUMP, Message, Socket, attribute};
-use crate::publish::{Port, Ports, Protocol};
+use crate::publish::{Protocol, Target};
+use crate::rules::{ANYWHERE, AT_ADDRESS, BRIDGE_CHAIN, GUESTS, IP_CHAIN, NAME, comment, render};
 use crate::settings::Settings;
 use rustix::net::netlink::NETFILTER;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
-
-/// Grows when the rules below change, so that a newer launcher replaces an older one's table.
-const VERSION: u32 = 1;
-
-const NAME: &str = "launch";
-/// Ports on every address of dom0: protocol, port -> address, port.
-const ANYWHERE: &str = "ports";
-/// Ports on one address of dom0: address, protocol, port -> address, port.
-const AT_ADDRESS: &str = "ports_at";
 
 /// From `linux/netfilter/nfnetlink.h` and `nf_tables.h`.
 const SUBSYSTEM: u16 = 10;
@@ -53,6 +46,7 @@ const DATA_VALUE: u16 = 1;
 /// `struct nfgenmsg`: family, version, resource (big-endian).
 const HEADER: usize = 4;
 const IPV4: [u8; HEADER] = [2, 0, 0, 0];
+const BRIDGE: [u8; HEADER] = [7, 0, 0, 0];
 const BATCH: [u8; HEADER] = [0, 0, 0, 10];
 
 /// An attribute holds 64 KiB and an element takes 40 bytes of it.
@@ -70,10 +64,10 @@ pub enum TableError {
     #[error("cannot run nft")]
     Program(#[source] io::Error),
     /// It refused the rules.
-    #[error("nft refuses table ip launch: {0}")]
+    #[error("nft refuses the tables ip launch and bridge launch: {0}")]
     Refused(String),
     /// The kernel refused a request.
-    #[error("cannot {action} nftables table ip launch{}", if .source.is_none() { DENIED } else { "" })]
+    #[error("cannot {action} nftables tables ip launch and bridge launch{}", if .source.is_none() { DENIED } else { "" })]
     Kernel {
         /// What was tried.
         action: &'static str,
@@ -105,19 +99,6 @@ pub(crate) fn dropping_chains() -> Result<Vec<String>, TableError> {
     Ok(answers.map_err(|error| failed("look up", error))?.iter().filter_map(parse).collect())
 }
 
-/// A published port and the guest it leads to.
-pub(crate) type Target = (Ipv4Addr, Port);
-
-/// All that `ports` lists, one by one.
-pub(crate) fn targets(ports: &Ports) -> Vec<Target> {
-    let each = |published: &crate::publish::Published| {
-        let address = published.address;
-        let ports: Vec<_> = published.ports.iter().flat_map(|p| p.ports()).collect();
-        ports.into_iter().map(move |port| (address, port))
-    };
-    ports.values().flat_map(each).collect()
-}
-
 /// A connection to the kernel's nftables.
 #[derive(Debug)]
 pub(crate) struct Table(Socket);
@@ -127,14 +108,20 @@ impl Table {
         Ok(Self(Socket::open(Some(NETFILTER), 0).map_err(|e| failed("open a socket for", e))?))
     }
 
-    /// Whether the table is there, with rules, made by this version and for these settings.
+    /// Whether both tables are there, with rules, made by this version and for these settings.
     pub(crate) fn is_built(&mut self, settings: &Settings) -> Result<bool, TableError> {
         let mut table = Message::new(GET_TABLE, ACK, &IPV4);
         table.text(TABLE_NAME, NAME);
-        let mut chain = Message::new(GET_CHAIN, ACK, &IPV4);
-        chain.text(CHAIN_TABLE, NAME);
-        chain.text(CHAIN_NAME, "publish");
-        let answers = match self.0.ask(vec![table, chain]) {
+        let chain = |family, name| {
+            let mut chain = Message::new(GET_CHAIN, ACK, family);
+            chain.text(CHAIN_TABLE, NAME);
+            chain.text(CHAIN_NAME, name);
+            chain
+        };
+        let chains = [chain(&IPV4, IP_CHAIN), chain(&BRIDGE, BRIDGE_CHAIN)];
+        let expected = chains.len();
+        let asked = [table].into_iter().chain(chains).collect();
+        let answers = match self.0.ask(asked) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(|error| failed("look up", error))?,
         };
@@ -146,11 +133,11 @@ impl Table {
             answer.kind == NEW_TABLE && text == Some(wanted.as_bytes())
         };
         // `nft flush table` leaves chains that nothing refers to and that hold nothing.
-        let used = |answer: &Answer| {
+        let used = |answer: &&Answer| {
             let used = attribute(&answer.body, HEADER, CHAIN_USE).unwrap_or_default();
             answer.kind == NEW_CHAIN && used.iter().any(|byte| *byte != 0)
         };
-        Ok(answers.iter().any(ours) && answers.iter().any(used))
+        Ok(answers.iter().any(ours) && answers.iter().filter(used).count() == expected)
     }
 
     /// Takes away and adds published ports, all or nothing.
@@ -158,6 +145,19 @@ impl Table {
     /// A port to take away may be missing. Returns `false`, with nothing changed, where that does
     /// not do: the maps hold something else than they should, or there is too much to change.
     pub(crate) fn change(&mut self, remove: &[Target], add: &[Target]) -> Result<bool, TableError> {
+        self.change_elements(&port_elements(remove), &port_elements(add))
+    }
+
+    /// Takes away and adds guests, as [`Table::change`] does with ports.
+    pub(crate) fn change_guests(
+        &mut self,
+        remove: &[Guest],
+        add: &[Guest],
+    ) -> Result<bool, TableError> {
+        self.change_elements(&guest_elements(remove), &guest_elements(add))
+    }
+
+    fn change_elements(&mut self, remove: &[Element], add: &[Element]) -> Result<bool, TableError> {
         if 2 * remove.len() + add.len() > ELEMENTS_A_TRANSACTION {
             return Ok(false);
         }
@@ -174,22 +174,31 @@ impl Table {
         }
     }
 
-    /// Removes the table with all it holds; one that is not there is no error.
+    /// Removes the tables with all they hold; one that is not there is no error.
     pub(crate) fn remove(&mut self) -> Result<(), TableError> {
-        let mut delete = Message::new(DELETE_TABLE, ACK, &IPV4);
-        delete.text(TABLE_NAME, NAME);
-        let frame = |kind| Message::new(kind, 0, &BATCH);
-        match self.0.ask(vec![frame(BATCH_BEGIN), delete, frame(BATCH_END)]) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", error)),
-            _ => Ok(()),
+        for family in [&IPV4, &BRIDGE] {
+            let mut delete = Message::new(DELETE_TABLE, ACK, family);
+            delete.text(TABLE_NAME, NAME);
+            let frame = |kind| Message::new(kind, 0, &BATCH);
+            match self.0.ask(vec![frame(BATCH_BEGIN), delete, frame(BATCH_END)]) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove", error));
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 
-/// Builds the table anew with these ports in it, in one transaction: packets meet either the old
-/// table or the new one.
-pub(crate) fn build(settings: &Settings, targets: &[Target]) -> Result<(), TableError> {
-    let script = render(settings, targets);
+/// Builds both tables anew with these ports and guests in them, in one transaction: packets meet
+/// either the old tables or the new ones.
+pub(crate) fn build(
+    settings: &Settings,
+    targets: &[Target],
+    guests: &[Guest],
+) -> Result<(), TableError> {
+    let script = render(settings, targets, guests);
     let mut nft = match spawn("nft") {
         // Not in the PATH of a user who became root without a root's PATH.
         Err(error) if error.kind() == io::ErrorKind::NotFound => spawn("/usr/sbin/nft"),
@@ -219,95 +228,33 @@ fn spawn(program: &str) -> io::Result<Child> {
         .spawn()
 }
 
-/// Identifies the table's rules; kept as its comment.
-fn comment(settings: &Settings) -> String {
-    format!("launch {VERSION}: {} {}", settings.bridge, settings.subnet)
+/// An element of one of our sets and maps.
+struct Element {
+    set: Set,
+    key: Vec<u8>,
+    /// What a map has for the key.
+    data: Option<Vec<u8>>,
 }
 
-/// The table as text for `nft -f`.
-fn render(settings: &Settings, targets: &[Target]) -> String {
-    let (bridge, subnet) = (&settings.bridge, settings.subnet);
-    let mut anywhere = String::new();
-    let mut at_address = String::new();
-    for (guest, port) in targets {
-        let Port { protocol, host, guest: guest_port, .. } = port;
-        let (list, address) = match port.address {
-            None => (&mut anywhere, String::new()),
-            Some(address) => (&mut at_address, format!("{address} . ")),
-        };
-        // Writing to a String cannot fail.
-        let _ = write!(list, "{address}{protocol} . {host} : {guest} . {guest_port}, ");
-    }
-    let elements = |list: String| match list.is_empty() {
-        true => list,
-        false => format!("elements = {{ {list} }}"),
-    };
-    format!(
-        r#"table ip {NAME}
-delete table ip {NAME}
-table ip {NAME} {{
-  comment "{comment}"
+/// The family of a set's table, and the set's name.
+type Set = (&'static [u8; HEADER], &'static str);
 
-  map {ANYWHERE} {{
-    type inet_proto . inet_service : ipv4_addr . inet_service
-    {anywhere}
-  }}
-  map {AT_ADDRESS} {{
-    type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
-    {at_address}
-  }}
-
-  # The bridge takes packets for 127.0.0.0/8 (route_localnet), which only dom0 itself may send.
-  chain loopback {{
-    type filter hook prerouting priority raw
-    iifname "{bridge}" ip daddr 127.0.0.0/8 drop
-  }}
-
-  chain publish {{
-    dnat ip to ip daddr . meta l4proto . th dport map @{AT_ADDRESS}
-    dnat ip to meta l4proto . th dport map @{ANYWHERE}
-  }}
-  chain from_outside {{
-    type nat hook prerouting priority -100
-    ip daddr != 127.0.0.0/8 fib daddr type local jump publish
-  }}
-  chain from_dom0 {{
-    type nat hook output priority -100
-    fib daddr type local jump publish
-  }}
-
-  # Published to a guest that could not answer the sender by way of dom0: its neighbour, or loopback.
-  chain source {{
-    type nat hook postrouting priority 100
-    oifname "{bridge}" ct status dnat ip saddr {{ 127.0.0.0/8, {subnet} }} masquerade
-    ip saddr {subnet} oifname != "{bridge}" masquerade
-  }}
-
-  # From outside only to published ports.
-  chain forward {{
-    type filter hook forward priority 0
-    iifname != "{bridge}" oifname "{bridge}" ct state new ct status ! dnat drop
-  }}
-}}
-"#,
-        comment = comment(settings),
-        anywhere = elements(anywhere),
-        at_address = elements(at_address),
-    )
-}
-
-fn push_elements(messages: &mut Vec<Message>, kind: u16, targets: &[Target]) {
-    for (set, at_address) in [(ANYWHERE, false), (AT_ADDRESS, true)] {
-        let chosen: Vec<_> =
-            targets.iter().filter(|(_, port)| port.address.is_some() == at_address).collect();
-        for chunk in chosen.chunks(ELEMENTS_A_MESSAGE) {
+fn push_elements(messages: &mut Vec<Message>, kind: u16, elements: &[Element]) {
+    for of_one_set in elements.chunk_by(|one, next| one.set == next.set) {
+        for chunk in of_one_set.chunks(ELEMENTS_A_MESSAGE) {
+            let (family, set) = chunk[0].set;
             let create = if kind == NEW_ELEMENT { CREATE } else { 0 };
-            let mut message = Message::new(kind, ACK | create, &IPV4);
+            let mut message = Message::new(kind, ACK | create, family);
             message.text(LIST_TABLE, NAME);
             message.text(LIST_SET, set);
             message.nest(LIST_ELEMENTS, |list| {
-                for target in chunk {
-                    list.nest(LIST_ELEMENT, |element| push_element(element, target));
+                for Element { key, data, .. } in chunk {
+                    list.nest(LIST_ELEMENT, |element| {
+                        element.nest(ELEMENT_KEY, |value| value.attribute(DATA_VALUE, key));
+                        if let Some(data) = data {
+                            element.nest(ELEMENT_DATA, |value| value.attribute(DATA_VALUE, data));
+                        }
+                    });
                 }
             });
             messages.push(message);
@@ -315,24 +262,39 @@ fn push_elements(messages: &mut Vec<Message>, kind: u16, targets: &[Target]) {
     }
 }
 
-/// A concatenation is its fields in network byte order, each padded to four bytes.
-fn push_element(element: &mut Message, (guest, port): &Target) {
+// A concatenation is its fields in network byte order, each padded to four bytes.
+
+fn port_elements(targets: &[Target]) -> Vec<Element> {
     let number = |port: u16| {
         let [high, low] = port.to_be_bytes();
         [high, low, 0, 0]
     };
-    let protocol = match port.protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
+    let element = |(guest, port): &Target| {
+        let protocol = match port.protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        };
+        let mut key = Vec::with_capacity(12);
+        key.extend(port.address.iter().flat_map(Ipv4Addr::octets));
+        key.extend([protocol, 0, 0, 0]);
+        key.extend(number(port.host));
+        let mut data = guest.octets().to_vec();
+        data.extend(number(port.guest));
+        let set = if port.address.is_some() { AT_ADDRESS } else { ANYWHERE };
+        Element { set: (&IPV4, set), key, data: Some(data) }
     };
-    let mut key = Vec::with_capacity(12);
-    key.extend(port.address.iter().flat_map(Ipv4Addr::octets));
-    key.extend([protocol, 0, 0, 0]);
-    key.extend(number(port.host));
-    let mut data = guest.octets().to_vec();
-    data.extend(number(port.guest));
-    element.nest(ELEMENT_KEY, |value| value.attribute(DATA_VALUE, &key));
-    element.nest(ELEMENT_DATA, |value| value.attribute(DATA_VALUE, &data));
+    let mut elements: Vec<Element> = targets.iter().map(element).collect();
+    // As few messages as can be.
+    elements.sort_by_key(|element| element.set.1);
+    elements
+}
+
+fn guest_elements(guests: &[Guest]) -> Vec<Element> {
+    let element = |(mac, address): &Guest| {
+        let key = [mac.as_slice(), &[0, 0], &address.octets()].concat();
+        Element { set: (&BRIDGE, GUESTS), key, data: None }
+    };
+    guests.iter().map(element).collect()
 }
 
 fn denied(error: &io::Error) -> bool {
@@ -341,28 +303,4 @@ fn denied(error: &io::Error) -> bool {
 
 fn failed(action: &'static str, source: io::Error) -> TableError {
     TableError::Kernel { action, source: Some(source).filter(|source| !denied(source)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::publish::Published;
-
-    #[test]
-    fn the_rules_name_each_published_port() {
-        let publish = |text: &str| text.parse().unwrap();
-        let ports = vec![publish("8000-8001:80-81"), publish("127.0.0.1:53:5353/udp")];
-        let web = Published { address: Ipv4Addr::new(10, 107, 0, 2), ports };
-        let script = render(&Settings::default(), &targets(&Ports::from([("web".into(), web)])));
-        assert!(script.contains(
-            "elements = { tcp . 8000 : 10.107.0.2 . 80, tcp . 8001 : 10.107.0.2 . 81,  }"
-        ));
-        assert!(script.contains("elements = { 127.0.0.1 . udp . 53 : 10.107.0.2 . 5353,  }"));
-    }
-
-    #[test]
-    fn other_settings_make_another_table() {
-        let other = Settings { bridge: "other0".parse().unwrap(), ..Settings::default() };
-        assert_ne!(comment(&Settings::default()), comment(&other));
-    }
 }

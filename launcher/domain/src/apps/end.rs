@@ -150,8 +150,8 @@ impl Apps {
         if let Some(domid) = domid {
             step(self.toolstack(record).destroy(domid, record.uuid).map_err(AppsError::from));
         }
-        step(self.network.unpublish(&record.id).map_err(AppsError::from));
-        step(self.network.release(&record.id).map_err(AppsError::from));
+        step(self.with_network(|network| network.unpublish(&record.id)));
+        step(self.with_network(|network| network.release(&record.id)));
         done
     }
 

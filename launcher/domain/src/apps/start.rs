@@ -1,6 +1,7 @@
 //! Starting an app: its network, its orders, its domain, its monitor.
 
 use super::{App, Apps, AppsError, now_ms, random};
+use crate::WritableChoice;
 use crate::cgroup::Spared;
 use crate::folder::{self, Folder, Lock};
 use crate::monitor;
@@ -103,6 +104,9 @@ impl Apps {
         timings: &mut Timings,
     ) -> Result<(), AppsError> {
         let record = &app.record;
+        if app.waiting.is_none() && record.writable == WritableChoice::Disk {
+            self.mend_writable(folder, record)?;
+        }
         let link = timed(timings, "network", || self.connect(record))?;
         app.state.address = link.as_ref().map(|link| link.lease.address);
         timed(timings, "orders", || self.write_orders(folder, record, link.as_ref()))?;
@@ -130,12 +134,15 @@ impl Apps {
         Ok(match &record.network {
             Network::Launch { ip } => {
                 let link = self.link(&record.id, *ip, record.mac)?;
-                let published =
-                    self.network.publish(&record.id, link.lease.address, &record.publish);
-                published.map_err(|error| self.name_owner(error))?;
+                let address = link.lease.address;
+                self.with_network(|network| network.publish(&record.id, address, &record.publish))
+                    .map_err(|error| self.name_owner(error))?;
                 Some(link)
             }
             Network::Bridge { bridge, ip, gateway } => {
+                if bridge.as_str() == self.network.bridge() {
+                    return Err(net::ChoiceError::Own(bridge.clone()).into());
+                }
                 net::check_bridge(bridge)?;
                 let mut lease = net::static_lease(bridge, &record.id, ip.as_deref(), *gateway)?;
                 lease.mac = record.mac.unwrap_or(lease.mac);
@@ -152,8 +159,8 @@ impl Apps {
         ip: Option<IpAddr>,
         mac: Option<net::Mac>,
     ) -> Result<Link, AppsError> {
-        self.network.ensure_up()?;
-        let lease = self.network.lease(id, ip, mac)?;
+        self.with_network(net::Network::ensure_up)?;
+        let lease = self.with_network(|network| network.lease(id, ip, mac))?;
         Ok(Link {
             bridge: self.network.bridge().to_owned(),
             gateway_mac: Some(self.network.gateway_mac()),
@@ -162,8 +169,8 @@ impl Apps {
     }
 
     /// `net` knows apps by their ids; people know them by name.
-    fn name_owner(&self, mut error: net::NetworkError) -> net::NetworkError {
-        if let net::NetworkError::PortOfApp { owner, .. } = &mut error {
+    fn name_owner(&self, mut error: AppsError) -> AppsError {
+        if let AppsError::Network(net::NetworkError::PortOfApp { owner, .. }) = &mut error {
             if let Ok(record) = self.folder(owner).read_record() {
                 *owner = format!("app {}", record.name);
             }

@@ -16,6 +16,7 @@ use crate::start_set;
 use crate::toolstack::{DomainState, Toolstack};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 use xen::DomId;
@@ -30,6 +31,9 @@ pub struct Waiting {
     /// Whether it has the disk of a writable layer of the usual size, an interface on our own
     /// bridge with a lease for it, and the promise of an image's disk where it has none.
     pub furnished: bool,
+    /// The address that its lease is for.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
     /// When it was built; milliseconds since 1970.
     pub created_unix_ms: u64,
     /// Its number.
@@ -109,6 +113,7 @@ impl Apps {
             machine: record.machine.clone(),
             image: None,
             furnished: false,
+            address: None,
             created_unix_ms: now_ms(),
             domid: domid.0,
         })
@@ -147,7 +152,7 @@ impl Apps {
     ) -> Result<(), AppsError> {
         let Some(waiting) = waiting else { return Ok(()) };
         self.native.destroy(DomId(waiting.domid), uuid_of(id))?;
-        Ok(self.network().release(id)?)
+        self.with_network(|network| network.release(id))
     }
 
     /// Whether this is the id of a domain that waits, or is being built to.
@@ -166,11 +171,11 @@ impl Apps {
     ) -> Result<(), AppsError> {
         let id = new_id()?;
         let pool = self.pool();
-        fs::create_dir_all(&pool).map_err(FileError::io("make", &pool))?;
+        files::make_private(&pool).map_err(FileError::io("make", &pool))?;
         let folder = Folder::new(pool.join(&id));
         let lock = folder.make()?;
         self.fill_waiting(&folder, &lock, machine, image).map_err(|error| {
-            let error = error.and(self.network().release(&id).map_err(AppsError::from));
+            let error = error.and(self.with_network(|network| network.release(&id)));
             error.and(folder.remove().map_err(AppsError::from))
         })
     }
@@ -193,6 +198,7 @@ impl Apps {
         }
         self.make_writable(folder, self.settings().storage_mib)?;
         let link = self.link(folder.id(), None, None)?;
+        let address = link.lease.address;
         let spec = DomainSpec {
             id: folder.id().to_owned(),
             name: format!("waiting-{}", folder.id()),
@@ -213,6 +219,10 @@ impl Apps {
             machine: machine.clone(),
             image: image.map(|image| image.digest.to_string()),
             furnished: true,
+            address: match address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            },
             created_unix_ms: now_ms(),
             domid: domid.0,
         };
@@ -229,7 +239,7 @@ impl Apps {
             Ok(waiting) => self.native.destroy(DomId(waiting.domid), uuid_of(folder.id()))?,
             Err(_) => self.destroy_domain_of(folder.id())?,
         }
-        self.network().release(folder.id())?;
+        self.with_network(|network| network.release(folder.id()))?;
         folder.remove()?;
         Ok(true)
     }
@@ -258,7 +268,7 @@ impl Apps {
         Ok(removed)
     }
 
-    fn waiting_folders(&self) -> Result<Vec<Folder>, AppsError> {
+    pub(super) fn waiting_folders(&self) -> Result<Vec<Folder>, AppsError> {
         let pool = self.pool();
         match ids_in(&pool) {
             Ok(ids) => Ok(ids.into_iter().map(|id| Folder::new(pool.join(id))).collect()),

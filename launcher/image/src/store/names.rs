@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{self, Write as _},
     path::Path,
 };
@@ -62,7 +62,7 @@ impl Names {
 /// Writes a file that is on the disk when this returns.
 pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || {
-        let mut file = File::create(path)?;
+        let mut file = files::create_private(path)?;
         file.write_all(bytes)?;
         file.sync_all()
     };

@@ -16,6 +16,7 @@ use crate::{
 use std::{
     fs::{self, File},
     io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process,
     time::{SystemTime, UNIX_EPOCH},
@@ -95,7 +96,7 @@ impl Store {
     fn start_disk(&self, work: Work, kept: &mut Option<Work>) -> Result<Decision, StoreError> {
         let path = work.folder().join(DISK);
         *kept = Some(work);
-        create_disk(&path).map(Decision::Write)
+        create_disk(&path, 0o600).map(Decision::Write)
     }
 
     fn has(&self, digest: &Digest) -> bool {
@@ -221,7 +222,7 @@ pub fn convert(
     let part = Part(folder.join(format!(".{name}.{}.part", process::id())));
     let source = source.absolute().map_err(io_error("find", Path::new(".")))?;
     // Made first: a folder that cannot be written is said before anything is fetched.
-    let mut disk = Some(create_disk(&part.0)?);
+    let mut disk = Some(create_disk(&part.0, 0o666)?);
     let fetched = fetch::fetch(&source, settings, progress, &mut |_, _| {
         Ok(disk.take().map_or(Decision::Stop, Decision::Write))
     })
@@ -278,11 +279,13 @@ impl Drop for Part {
     }
 }
 
-fn create_disk(path: &Path) -> Result<File, StoreError> {
+/// `mode` is less the process's umask.
+fn create_disk(path: &Path, mode: u32) -> Result<File, StoreError> {
     File::options()
         .read(true)
         .write(true)
         .create_new(true)
+        .mode(mode)
         .open(path)
         .map_err(io_error("create", path))
 }

@@ -42,7 +42,7 @@ impl Work {
 
     fn claim(folder: &Path, wait: &mut dyn FnMut()) -> Result<Self, StoreError> {
         loop {
-            fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+            files::make_private(folder).map_err(io_error("make", folder))?;
             let lock = match File::open(folder) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(io_error("open", folder))?,

@@ -68,6 +68,23 @@ pub(crate) fn run(line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs a program in `place` with `input`; it must succeed. `dom0` is this process's own place.
+pub(crate) fn run_script(place: &str, program: &[&str], input: &str) -> String {
+    let inside = ["ip", "netns", "exec", place];
+    let words = if place == "dom0" { &[] } else { &inside[..] };
+    let words = [words, program].concat();
+    let mut child = Command::new(words[0])
+        .args(&words[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{words:?} in {place}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Says whether packets between ports of a bridge meet the IP rules, as with Docker's
 /// `br_netfilter` in dom0; returns `false` where this kernel does not have it.
 pub(crate) fn call_rules_on_bridges(call: bool) -> bool {

@@ -1,0 +1,71 @@
+//! State files made anew where they are damaged.
+
+use crate::error::NetworkError;
+use crate::lease::Leases;
+use crate::network::{LEASES, Network, PORTS};
+use crate::publish::{Ports, Publish, Published, find_conflict};
+use crate::settings::Mac;
+use crate::table::Table;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// What an owner has of the network, as the owner itself knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The link address that it wanted, if any.
+    pub mac: Option<Mac>,
+    /// What it has published.
+    pub ports: Vec<Publish>,
+}
+
+impl Holding {
+    /// An address and nothing besides.
+    #[must_use]
+    pub fn at(address: Ipv4Addr) -> Self {
+        Self { address, mac: None, ports: Vec::new() }
+    }
+}
+
+impl Network {
+    /// Makes damaged state files anew from what the owners in `holdings` have, and the rules with
+    /// them; returns the paths of those files. Files that can be read stay as they are.
+    ///
+    /// # Errors
+    /// The state cannot be written, or the rules not be changed.
+    pub fn restore(
+        &self,
+        holdings: &BTreeMap<String, Holding>,
+    ) -> Result<Vec<PathBuf>, NetworkError> {
+        let locked = self.state.lock()?;
+        let mut restored = Vec::new();
+        if let Some(path) = locked.damaged::<Leases>(LEASES)? {
+            let mut leases = Leases::default();
+            for (owner, Holding { address, mac, .. }) in holdings {
+                // Two owners of one address cannot be; the notes of one of them are old then.
+                if leases.take(self.settings.subnet, owner, Some((*address).into())).is_ok() {
+                    leases.note_mac(owner, *mac);
+                }
+            }
+            locked.write(LEASES, &leases)?;
+            restored.push(path);
+        }
+        if let Some(path) = locked.damaged::<Ports>(PORTS)? {
+            let mut ports = Ports::default();
+            for (owner, Holding { address, ports: wanted, .. }) in holdings {
+                if !wanted.is_empty() && find_conflict(&ports, owner, wanted).is_none() {
+                    let published = Published { address: *address, ports: wanted.clone() };
+                    ports.insert(owner.clone(), published);
+                }
+            }
+            locked.write(PORTS, &ports)?;
+            restored.push(path);
+        }
+        if !restored.is_empty() && Table::open()?.is_built(&self.settings)? {
+            self.build_rules(&locked.read(PORTS)?, &locked.read(LEASES)?)?;
+        }
+        Ok(restored)
+    }
+}
