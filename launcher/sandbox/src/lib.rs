@@ -1,0 +1,231 @@
+//! Takes rights away from the calling process, for good.
+//!
+//! A [`Sandbox`] says what the process keeps. [`Sandbox::enter`] takes away everything else: user,
+//! capabilities, files and network (Landlock), and system calls (seccomp). `enter` fails unless
+//! every fence that the sandbox needs stands, so a caller that ignores a missing fence has to do so
+//! in its own code.
+//!
+//! The crate has two dependencies and builds no tables on the heap that outlive `enter`, because
+//! one of its users runs once per app.
+
+#![deny(unsafe_code)]
+
+mod landlock;
+mod seccomp;
+
+pub use landlock::{Access, Landlock, open_place};
+pub use rustix::process::Resource;
+pub use seccomp::{Calls, Test};
+
+use rustix::{
+    process::{
+        DumpableBehavior, Gid, Rlimit, Signal, Uid, set_dumpable_behavior,
+        set_parent_process_death_signal, setrlimit,
+    },
+    thread::{
+        CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
+        set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    },
+};
+use std::{fmt, io, os::unix::fs::MetadataExt as _};
+
+/// What the process keeps. All else is taken away by [`Sandbox::enter`].
+///
+/// Whatever is set here, the process loses all capabilities, can gain no new privileges by
+/// executing a program, and cannot be traced by or dumped for its user.
+#[derive(Clone, Copy, Debug)]
+pub struct Sandbox<'a> {
+    /// The user to become, with the group of the same number and no other groups. `None`: the
+    /// process stays the user it is. Only root can become another user; user 0 is refused.
+    pub user: Option<u32>,
+    /// Whether the kernel kills the process when the thread that started it ends.
+    pub dies_with_parent: bool,
+    /// Resource limits, soft and hard, in the resource's own unit.
+    pub limits: &'a [(Resource, u64)],
+    /// Files, TCP ports, signals.
+    pub landlock: Landlock<'a>,
+    /// System calls.
+    pub calls: Calls<'a>,
+}
+
+/// A protection that some kernels do not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// Landlock keeps the process from all files but the ones listed (Linux 5.13).
+    Files,
+    /// Landlock keeps the process from connecting to other TCP ports than the ones listed (6.7).
+    TcpConnect,
+    /// Landlock keeps the process from listening on other TCP ports than the ones listed (6.7).
+    TcpBind,
+    /// Landlock keeps the process from signalling processes outside the sandbox (6.12).
+    Signals,
+    /// Landlock keeps the process from abstract Unix sockets of processes outside (6.12).
+    AbstractSockets,
+    /// Seccomp keeps the process from all system calls but the ones listed (3.17).
+    Calls,
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Files => "Landlock (files)",
+            Self::TcpConnect => "Landlock (TCP connections)",
+            Self::TcpBind => "Landlock (listening on TCP)",
+            Self::Signals => "Landlock (signals)",
+            Self::AbstractSockets => "Landlock (abstract Unix sockets)",
+            Self::Calls => "seccomp",
+        })
+    }
+}
+
+/// A fence that does not stand.
+#[derive(Debug)]
+pub struct Gap {
+    /// Which one.
+    pub fence: Fence,
+    /// Why not: the kernel's answer, or its Landlock version.
+    pub cause: io::Error,
+}
+
+/// Fences that do not stand; all others do.
+#[derive(Debug, Default)]
+pub struct Gaps(pub Vec<Gap>);
+
+impl fmt::Display for Gaps {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, Gap { fence, cause }) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            write!(formatter, "{separator}{fence}: {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why the sandbox is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// A right that every kernel takes away on request is still there. The process may have lost
+    /// other rights and must not go on.
+    #[error("cannot {step}")]
+    Step {
+        /// What failed, as a verb with its object.
+        step: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// This kernel does not have these protections. All others stand: a caller whose user has
+    /// agreed to it may go on.
+    #[error("this kernel lacks {0}")]
+    Gaps(Gaps),
+}
+
+impl Sandbox<'_> {
+    /// Takes away all rights that are not listed, from the calling process, which must have one
+    /// thread only. Open files stay open and usable.
+    ///
+    /// Returns the fences that this kernel lacks and [`Landlock::needed`] does not list.
+    ///
+    /// # Errors
+    /// [`SandboxError::Step`] when a right could not be given up, or there is a second thread;
+    /// [`SandboxError::Gaps`] when the kernel lacks seccomp, Landlock for files, or a fence that
+    /// [`Landlock::needed`] lists.
+    pub fn enter(&self) -> Result<Gaps, SandboxError> {
+        expect_one_thread()?;
+        self.enter_thread()
+    }
+
+    /// The same for the calling thread only: other threads keep their rights. For tests, whose
+    /// harness has a thread of its own.
+    ///
+    /// # Errors
+    /// Those of [`Sandbox::enter`].
+    pub fn enter_thread(&self) -> Result<Gaps, SandboxError> {
+        if let Some(user) = self.user {
+            become_user(user).map_err(failed("become another user"))?;
+        }
+        drop_capabilities().map_err(failed("give up capabilities"))?;
+        // After the change of user, which resets these two.
+        if self.dies_with_parent {
+            set_parent_process_death_signal(Some(Signal::KILL))
+                .map_err(failed("ask to end with the parent process"))?;
+        }
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .map_err(failed("forbid tracing and dumps"))?;
+        set_no_new_privs(true).map_err(failed("forbid new privileges"))?;
+        for &(resource, limit) in self.limits {
+            let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+            setrlimit(resource, limit).map_err(failed("set a resource limit"))?;
+        }
+        let mut gaps = self.landlock.restrict()?;
+        if let Err(cause) = self.calls.restrict() {
+            gaps.0.push(Gap { fence: Fence::Calls, cause });
+        }
+        let needed = |gap: &Gap| {
+            matches!(gap.fence, Fence::Files | Fence::Calls)
+                || self.landlock.needed.contains(&gap.fence)
+        };
+        let (needed, others): (Vec<Gap>, Vec<Gap>) = gaps.0.into_iter().partition(needed);
+        match needed.is_empty() {
+            true => Ok(Gaps(others)),
+            false => Err(SandboxError::Gaps(Gaps(needed))),
+        }
+    }
+}
+
+fn failed<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> SandboxError {
+    move |error| SandboxError::Step { step, source: error.into() }
+}
+
+/// Landlock, seccomp and capabilities belong to a thread: a second thread would keep its rights.
+fn expect_one_thread() -> Result<(), SandboxError> {
+    let step = "see that there is one thread only";
+    // Each task is a subfolder, which links to its parent; the folder has two links of its own.
+    let links = std::fs::metadata("/proc/self/task").map_err(failed(step))?.nlink();
+    match links {
+        0..=3 => Ok(()),
+        _ => Err(failed(step)(io::Error::other(format!("there are {}", links - 2)))),
+    }
+}
+
+fn become_user(user: u32) -> rustix::io::Result<()> {
+    if user == 0 {
+        return Err(rustix::io::Errno::INVAL);
+    }
+    let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
+    set_thread_groups(&[])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    // To become root again must fail, or root was never given up.
+    match set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT) {
+        Ok(()) => Err(rustix::io::Errno::PERM),
+        Err(_) => Ok(()),
+    }
+}
+
+/// The bounding set stays: without new privileges it gives nothing.
+fn drop_capabilities() -> rustix::io::Result<()> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, sets)?;
+    if capabilities(None)? == sets { Ok(()) } else { Err(rustix::io::Errno::PERM) }
+}
+
+/// Closes every open file from number `first` on.
+///
+/// # Errors
+/// The kernel's answer; `ENOSYS` before Linux 5.9.
+///
+/// # Safety
+/// No value of this process may own a file from number `first` on. That is so at the start of
+/// `main`, before anything is opened.
+#[expect(unsafe_code, reason = "no safe interface closes files that Rust does not know")]
+pub unsafe fn close_files_from(first: u32) -> io::Result<()> {
+    // SAFETY: by this function's own contract nothing is left with a closed file.
+    match unsafe { libc::close_range(first, libc::c_uint::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
