@@ -158,6 +158,9 @@ class Vchan:
         for at in range(0, len(data), 32768):
             self.frame(STDOUT, data[at:at + 32768])
 
+    def stderr(self, data):
+        self.frame(STDERR, data)
+
     def exit(self, code=0):
         self.frame(EXITED, json.dumps({'code': code}).encode())
 
@@ -273,9 +276,113 @@ def stdout_file(vchan, _request, path, code='0'):
     hold(vchan)
 
 
+# What `launch cp APP:PATH` gets: the format of the crate `copy`.
+
+COPY = b'launch copy 01\n'
+C_FOLDER, C_FILE, C_LINK, C_DATA, C_END_OF_FILE, C_LEAVE, C_LEFT_OUT, C_END = range(1, 9)
+
+
+def record(tag, name=b'', mode=0o755, length=None, size=0, target=b''):
+    header = struct.pack('<BxHIIIIqIQ', tag, mode, 0, 0, len(name) if length is None else length,
+                         len(target), 0, 0, size)
+    return header + name + target
+
+
+def small_file(name):
+    return record(C_FILE, name, size=4) + record(C_DATA, length=4) + b'text' \
+        + record(C_END_OF_FILE, size=4)
+
+
+FOLDER = COPY + bytes([C_FOLDER]) + record(C_FOLDER)
+
+
+def copy_files_for_ever(vchan, _request):
+    """A folder of small files without end."""
+    vchan.frame(STARTED)
+    vchan.stdout(FOLDER)
+    count = 0
+    while True:
+        vchan.stdout(b''.join(small_file(b'%d' % (count + each)) for each in range(200)))
+        count += 200
+
+
+def copy_file_for_ever(vchan, _request):
+    """One file of 4 EiB."""
+    vchan.frame(STARTED)
+    vchan.stdout(COPY + bytes([C_FILE]) + record(C_FILE, size=1 << 62))
+    at = 0
+    while True:
+        vchan.stdout(record(C_DATA, length=32768, size=at) + b'x' * 32768)
+        at += 32768
+
+
+def copy_folders_for_ever(vchan, _request):
+    """Folders in folders without end."""
+    vchan.frame(STARTED)
+    vchan.stdout(FOLDER)
+    for_ever(lambda: vchan.stdout(record(C_FOLDER, b'd') * 200))
+
+
+def copy_then_silence(vchan, _request):
+    """A folder with a file, and then nothing at all."""
+    vchan.frame(STARTED)
+    vchan.stdout(FOLDER + small_file(b'file'))
+    hold(vchan)
+
+
+def copy_cut(vchan, _request):
+    """A folder that does not end, and an end as if all were well."""
+    vchan.frame(STARTED)
+    vchan.stdout(FOLDER + small_file(b'file'))
+    vchan.exit(0)
+    hold(vchan)
+
+
+def copy_escapes(vchan, _request):
+    """A folder in which an entry is left out whose name would drive a terminal."""
+    vchan.frame(STARTED)
+    vchan.stderr(b'\x1b[2Jwords')
+    vchan.stdout(FOLDER + small_file(b'file') + record(C_LEFT_OUT, b'\x1b]0;PWNED\x07\x1b[2Kx', mode=0)
+                 + record(C_LEAVE) + record(C_END))
+    vchan.exit(0)
+    hold(vchan)
+
+
+def copy_whole_then_hold(vchan, _request):
+    """A whole folder from a process that does not end."""
+    vchan.frame(STARTED)
+    vchan.stdout(FOLDER + small_file(b'file') + record(C_LEAVE) + record(C_END))
+    hold(vchan)
+
+
+def copy_outside(vchan, _request):
+    """A folder with a link, and a file beyond that link."""
+    vchan.frame(STARTED)
+    vchan.stdout(FOLDER + record(C_LINK, b'l', target=b'/tmp') + record(C_FOLDER, b'l')
+                 + small_file(b'outside') + record(C_LEAVE) * 2 + record(C_END))
+    vchan.exit(0)
+    hold(vchan)
+
+
+def tar_long_name_for_ever(vchan, _request):
+    """A tar, as cp had it once: the header of a long name of 2^60 bytes, and zeros."""
+    vchan.frame(STARTED)
+    header = bytearray(512)
+    header[:13] = b'././@LongLink'
+    header[100:108], header[108:116], header[116:124] = b'0000644\0', b'0000000\0', b'0000000\0'
+    header[124:136] = b'\x80' + (1 << 60).to_bytes(11, 'big')
+    header[136:148], header[156:157], header[257:265] = b'00000000000\0', b'L', b'ustar  \0'
+    header[148:156] = b' ' * 8
+    header[148:156] = b'%06o\0 ' % sum(header)
+    vchan.stdout(bytes(header))
+    for_ever(lambda: vchan.stdout(b'x' * 32768))
+
+
 MODES = {function.__name__.replace('_', '-'): function for function in (
     silent, taken, taken_for_ever, taken_slowly, started, stdout_for_ever, stderr_for_ever, escapes,
     frame_too_large, unknown_kind, noise, refused, bad_index, closes, stdout_file,
+    copy_files_for_ever, copy_file_for_ever, copy_folders_for_ever, copy_then_silence, copy_cut,
+    copy_escapes, copy_whole_then_hold, copy_outside, tar_long_name_for_ever,
 )}
 
 
