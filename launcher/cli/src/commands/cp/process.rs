@@ -9,6 +9,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,8 +34,8 @@ pub(super) struct Process {
 impl Process {
     /// Starts it in a process group of its own: Ctrl-C is for this command, which ends it.
     pub(super) fn start(command: &mut Command) -> Result<Self> {
-        let program = || format!("cannot start {}", command.get_program().display());
-        let program = program();
+        let program = Path::new(command.get_program()).display();
+        let program = format!("cannot start {program}");
         let (ended, ends) = UnixStream::pair().context("cannot make a pair of sockets")?;
         let started = command.stderr(Stdio::piped()).process_group(0).spawn();
         let mut child = started.context(program)?;
