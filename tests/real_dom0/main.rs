@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod environment;
 mod exec;
 mod exhausted;
 mod flags;
 mod hostile;
 mod hostile_copy;
+mod hostile_text;
 mod killed;
 mod life;
 mod manage;

@@ -1,5 +1,6 @@
 //! What a user sees of an error: one line, and an exit code.
 
+use crate::output::say;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("launch: {}", one_line(error));
+    say(one_line(error));
     ExitCode::from(FAILED)
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn report_usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
     let command = args.get(1).and_then(|command| command.to_str()).unwrap_or_default();
     let known = crate::is_command(command);
     let command = if known { format!(" {command}") } else { String::new() };
-    eprintln!("launch: {}; see `launch{command} --help`", usage_line(&error.to_string()));
+    say(format_args!("{}; see `launch{command} --help`", usage_line(&error.to_string())));
     ExitCode::from(USAGE)
 }
 

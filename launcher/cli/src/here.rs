@@ -1,8 +1,9 @@
 //! This machine: settings, images and apps, as the commands need them.
 
+use crate::output::say;
 use crate::progress::Bars;
 use crate::settings::Settings;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use domain::{Apps, Repair};
 use image::{Image, Source, Store};
 use std::path::Path;
@@ -79,7 +80,7 @@ impl Here {
 /// Says what was put right.
 pub(crate) fn tell(repairs: &[Repair]) {
     for repair in repairs {
-        eprintln!("launch: {repair}");
+        say(repair);
     }
 }
 
@@ -103,16 +104,4 @@ fn require_root(what: &str) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Prints to stdout; a closed pipe ends the command quietly.
-pub(crate) fn print(text: &str) -> Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
-}
-
-/// Prints `value` as indented JSON.
-pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }

@@ -1,9 +1,10 @@
 //! `--format` of commands that list things: a table, JSON, or a template.
 
-use crate::here::print;
+use crate::output::{escape_json, print};
 use crate::table;
 use crate::template::Template;
 use anyhow::Result;
+use contract::untrusted::printable;
 use serde_json::{Map, Value};
 
 /// How a list is shown.
@@ -48,8 +49,8 @@ pub(crate) fn render(
     let cell = |row: &Value, name: &str| match row.get(name) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+        Some(Value::String(text)) => printable(text).into_owned(),
+        Some(other) => escape_json(&other.to_string()),
     };
     match format {
         Format::Table => {
@@ -60,7 +61,7 @@ pub(crate) fn render(
             Ok(table::render(&heads, &rows))
         }
         Format::Json => {
-            rows.iter().map(|row| Ok(format!("{}\n", serde_json::to_string(row)?))).collect()
+            rows.iter().map(|row| Ok(escape_json(&serde_json::to_string(row)?) + "\n")).collect()
         }
         Format::Template { template, headed: false } => {
             rows.iter().map(|row| Ok(format!("{}\n", template.render(row)?))).collect()

@@ -1,11 +1,14 @@
 //! `launch`: runs a Docker image as its own Xen domain.
 #![forbid(unsafe_code)]
+// Text goes out through `output`, which cleans it.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod commands;
 mod conversation;
 mod failure;
 mod here;
 mod listing;
+mod output;
 mod progress;
 mod settings;
 mod table;

@@ -66,7 +66,7 @@ impl Progress for Bars {
             }
             Event::Retry { reason } if self.on => {
                 // A closed stderr does not matter to the pull.
-                drop(self.all.println(reason));
+                drop(self.all.println(reason.to_string()));
             }
             Event::Retry { reason } => tracing::warn!("{reason}"),
             Event::Finishing => self.line.set_message("writing the disk"),

@@ -3,12 +3,18 @@
 //! Fields (`{{.State.Status}}`), `{{if}}`, `{{range}}`, `{{with}}`, `{{else}}`, `{{end}}`, pipelines,
 //! literals, `{{- -}}`, and the functions that Docker adds: `json`, `join`, `upper`, `lower`,
 //! `title`, `len`, `index`, `split`, `println`, `eq`, `ne`, `not`, `and`, `or`.
+//!
+//! What is filled in comes from images and guests too, so it is cleaned where it becomes text; the
+//! template's own tabs, newlines and colours stay as they are.
 
 mod parse;
 
+use crate::output::escape_json;
 use anyhow::{Result, bail};
+use contract::untrusted::printable;
 use parse::{Command, Node, Operand, Pipeline};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// A template, ready to be filled in.
 #[derive(Debug)]
@@ -33,15 +39,52 @@ impl Template {
     /// A field that is not there, or a function that does not fit.
     pub(crate) fn render(&self, root: &Value) -> Result<String> {
         let mut out = String::new();
-        Scope { root, dot: root }.render(&self.0, &mut out)?;
+        let dot = Item::Data(root.clone());
+        Scope { root, dot: &dot }.render(&self.0, &mut out)?;
         Ok(out)
+    }
+}
+
+/// What stands for something while a template is filled in.
+#[derive(Clone, Debug)]
+enum Item {
+    /// Of what is shown: guests, images and registries may have chosen its texts.
+    Data(Value),
+    /// The template's own text, and what functions made ready to be printed.
+    Text(String),
+}
+
+impl Item {
+    /// The value to compare and to look up by. Not to be printed.
+    fn value(&self) -> Cow<'_, Value> {
+        match self {
+            Self::Data(value) => Cow::Borrowed(value),
+            Self::Text(text) => Cow::Owned(Value::String(text.clone())),
+        }
+    }
+
+    /// As Go prints it, each of the data's texts on one line and without characters that a terminal
+    /// obeys.
+    fn printed(&self) -> String {
+        match self {
+            Self::Data(value) => printed(value),
+            Self::Text(text) => text.clone(),
+        }
+    }
+
+    /// As Go prints it, for use as a key or a separator.
+    fn raw(&self) -> String {
+        match self {
+            Self::Data(Value::String(text)) => text.clone(),
+            other => other.printed(),
+        }
     }
 }
 
 /// What `$` and `.` mean.
 struct Scope<'a> {
     root: &'a Value,
-    dot: &'a Value,
+    dot: &'a Item,
 }
 
 impl Scope<'_> {
@@ -49,7 +92,7 @@ impl Scope<'_> {
         for node in nodes {
             match node {
                 Node::Text(text) => out.push_str(text),
-                Node::Output(pipeline) => out.push_str(&shown(&self.evaluate(pipeline)?)),
+                Node::Output(pipeline) => out.push_str(&self.evaluate(pipeline)?.printed()),
                 Node::If { condition, then, otherwise } => {
                     let chosen = if is_true(&self.evaluate(condition)?) { then } else { otherwise };
                     self.render(chosen, out)?;
@@ -63,18 +106,18 @@ impl Scope<'_> {
                     }
                 }
                 Node::Range { over, each, otherwise } => {
-                    let over = self.evaluate(over)?;
-                    let items: Vec<&Value> = match &over {
-                        Value::Array(items) => items.iter().collect(),
-                        Value::Object(fields) => fields.values().collect(),
-                        Value::Null => vec![],
-                        other => bail!("template: cannot range over {other}"),
+                    let items: Vec<Value> = match self.evaluate(over)? {
+                        Item::Data(Value::Array(items)) => items,
+                        Item::Data(Value::Object(fields)) => fields.into_values().collect(),
+                        Item::Data(Value::Null) => vec![],
+                        other => bail!("template: cannot range over {}", other.value()),
                     };
                     if items.is_empty() {
                         self.render(otherwise, out)?;
                     }
-                    for dot in items {
-                        Scope { root: self.root, dot }.render(each, out)?;
+                    for item in items {
+                        let dot = Item::Data(item);
+                        Scope { root: self.root, dot: &dot }.render(each, out)?;
                     }
                 }
             }
@@ -82,16 +125,16 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn evaluate(&self, Pipeline(commands): &Pipeline) -> Result<Value> {
+    fn evaluate(&self, Pipeline(commands): &Pipeline) -> Result<Item> {
         let mut value = None;
         for command in commands {
             value = Some(self.call(command, value)?);
         }
-        Ok(value.unwrap_or(Value::Null))
+        Ok(value.unwrap_or(Item::Data(Value::Null)))
     }
 
     /// `last` is what the command before it in the pipeline gave.
-    fn call(&self, Command(operands): &Command, last: Option<Value>) -> Result<Value> {
+    fn call(&self, Command(operands): &Command, last: Option<Item>) -> Result<Item> {
         let mut values = Vec::new();
         let (name, rest) = match operands.split_first() {
             Some((Operand::Function(name), rest)) => (Some(name), rest),
@@ -99,9 +142,13 @@ impl Scope<'_> {
         };
         for operand in rest {
             values.push(match operand {
-                Operand::Literal(value) => value.clone(),
-                Operand::Field { from_root: true, path } => field(self.root, path)?,
-                Operand::Field { from_root: false, path } => field(self.dot, path)?,
+                Operand::Literal(Value::String(text)) => Item::Text(text.clone()),
+                Operand::Literal(value) => Item::Data(value.clone()),
+                Operand::Field { from_root: true, path } => Item::Data(field(self.root, path)?),
+                Operand::Field { from_root: false, path } if path.is_empty() => self.dot.clone(),
+                Operand::Field { from_root: false, path } => {
+                    Item::Data(field(&self.dot.value(), path)?)
+                }
                 Operand::Nested(pipeline) => self.evaluate(pipeline)?,
                 Operand::Function(name) => bail!("template: {name:?} is in the wrong place"),
             });
@@ -138,41 +185,43 @@ fn field(value: &Value, path: &[String]) -> Result<Value> {
     Ok(value.clone())
 }
 
-fn function(name: &str, arguments: &[Value]) -> Result<Value> {
-    let text = |value: &Value| Value::String(shown(value));
-    let changed = |change: fn(&str) -> String, value: &Value| Value::String(change(&shown(value)));
+fn function(name: &str, arguments: &[Item]) -> Result<Item> {
+    use Item::{Data, Text};
+    let count = |count: usize| Data(count.into());
     Ok(match (name, arguments) {
-        ("json", [value]) => Value::String(serde_json::to_string(value)?),
-        ("upper", [value]) => changed(str::to_uppercase, value),
-        ("lower", [value]) => changed(str::to_lowercase, value),
-        ("title", [value]) => changed(title, value),
-        ("len", [Value::String(text)]) => text.len().into(),
-        ("len", [Value::Array(items)]) => items.len().into(),
-        ("len", [Value::Object(fields)]) => fields.len().into(),
-        ("join", [Value::Array(items), separator]) => {
-            let items: Vec<String> = items.iter().map(shown).collect();
-            Value::String(items.join(&shown(separator)))
+        ("json", [value]) => Text(escape_json(&serde_json::to_string(&*value.value())?)),
+        ("upper", [value]) => Text(value.printed().to_uppercase()),
+        ("lower", [value]) => Text(value.printed().to_lowercase()),
+        ("title", [value]) => Text(title(&value.printed())),
+        ("len", [Text(text) | Data(Value::String(text))]) => count(text.len()),
+        ("len", [Data(Value::Array(items))]) => count(items.len()),
+        ("len", [Data(Value::Object(fields))]) => count(fields.len()),
+        ("join", [Data(Value::Array(items)), separator]) => {
+            let items: Vec<String> = items.iter().map(printed).collect();
+            Text(items.join(&separator.raw()))
         }
-        ("split", [Value::String(whole), separator]) => {
-            whole.split(&shown(separator)).map(|part| Value::String(part.into())).collect()
+        ("split", [Text(whole) | Data(Value::String(whole)), separator]) => {
+            Data(whole.split(&separator.raw()).map(|part| Value::String(part.into())).collect())
         }
-        ("index", [value, keys @ ..]) if !keys.is_empty() => {
-            keys.iter().fold(value.clone(), |value, key| match key {
-                Value::Number(at) => {
+        ("index", [Data(value), keys @ ..]) if !keys.is_empty() => {
+            Data(keys.iter().fold(value.clone(), |value, key| match key {
+                Data(Value::Number(at)) => {
                     let at = at.as_u64().and_then(|at| usize::try_from(at).ok());
                     at.and_then(|at| value.get(at).cloned()).unwrap_or(Value::Null)
                 }
-                key => value.get(shown(key)).cloned().unwrap_or(Value::String(String::new())),
-            })
+                key => value.get(key.raw()).cloned().unwrap_or(Value::String(String::new())),
+            }))
         }
         ("println", values) => {
-            let values: Vec<String> = values.iter().map(shown).collect();
-            Value::String(values.join(" ") + "\n")
+            let values: Vec<String> = values.iter().map(Item::printed).collect();
+            Text(values.join(" ") + "\n")
         }
-        ("print", [value]) => text(value),
-        ("eq", [first, others @ ..]) if !others.is_empty() => others.contains(first).into(),
-        ("ne", [first, second]) => (first != second).into(),
-        ("not", [value]) => (!is_true(value)).into(),
+        ("print", [value]) => Text(value.printed()),
+        ("eq", [first, others @ ..]) if !others.is_empty() => {
+            Data(others.iter().any(|other| other.value() == first.value()).into())
+        }
+        ("ne", [first, second]) => Data((first.value() != second.value()).into()),
+        ("not", [value]) => Data((!is_true(value)).into()),
         ("and", [values @ .., last]) => {
             values.iter().find(|value| !is_true(value)).unwrap_or(last).clone()
         }
@@ -188,8 +237,8 @@ fn title(text: &str) -> String {
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
-fn is_true(value: &Value) -> bool {
-    match value {
+fn is_true(item: &Item) -> bool {
+    match &*item.value() {
         Value::Null => false,
         Value::Bool(value) => *value,
         Value::Number(number) => number.as_f64() != Some(0.0),
@@ -199,16 +248,18 @@ fn is_true(value: &Value) -> bool {
     }
 }
 
-/// As Go prints it.
-fn shown(value: &Value) -> String {
+/// Data as Go prints it, cleaned.
+fn printed(value: &Value) -> String {
     let all = |items: Vec<String>| items.join(" ");
     match value {
         Value::Null => "<no value>".into(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", all(items.iter().map(shown).collect())),
+        Value::String(text) => printable(text).into_owned(),
+        Value::Array(items) => format!("[{}]", all(items.iter().map(printed).collect())),
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{name}:{}", shown(value)));
-            format!("map[{}]", all(fields.collect()))
+            let field = |(name, value): (&String, &Value)| {
+                format!("{}:{}", printable(name), printed(value))
+            };
+            format!("map[{}]", all(fields.iter().map(field).collect()))
         }
         other => other.to_string(),
     }
@@ -247,6 +298,37 @@ mod tests {
             ("{{(index .Args 0)}}", "a"),
         ] {
             assert_eq!(render(template).unwrap(), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn data_is_cleaned_and_the_templates_own_text_is_not() {
+        let hostile = "a\u{1b}[2J\nb\u{202e}\u{9b}c";
+        let data =
+            json!({ "Name": hostile, "Args": [hostile, "d"], "Labels": { hostile: hostile } });
+        let clean = "a\u{fffd}[2J b\u{fffd}\u{fffd}c";
+        for (template, expected) in [
+            ("\u{1b}[1m{{.Name}}\u{1b}[0m\\n", format!("\u{1b}[1m{clean}\u{1b}[0m\n")),
+            ("{{.Args}}", format!("[{clean} d]")),
+            ("{{.Labels}}", format!("map[{clean}:{clean}]")),
+            (r#"{{join .Args "\n"}}"#, format!("{clean}\nd")),
+            ("{{range .Args}}{{println .}}{{end}}", format!("{clean}\nd\n")),
+            ("{{range .Labels}}{{.}}{{end}}", clean.to_owned()),
+            ("{{with .Name}}{{.}}{{end}}", clean.to_owned()),
+            ("{{.Name | upper | lower}}", clean.to_lowercase()),
+            ("{{title .Name}}", format!("A{}", &clean[1..])),
+            (r#"{{index .Args 0}}{{index (split .Name "[") 0}}"#, format!("{clean}a\u{fffd}")),
+            (r#"{{or .Name "x"}}{{print .Name}}"#, format!("{clean}{clean}")),
+            ("{{len .Name}}", "13".into()),
+            ("{{eq .Name (index .Args 0)}}", "true".into()),
+            ("{{json .Name}}", r#""a\u001b[2J\nb\u202e\u009bc""#.into()),
+            (
+                "{{json .Labels}}",
+                r#"{"a\u001b[2J\nb\u202e\u009bc":"a\u001b[2J\nb\u202e\u009bc"}"#.into(),
+            ),
+        ] {
+            let rendered = Template::parse(template).unwrap().render(&data).unwrap();
+            assert_eq!(rendered, expected, "{template}");
         }
     }
 

@@ -108,9 +108,12 @@ impl Times {
                 continue;
             }
             // Before `init` there was the kernel only.
-            let name = if moment.step == "init" { "kernel" } else { &moment.step };
+            let name = match &moment.step {
+                step if *step == "init" => "guest: kernel".to_owned(),
+                step => format!("guest: {step}"),
+            };
             let took = at.saturating_sub(before);
-            steps.push(Step { name: format!("guest: {name}"), begin: before, took });
+            steps.push(Step { name, begin: before, took });
             before += took;
         }
         steps

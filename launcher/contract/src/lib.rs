@@ -1,8 +1,8 @@
 //! What the launcher tells the guest and what the guest tells back.
 //!
 //! One version covers everything here: kernel, `init` and launcher are shipped together, and a
-//! mismatch is an error that both sides name. Orders go down as JSON in xenstore, split into
-//! chunks that fit one xenstore message; the report comes back as one JSON node. The guest is not
+//! mismatch is an error that both sides name. Orders go down as JSON in xenstore, cut into
+//! chunks that fit a node; the report comes back as one JSON node. The guest is not
 //! trusted: [`Report::parse`] bounds everything it takes. Once the app runs, both sides may talk in
 //! frames on vchans ([`talk`]).
 #![forbid(unsafe_code)]
@@ -15,11 +15,13 @@ pub mod start_set;
 pub mod store;
 pub mod streams;
 pub mod talk;
+pub mod untrusted;
 
 pub use orders::{Host, Limit, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};
 pub use start_set::StartSet;
 pub use streams::Stream;
+pub use untrusted::Untrusted;
 
 /// The version of everything in this crate.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;

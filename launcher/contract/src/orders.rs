@@ -173,7 +173,7 @@ pub enum OrdersError {
 }
 
 impl Orders {
-    /// Renders to the JSON that [`crate::store::split`] takes.
+    /// Renders to the JSON that [`crate::store::nodes`] takes.
     ///
     /// # Panics
     /// Never: every field has a JSON form.

@@ -1,5 +1,6 @@
 //! The report: what `init` tells dom0 about the app.
 
+use crate::Untrusted;
 use serde::{Deserialize, Serialize};
 
 /// Written by `init` to [`crate::store::REPORT`], anew at each change.
@@ -30,7 +31,7 @@ pub enum Exit {
         /// Docker's exit code.
         code: u8,
         /// One line: object, value, cause.
-        message: String,
+        message: Untrusted,
     },
 }
 
@@ -38,7 +39,7 @@ pub enum Exit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// What was done, e.g. `init`, `root`, `exec`.
-    pub step: String,
+    pub step: Untrusted,
     /// The guest's monotonic clock, in microseconds since its kernel started to keep time.
     pub at_us: u64,
 }
@@ -72,10 +73,10 @@ impl Exit {
         }
     }
 
-    /// The same with its message on one line, free of control characters.
-    pub(crate) fn cleaned(mut self) -> Self {
+    /// The same with a message that fits a report.
+    fn cut(mut self) -> Self {
         if let Self::NotStarted { message, .. } = &mut self {
-            *message = clean(message);
+            *message = cut(message);
         }
         self
     }
@@ -91,13 +92,13 @@ impl Report {
     pub fn render(&self) -> String {
         let mut cut = self.clone();
         cut.marks.truncate(MAX_MARKS);
-        cut.exit = cut.exit.map(Exit::cleaned);
+        cut.exit = cut.exit.map(Exit::cut);
         serde_json::to_string(&cut).expect("a report serializes")
     }
 
     /// Parses a report that an untrusted guest wrote.
     ///
-    /// Text comes back on one line, free of control characters, and at most 512 bytes long.
+    /// Texts come back with at most 512 bytes.
     ///
     /// # Errors
     /// Too large, not a report, or of another version.
@@ -111,22 +112,24 @@ impl Report {
         }
         report.marks.truncate(MAX_MARKS);
         for mark in &mut report.marks {
-            mark.step = clean(&mark.step);
+            mark.step = cut(&mark.step);
         }
-        report.exit = report.exit.map(Exit::cleaned);
+        report.exit = report.exit.map(Exit::cut);
         Ok(report)
     }
 }
 
-pub(crate) fn clean(text: &str) -> String {
+/// A text of at most [`MAX_TEXT`] bytes, on one line: JSON would make six bytes of a control
+/// character, and the report would not fit its node.
+fn cut(text: &Untrusted) -> Untrusted {
     let mut out = String::new();
-    for c in text.chars() {
+    for c in text.printable().chars() {
         if out.len() + c.len_utf8() > MAX_TEXT {
             break;
         }
-        out.push(if c.is_control() { ' ' } else { c });
+        out.push(c);
     }
-    out
+    out.into()
 }
 
 #[cfg(test)]
@@ -135,10 +138,10 @@ mod tests {
 
     #[test]
     fn a_guests_control_characters_do_not_reach_the_terminal() {
-        let json = r#"{"version":3,"exit":{"not-started":{"code":127,"message":"a\u001b[2Jb\nc"}},"marks":[]}"#;
+        let json = r#"{"version":4,"exit":{"not-started":{"code":127,"message":"a\u001b[2Jb\nc"}},"marks":[]}"#;
         let report = Report::parse(json).unwrap();
         let Some(Exit::NotStarted { message, .. }) = report.exit else { panic!("wrong exit") };
-        assert_eq!(message, "a [2Jb c");
+        assert_eq!(message.to_string(), "a\u{fffd}[2Jb c");
     }
 
     #[test]
@@ -146,7 +149,7 @@ mod tests {
         let mark = |step: &str| Mark { step: step.into(), at_us: 9_999_999_999 };
         let report = Report {
             version: crate::VERSION,
-            exit: Some(Exit::NotStarted { code: 127, message: "\u{1f980}".repeat(4096) }),
+            exit: Some(Exit::NotStarted { code: 127, message: "\u{1f980}".repeat(4096).into() }),
             marks: vec![mark("network-is-up"); 24],
             zero_unix_us: Some(u64::MAX),
         };
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_oversized_report_is_refused() {
-        let json = format!(r#"{{"version":3,"exit":null,"marks":[]}}{}"#, " ".repeat(MAX_BYTES));
+        let json = format!(r#"{{"version":4,"exit":null,"marks":[]}}{}"#, " ".repeat(MAX_BYTES));
         assert!(matches!(Report::parse(&json), Err(ReportError::TooLarge(_))));
     }
 }

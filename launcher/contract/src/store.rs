@@ -1,9 +1,11 @@
 //! Where in xenstore the two sides meet. All paths are relative to `/local/domain/<domid>`.
 //!
-//! A text may be too large for one xenstore message, so it comes in chunks. The node itself holds
-//! their number, a space and the first chunk, which is all of most texts: one read brings it. The
-//! nodes `1`, `2`, … below hold the others. All are written in one transaction, or the node itself
-//! last: whoever sees it sees all chunks.
+//! A node holds 2,048 bytes at most, so a longer text is cut into chunks. The text's own node holds
+//! their number, a space and the first chunk, which is all of most texts: one read brings it. Nodes
+//! beside it hold the other chunks ([`chunk_path`]). The text's own node is written last, so whoever
+//! finds it finds all chunks.
+
+use crate::Untrusted;
 
 /// The orders. Dom0 writes, the guest reads.
 pub const ORDERS: &str = "vm-data/launch/orders";
@@ -25,21 +27,39 @@ pub const SIGNAL_SENT: &str = "data/launch/signal";
 /// milliseconds. Dom0 writes it before it asks, the guest reads.
 pub const STOP_TIMEOUT: &str = "vm-data/launch/stop-timeout-ms";
 
-/// The largest chunk; a xenstore message carries 4,096 bytes, its path included.
-pub const CHUNK_BYTES: usize = 3072;
-/// The most chunks that are read, which bounds orders at 768 KiB.
-pub const MAX_CHUNKS: usize = 256;
-/// The largest chunk of a guest's: xenstored lets it write 2,048 bytes a node.
+/// The most bytes of a node, for dom0 as well as for guests: `oxenstored`'s `quota-maxsize`. A message
+/// could carry 4,096, the path included.
+pub const MAX_NODE_BYTES: usize = 2048;
+/// The most bytes of a chunk; the number before the first one needs the rest of its node.
+pub const CHUNK_BYTES: usize = MAX_NODE_BYTES - 5;
+/// The most chunks of orders.
+pub const MAX_CHUNKS: usize = 8192;
+/// The most bytes of orders, however their characters fall on the chunks' ends: 16 MiB. Linux takes
+/// 2 MiB of arguments and environment, and JSON makes six bytes of one control character.
+pub const MAX_ORDERS_BYTES: usize = MAX_CHUNKS * (CHUNK_BYTES - 3);
+/// The largest chunk of a guest's.
 pub const FOUND_CHUNK_BYTES: usize = 1536;
-/// The most of a start set, in either direction.
+/// The most bytes of a start set, in either direction.
 pub const MAX_START_SET_BYTES: usize = 40 << 10;
+/// The most chunks of a start set, in either direction.
+pub const MAX_START_SET_CHUNKS: usize = MAX_START_SET_BYTES / (FOUND_CHUNK_BYTES - 3) + 1;
+/// So many chunks have a folder together: the names of all of a folder fit into one message, so
+/// that `xenstore-ls` can list it.
+const CHUNKS_PER_FOLDER: usize = 256;
 
-/// The nodes that hold `text` at `node`, the one that is to be written last as the last; each
-/// chunk has at most `chunk_bytes`, and none ends inside a character.
-///
-/// Returns `None` where it would take more than [`MAX_CHUNKS`].
+/// A text as nodes: path and value each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nodes {
+    /// All chunks but the first. Nobody looks at them before `head` is there.
+    pub others: Vec<(String, String)>,
+    /// The text's own node, to be written after the others.
+    pub head: (String, String),
+}
+
+/// The nodes that hold `text` at `node`; each chunk has at most `chunk_bytes`, and none ends inside
+/// a character.
 #[must_use]
-pub fn nodes(node: &str, text: &str, chunk_bytes: usize) -> Option<Vec<(String, String)>> {
+pub fn nodes(node: &str, text: &str, chunk_bytes: usize) -> Nodes {
     let mut chunks = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -51,34 +71,35 @@ pub fn nodes(node: &str, text: &str, chunk_bytes: usize) -> Option<Vec<(String, 
         chunks.push(chunk);
         rest = tail;
     }
-    if chunks.len() > MAX_CHUNKS {
-        return None;
-    }
     let first = chunks.first().copied().unwrap_or_default();
     let head = (node.to_owned(), format!("{} {first}", chunks.len()));
     let others = chunks.iter().enumerate().skip(1);
     let others = others.map(|(index, chunk)| (chunk_path(node, index), (*chunk).to_owned()));
-    Some(others.chain([head]).collect())
+    Nodes { others: others.collect(), head }
 }
 
-/// The path of chunk `index` of the text at `node`.
+/// The path of chunk `index` of the text at `node`, from 1 on: the folder's number, then the chunk's
+/// in it.
+///
+/// It is not below `node`: whoever makes a node makes those above it, and `node` must not be there
+/// before all chunks are.
 #[must_use]
 pub fn chunk_path(node: &str, index: usize) -> String {
-    format!("{node}/{index}")
+    format!("{node}-chunks/{}/{}", index / CHUNKS_PER_FOLDER, index % CHUNKS_PER_FOLDER)
 }
 
 /// Why a text cannot be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError<E: std::error::Error + 'static> {
     /// The node itself makes no sense.
-    #[error(
-        "xenstore node {node} begins with '{start}', not with a number of chunks up to {MAX_CHUNKS}"
-    )]
+    #[error("xenstore node {node} begins with '{start}', not with a number of chunks up to {most}")]
     Count {
         /// The node.
         node: String,
         /// Its first characters.
-        start: String,
+        start: Untrusted,
+        /// The most chunks that such a text has.
+        most: usize,
     },
     /// A chunk is not there.
     #[error("xenstore node {0} is missing: the text is incomplete")]
@@ -88,24 +109,29 @@ pub enum JoinError<E: std::error::Error + 'static> {
     Read(#[from] E),
 }
 
-/// Puts together the text at `node`, which holds `head`; `read` brings the other chunks.
+/// Puts together the text at `node`, which holds `head` and has at most `max_chunks`; `read` brings
+/// the other chunks.
 ///
 /// # Errors
 /// Another number of chunks than there can be, or one of them is missing.
 pub fn join<E: std::error::Error + 'static>(
     node: &str,
     head: &str,
+    max_chunks: usize,
     mut read: impl FnMut(&str) -> Result<Option<String>, E>,
 ) -> Result<String, JoinError<E>> {
     let parsed = head.split_once(' ').and_then(|(count, first)| {
-        let count = count.parse::<usize>().ok().filter(|count| *count <= MAX_CHUNKS)?;
+        let count = count.parse::<usize>().ok().filter(|count| *count <= max_chunks)?;
         Some((count, first))
     });
     let (count, first) = parsed.ok_or_else(|| JoinError::Count {
         node: node.to_owned(),
-        start: head.chars().take(20).filter(|c| !c.is_control()).collect(),
+        start: head.chars().take(20).collect::<String>().into(),
+        most: max_chunks,
     })?;
-    let mut text = first.to_owned();
+    // All chunks but the last are about as long as the first. A guest has no memory for copies.
+    let mut text = String::with_capacity(first.len() * count.max(1));
+    text.push_str(first);
     for index in 1..count {
         let path = chunk_path(node, index);
         text += &read(&path)?.ok_or(JoinError::Missing(path))?;
@@ -132,29 +158,66 @@ mod tests {
     use super::*;
     use std::convert::Infallible;
 
-    fn join_nodes(nodes: &[(String, String)]) -> Result<String, JoinError<Infallible>> {
+    fn join_nodes(Nodes { others, head }: &Nodes) -> Result<String, JoinError<Infallible>> {
         let find = |path: &str| {
-            Ok(nodes.iter().find(|(name, _)| name == path).map(|(_, value)| value.clone()))
+            Ok(others.iter().find(|(name, _)| name == path).map(|(_, value)| value.clone()))
         };
-        join("n", &nodes.last().unwrap().1, find)
+        join("n", &head.1, MAX_CHUNKS, find)
+    }
+
+    fn sizes(Nodes { others, head }: &Nodes) -> impl Iterator<Item = usize> {
+        others.iter().chain([head]).map(|(_, value)| value.len())
     }
 
     #[test]
     fn chunks_join_to_the_same_text_and_never_cut_a_character() {
         let text = "\u{e9}\u{1f980}x".repeat(5000);
-        let nodes = nodes("n", &text, CHUNK_BYTES).unwrap();
-        assert_eq!(nodes.len(), 12);
-        assert!(nodes.iter().all(|(_, value)| value.len() <= CHUNK_BYTES + 4));
+        let nodes = nodes("n", &text, CHUNK_BYTES);
+        assert_eq!(nodes.others.len(), 17);
         assert_eq!(join_nodes(&nodes).unwrap(), text);
     }
 
     #[test]
+    fn no_node_of_the_longest_orders_is_larger_than_any_xenstored_takes() {
+        // Each chunk ends before a character of four bytes that does not fit.
+        let text = "\u{1f980}".repeat(MAX_ORDERS_BYTES / 4);
+        let nodes = nodes("n", &text, CHUNK_BYTES);
+        assert!(nodes.others.len() < MAX_CHUNKS);
+        assert!(sizes(&nodes).all(|size| size <= MAX_NODE_BYTES));
+        assert_eq!(join_nodes(&nodes).unwrap(), text);
+        let full = "x".repeat(CHUNK_BYTES * MAX_CHUNKS);
+        let full = super::nodes("n", &full, CHUNK_BYTES);
+        assert!(full.head.1.starts_with("8192 x"));
+        assert!(sizes(&full).all(|size| size <= MAX_NODE_BYTES));
+    }
+
+    #[test]
+    fn no_chunk_is_below_the_node_that_says_that_all_are_there() {
+        let nodes = nodes("a/n", &"x".repeat(300 * CHUNK_BYTES), CHUNK_BYTES);
+        assert_eq!(nodes.others[0].0, "a/n-chunks/0/1");
+        assert_eq!(nodes.others[298].0, "a/n-chunks/1/43");
+        assert!(nodes.others.iter().all(|(path, _)| !path.starts_with("a/n/")));
+    }
+
+    #[test]
+    fn the_names_of_a_folder_of_chunks_fit_into_one_message() {
+        let nodes = nodes("n", &"x".repeat(1000 * CHUNK_BYTES), CHUNK_BYTES);
+        let mut names = std::collections::HashMap::<_, usize>::new();
+        for (path, _) in &nodes.others {
+            let (folder, name) = path.rsplit_once('/').unwrap();
+            *names.entry(folder).or_default() += name.len() + 1;
+        }
+        assert_eq!(names.len(), 4);
+        assert!(names.values().all(|bytes| *bytes < 4000), "{names:?}");
+    }
+
+    #[test]
     fn a_short_text_is_in_one_node_and_an_empty_one_is_no_chunks() {
-        let one = nodes("n", "text", CHUNK_BYTES).unwrap();
-        assert_eq!(one, [("n".to_owned(), "1 text".to_owned())]);
+        let one = nodes("n", "text", CHUNK_BYTES);
+        assert_eq!(one, Nodes { others: vec![], head: ("n".to_owned(), "1 text".to_owned()) });
         assert_eq!(join_nodes(&one).unwrap(), "text");
-        let none = nodes("n", "", CHUNK_BYTES).unwrap();
-        assert_eq!(none, [("n".to_owned(), "0 ".to_owned())]);
+        let none = nodes("n", "", CHUNK_BYTES);
+        assert_eq!(none, Nodes { others: vec![], head: ("n".to_owned(), "0 ".to_owned()) });
         assert_eq!(join_nodes(&none).unwrap(), "");
     }
 
@@ -167,20 +230,29 @@ mod tests {
     }
 
     #[test]
-    fn text_beyond_the_most_chunks_is_refused() {
-        assert!(nodes("n", &"x".repeat(CHUNK_BYTES * MAX_CHUNKS), CHUNK_BYTES).is_some());
-        assert!(nodes("n", &"x".repeat(CHUNK_BYTES * MAX_CHUNKS + 1), CHUNK_BYTES).is_none());
+    fn a_missing_chunk_or_an_odd_count_is_named() {
+        let mut cut = nodes("n", &"x".repeat(2 * CHUNK_BYTES), CHUNK_BYTES);
+        cut.others.clear();
+        let missing = join_nodes(&cut).unwrap_err().to_string();
+        assert!(missing.contains("node n-chunks/0/1 is missing"), "{missing}");
+        for head in ["", "1", "-1 x", "8193 x", "x y", "\u{1b}[2J x"] {
+            let nodes = Nodes { others: vec![], head: ("n".into(), head.into()) };
+            let odd = join_nodes(&nodes).unwrap_err().to_string();
+            assert!(odd.contains("number of chunks up to 8192"), "{odd}");
+            assert!(!odd.contains('\u{1b}'), "{odd}");
+        }
     }
 
     #[test]
-    fn a_missing_chunk_or_an_odd_count_is_named() {
-        let mut cut = nodes("n", &"x".repeat(2 * CHUNK_BYTES), CHUNK_BYTES).unwrap();
-        cut.remove(0);
-        let missing = join_nodes(&cut).unwrap_err().to_string();
-        assert!(missing.contains("node n/1 is missing"), "{missing}");
-        for head in ["", "1", "-1 x", "257 x", "x y", "\u{1b}[2J x"] {
-            let odd = join_nodes(&[("n".into(), head.into())]).unwrap_err().to_string();
-            assert!(odd.contains("number of chunks") && !odd.contains('\u{1b}'), "{odd}");
-        }
+    fn a_guest_cannot_make_dom0_read_more_chunks_than_a_start_set_has() {
+        let json = "x".repeat(MAX_START_SET_BYTES);
+        let set = nodes("n", &json, FOUND_CHUNK_BYTES);
+        assert!(set.others.len() < MAX_START_SET_CHUNKS);
+        let head = format!("{} x", MAX_START_SET_CHUNKS + 1);
+        let read = |_: &str| -> Result<_, Infallible> { panic!("a chunk was read") };
+        assert!(matches!(
+            join("n", &head, MAX_START_SET_CHUNKS, read),
+            Err(JoinError::Count { most: MAX_START_SET_CHUNKS, .. })
+        ));
     }
 }

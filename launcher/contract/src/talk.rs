@@ -5,12 +5,10 @@
 //! a free one, says one [`Hello`], and has the vchan for that alone until it closes it.
 //!
 //! A frame is one byte of kind, three of the payload's length (the lowest first), and the payload.
-//! What dom0 reads is bounded: no frame is larger than [`MAX_FRAME_BYTES`], no text longer than
-//! a line. Standard input has a window, so that a process which reads none keeps no other frame
+//! What dom0 reads is bounded: no frame is larger than [`MAX_FRAME_BYTES`]. Standard input has a window, so that a process which reads none keeps no other frame
 //! from coming through.
 
-use crate::report::clean;
-use crate::{Exit, Process};
+use crate::{Exit, Process, Untrusted};
 use serde::{Deserialize, Serialize};
 
 /// The folder of all vchans of a guest, below the domain's own node.
@@ -23,8 +21,10 @@ pub const RING_ORDERS: (u16, u16) = (15, 16);
 pub const STDIN_WINDOW: u32 = 64 << 10;
 /// The largest payload that the guest sends.
 pub const MAX_FRAME_BYTES: usize = 64 << 10;
-/// The largest payload that dom0 sends: arguments and environment of a process.
-pub const MAX_HELLO_BYTES: usize = 1 << 20;
+/// The largest payload that dom0 sends, arguments and environment of a process: all that the three
+/// bytes of a frame's length can say, some 16 MiB. Linux takes 2 MiB of them, and JSON makes six bytes
+/// of one control character.
+pub const MAX_HELLO_BYTES: usize = (1 << 24) - 1;
 
 const HEADER_BYTES: usize = 4;
 
@@ -113,8 +113,8 @@ pub enum Answer {
     Stderr(Vec<u8>),
     /// The process has ended, or never ran.
     Exited(Exit),
-    /// What was asked for cannot be; one line why.
-    Refused(String),
+    /// What was asked for cannot be, and why.
+    Refused(Untrusted),
     /// Figures.
     Stats(Stats),
     /// The app's output has ended.
@@ -173,15 +173,15 @@ impl Ask {
         }
     }
 
-    fn parse(kind: u8, payload: Vec<u8>) -> Result<Self, FrameError> {
+    fn parse(kind: u8, payload: &[u8]) -> Result<Self, FrameError> {
         let odd = FrameError::Payload(kind);
         Ok(match kind {
-            kind::HELLO => Self::Hello(serde_json::from_slice(&payload).map_err(|_| odd)?),
-            kind::STDIN => Self::Stdin(payload),
+            kind::HELLO => Self::Hello(serde_json::from_slice(payload).map_err(|_| odd)?),
+            kind::STDIN => Self::Stdin(payload.to_vec()),
             kind::STDIN_END => Self::StdinEnd,
-            kind::SIGNAL => Self::Signal(i32::from_le_bytes(exactly(&payload).ok_or(odd)?)),
+            kind::SIGNAL => Self::Signal(i32::from_le_bytes(exactly(payload).ok_or(odd)?)),
             kind::RESIZE => {
-                let [a, b, c, d] = exactly(&payload).ok_or(odd)?;
+                let [a, b, c, d] = exactly(payload).ok_or(odd)?;
                 let number = u16::from_le_bytes;
                 Self::Resize(Size { rows: number([a, b]), columns: number([c, d]) })
             }
@@ -198,27 +198,23 @@ impl Answer {
             Self::Taken(count) => frame(out, kind::TAKEN, &count.to_le_bytes()),
             Self::Stdout(bytes) => frame(out, kind::STDOUT, bytes),
             Self::Stderr(bytes) => frame(out, kind::STDERR, bytes),
-            Self::Exited(exit) => frame(out, kind::EXITED, &json(&exit.clone().cleaned())),
-            Self::Refused(why) => frame(out, kind::REFUSED, clean(why).as_bytes()),
+            Self::Exited(exit) => frame(out, kind::EXITED, &json(exit)),
+            Self::Refused(why) => frame(out, kind::REFUSED, why.raw().as_bytes()),
             Self::Stats(stats) => frame(out, kind::STATS, &json(stats)),
             Self::End => frame(out, kind::END, &[]),
         }
     }
 
-    /// Text comes back on one line, free of control characters.
-    fn parse(kind: u8, payload: Vec<u8>) -> Result<Self, FrameError> {
+    fn parse(kind: u8, payload: &[u8]) -> Result<Self, FrameError> {
         let odd = FrameError::Payload(kind);
         Ok(match kind {
             kind::STARTED => Self::Started,
-            kind::TAKEN => Self::Taken(u32::from_le_bytes(exactly(&payload).ok_or(odd)?)),
-            kind::STDOUT => Self::Stdout(payload),
-            kind::STDERR => Self::Stderr(payload),
-            kind::EXITED => {
-                let exit: Exit = serde_json::from_slice(&payload).map_err(|_| odd)?;
-                Self::Exited(exit.cleaned())
-            }
-            kind::REFUSED => Self::Refused(clean(&String::from_utf8_lossy(&payload))),
-            kind::STATS => Self::Stats(serde_json::from_slice(&payload).map_err(|_| odd)?),
+            kind::TAKEN => Self::Taken(u32::from_le_bytes(exactly(payload).ok_or(odd)?)),
+            kind::STDOUT => Self::Stdout(payload.to_vec()),
+            kind::STDERR => Self::Stderr(payload.to_vec()),
+            kind::EXITED => Self::Exited(serde_json::from_slice(payload).map_err(|_| odd)?),
+            kind::REFUSED => Self::Refused(payload.into()),
+            kind::STATS => Self::Stats(serde_json::from_slice(payload).map_err(|_| odd)?),
             kind::END => Self::End,
             _ => return Err(FrameError::Kind(kind)),
         })
@@ -249,7 +245,7 @@ pub struct Decoder<T> {
     /// How many of `bytes` are taken already.
     taken: usize,
     max_payload: usize,
-    parse: fn(u8, Vec<u8>) -> Result<T, FrameError>,
+    parse: fn(u8, &[u8]) -> Result<T, FrameError>,
 }
 
 impl Decoder<Ask> {
@@ -274,6 +270,10 @@ impl<T> Decoder<T> {
     pub fn feed(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.taken);
         self.taken = 0;
+        // The memory of a long hello is not kept for as long as its process runs.
+        if self.bytes.is_empty() && self.bytes.capacity() > 2 * MAX_FRAME_BYTES {
+            self.bytes = vec![];
+        }
         self.bytes.extend(bytes);
     }
 
@@ -291,7 +291,7 @@ impl<T> Decoder<T> {
             return Err(FrameError::TooLarge(length));
         }
         let Some(payload) = body.get(..length) else { return Ok(None) };
-        let frame = (self.parse)(kind, payload.to_vec())?;
+        let frame = (self.parse)(kind, payload)?;
         self.taken += HEADER_BYTES + length;
         Ok(Some(frame))
     }
@@ -327,7 +327,7 @@ mod tests {
             any::<Vec<u8>>().prop_map(Answer::Stdout),
             any::<Vec<u8>>().prop_map(Answer::Stderr),
             any::<u8>().prop_map(|code| Answer::Exited(Exit::Code(code))),
-            "[a-z ]{0,40}".prop_map(Answer::Refused),
+            any::<String>().prop_map(|why| Answer::Refused(why.into())),
             any::<u64>()
                 .prop_map(|processes| Answer::Stats(Stats { processes, ..Stats::default() })),
         ]
@@ -392,12 +392,36 @@ mod tests {
     fn a_guests_words_do_not_reach_the_terminal_as_they_are() {
         let mut bytes = vec![];
         frame(&mut bytes, kind::REFUSED, b"a\x1b[2Jb\nc\xff");
-        let message = "x\u{1b}y".to_owned();
+        let message = "x\u{1b}y".into();
         frame(&mut bytes, kind::EXITED, &json(&Exit::NotStarted { code: 127, message }));
         let frames = decode(Decoder::answers(), &bytes, &[100]);
-        assert_eq!(frames[0], Answer::Refused("a [2Jb c\u{fffd}".into()));
-        let message = "x y".to_owned();
-        assert_eq!(frames[1], Answer::Exited(Exit::NotStarted { code: 127, message }));
+        let Answer::Refused(why) = &frames[0] else { panic!("{frames:?}") };
+        assert_eq!(why.to_string(), "a\u{fffd}[2Jb c\u{fffd}");
+        let Answer::Exited(Exit::NotStarted { message, .. }) = &frames[1] else {
+            panic!("{frames:?}")
+        };
+        assert_eq!(message.to_string(), "x\u{fffd}y");
+        assert!(!format!("{frames:?}").contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_hello_of_the_largest_size_is_taken_and_its_memory_given_back() {
+        let arg = "x".repeat(2 << 20);
+        let process = Process { args: vec![arg; 7], ..Process::default() };
+        let hello = Hello::new(Request::Exec(Exec { process, stdin: false, terminal: None }));
+        let mut bytes = vec![];
+        Ask::Hello(hello.clone()).render(&mut bytes);
+        assert!((14 << 20..=MAX_HELLO_BYTES).contains(&bytes.len()));
+        let mut decoder = Decoder::asks();
+        let frames: Vec<_> = (bytes.chunks(16 << 10))
+            .filter_map(|piece| {
+                decoder.feed(piece);
+                decoder.next_frame().unwrap()
+            })
+            .collect();
+        assert_eq!(frames, [Ask::Hello(hello)]);
+        decoder.feed(&[]);
+        assert!(decoder.bytes.capacity() <= 2 * MAX_FRAME_BYTES);
     }
 
     #[test]

@@ -493,7 +493,7 @@ mod tests {
         let watch = folder.watch_lock().unwrap();
         assert_eq!(watch.outcome().unwrap(), None);
         let outcome = Outcome { code: 3, message: None };
-        lock.leave(&Outcome { code: 255, message: Some("long ".repeat(99)) }).unwrap();
+        lock.leave(&Outcome { code: 255, message: Some("long ".repeat(99).into()) }).unwrap();
         lock.leave(&outcome).unwrap();
         folder.remove().unwrap();
         drop(lock);

@@ -8,12 +8,13 @@
 
 use crate::disks::{self, Served};
 use crate::folder::Folder;
-use crate::handover::{self, HandoverError};
+use crate::handover::{self, HandoverError, Told};
 use crate::loopdev::LoopError;
 use contract::devices;
+use contract::untrusted::printable;
 use std::path::{Path, PathBuf};
 use xen::DomId;
-use xen::store::{Access, Permission, Store, StoreError, Transaction};
+use xen::store::{Access, Batch, Permission, Store, StoreError};
 
 /// What libxl asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +126,7 @@ pub fn run(call: &Call) -> Result<(), HotplugError> {
     done
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line: what guests and images say in it is cleaned.
 #[must_use]
 pub fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -135,7 +136,7 @@ pub fn describe(error: &dyn std::error::Error) -> String {
         text.push_str(&cause.to_string());
         next = cause.source();
     }
-    text
+    printable(&text).into_owned()
 }
 
 fn add_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
@@ -167,24 +168,26 @@ fn hand_over_orders(store: &Store, domid: DomId, disk: &Path) -> Result<(), Hotp
     Ok(tell(store, domid, &handover::nodes(&folder)?)?)
 }
 
-/// Writes what a guest is told, in one transaction. The guest may read it and nothing more.
+/// Writes what a guest is told, its texts in one transaction. The guest may read it and nothing more.
 ///
 /// # Errors
 /// Xenstore refuses.
-pub fn tell(store: &Store, domid: DomId, told: &[(String, String)]) -> Result<(), StoreError> {
+pub fn tell(store: &Store, domid: DomId, told: &Told) -> Result<(), StoreError> {
     let home = format!("/local/domain/{domid}");
-    let readable = [
-        Permission { domid: DomId::DOM0, access: Access::None },
-        Permission { domid, access: Access::Read },
-    ];
-    store.transaction(|transaction: &Transaction<'_>| {
-        for (path, value) in told {
+    let readable =
+        [Permission::new(DomId::DOM0, Access::None), Permission::new(domid, Access::Read)];
+    let write = |mut batch: Batch<'_>, nodes: &[(String, String)]| {
+        for (path, value) in nodes {
             let path = format!("{home}/{path}");
-            transaction.write(&path, value)?;
-            transaction.set_permissions(&path, &readable)?;
+            batch.write(&path, value)?;
+            batch.set_permissions(&path, &readable)?;
         }
-        Ok(())
-    })
+        batch.send()
+    };
+    if !told.chunks.is_empty() {
+        write(store.batch(), &told.chunks)?;
+    }
+    store.transaction(|transaction| write(transaction.batch(), &told.texts))
 }
 
 fn bring_up_interface(store: &Store, call: &Call) -> Result<(), HotplugError> {

@@ -242,7 +242,7 @@ impl Monitor<'_> {
         }
         let read = |path: &str| self.store.read_untrusted(&self.node(path));
         let kept: Result<(), Box<dyn std::error::Error>> =
-            match nodes::join(nodes::FOUND_START_SET, &head, read) {
+            match nodes::join(nodes::FOUND_START_SET, &head, nodes::MAX_START_SET_CHUNKS, read) {
                 Ok(json) => match StartSet::parse(&json) {
                     Ok(set) => start_set::keep(&self.folder, &set).map_err(Box::from),
                     Err(error) => Err(Box::from(error)),

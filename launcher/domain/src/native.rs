@@ -2,7 +2,7 @@
 
 use crate::disks::{self, Served};
 use crate::folder::Folder;
-use crate::handover;
+use crate::handover::{self, Told};
 use crate::settings::Settings;
 use crate::spec::{DomainSpec, Kind, Machine, Uuid, Vif};
 use crate::toolstack::{Toolstack, ToolstackError};
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing::info_span;
-use xen::builder::{self, Devices, Disk, Guest, Interface, Payload, PromisedDisk};
+use xen::builder::{self, Devices, Disk, Guest, Interface, Nodes, Payload, PromisedDisk};
 use xen::store::Store;
 use xen::{DomId, Hypervisor};
 
@@ -84,8 +84,9 @@ impl Native {
         let interfaces: Vec<Interface<'_>> = (spec.vif.iter())
             .map(|vif| Interface { mac: vif.mac, mtu: MTU, bridge: &vif.bridge, script: &script })
             .collect();
-        let nodes = own_nodes(spec, &told);
-        let devices = Devices { disks: &disks, interfaces: &interfaces, nodes: &nodes };
+        let (chunks, nodes) = own_nodes(spec, &told);
+        let nodes = Nodes { before: &chunks, together: &nodes };
+        let devices = Devices { disks: &disks, interfaces: &interfaces, nodes };
         builder::attach(&Store::connect()?, domid, &devices)?;
         served.into_iter().for_each(Served::keep);
         spec.vif.as_ref().map_or(Ok(()), |vif| join_bridge(vif, domid))
@@ -120,7 +121,9 @@ impl Native {
         let script = self.hotplug.to_string_lossy();
         let params = disk.file.to_string_lossy();
         let provided = described(disk, &served, &params, &script);
-        builder::provide(&Store::connect()?, domid, &provided, &own_nodes(spec, &told))?;
+        let (chunks, nodes) = own_nodes(spec, &told);
+        let nodes = Nodes { before: &chunks, together: &nodes };
+        builder::provide(&Store::connect()?, domid, &provided, nodes)?;
         served.keep();
         Ok(())
     }
@@ -199,10 +202,17 @@ fn described<'a>(
     }
 }
 
-/// The domain's name, and what it is told.
-fn own_nodes<'a>(spec: &'a DomainSpec, told: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
-    let told = told.iter().map(|(path, value)| (path.as_str(), value.as_str()));
-    [("name", spec.name.as_str())].into_iter().chain(told).collect()
+/// Path and value each.
+type NodeList<'a> = Vec<(&'a str, &'a str)>;
+
+/// The chunks of what a domain is told; and its name, and the texts that it is told.
+fn own_nodes<'a>(spec: &'a DomainSpec, told: &'a Told) -> (NodeList<'a>, NodeList<'a>) {
+    fn list(nodes: &[(String, String)]) -> NodeList<'_> {
+        nodes.iter().map(|(path, value)| (path.as_str(), value.as_str())).collect()
+    }
+    let mut texts = list(&told.texts);
+    texts.insert(0, ("name", &spec.name));
+    (list(&told.chunks), texts)
 }
 
 /// Joins dom0's end of the vif to its bridge; dom0's kernel makes it when it sees the nodes.

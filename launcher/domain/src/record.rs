@@ -5,7 +5,7 @@ use crate::restart::RestartPolicy;
 use crate::schedule::Schedule;
 use crate::spec::{Machine, Uuid};
 use crate::timing::Moment;
-use contract::{Host, Process, Tmpfs};
+use contract::{Host, Process, Tmpfs, Untrusted};
 use net::{InterfaceName, Publish};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct Record {
     /// The image's manifest digest.
     pub image_digest: String,
     /// The image's and the user's labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<Untrusted, Untrusted>,
     /// Xen's handle, the same at each start.
     pub uuid: Uuid,
     /// Its domain, but for devices.
@@ -140,7 +140,7 @@ pub enum Phase {
 pub struct Outcome {
     /// The exit code as Docker reports it.
     pub code: u8,
-    /// Why there is no exit code of the app's own; one line.
+    /// Why there is no exit code of the app's own: often in the guest's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+    pub message: Option<Untrusted>,
 }

@@ -7,7 +7,8 @@ use crate::signal::{self, SignalError, parse_signal};
 use crate::size::{SizeError, parse_size_mib};
 use crate::spec::{Disk, DomainSpec, Kind, Machine, Uuid, Vif};
 use crate::toolstack::ToolstackKind;
-use contract::{Neighbour, Orders, Process, Root, Writable, devices};
+use contract::{Neighbour, Orders, Process, Root, Untrusted, Writable, devices};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -85,7 +86,7 @@ pub enum ResolveError {
     PublishWithoutNetwork,
     /// Orders beyond what the guest reads.
     #[error(
-        "arguments and environment are too large for the guest: {bytes} bytes, at most {max}", max = contract::store::CHUNK_BYTES * contract::store::MAX_CHUNKS
+        "arguments and environment are too large for the guest: {bytes} bytes as JSON, at most {max}; give the app long texts in files", max = contract::store::MAX_ORDERS_BYTES
     )]
     OrdersTooLarge {
         /// Size of the orders.
@@ -153,7 +154,9 @@ pub fn resolve(
     let hostname = launch.hostname.clone().unwrap_or_else(|| identity.id.clone());
     check_hostname(&hostname)?;
     let mut labels = image.labels.clone();
-    labels.extend(launch.labels.clone());
+    labels.extend(
+        launch.labels.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())),
+    );
     let network = network(launch)?;
     if !launch.publish.is_empty() && !matches!(network, Network::Launch { .. }) {
         return Err(ResolveError::PublishWithoutNetwork);
@@ -187,15 +190,16 @@ pub fn resolve(
     Ok(record)
 }
 
-/// Makes sure that orders fit into xenstore.
+/// Makes sure that orders are not longer than the guest reads.
 ///
 /// # Errors
-/// They do not.
+/// They are.
 pub fn check_orders_size(orders: &Orders) -> Result<(), ResolveError> {
-    let json = orders.render();
-    match contract::store::nodes(contract::store::ORDERS, &json, contract::store::CHUNK_BYTES) {
-        Some(_) => Ok(()),
-        None => Err(ResolveError::OrdersTooLarge { bytes: json.len() }),
+    match orders.render().len() {
+        bytes if bytes > contract::store::MAX_ORDERS_BYTES => {
+            Err(ResolveError::OrdersTooLarge { bytes })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -333,7 +337,7 @@ fn label_memory_mib(config: &image::Config, name: &str) -> Result<Option<u32>, R
     else {
         return Ok(None);
     };
-    parse_size_mib(text).map(Some).map_err(|source| ResolveError::MemoryLabel {
+    parse_size_mib(text.raw()).map(Some).map_err(|source| ResolveError::MemoryLabel {
         label,
         image: name.to_owned(),
         source,
@@ -359,12 +363,14 @@ fn network(launch: &Launch) -> Result<Network, ResolveError> {
 
 fn process(launch: &Launch, hostname: &str, settings: &Settings) -> Result<Process, ResolveError> {
     let image = &launch.image.config;
-    let args =
-        merge_args((&image.entrypoint, &image.cmd), (launch.entrypoint.as_deref(), &launch.args));
+    let args = merge_args(
+        (&raw(&image.entrypoint), &raw(&image.cmd)),
+        (launch.entrypoint.as_deref(), &launch.args),
+    );
     if args.first().is_none_or(String::is_empty) {
         return Err(ResolveError::NoCommand(launch.image_name.clone()));
     }
-    let mut env = merge_env(hostname, &image.env, &launch.env);
+    let mut env = merge_env(hostname, &raw(&image.env), &launch.env);
     if launch.terminal {
         add_term(&mut env);
     }
@@ -375,9 +381,9 @@ fn process(launch: &Launch, hostname: &str, settings: &Settings) -> Result<Proce
         Some(cwd) if !cwd.starts_with('/') => return Err(ResolveError::Cwd(cwd.to_owned())),
         Some(cwd) => cwd.to_owned(),
         // Dockerfiles may have a relative one; it counts from the root.
-        None => format!("/{}", image.working_dir.trim_start_matches('/')),
+        None => format!("/{}", image.working_dir.raw().trim_start_matches('/')),
     };
-    let user = launch.user.as_ref().unwrap_or(&image.user).clone();
+    let user = launch.user.as_deref().unwrap_or(image.user.raw()).to_owned();
     for (what, values) in [
         ("argument", &args),
         ("environment variable", &env),
@@ -388,7 +394,8 @@ fn process(launch: &Launch, hostname: &str, settings: &Settings) -> Result<Proce
             return Err(ResolveError::Nul { what, value: value.clone() });
         }
     }
-    let stop_signal = launch.stop_signal.as_ref().or(image.stop_signal.as_ref());
+    let of_image = image.stop_signal.as_ref().map(Untrusted::raw);
+    let stop_signal = launch.stop_signal.as_deref().or(of_image);
     let stop_timeout_s =
         launch.stop_timeout_s.or(image.stop_timeout_s).unwrap_or(settings.stop_timeout_s);
     Ok(Process {
@@ -396,12 +403,17 @@ fn process(launch: &Launch, hostname: &str, settings: &Settings) -> Result<Proce
         env,
         cwd,
         user,
-        stop_signal: stop_signal.map_or(Ok(signal::TERM), |signal| parse_signal(signal))?,
+        stop_signal: stop_signal.map_or(Ok(signal::TERM), parse_signal)?,
         stop_timeout_ms: stop_timeout_s.saturating_mul(1000),
         stdin: launch.stdin,
         terminal: launch.terminal,
         limits: launch.limits.clone(),
     })
+}
+
+/// An image's texts as they are: they go to the guest.
+fn raw(texts: &[Untrusted]) -> Vec<String> {
+    texts.iter().map(|text| text.raw().to_owned()).collect()
 }
 
 /// Docker's rules: an entrypoint of the user's drops the image's command; arguments of the user's
@@ -428,22 +440,29 @@ pub(crate) fn add_term(env: &mut Vec<String>) {
 
 /// Later entries replace earlier ones of the same name, in place; one without `=` takes it away.
 pub(crate) fn merge_env(hostname: &str, image: &[String], user: &[String]) -> Vec<String> {
-    let mut merged = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
-    for entry in image.iter().chain(user) {
+    let first = [DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
+    let mut merged: Vec<Option<&String>> = vec![];
+    // Where each name is: there may be tens of thousands.
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for entry in first.iter().chain(image).chain(user) {
         let (name, value) = match entry.split_once('=') {
             Some((name, _)) => (name, Some(entry)),
             None => (entry.as_str(), None),
         };
-        let known =
-            merged.iter().position(|old| old.split_once('=').is_some_and(|(n, _)| n == name));
-        match (known, value) {
-            (Some(index), Some(entry)) => merged[index].clone_from(entry),
-            (Some(index), None) => drop(merged.remove(index)),
-            (None, Some(entry)) => merged.push(entry.clone()),
+        match (places.get(name), value) {
+            (Some(index), Some(_)) => merged[*index] = value,
+            (Some(index), None) => {
+                merged[*index] = None;
+                places.remove(name);
+            }
+            (None, Some(_)) => {
+                places.insert(name, merged.len());
+                merged.push(value);
+            }
             (None, None) => {}
         }
     }
-    merged
+    merged.into_iter().flatten().cloned().collect()
 }
 
 /// What Linux takes (`__NEW_UTS_LEN` is 64) and `/etc/hosts` can hold.

@@ -21,9 +21,9 @@ fn strings(words: &[&str]) -> Vec<String> {
 
 fn nginx() -> Launch {
     launch(Config {
-        entrypoint: strings(&["/entrypoint.sh"]),
-        cmd: strings(&["nginx", "-g", "daemon off;"]),
-        env: strings(&["NGINX_VERSION=1.22", "PATH=/opt/bin:/bin"]),
+        entrypoint: vec!["/entrypoint.sh".into()],
+        cmd: ["nginx", "-g", "daemon off;"].map(Into::into).into(),
+        env: ["NGINX_VERSION=1.22", "PATH=/opt/bin:/bin"].map(Into::into).into(),
         working_dir: "srv".into(),
         user: "www-data".into(),
         stop_signal: Some("SIGQUIT".into()),
@@ -166,10 +166,25 @@ fn a_wrong_memory_label_is_named() {
 }
 
 #[test]
-fn arguments_beyond_what_xenstore_carries_are_refused() {
+fn all_that_linux_takes_is_taken_and_what_the_guest_does_not_read_is_refused() {
     let mut launch = nginx();
-    launch.args = vec!["x".repeat(800_000)];
-    assert!(matches!(record(&launch), Err(ResolveError::OrdersTooLarge { .. })));
+    // As JSON six bytes each.
+    launch.args = vec!["\u{1}".repeat(131_000); 16];
+    record(&launch).unwrap();
+    launch.args = vec!["x".repeat(131_000); 128];
+    let error = record(&launch).unwrap_err();
+    assert!(matches!(error, ResolveError::OrdersTooLarge { bytes: 16_768_000.. }), "{error}");
+}
+
+#[test]
+fn tens_of_thousands_of_variables_are_merged_in_place() {
+    let mut launch = nginx();
+    launch.env = (0..100_000).map(|number| format!("V{}={number}", number % 60_000)).collect();
+    launch.env.push("V7".into());
+    let env = record(&launch).unwrap().process.env;
+    assert_eq!(env.len(), 60_002);
+    assert_eq!((env[3].as_str(), env[10].as_str()), ("V0=60000", "V8=60008"));
+    assert_eq!(env.last().unwrap(), "V59999=59999");
 }
 
 #[test]

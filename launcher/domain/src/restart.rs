@@ -197,10 +197,9 @@ impl Apps {
             .exec();
         let outcome = Outcome {
             code: 125,
-            message: Some(format!(
-                "cannot start it again: cannot run {}: {error}",
-                launcher.display()
-            )),
+            message: Some(
+                format!("cannot start it again: cannot run {}: {error}", launcher.display()).into(),
+            ),
         };
         self.finish(folder, record, state, outcome, lock)
     }
@@ -237,7 +236,7 @@ impl Apps {
         let Err(error) = self.start_again(&mut app) else { return Ok(()) };
         let Some(lock) = app.release() else { return Err(error) };
         let message = crate::hotplug::describe(&error);
-        let outcome = Outcome { code: 125, message: Some(message) };
+        let outcome = Outcome { code: 125, message: Some(message.into()) };
         let (record, state) = (&app.record, &mut app.state);
         if self.wants_restart(&folder, state, &outcome) {
             // It did not run: nothing is left to be taken down, and the pause grows.

@@ -7,7 +7,7 @@ use crate::apps::{App, Apps, AppsError};
 use crate::record::Phase;
 use crate::resolve;
 use contract::talk::{self, Answer, Ask, Decoder, Exec, Hello, Request, STDIN_WINDOW, Size, Stats};
-use contract::{Exit, Process};
+use contract::{Exit, Process, Untrusted};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io;
@@ -70,7 +70,7 @@ pub enum TalkError {
     Ended(String),
     /// The guest says why not.
     #[error("{0}")]
-    Refused(String),
+    Refused(Untrusted),
     /// More than the guest takes.
     #[error("arguments and environment are too large: {0} bytes, at most {max}", max = talk::MAX_HELLO_BYTES)]
     TooLarge(usize),
@@ -425,7 +425,7 @@ pub const ENDED_WITH_APP: u8 = 137;
 
 /// The one line that says why a process never ran.
 #[must_use]
-pub fn why_not(exit: &Exit) -> Option<&str> {
+pub fn why_not(exit: &Exit) -> Option<&Untrusted> {
     match exit {
         Exit::NotStarted { message, .. } => Some(message),
         _ => None,

@@ -1,7 +1,7 @@
 //! When each step of a start was, on dom0's clock: those of dom0 and those of the guest.
 
 use crate::apps::AppsError;
-use contract::Report;
+use contract::{Report, Untrusted};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ pub type Timings = Vec<Timing>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
     /// What was done.
-    pub step: String,
+    pub step: Untrusted,
     /// Dom0's real-time clock, in microseconds since 1970.
     pub at_unix_us: u64,
 }

@@ -7,6 +7,7 @@ use crate::settings::Settings;
 use crate::spec::{DomainSpec, Uuid};
 use crate::toolstack::{DomainState, ShutdownReason, Toolstack, ToolstackError};
 use crate::xlcfg;
+use contract::untrusted::printable;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -159,7 +160,7 @@ where
 fn cause(words: &str, output: &Output) -> String {
     let plain = |line: &str| -> String {
         let line = strip_origin(line);
-        line.chars().filter(|c| !c.is_control()).take(MAX_CAUSE_CHARS).collect()
+        printable(line).chars().take(MAX_CAUSE_CHARS).collect()
     };
     let script = words.lines().find_map(|line| line.split_once(" script: ").map(|(_, rest)| rest));
     let said = script

@@ -1,40 +1,41 @@
 //! Image configs: what an image says about the app in it, as OCI's image-spec and Docker have it.
 
+use contract::Untrusted;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// What an image says about itself: OCI's image config with the nesting taken out.
 ///
-/// Absent and null fields are empty.
+/// Absent and null fields are empty. All texts are the image's own words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
     /// Go's name of the processor, e.g. `amd64`.
-    pub architecture: String,
+    pub architecture: Untrusted,
     /// Go's name of the system, e.g. `linux`.
-    pub os: String,
+    pub os: Untrusted,
     /// When the image was made, RFC 3339; empty: not said.
-    pub created: String,
+    pub created: Untrusted,
     /// The first part of the arguments.
-    pub entrypoint: Vec<String>,
+    pub entrypoint: Vec<Untrusted>,
     /// The second part of the arguments.
-    pub cmd: Vec<String>,
+    pub cmd: Vec<Untrusted>,
     /// `NAME=value` each.
-    pub env: Vec<String>,
+    pub env: Vec<Untrusted>,
     /// Absolute; empty means `/`.
-    pub working_dir: String,
+    pub working_dir: Untrusted,
     /// `""`, `user`, `uid`, `user:group`, `uid:gid`, …
-    pub user: String,
+    pub user: Untrusted,
     /// Name or number of the signal that asks the app to stop.
-    pub stop_signal: Option<String>,
+    pub stop_signal: Option<Untrusted>,
     /// How long the app has after that signal (Docker only).
     pub stop_timeout_s: Option<u64>,
     /// Folders whose data outlives the app, sorted.
-    pub volumes: Vec<String>,
+    pub volumes: Vec<Untrusted>,
     /// `PORT`, `PORT/tcp` or `PORT/udp` each, sorted.
-    pub exposed_ports: Vec<String>,
+    pub exposed_ports: Vec<Untrusted>,
     /// Free text for tools.
-    pub labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<Untrusted, Untrusted>,
     /// How to see whether the app is well (Docker only).
     pub healthcheck: Option<Healthcheck>,
 }
@@ -45,7 +46,7 @@ pub struct Config {
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", args…]` or `["CMD-SHELL", command]`.
     #[serde(alias = "Test", deserialize_with = "null_is_default")]
-    pub test: Vec<String>,
+    pub test: Vec<Untrusted>,
     /// Time between two checks.
     #[serde(alias = "Interval")]
     pub interval_ns: u64,
@@ -65,11 +66,11 @@ pub struct Healthcheck {
 #[serde(default)]
 pub(crate) struct Stored {
     #[serde(deserialize_with = "null_is_default")]
-    architecture: String,
+    architecture: Untrusted,
     #[serde(deserialize_with = "null_is_default")]
-    os: String,
+    os: Untrusted,
     #[serde(deserialize_with = "null_is_default")]
-    created: String,
+    created: Untrusted,
     #[serde(deserialize_with = "null_is_default")]
     config: StoredProcess,
     #[serde(deserialize_with = "null_is_default")]
@@ -80,23 +81,23 @@ pub(crate) struct Stored {
 #[serde(default, rename_all = "PascalCase")]
 struct StoredProcess {
     #[serde(deserialize_with = "null_is_default")]
-    entrypoint: Vec<String>,
+    entrypoint: Vec<Untrusted>,
     #[serde(deserialize_with = "null_is_default")]
-    cmd: Vec<String>,
+    cmd: Vec<Untrusted>,
     #[serde(deserialize_with = "null_is_default")]
-    env: Vec<String>,
+    env: Vec<Untrusted>,
     #[serde(deserialize_with = "null_is_default")]
-    working_dir: String,
+    working_dir: Untrusted,
     #[serde(deserialize_with = "null_is_default")]
-    user: String,
-    stop_signal: Option<String>,
+    user: Untrusted,
+    stop_signal: Option<Untrusted>,
     stop_timeout: Option<u64>,
     #[serde(deserialize_with = "null_is_default")]
-    volumes: BTreeMap<String, serde::de::IgnoredAny>,
+    volumes: BTreeMap<Untrusted, serde::de::IgnoredAny>,
     #[serde(deserialize_with = "null_is_default")]
-    exposed_ports: BTreeMap<String, serde::de::IgnoredAny>,
+    exposed_ports: BTreeMap<Untrusted, serde::de::IgnoredAny>,
     #[serde(deserialize_with = "null_is_default")]
-    labels: BTreeMap<String, String>,
+    labels: BTreeMap<Untrusted, Untrusted>,
     healthcheck: Option<Healthcheck>,
 }
 
@@ -156,7 +157,7 @@ mod tests {
         );
         assert_eq!(config.volumes, ["/a", "/v"]);
         assert_eq!(config.exposed_ports, ["80/tcp"]);
-        assert_eq!(config.stop_signal.as_deref(), Some("SIGQUIT"));
+        assert_eq!(config.stop_signal, Some("SIGQUIT".into()));
         assert_eq!(config.healthcheck.as_ref().unwrap().interval_ns, 5_000_000_000);
         let json = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);

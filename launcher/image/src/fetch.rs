@@ -21,6 +21,7 @@ pub(crate) use {
     messages::{Input, Request, Resolved},
 };
 
+use contract::Untrusted;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
@@ -33,8 +34,8 @@ pub enum FetchError {
     Failed {
         /// What kind of failure it is.
         kind: FailureKind,
-        /// The line.
-        message: String,
+        /// The line: the child saw what the image and its registry say.
+        message: Untrusted,
     },
     /// The program of the child could not be started.
     #[error(
@@ -60,8 +61,8 @@ pub enum FetchError {
     Died {
         /// The image.
         name: String,
-        /// `was killed by signal 31 (…)` or `left with code 1`.
-        how: String,
+        /// `was killed by signal 31 (…)` or `left with code 1`, and what the child wrote last.
+        how: Untrusted,
     },
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn parse_config(
         .map_err(|source| ManifestError::DiffId { image: image.to_owned(), source })?;
     let config = Config::from(stored);
     let (os, architecture) = manifest::machine();
-    if (config.os.as_str(), config.architecture.as_str()) != (os, architecture) {
+    if (config.os.raw(), config.architecture.raw()) != (os, architecture) {
         let there = format!("{}/{}", config.os, config.architecture);
         return Err(manifest::other_platform(image, &there.chars().take(80).collect::<String>()));
     }

@@ -1,6 +1,7 @@
 //! Progress: what a pull tells while it works.
 
 use crate::digest::Digest;
+use contract::Untrusted;
 use serde::{Deserialize, Serialize};
 
 /// One step of a pull or a conversion.
@@ -37,8 +38,8 @@ pub enum Event {
     },
     /// Something went wrong and is tried again.
     Retry {
-        /// What, and when again; one line.
-        reason: String,
+        /// What, and when again: often in the registry's words.
+        reason: Untrusted,
     },
     /// All layers were read; the disk is being completed.
     Finishing,

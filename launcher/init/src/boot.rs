@@ -39,7 +39,7 @@ pub fn run() -> ! {
     marks::note("init");
     let exit = domain.live().unwrap_or_else(|Failure { code, message }| {
         domain.say(&message);
-        Exit::NotStarted { code, message }
+        Exit::NotStarted { code, message: message.into() }
     });
     domain.end(exit)
 }

@@ -4,6 +4,7 @@ use crate::detour::Detour;
 use crate::failure::{Failure, OrFail};
 use contract::Stream;
 use contract::streams::{ELSEWHERE, MARK_BYTES};
+use contract::untrusted::printable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read, write};
@@ -47,7 +48,8 @@ impl Console {
     /// Says one line of our own. A console that stays full loses it: there is nowhere else to
     /// complain.
     pub fn say(&self, text: &str) {
-        let line = format!("launch-init: {}\n", text.replace(['\n', '\r'], " "));
+        // It may name what the image or the app chose.
+        let line = format!("launch-init: {}\n", printable(text));
         let mut rest = line.as_bytes();
         while !rest.is_empty() {
             match write(&self.0, rest) {

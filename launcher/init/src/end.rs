@@ -52,7 +52,8 @@ pub fn install_panic_hook() {
             }
             // A connection of its own: the one in use may be in the middle of an exchange.
             if let Ok(xenstore) = Store::connect() {
-                let _ = report(&xenstore, Some(Exit::NotStarted { code: 125, message }), &[]);
+                let exit = Exit::NotStarted { code: 125, message: message.into() };
+                let _ = report(&xenstore, Some(exit), &[]);
             }
             rustix::fs::sync();
         }

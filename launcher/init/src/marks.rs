@@ -9,7 +9,7 @@ static DONE: Mutex<Vec<Mark>> = Mutex::new(Vec::new());
 /// Notes that `step` is done now.
 pub fn note(step: &str) {
     let at_us = u64::try_from(now_us(ClockId::Monotonic)).unwrap_or(0);
-    let mark = Mark { step: step.to_owned(), at_us };
+    let mark = Mark { step: step.into(), at_us };
     DONE.lock().unwrap_or_else(PoisonError::into_inner).push(mark);
 }
 

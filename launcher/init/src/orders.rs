@@ -35,7 +35,8 @@ pub fn receive(
         }
     }
     let head = head.unwrap_or_default();
-    let json = store::join(store::ORDERS, &head, |path| xenstore.read_optional(path))
+    let read = |path: &str| xenstore.read_optional(path);
+    let json = store::join(store::ORDERS, &head, store::MAX_CHUNKS, read)
         .map_err(|error| Failure::from_error(&error))?;
     Orders::parse(&json).map_err(|error| Failure::from_error(&error))
 }

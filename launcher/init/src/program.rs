@@ -4,6 +4,8 @@ use crate::failure::{Failure, cause};
 use crate::user::User;
 use contract::{Limit, Process};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -133,11 +135,15 @@ fn candidates(name: &str, path: &str) -> Vec<String> {
 /// Of two values for one name the last counts, as in Docker.
 fn environment(image: &[String], hostname: &str, home: &str) -> Vec<String> {
     let mut env: Vec<String> = Vec::with_capacity(image.len() + 3);
+    // Where each name is: there may be tens of thousands.
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for entry in image {
-        let same = env.iter_mut().find(|known| name_of(known) == name_of(entry));
-        match same {
-            Some(known) => known.clone_from(entry),
-            None => env.push(entry.clone()),
+        match places.entry(name_of(entry)) {
+            Entry::Occupied(place) => env[*place.get()].clone_from(entry),
+            Entry::Vacant(place) => {
+                place.insert(env.len());
+                env.push(entry.clone());
+            }
         }
     }
     let home = if home.is_empty() { "/" } else { home };

@@ -80,7 +80,8 @@ pub fn receive(xenstore: &Store) -> Known {
 
 fn read(xenstore: &Store) -> Option<Known> {
     let head = xenstore.read_optional(nodes::START_SET).ok()??;
-    let json = nodes::join(nodes::START_SET, &head, |path| xenstore.read_optional(path)).ok()?;
+    let read = |path: &str| xenstore.read_optional(path);
+    let json = nodes::join(nodes::START_SET, &head, nodes::MAX_START_SET_CHUNKS, read).ok()?;
     match json.as_str() {
         "" => Some(Known::Nothing),
         json => StartSet::parse(json).ok().map(Known::Set),
@@ -326,5 +327,6 @@ impl Recorder {
 pub fn report(xenstore: &Store, set: &StartSet) -> Result<(), xen::store::StoreError> {
     let json = set.render(nodes::MAX_START_SET_BYTES);
     let found = nodes::nodes(nodes::FOUND_START_SET, &json, nodes::FOUND_CHUNK_BYTES);
-    found.unwrap_or_default().iter().try_for_each(|(path, value)| xenstore.write(path, value))
+    let mut all = found.others.iter().chain([&found.head]);
+    all.try_for_each(|(path, value)| xenstore.write(path, value))
 }

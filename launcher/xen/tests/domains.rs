@@ -7,7 +7,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::io::Read;
 use std::time::{Duration, Instant};
-use xen::builder::{self, BuildError, Devices, Guest, Kind, PausedDomain, Payload};
+use xen::builder::{self, BuildError, Devices, Guest, Kind, Nodes, PausedDomain, Payload};
 use xen::store::Store;
 use xen::{CallError, DomId, Hypervisor, ShutdownReason, XenError};
 
@@ -58,8 +58,8 @@ fn guest<'a>(dom0: &'a Dom0, name: &'a str, kind: Kind) -> Guest<'a> {
 }
 
 fn build<'a>(dom0: &'a Dom0, guest: &Guest<'a>) -> Result<PausedDomain<'a>, BuildError> {
-    let nodes = [("vm-data/launch/test", "for the guest")];
-    let devices = Devices { nodes: &nodes, ..Devices::default() };
+    let nodes = Nodes { before: &[], together: &[("vm-data/launch/test", "for the guest")] };
+    let devices = Devices { nodes, ..Devices::default() };
     let paused = builder::build(&dom0.xen, &dom0.store, guest)?.introduce()?;
     builder::attach(&dom0.store, paused.domid(), &devices)?;
     Ok(paused)

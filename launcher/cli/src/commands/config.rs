@@ -1,7 +1,8 @@
 //! `launch config`: print the domain config of an image, for `xl create`.
 
 use super::spec::Spec;
-use crate::here::{Here, print};
+use crate::here::Here;
+use crate::output::print;
 use anyhow::Result;
 use domain::ToolstackKind;
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ pub(crate) mod receiver;
 mod stage;
 mod tarball;
 
+use crate::output::{note, say};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use contract::copy::{OWNERS, RECEIVE, SEND, UNPACK};
 use copy::SendError;
@@ -73,13 +74,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match copied {
         Ok(()) => {
             if !args.quiet {
-                eprintln!("Copied {} to {}", args.source, args.dest);
+                note(format_args!("Copied {} to {}", args.source, args.dest));
             }
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => match error.downcast_ref::<Interrupted>() {
             Some(interrupted) => {
-                eprintln!("launch: {interrupted} while copying {}; {}", args.source, left(args));
+                let left = left(args);
+                say(format_args!("{interrupted} while copying {}; {left}", args.source));
                 Ok(ExitCode::from(interrupted.exit_code()))
             }
             None => Err(error),
@@ -140,7 +142,7 @@ fn from_app(args: &Args, app: &str, path: &str) -> Result<()> {
             }
             stage.map_or(Ok(()), |stage| stage.put(dest.ends_with('/')))?;
             if let Some(left_out) = left_out {
-                eprintln!("launch: {left_out}");
+                say(left_out);
             }
             Ok(())
         }

@@ -1,7 +1,8 @@
 //! `launch create`: make an app without starting it.
 
 use super::run::{CreateFlags, prepare};
-use crate::here::{Here, print};
+use crate::here::Here;
+use crate::output::print;
 use anyhow::Result;
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! Flags of `docker run` that a domain makes meaningless, or that are not there yet: taken with a
 //! word about it, or refused with the reason. None is ignored in silence.
 
+use crate::output::say;
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -162,7 +163,7 @@ impl DockerFlags {
         }
         notes.dedup();
         for note in notes {
-            eprintln!("launch: {note}");
+            say(note);
         }
         Ok(())
     }

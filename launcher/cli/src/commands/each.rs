@@ -1,7 +1,7 @@
 //! Commands that take several names: each is tried, and every failure has its line.
 
 use crate::failure;
-use crate::here::print;
+use crate::output::print;
 use anyhow::Result;
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 use super::spec::environment;
 use crate::conversation::{ALL_SIGNALS, Signals, converse};
 use crate::here::{Here, require_dom0};
+use crate::output::say;
 use crate::terminal::Screen;
 use anyhow::Result;
 use domain::talk::{ENDED_WITH_APP, why_not};
@@ -58,13 +59,13 @@ pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
     match exit {
         Ok(exit) => {
             if let Some(why) = why_not(&exit) {
-                eprintln!("launch: {why}");
+                say(why);
             }
             Ok(ExitCode::from(exit.code()))
         }
         Err(error) => match error.downcast_ref::<TalkError>() {
             Some(TalkError::Ended(_)) => {
-                eprintln!("launch: {error}");
+                say(error);
                 Ok(ExitCode::from(ENDED_WITH_APP))
             }
             _ => Err(error),

@@ -1,7 +1,8 @@
 //! `launch images` and `launch image ls`: list images.
 
-use crate::here::{Here, print};
+use crate::here::Here;
 use crate::listing::{self, Field, Format};
+use crate::output::print;
 use crate::table;
 use anyhow::Result;
 use domain::timestamp;

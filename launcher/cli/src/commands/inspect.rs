@@ -5,7 +5,8 @@
 
 use super::ps::{network, state_word};
 use crate::failure;
-use crate::here::{Here, print, print_json};
+use crate::here::Here;
+use crate::output::{escape_json, print, print_json};
 use crate::template::Template;
 use anyhow::Result;
 use domain::{App, Apps, Phase, timestamp};
@@ -71,7 +72,7 @@ fn show(format: Option<&str>, names: &[String], kind: Option<Kind>) -> Result<Ex
                 print(&format!("{}\n", template.render(object)?))?;
             }
         }
-        (None, Some(_)) => print(&format!("{}\n", serde_json::to_string(&found)?))?,
+        (None, Some(_)) => print(&format!("{}\n", escape_json(&serde_json::to_string(&found)?)))?,
         // Nothing at all is one line on stderr and nothing else.
         (None, None) if found.is_empty() => {}
         (None, None) => print_json(&found)?,

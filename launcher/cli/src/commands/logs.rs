@@ -1,6 +1,7 @@
 //! `launch logs`: show an app's output.
 
 use crate::here::Here;
+use crate::output::say;
 use anyhow::{Context, Result, bail};
 use domain::{Entry, Followed, Part, Stream, timestamp};
 use std::io::{self, BufWriter, Write};
@@ -55,9 +56,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Output is missing because of the one who reads ours.
 pub(crate) fn tell_gap() {
-    eprintln!(
-        "launch: some output may be missing here: it was read more slowly than the app wrote it; \
-         a larger log_mib in [domain] of /etc/launch/config.toml keeps more"
+    say(
+        "some output may be missing here: it was read more slowly than the app wrote it; a larger \
+         log_mib in [domain] of /etc/launch/config.toml keeps more",
     );
 }
 

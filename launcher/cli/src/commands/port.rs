@@ -1,6 +1,7 @@
 //! `launch port`: which ports of this machine lead to an app.
 
-use crate::here::{Here, print};
+use crate::here::Here;
+use crate::output::print;
 use anyhow::{Result, bail};
 use domain::Phase;
 use std::process::ExitCode;

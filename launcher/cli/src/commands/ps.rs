@@ -2,8 +2,9 @@
 
 mod filter;
 
-use crate::here::{Here, print};
+use crate::here::Here;
 use crate::listing::{self, Field, Format};
+use crate::output::print;
 use crate::table;
 use anyhow::Result;
 use domain::{App, Apps, Phase, timestamp};
@@ -92,7 +93,10 @@ fn is_up(app: &App) -> bool {
 fn row(apps: &Apps, app: &App) -> Value {
     let (record, state) = (&app.record, &app.state);
     let list = |items: Vec<String>, separator: &str| items.join(separator);
-    let labels = record.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    // Cleaned when they are shown, but for JSON, which shows them as they are.
+    let labels = (record.labels.iter())
+        .map(|(key, value)| format!("{}={}", key.raw(), value.raw()))
+        .collect();
     json!({
         "ID": record.id,
         "Names": record.name,

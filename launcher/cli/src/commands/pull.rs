@@ -1,6 +1,7 @@
 //! `launch pull`: fetch an image and make its guest disk.
 
-use crate::here::{Here, print};
+use crate::here::Here;
+use crate::output::print;
 use anyhow::Result;
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 use super::each::each;
 use crate::here::Here;
+use crate::output::say;
 use anyhow::Result;
 use domain::AppsError;
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let app = match apps.find(name) {
             // As with Docker, what is not there is as wished.
             Err(AppsError::Unknown(_)) if args.force => {
-                eprintln!("launch: no such app: {name}");
+                say(format_args!("no such app: {name}"));
                 return Ok(());
             }
             Err(AppsError::File(error))

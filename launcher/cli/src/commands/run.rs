@@ -7,7 +7,8 @@ use super::logs::{Output, tell_gap};
 use super::spec::Spec;
 use crate::conversation::DetachKeys;
 use crate::failure;
-use crate::here::{self, Here, Pull, print};
+use crate::here::{self, Here, Pull};
+use crate::output::{print, say};
 use crate::terminal::Screen;
 use crate::times::{self, Times};
 use anyhow::{Context, Result, bail};
@@ -206,7 +207,7 @@ fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode>
 /// Ends this command as the app has ended.
 pub(super) fn end_as(outcome: &Outcome) -> ExitCode {
     if let Some(message) = &outcome.message {
-        eprintln!("launch: {message}");
+        say(message);
     }
     ExitCode::from(outcome.code)
 }

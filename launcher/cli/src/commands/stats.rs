@@ -1,7 +1,8 @@
 //! `launch stats`: what apps use, as Xen and dom0's backends count it, and the guest of its memory.
 
-use crate::here::{Here, print};
+use crate::here::Here;
 use crate::listing::{self, Field, Format};
+use crate::output::print;
 use crate::table;
 use anyhow::Result;
 use contract::talk::Stats;

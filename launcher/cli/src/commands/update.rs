@@ -3,6 +3,7 @@
 use super::each::each;
 use super::machine::CpuFlags;
 use crate::here::Here;
+use crate::output::say;
 use anyhow::{Result, bail};
 use domain::size::parse_size_mib;
 use domain::{Change, RestartPolicy};
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     each(&args.apps, |name| {
         for later in apps.update(&apps.find(name)?, &change)?.later {
-            eprintln!("launch: {later}");
+            say(later);
         }
         Ok(())
     })

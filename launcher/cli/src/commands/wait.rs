@@ -1,7 +1,8 @@
 //! `launch wait`: wait until apps have ended, and print their exit codes.
 
 use crate::failure;
-use crate::here::{Here, print};
+use crate::here::Here;
+use crate::output::print;
 use anyhow::Result;
 use std::process::ExitCode;
 

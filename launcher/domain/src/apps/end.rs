@@ -159,10 +159,11 @@ impl Apps {
         let down = self.take_down(record, state.domid.map(DomId));
         if let Err(error) = &down {
             let error = crate::hotplug::describe(error);
-            outcome.message = Some(match outcome.message {
+            let message = match &outcome.message {
                 Some(message) => format!("{message}; and then: {error}"),
                 None => error,
-            });
+            };
+            outcome.message = Some(message.into());
         }
         *state = State {
             phase: Phase::Exited,

@@ -11,8 +11,7 @@ use std::fs::File;
 /// The one layer; the tar may be compressed, and may come through a pipe.
 pub(crate) fn rootfs(file: File) -> Plan<'static> {
     let (os, architecture) = manifest::machine();
-    let config =
-        Config { os: os.to_owned(), architecture: architecture.to_owned(), ..Config::default() };
+    let config = Config { os: os.into(), architecture: architecture.into(), ..Config::default() };
     let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file);
     let layer = Layer {
         bytes: metadata.map(|metadata| metadata.len()),

@@ -16,6 +16,7 @@ use crate::{
     source::Source,
     store::StoreError,
 };
+use contract::Untrusted;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::{
     ffi::OsString,
@@ -51,7 +52,6 @@ const ENVIRONMENT: &[&str] = &[
 ];
 /// What is kept of the child's standard error.
 const MAX_STDERR: usize = 16 << 10;
-const MAX_TEXT: usize = 2000;
 const MAX_NAMES: usize = 64;
 
 /// What to do once it is known which image it is.
@@ -163,7 +163,7 @@ fn converse(
                 return Ok(Some(Fetched { names: resolved.names, done: Some(*done) }));
             }
             Answer::Failed { kind, message } => {
-                return Err(FetchError::Failed { kind, message: clean(&message) }.into());
+                return Err(FetchError::Failed { kind, message: one_line(&message) }.into());
             }
         }
     }
@@ -173,12 +173,11 @@ fn converse(
 /// What of an event may reach a terminal.
 fn believable(event: Event) -> Option<Event> {
     match event {
-        Event::Retry { reason } => Some(Event::Retry { reason: clean(&reason) }),
         Event::Layers { mut bytes } => {
             bytes.truncate(MAX_LAYERS);
             Some(Event::Layers { bytes })
         }
-        Event::Layer { .. } | Event::Finishing => Some(event),
+        Event::Layer { .. } | Event::Finishing | Event::Retry { .. } => Some(event),
         // These are the launcher's own to tell.
         Event::Resolving { .. } | Event::Waiting { .. } | Event::Present { .. } => None,
     }
@@ -222,7 +221,7 @@ impl Opened {
                 _ => FailureKind::Other,
             };
             let message = format!("cannot open {}: {}", path.display(), plain(&source));
-            FetchError::Failed { kind, message }
+            FetchError::Failed { kind, message: message.into() }
         };
         match source {
             Source::Registry(_) => Ok(Self::default()),
@@ -295,7 +294,7 @@ impl Running {
     }
 
     /// How a child ended that had nothing to say.
-    fn end(&mut self) -> String {
+    fn end(&mut self) -> Untrusted {
         // With the socket broken it has no more to do; one that stays all the same is ended.
         let _ = self.channel.shut();
         for _ in 0..50 {
@@ -312,8 +311,8 @@ impl Running {
             Err(error) => format!("is lost: {error}"),
         };
         match said.lines().rfind(|line| !line.trim().is_empty()) {
-            Some(line) => format!("{how}: {}", clean(line)),
-            None => how,
+            Some(line) => format!("{how}: {line}").into(),
+            None => how.into(),
         }
     }
 }
@@ -345,7 +344,7 @@ fn drain(mut pipe: impl io::Read) -> String {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = pipe.read(&mut buffer) {
         for line in String::from_utf8_lossy(&buffer[..count]).lines() {
-            tracing::debug!(target: "image::fetch_child", "{}", clean(line));
+            tracing::debug!(target: "image::fetch_child", "{}", Untrusted::from(line));
         }
         kept.extend_from_slice(&buffer[..count]);
         let excess = kept.len().saturating_sub(MAX_STDERR);
@@ -354,10 +353,9 @@ fn drain(mut pipe: impl io::Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// One printable line of bounded length, whatever the child sent.
-fn clean(text: &str) -> String {
-    let text = text.trim_end().replace('\n', "; ");
-    text.chars().take(MAX_TEXT).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// What the child says, its lines as one.
+fn one_line(text: &str) -> Untrusted {
+    text.trim_end().replace('\n', "; ").into()
 }
 
 /// The uid of the user made for this, where the admin made one.
@@ -418,7 +416,9 @@ mod tests {
 
     #[test]
     fn what_the_child_says_cannot_drive_the_terminal() {
-        assert_eq!(clean("a\x1b[2Jb\nc\n"), "a\u{fffd}[2Jb; c");
-        assert_eq!(clean(&"x".repeat(9999)).len(), MAX_TEXT);
+        let message = one_line("a\x1b[2Jb\nc\n");
+        let error = FetchError::Failed { kind: FailureKind::Other, message };
+        assert_eq!(error.to_string(), "a\u{fffd}[2Jb; c");
+        assert!(one_line(&"x".repeat(9999)).to_string().len() < 2000);
     }
 }

@@ -6,6 +6,7 @@ use super::{
     endpoint::{Endpoint, is_loopback},
 };
 use crate::{fetch::Credentials, progress::Event, settings::Settings};
+use contract::Untrusted;
 use std::{
     collections::BTreeMap,
     fs,
@@ -181,6 +182,7 @@ impl Client {
 
     pub(super) fn wait(&self, cause: &str, pause: Duration) {
         let reason = format!("{cause}; trying again in {:.1} s", pause.as_secs_f32());
+        let reason = Untrusted::from(reason);
         tracing::info!("{reason}");
         (self.notify)(Event::Retry { reason });
         std::thread::sleep(pause);

@@ -133,7 +133,7 @@ pub(crate) fn a_failed_conversion_leaves_the_old_file() -> Verdict {
     let error = convert(&source, &out, &settings(), &mut ()).unwrap_err();
     let StoreError::Fetch(FetchError::Failed { kind, message }) = &error else { panic!("{error}") };
     assert_eq!(*kind, FailureKind::Mismatch, "{message}");
-    assert!(message.contains(" has digest sha256:"), "{message}");
+    assert!(message.raw().contains(" has digest sha256:"), "{message}");
     assert_eq!(entries(folder.path()), ["layout", "out.erofs"]);
     assert_eq!(fs::read(&out).unwrap(), b"old");
 

@@ -28,6 +28,7 @@ pub(super) fn run(talk: &Talk, line: &mut Line<'_>, exec: &Exec) -> Result<(), O
             line.send(&Answer::Exited(exit));
         }
         Err(Failure { code, message }) => {
+            let message = message.into();
             line.send(&Answer::Exited(Exit::NotStarted { code, message }));
         }
     }

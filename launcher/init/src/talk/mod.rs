@@ -158,11 +158,12 @@ impl Talk {
             return Err(Over);
         }
         if hello.version != contract::VERSION {
-            line.send(&Answer::Refused(format!(
+            let why = format!(
                 "the launcher has contract version {}, the domain's init has {}; start the app anew",
                 hello.version,
                 contract::VERSION
-            )));
+            );
+            line.send(&Answer::Refused(why.into()));
             return line.finish();
         }
         match hello.request {

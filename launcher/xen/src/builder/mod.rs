@@ -62,9 +62,18 @@ pub struct Devices<'a> {
     pub disks: &'a [Disk<'a>],
     /// Its network interfaces; the first is the guest's `eth0`.
     pub interfaces: &'a [Interface<'a>],
-    /// Further xenstore nodes below `/local/domain/<domid>` that the guest may read. They become
-    /// visible in this order, and all at once.
-    pub nodes: &'a [(&'a str, &'a str)],
+    /// Further xenstore nodes.
+    pub nodes: Nodes<'a>,
+}
+
+/// Xenstore nodes below `/local/domain/<domid>` that the guest may read: path and value each.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nodes<'a> {
+    /// Written before all else, each by itself: nobody looks at them before `together` is there.
+    pub before: &'a [(&'a str, &'a str)],
+    /// Written with the devices in one transaction. They become visible in this order, and all at
+    /// once.
+    pub together: &'a [(&'a str, &'a str)],
 }
 
 /// The kind of a domain.
@@ -338,7 +347,7 @@ pub fn promise(store: &Store, domid: DomId, disk: &PromisedDisk<'_>) -> Result<(
     nodes::promise(store, domid, disk)
 }
 
-/// Gives a domain the disk that it was promised, and `others` of [`Devices::nodes`].
+/// Gives a domain the disk that it was promised, and further nodes.
 ///
 /// # Errors
 /// As [`promise`].
@@ -346,7 +355,7 @@ pub fn provide(
     store: &Store,
     domid: DomId,
     disk: &Disk<'_>,
-    others: &[(&str, &str)],
+    others: Nodes<'_>,
 ) -> Result<(), BuildError> {
     nodes::provide(store, domid, disk, others)
 }

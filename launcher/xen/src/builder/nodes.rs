@@ -5,7 +5,7 @@
 //! backend or frontend costs thrice: the kernel on its side is told of each, and asks whether it is there.
 //! A new node gets its parent's permissions, so they are set where they change only.
 
-use super::{BuildError, Devices, Disk, Guest, Interface, Ports, PromisedDisk, Rings};
+use super::{BuildError, Devices, Disk, Guest, Interface, Nodes, Ports, PromisedDisk, Rings};
 use crate::DomId;
 use crate::store::{Access, Batch, Permission, Store, StoreError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -65,14 +65,16 @@ pub(super) fn write(
 pub(super) fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
     let mut nodes = vec![];
     attached(&mut nodes, domid, devices)?;
-    // First and by themselves, so that the transaction changes nothing but the domain's own nodes.
-    let mut parents = store.batch();
+    // First and by themselves, so that the transaction changes nothing but the domain's own nodes,
+    // and few of these: xenstored keeps all requests of a transaction until its end.
+    let mut first = store.batch();
     for (kind, count) in [("vbd", devices.disks.len()), ("vif", devices.interfaces.len())] {
         if count > 0 {
-            parents.write(&backends(domid, kind), "")?;
+            first.write(&backends(domid, kind), "")?;
         }
     }
-    parents.send()?;
+    write_in(&mut first, &below_home(domid, devices.nodes.before))?;
+    first.send()?;
     in_transaction(store, &nodes)
 }
 
@@ -93,9 +95,13 @@ pub(super) fn provide(
     store: &Store,
     domid: DomId,
     disk: &Disk<'_>,
-    others: &[(&str, &str)],
+    others: Nodes<'_>,
 ) -> Result<(), BuildError> {
-    in_transaction(store, &provided(domid, disk, others)?)
+    let nodes = provided(domid, disk, others.together)?;
+    let mut first = store.batch();
+    write_in(&mut first, &below_home(domid, others.before))?;
+    first.send()?;
+    in_transaction(store, &nodes)
 }
 
 fn in_transaction(store: &Store, nodes: &[Node]) -> Result<(), BuildError> {
@@ -180,13 +186,13 @@ fn attached(nodes: &mut Vec<Node>, domid: DomId, devices: &Devices<'_>) -> Resul
     for (index, interface) in (0..).zip(devices.interfaces) {
         device(nodes, domid, vif(index, interface));
     }
-    below_home(nodes, domid, devices.nodes);
+    nodes.extend(below_home(domid, devices.nodes.together));
     Ok(())
 }
 
-fn below_home(nodes: &mut Vec<Node>, domid: DomId, others: &[(&str, &str)]) {
+fn below_home(domid: DomId, nodes: &[(&str, &str)]) -> Vec<Node> {
     let home = home(domid);
-    nodes.extend(others.iter().map(|(name, value)| plain(format!("{home}/{name}"), *value)));
+    nodes.iter().map(|(name, value)| plain(format!("{home}/{name}"), *value)).collect()
 }
 
 fn provided(
@@ -198,7 +204,7 @@ fn provided(
     let backend = format!("{}/{number}", backends(domid, "vbd"));
     let (name, value) = params(disk);
     let mut nodes = vec![plain(format!("/libxl/{domid}/device/vbd/{number}/{name}"), value)];
-    below_home(&mut nodes, domid, others);
+    nodes.extend(below_home(domid, others));
     let (name, value) = backing(disk);
     nodes.push(plain(format!("{backend}/{name}"), value));
     Ok(nodes)
@@ -427,7 +433,7 @@ mod tests {
         let devices = Devices {
             disks: &[disk],
             interfaces: &[interface],
-            nodes: &[("vm-data/launch/orders", "1")],
+            nodes: Nodes { before: &[], together: &[("vm-data/launch/orders", "1")] },
         };
         let ports = Ports { store: 1, console: 2 };
         let mut nodes = vec![];

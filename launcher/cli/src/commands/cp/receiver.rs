@@ -1,9 +1,10 @@
 //! The process that reads what a guest sends. It has no rights but to write below the one folder that it
 //! is started in, or to its standard output.
 
-use super::process::{Process, clean, words};
+use super::process::{Process, words};
 use super::tarball::Tarball;
 use anyhow::{Context, Result, anyhow, bail};
+use contract::Untrusted;
 use copy::{CopyError, LeftOut, Limits, Rights, Summary, Top, Tree};
 use rustix::process::{Resource, getrlimit};
 use sandbox::{Access, Calls, Landlock, Sandbox, SandboxError, Test, open_place};
@@ -47,13 +48,13 @@ pub(super) struct Job {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Report {
     /// Why it did not come to the end.
-    error: Option<String>,
+    error: Option<Untrusted>,
     /// Whether that is because the guest's stream was cut: then the guest may know why.
     is_cut: bool,
     /// Whether a limit of bytes was met.
     is_too_large: bool,
     left_out: u64,
-    first_left_out: Option<(String, String)>,
+    first_left_out: Option<(Untrusted, Untrusted)>,
 }
 
 /// How a receiver ended.
@@ -95,15 +96,13 @@ pub(super) fn outcome(status: ExitStatus, said: &[u8]) -> Received {
         let first = report.first_left_out.filter(|_| report.left_out > 0);
         return Received::Whole(first.map(|(path, why)| {
             let count = report.left_out;
-            let path = clean(&path);
-            let why = clean(&why);
             match count {
                 1 => format!("left out {path}: {why}"),
                 _ => format!("left out {count} entries, the first of them {path}: {why}"),
             }
         }));
     };
-    let error = clean(&error);
+    let error = error.to_string();
     match report {
         Report { is_cut: true, .. } => Received::Cut(error),
         Report { is_too_large: true, .. } => Received::TooLarge(error),
@@ -115,8 +114,8 @@ pub(super) fn outcome(status: ExitStatus, said: &[u8]) -> Received {
 pub(crate) fn run(job: Option<&str>) -> ExitCode {
     let report = match receive(job) {
         Ok(Summary { left_out, first_left_out, .. }) => {
-            let first_left_out = first_left_out
-                .map(|(path, why)| (path.to_string_lossy().into_owned(), reason(why).to_owned()));
+            let first_left_out =
+                first_left_out.map(|(path, why)| (path.as_path().into(), reason(why).into()));
             Report { left_out, first_left_out, ..Report::default() }
         }
         Err(error) => {
@@ -127,7 +126,7 @@ pub(crate) fn run(job: Option<&str>) -> ExitCode {
             Report {
                 is_cut: matches!(copy, Some(CopyError::Ended)),
                 is_too_large: copy.is_some_and(limit),
-                error: Some(line(error.as_ref())),
+                error: Some(line(error.as_ref()).into()),
                 ..Report::default()
             }
         }

@@ -1,6 +1,7 @@
 //! `launch image prune`: remove images that nobody needs.
 
-use crate::here::{Here, print};
+use crate::here::Here;
+use crate::output::print;
 use crate::{failure, table};
 use anyhow::{Context, Result};
 use image::StoreError;

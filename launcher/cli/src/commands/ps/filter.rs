@@ -110,8 +110,8 @@ impl<'a> Facts<'a> {
             Kind::Id => record.id.starts_with(value),
             Kind::Name => record.name.contains(value.trim_start_matches('/')),
             Kind::Label => match value.split_once('=') {
-                Some((key, value)) => record.labels.get(key).is_some_and(|held| held == value),
-                None => record.labels.contains_key(value),
+                Some((key, value)) => record.labels.get(key).is_some_and(|held| *held == *value),
+                None => record.labels.contains_key(value.as_str()),
             },
             Kind::Status => state_word(self.apps, app) == value,
             Kind::Exited => {

@@ -1,0 +1,84 @@
+//! What this command prints: the only place that writes text of our own to stdout or stderr.
+//!
+//! Names, labels and errors may hold what a guest, an image or a registry chose. So lines for
+//! stderr are cleaned here, whole, and so is JSON. Tables and templates clean each text where it
+//! becomes a part of theirs. An app's own output does not come through here: it is bytes.
+
+use anyhow::{Context, Result};
+use contract::untrusted::{is_obeyed, printable};
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
+
+/// The most bytes of one line on stderr.
+const MAX_LINE_BYTES: usize = 8 << 10;
+
+/// Says one line on stderr, as this program.
+pub(crate) fn say(line: impl Display) {
+    note(format_args!("launch: {line}"));
+}
+
+/// Says one line on stderr, as it is but cleaned.
+pub(crate) fn note(line: impl Display) {
+    let text = line.to_string();
+    // With nobody to read it there is nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "{}", cut(&printable(&text)));
+}
+
+fn cut(line: &str) -> String {
+    if line.len() <= MAX_LINE_BYTES {
+        return line.to_owned();
+    }
+    let end = (0..=MAX_LINE_BYTES).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", &line[..end])
+}
+
+/// Prints to stdout what was made ready for it; a closed pipe ends the command quietly.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
+}
+
+/// Prints `value` as indented JSON.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&format!("{}\n", escape_json(&serde_json::to_string_pretty(value)?)))
+}
+
+/// JSON without the characters that a terminal obeys. Serde escapes those below 32, and an indented
+/// JSON's own newlines stay; all others can only be in a text, where an escape means the same.
+pub(crate) fn escape_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || !is_obeyed(c) {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // A text has room for it.
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_says_the_same_without_characters_that_a_terminal_obeys() {
+        let text = "a\u{1b}\u{9b}\u{7f}\u{202e}\u{e0041}\"\\\n\u{e9}";
+        let value = serde_json::json!({ text: [text] });
+        for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let escaped = escape_json(&json);
+            assert!(!escaped.chars().any(|c| c != '\n' && is_obeyed(c)), "{escaped:?}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        assert_eq!(cut("short"), "short");
+        let line = cut(&"\u{1f980}".repeat(MAX_LINE_BYTES));
+        assert!(line.len() <= MAX_LINE_BYTES + 3 && line.ends_with("\u{1f980}…"));
+    }
+}
