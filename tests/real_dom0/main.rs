@@ -7,6 +7,8 @@ mod exec;
 mod exhausted;
 mod flags;
 mod guest_protocol;
+mod hostile;
+mod hostile_copy;
 mod hostile_text;
 mod hostile_network;
 mod hostile_state;

@@ -41,6 +41,9 @@ fn main() -> ExitCode {
             return commands::start::restart_inherited(id);
         }
         Some("__pool") => return commands::pool::fill_in_background(),
+        Some(commands::cp::receiver::ROLE) => {
+            return commands::cp::receiver::run(args.get(2).and_then(|job| job.to_str()));
+        }
         _ => {}
     }
     start_log();

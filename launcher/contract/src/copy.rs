@@ -1,13 +1,17 @@
 //! How files are copied between dom0 and a running guest: `init` runs itself once more beside the
-//! app and reads or writes a tar stream, so no image needs a program for it.
+//! app and reads or writes a stream, so no image needs a program for it. The streams of [`SEND`] and
+//! [`RECEIVE`] are in the format of the crate `copy`.
 
 /// `init` itself, for a process beside it.
 pub const PROGRAM: &str = "/proc/1/exe";
-/// First argument: write the file or folder that the second names to standard output, as an entry
-/// with the name that the third gives and entries below it.
-pub const PACK: &str = "__pack";
-/// First argument: put what comes on standard input to where the second says, as `docker cp` does.
-/// The third is [`OWNERS`], or nothing.
+/// First argument: send the file or folder that the second names to standard output.
+pub const SEND: &str = "__send";
+/// First argument: receive from standard input what goes into the folder that the second names, or
+/// takes its place. The third is the name that it has in such a folder; empty where only what is in
+/// it is copied. A fourth may be [`OWNERS`].
+pub const RECEIVE: &str = "__receive";
+/// First argument: put the tar that comes on standard input to where the second says. The third may
+/// be [`OWNERS`].
 pub const UNPACK: &str = "__unpack";
 /// Take over the owners that the stream names, in place of root.
 pub const OWNERS: &str = "owners";

@@ -1,13 +1,21 @@
-//! The guest's half of `launch cp`: this program once more, beside the app and as root, with a tar
-//! stream as its input or output. What it may touch is the guest's own.
+//! The guest's half of `launch cp`: this program once more, beside the app and as root, with a stream
+//! as its input or output. What it may touch is the guest's own.
 
 use crate::failure::cause;
-use contract::copy::{OWNERS, PACK, UNPACK};
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use contract::copy::{OWNERS, RECEIVE, SEND, UNPACK};
+use copy::{CopyError, Kind, Limits, Rights, SendError, Top, Tree};
+use rustix::fs::{Mode, OFlags, open};
+use std::error::Error;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};
-use tar::{Archive, Builder};
+use tar::Archive;
+
+/// The guest's own disk is the only limit.
+const LIMITS: Limits =
+    Limits { bytes: u64::MAX, entries: u64::MAX, depth: usize::MAX, holes_count: false };
+/// More than a record of data, so that one takes one system call.
+const BUFFER_BYTES: usize = 128 << 10;
 
 /// Does what `arguments` say, if they are for this role; else `None`. One line to standard error
 /// and exit code 1 where it fails.
@@ -15,9 +23,11 @@ use tar::{Archive, Builder};
 pub fn run(arguments: &[OsString]) -> Option<i32> {
     let [role, path, more @ ..] = arguments else { return None };
     let path = Path::new(path);
+    let owners = more.last().is_some_and(|word| word == OWNERS);
     let result = match (role.to_str()?, more) {
-        (PACK, [name]) => pack(path, Path::new(name), io::stdout().lock()),
-        (UNPACK, more) => unpack(path, more.iter().any(|word| word == OWNERS), io::stdin().lock()),
+        (SEND, []) => send(path, io::stdout().lock()),
+        (RECEIVE, [name, ..]) => receive(path, name, owners, io::stdin().lock()),
+        (UNPACK, _) => unpack(path, owners, io::stdin().lock()),
         _ => return None,
     };
     Some(match result {
@@ -29,30 +39,59 @@ pub fn run(arguments: &[OsString]) -> Option<i32> {
     })
 }
 
-/// Writes `path`, and what is below it, as `name`.
-fn pack(path: &Path, name: &Path, out: impl Write) -> io::Result<()> {
-    let failed = |error| about(path, error);
-    let kind = fs::symlink_metadata(path).map_err(failed)?;
-    let mut builder = Builder::new(out);
-    builder.follow_symlinks(false);
-    match kind.is_dir() {
-        true => builder.append_dir_all(name, path).map_err(failed)?,
-        false if kind.is_file() => {
-            builder.append_file(name, &mut File::open(path).map_err(failed)?).map_err(failed)?;
-        }
-        false => builder.append_path_with_name(path, name).map_err(failed)?,
-    }
-    builder.into_inner().and_then(|mut out| out.flush()).map_err(failed)
+fn send(path: &Path, out: impl Write) -> io::Result<()> {
+    copy::send(path, BufWriter::with_capacity(BUFFER_BYTES, out)).map_err(|error| match error {
+        SendError::Read { path, source } => about(&path, &source),
+        other => io::Error::other(other),
+    })
 }
 
-/// Puts the one entry of `stream`, and what is below it, to `path`: into it where it is a folder,
-/// else in its place.
-fn unpack(path: &Path, owners: bool, stream: impl Read) -> io::Result<()> {
-    let is_folder = path.is_dir();
+/// Puts what `stream` has into the folder `path`, under `name` or, where that is empty, what is in
+/// it; or to `path` itself, where no folder is.
+fn receive(path: &Path, name: &OsStr, owners: bool, stream: impl Read) -> io::Result<()> {
+    let mut stream = BufReader::with_capacity(BUFFER_BYTES, stream);
+    let is_folder = expect_folder_if_named_so(path)?;
+    let target = if is_folder { join(path, Path::new(name)) } else { path.to_owned() };
+    let failed = |error| match error {
+        CopyError::Write { path: below, source } => about(&join(&target, &below), &source),
+        CopyError::Read(source) => about(&target, &source),
+        other => io::Error::other(format!("{}: {other}", target.display())),
+    };
+    let kind = copy::read_preamble(&mut stream).map_err(failed)?;
+    let opened = |folder: &Path| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        open(folder, flags, Mode::empty()).map_err(|error| about(folder, &error.into()))
+    };
+    let top = if is_folder && name.is_empty() && kind == Kind::Folder {
+        Top::Folder { folder: opened(path)?, is_new: false }
+    } else if is_folder {
+        Top::Named { folder: opened(path)?, name: name.to_owned() }
+    } else {
+        let name = path.file_name().ok_or_else(|| about(path, &io::ErrorKind::NotFound.into()))?;
+        Top::Named { folder: opened(path.parent().unwrap_or(path))?, name: name.to_owned() }
+    };
+    let rights = Rights { mode: 0o7777, owners, follow: true };
+    copy::receive(stream, kind, &LIMITS, &mut Tree::new(top, rights)).map(drop).map_err(failed)
+}
+
+/// Whether a folder is at `path`.
+///
+/// # Errors
+/// None is, though the path ends as only a folder's may.
+fn expect_folder_if_named_so(path: &Path) -> io::Result<bool> {
     let text = path.as_os_str().as_encoded_bytes();
-    if !is_folder && (text.ends_with(b"/") || text.ends_with(b"/.")) {
-        return Err(io::Error::other(format!("folder {} is not there", path.display())));
+    match path.is_dir() {
+        false if text.ends_with(b"/") || text.ends_with(b"/.") => {
+            Err(io::Error::other(format!("folder {} is not there", path.display())))
+        }
+        is_folder => Ok(is_folder),
     }
+}
+
+/// Puts the one entry of a tar, and what is below it, to `path`: into it where it is a folder, else
+/// in its place.
+fn unpack(path: &Path, owners: bool, stream: impl Read) -> io::Result<()> {
+    let is_folder = expect_folder_if_named_so(path)?;
     let mut archive = Archive::new(stream);
     archive.set_preserve_ownerships(owners);
     archive.set_preserve_permissions(true);
@@ -67,9 +106,8 @@ fn unpack(path: &Path, owners: bool, stream: impl Read) -> io::Result<()> {
         if is_folder && below.as_os_str().is_empty() {
             continue;
         }
-        // Joining nothing would add a slash.
-        let target: PathBuf = path.join(below).components().collect();
-        entry.unpack(&target).map_err(|error| about(&target, error))?;
+        let target = join(path, &below);
+        entry.unpack(&target).map_err(|error| about(&target, &error))?;
     }
     Ok(())
 }
@@ -84,18 +122,36 @@ fn plain(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn about(path: &Path, error: io::Error) -> io::Error {
-    io::Error::other(format!("{}: {}", path.display(), cause(error)))
+/// Joining nothing would add a slash.
+fn join(path: &Path, below: &Path) -> PathBuf {
+    path.join(below).components().collect()
+}
+
+/// `path`, and the system's own words for what is wrong with it. The crate `tar` wraps these in its
+/// own, which say what it did and not why that failed.
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    let mut root = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
+    let mut text = cause(io::Error::other(error.to_string()));
+    while let Some(error) = root {
+        text = cause(io::Error::other(error.to_string()));
+        root = error.source();
+    }
+    io::Error::other(format!("{}: {text}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
-    fn packed(path: &Path, name: &str) -> Vec<u8> {
+    fn sent(path: &Path) -> Vec<u8> {
         let mut bytes = vec![];
-        pack(path, Path::new(name), &mut bytes).unwrap();
+        send(path, &mut bytes).unwrap();
         bytes
+    }
+
+    fn words<T: std::fmt::Debug>(result: io::Result<T>) -> String {
+        result.unwrap_err().to_string()
     }
 
     #[test]
@@ -104,15 +160,19 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::write(at("from"), "text").unwrap();
         fs::create_dir(at("into")).unwrap();
-        let stream = packed(&at("from"), "from");
-        unpack(&at("into"), false, &stream[..]).unwrap();
-        unpack(&at("named"), false, &stream[..]).unwrap();
-        unpack(&at("named"), false, &stream[..]).unwrap();
+        let stream = sent(&at("from"));
+        let put = |path: &str| receive(&at(path), OsStr::new("from"), false, &stream[..]);
+        for path in ["into", "named", "named"] {
+            put(path).unwrap();
+        }
         for name in ["into/from", "named"] {
             assert_eq!(fs::read_to_string(at(name)).unwrap(), "text", "{name}");
         }
-        assert!(unpack(&at("missing/"), false, &stream[..]).is_err());
-        assert!(unpack(&at("missing/named"), false, &stream[..]).is_err());
+        assert!(words(put("missing/")).ends_with("missing/ is not there"));
+        assert!(words(put("missing/named")).ends_with("missing: no such file or directory"));
+        fs::create_dir(at("into/named")).unwrap();
+        let error = receive(&at("into"), OsStr::new("named"), false, &stream[..]);
+        assert!(words(error).ends_with("into/named: is a directory"));
     }
 
     #[test]
@@ -123,12 +183,10 @@ mod tests {
         fs::write(at("from/below/file"), "text").unwrap();
         std::os::unix::fs::symlink("below/file", at("from/link")).unwrap();
         fs::create_dir(at("into")).unwrap();
-        let stream = packed(&at("from"), "from");
-        unpack(&at("into"), false, &stream[..]).unwrap();
-        unpack(&at("named"), false, &stream[..]).unwrap();
-        let contents = packed(&at("from"), ".");
-        unpack(&at("into"), false, &contents[..]).unwrap();
-        unpack(&at("new"), false, &contents[..]).unwrap();
+        let stream = sent(&at("from"));
+        for (path, name) in [("into", "from"), ("named", "from"), ("into", ""), ("new", "")] {
+            receive(&at(path), OsStr::new(name), false, &stream[..]).unwrap();
+        }
         for name in ["into/from", "named", "into", "new"] {
             let link = at(name).join("link");
             assert_eq!(fs::read_link(&link).unwrap(), Path::new("below/file"));
@@ -137,8 +195,24 @@ mod tests {
     }
 
     #[test]
+    fn a_tar_goes_into_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut builder = tar::Builder::new(vec![]);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(4);
+        builder.append_data(&mut header, "below/file", &b"text"[..]).unwrap();
+        let stream = builder.into_inner().unwrap();
+        fs::create_dir(folder.path().join("below")).unwrap();
+        unpack(&folder.path().join("."), false, &stream[..]).unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("below/file")).unwrap(), "text");
+        // The system's words, and not only what was done when it failed.
+        let error = words(unpack(&folder.path().join("none/below"), false, &stream[..]));
+        assert!(error.ends_with(": no such file or directory"), "{error}");
+    }
+
+    #[test]
     fn what_is_not_there_is_named() {
-        let error = pack(Path::new("/no/such"), Path::new("such"), vec![]).unwrap_err();
-        assert!(error.to_string().starts_with("/no/such: "), "{error}");
+        let error = words(send(Path::new("/no/such"), vec![]));
+        assert_eq!(error, "/no/such: no such file or directory");
     }
 }

@@ -227,5 +227,20 @@ pub unsafe fn close_files_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// Has every open file from number `first` on closed when this process, or a child of it, executes
+/// a program: also files that whoever started this process left open.
+///
+/// # Errors
+/// The kernel's answer; `ENOSYS` before Linux 5.9, `EINVAL` before 5.11.
+#[expect(unsafe_code, reason = "no safe interface marks files that Rust does not know")]
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    let flags = libc::c_int::try_from(libc::CLOSE_RANGE_CLOEXEC).unwrap_or(0);
+    // SAFETY: with this flag no file of this process is closed.
+    match unsafe { libc::close_range(first, libc::c_uint::MAX, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 #[cfg(test)]
 mod tests;

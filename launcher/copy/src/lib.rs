@@ -1,0 +1,19 @@
+//! Files and folders on their way between dom0 and a guest, in a format of our own.
+//!
+//! The side that sends walks a tree ([`send`]), the other reads the stream and writes the tree anew
+//! ([`receive()`] into a [`Tree`]). Each trusts the other with nothing: the reader holds one record
+//! at a time, checks that it can follow the one before, and counts it against [`Limits`].
+//!
+//! Why no tar: a tar's extension headers may be of any size and its entries name whole paths, so a
+//! reader has to bound and resolve what this format cannot even say.
+#![forbid(unsafe_code)]
+
+mod reader;
+mod sender;
+mod tree;
+mod wire;
+
+pub use reader::{CopyError, Limit, Limits, Sink, Summary, read_preamble, receive};
+pub use sender::{SendError, send};
+pub use tree::{Rights, Top, Tree};
+pub use wire::{Kind, LeftOut, Meta, Writer};

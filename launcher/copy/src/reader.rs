@@ -1,0 +1,382 @@
+//! Reads a stream that somebody else may have made up.
+
+use crate::wire::{
+    HEADER_BYTES, Header, Kind, LeftOut, MAGIC, MAX_DATA, MAX_NAME, MAX_TARGET, Meta, tag,
+};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// File systems give room in pages of this size.
+const PAGE: u64 = 4096;
+
+/// How much may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Room that all files take together, in bytes. Each page of 4 KiB that has data counts whole;
+    /// a hole takes none, unless `holes_count`.
+    pub bytes: u64,
+    /// Entries, those that are left out included.
+    pub entries: u64,
+    /// Folders in one another.
+    pub depth: usize,
+    /// Whether files count with the size that they say they have: where zeros are written for holes.
+    pub holes_count: bool,
+}
+
+/// What came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Room that all files take together, as [`Limits::bytes`] counts.
+    pub bytes: u64,
+    /// Entries, those that were left out included.
+    pub entries: u64,
+    /// How many entries the sender left out.
+    pub left_out: u64,
+    /// The first of these, below the top entry.
+    pub first_left_out: Option<(PathBuf, LeftOut)>,
+}
+
+/// Which limit does not suffice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// [`Limits::bytes`].
+    Bytes(u64),
+    /// [`Limits::entries`].
+    Entries(u64),
+    /// [`Limits::depth`].
+    Depth(usize),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(most) => write!(f, "more than {most} bytes; --max-size allows more"),
+            Self::Entries(most) => {
+                write!(f, "more than {most} files and folders; --max-entries allows more")
+            }
+            Self::Depth(most) => {
+                write!(f, "folders more than {most} deep; --max-depth allows more")
+            }
+        }
+    }
+}
+
+/// Why a stream was not taken to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// The stream cannot be read.
+    #[error("cannot read the stream")]
+    Read(#[source] io::Error),
+    /// The stream ends before it says so.
+    #[error("the stream ends in the middle")]
+    Ended,
+    /// It does not begin as one of this version.
+    #[error("the other side has another version of launch; start the app anew")]
+    Version,
+    /// A record that makes no sense here.
+    #[error("the stream is not valid: {0}")]
+    Invalid(&'static str),
+    /// Larger than allowed.
+    #[error("{} has {limit}", name(.path))]
+    Limit {
+        /// At which entry it was found.
+        path: PathBuf,
+        /// What does not suffice.
+        limit: Limit,
+    },
+    /// An entry cannot be written.
+    #[error("cannot write {}", name(.path))]
+    Write {
+        /// The entry, below the top one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// How an entry below the top one is called in an error.
+pub(crate) fn name(path: &Path) -> String {
+    match path.as_os_str().is_empty() {
+        true => "the copy".into(),
+        false => path.display().to_string(),
+    }
+}
+
+/// Takes what comes. The reader calls these in an order that makes sense: data only between a file and
+/// its end, at offsets that grow; an entry only at the top or in a folder that was not left.
+pub trait Sink {
+    /// A folder begins. The top entry's name is empty; all others are a single name.
+    ///
+    /// # Errors
+    /// It cannot be made; as with all others.
+    fn folder(&mut self, name: &OsStr, meta: &Meta) -> io::Result<()>;
+    /// The innermost folder is complete.
+    ///
+    /// # Errors
+    /// See [`Sink::folder`].
+    fn leave(&mut self) -> io::Result<()>;
+    /// A file of at most `size` bytes begins.
+    ///
+    /// # Errors
+    /// See [`Sink::folder`].
+    fn file(&mut self, name: &OsStr, meta: &Meta, size: u64) -> io::Result<()>;
+    /// Data of it.
+    ///
+    /// # Errors
+    /// See [`Sink::folder`].
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// The file has this size in the end: no less than what its data reaches to.
+    ///
+    /// # Errors
+    /// See [`Sink::folder`].
+    fn end_of_file(&mut self, size: u64) -> io::Result<()>;
+    /// A symbolic link.
+    ///
+    /// # Errors
+    /// See [`Sink::folder`].
+    fn link(&mut self, name: &OsStr, meta: &Meta, target: &OsStr) -> io::Result<()>;
+}
+
+/// Reads how a stream begins: what its top entry is.
+///
+/// # Errors
+/// [`CopyError::Ended`] where there is no stream, [`CopyError::Version`], [`CopyError::Read`].
+pub fn read_preamble(from: &mut impl Read) -> Result<Kind, CopyError> {
+    let mut preamble = [0; MAGIC.len() + 1];
+    read_exact(from, &mut preamble)?;
+    let [magic @ .., kind] = preamble;
+    match Kind::from_tag(kind) {
+        Some(kind) if magic == MAGIC => Ok(kind),
+        _ => Err(CopyError::Version),
+    }
+}
+
+/// Reads the stream behind its preamble to its end.
+///
+/// # Errors
+/// See [`CopyError`]. What the sink has is not taken back.
+pub fn receive(
+    from: impl Read,
+    top: Kind,
+    limits: &Limits,
+    sink: &mut impl Sink,
+) -> Result<Summary, CopyError> {
+    let reader = Reader {
+        from,
+        limits,
+        sink,
+        path: PathBuf::new(),
+        depth: 0,
+        sum: Summary::default(),
+        buffer: vec![0; MAX_DATA],
+    };
+    reader.run(top)
+}
+
+struct Reader<'a, R, S> {
+    from: R,
+    limits: &'a Limits,
+    sink: &'a mut S,
+    /// Of the innermost folder, below the top entry.
+    path: PathBuf,
+    /// How many folders are not left yet.
+    depth: usize,
+    sum: Summary,
+    buffer: Vec<u8>,
+}
+
+impl<R: Read, S: Sink> Reader<'_, R, S> {
+    fn run(mut self, top: Kind) -> Result<Summary, CopyError> {
+        let first = self.header()?;
+        if first.tag != top.tag() {
+            return Err(CopyError::Invalid("its first entry is not what it began with"));
+        }
+        self.entry(&first, top)?;
+        while self.depth > 0 {
+            let header = self.header()?;
+            match (header.tag, Kind::from_tag(header.tag)) {
+                (_, Some(kind)) => self.entry(&header, kind)?,
+                (tag::LEAVE, _) => {
+                    self.wrote(Path::new(""), |sink| sink.leave())?;
+                    self.path.pop();
+                    self.depth -= 1;
+                }
+                (tag::LEFT_OUT, _) => {
+                    self.count_entry()?;
+                    let name = self.name(&header, false)?;
+                    let why = LeftOut::from_number(header.mode)
+                        .ok_or(CopyError::Invalid("an entry is left out for no known reason"))?;
+                    self.sum.left_out += 1;
+                    if self.sum.first_left_out.is_none() {
+                        self.sum.first_left_out = Some((self.path.join(name), why));
+                    }
+                }
+                _ => return Err(CopyError::Invalid("a record that cannot be in a folder")),
+            }
+        }
+        match self.header()?.tag {
+            tag::END => Ok(self.sum),
+            _ => Err(CopyError::Invalid("something follows the last entry")),
+        }
+    }
+
+    fn entry(&mut self, header: &Header, kind: Kind) -> Result<(), CopyError> {
+        self.count_entry()?;
+        let name = self.name(header, self.depth == 0)?;
+        let meta = meta(header)?;
+        match kind {
+            Kind::Folder => {
+                if self.depth >= self.limits.depth {
+                    let limit = Limit::Depth(self.limits.depth);
+                    return Err(CopyError::Limit { path: self.path.join(name), limit });
+                }
+                self.wrote(Path::new(&name), |sink| sink.folder(&name, &meta))?;
+                self.depth += 1;
+                // The top entry has no name, and leaving it takes nothing off.
+                if !name.is_empty() {
+                    self.path.push(name);
+                }
+                Ok(())
+            }
+            Kind::File => self.file(header.size, &name, &meta),
+            Kind::Link => {
+                let length = header.target as usize;
+                if length == 0 || length > MAX_TARGET {
+                    return Err(CopyError::Invalid("a link's target is empty or too long"));
+                }
+                let target = self.text(length)?;
+                self.wrote(Path::new(&name), |sink| sink.link(&name, &meta, &target))
+            }
+        }
+    }
+
+    fn file(&mut self, size: u64, name: &OsStr, meta: &Meta) -> Result<(), CopyError> {
+        if i64::try_from(size).is_err() {
+            return Err(CopyError::Invalid("a file is larger than any can be"));
+        }
+        let path = Path::new(name);
+        if self.limits.holes_count {
+            self.count_bytes(size, path)?;
+        }
+        self.wrote(path, |sink| sink.file(name, meta, size))?;
+        // Where the data ends so far, and which of its pages are counted.
+        let (mut end, mut counted) = (0, 0);
+        loop {
+            let header = self.header()?;
+            let (offset, length) = (header.size, u64::from(header.length));
+            match header.tag {
+                tag::DATA if offset < end || length == 0 || length > MAX_DATA as u64 => {
+                    return Err(CopyError::Invalid("a file's data is out of order"));
+                }
+                tag::DATA if offset.checked_add(length).is_none_or(|end| end > size) => {
+                    return Err(CopyError::Invalid("a file is larger than it said"));
+                }
+                tag::DATA => {
+                    end = offset + length;
+                    let pages = end.next_multiple_of(PAGE);
+                    let room = pages - counted.max(offset - offset % PAGE);
+                    if !self.limits.holes_count {
+                        // No record is free, so that no stream of small ones is without end.
+                        self.count_bytes(room.max(HEADER_BYTES as u64), path)?;
+                    }
+                    counted = pages;
+                    let buffer = &mut self.buffer[..header.length as usize];
+                    read_exact(&mut self.from, buffer)?;
+                    let buffer = std::mem::take(&mut self.buffer);
+                    let data = &buffer[..header.length as usize];
+                    let wrote = self.wrote(path, |sink| sink.data(offset, data));
+                    self.buffer = buffer;
+                    wrote?;
+                }
+                tag::END_OF_FILE if offset < end || offset > size => {
+                    return Err(CopyError::Invalid("a file's end is not where its data is"));
+                }
+                tag::END_OF_FILE => return self.wrote(path, |sink| sink.end_of_file(offset)),
+                _ => return Err(CopyError::Invalid("a record that cannot be in a file")),
+            }
+        }
+    }
+
+    fn header(&mut self) -> Result<Header, CopyError> {
+        let mut bytes = [0; HEADER_BYTES];
+        read_exact(&mut self.from, &mut bytes)?;
+        Ok(Header::parse(&bytes))
+    }
+
+    /// The name behind a header. Nothing but a single name is one, so that no entry can be outside
+    /// its folder.
+    fn name(&mut self, header: &Header, is_top: bool) -> Result<OsString, CopyError> {
+        let length = header.length as usize;
+        if length > MAX_NAME || (length == 0) != is_top {
+            return Err(CopyError::Invalid("a name is empty or too long"));
+        }
+        let name = self.text(length)?;
+        let is_path = name.as_bytes().contains(&b'/') || name == "." || name == "..";
+        match is_path {
+            true => Err(CopyError::Invalid("a name is a path")),
+            false => Ok(name),
+        }
+    }
+
+    fn text(&mut self, length: usize) -> Result<OsString, CopyError> {
+        let mut text = vec![0; length];
+        read_exact(&mut self.from, &mut text)?;
+        match text.contains(&0) {
+            true => Err(CopyError::Invalid("a name has a zero byte")),
+            false => Ok(OsString::from_vec(text)),
+        }
+    }
+
+    fn count_entry(&mut self) -> Result<(), CopyError> {
+        self.sum.entries += 1;
+        if self.sum.entries > self.limits.entries {
+            let limit = Limit::Entries(self.limits.entries);
+            return Err(CopyError::Limit { path: PathBuf::new(), limit });
+        }
+        Ok(())
+    }
+
+    fn count_bytes(&mut self, more: u64, path: &Path) -> Result<(), CopyError> {
+        self.sum.bytes = self.sum.bytes.saturating_add(more);
+        if self.sum.bytes > self.limits.bytes {
+            let limit = Limit::Bytes(self.limits.bytes);
+            // All files together are meant, not the one at which it was found.
+            let path = if self.depth == 0 { path.to_owned() } else { PathBuf::new() };
+            return Err(CopyError::Limit { path, limit });
+        }
+        Ok(())
+    }
+
+    fn wrote(
+        &mut self,
+        path: &Path,
+        write: impl FnOnce(&mut S) -> io::Result<()>,
+    ) -> Result<(), CopyError> {
+        write(self.sink).map_err(|source| {
+            let path: PathBuf = self.path.join(path).components().collect();
+            CopyError::Write { path, source }
+        })
+    }
+}
+
+fn meta(header: &Header) -> Result<Meta, CopyError> {
+    let Header { mode, uid, gid, mtime, mtime_nanos, .. } = *header;
+    match mode <= 0o7777 && mtime_nanos < 1_000_000_000 {
+        true => Ok(Meta { mode, uid, gid, mtime, mtime_nanos }),
+        false => Err(CopyError::Invalid("an entry's rights or time make no sense")),
+    }
+}
+
+fn read_exact(from: &mut impl Read, bytes: &mut [u8]) -> Result<(), CopyError> {
+    from.read_exact(bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => CopyError::Ended,
+        _ => CopyError::Read(error),
+    })
+}
+
+#[cfg(test)]
+mod tests;

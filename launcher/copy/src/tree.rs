@@ -1,0 +1,183 @@
+//! Writes what comes into a folder: nothing but below it, through no link, whatever is there already.
+
+use crate::reader::Sink;
+use crate::wire::Meta;
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, fchmod, fchown, futimens, mkdirat,
+    openat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+/// Where the top entry goes.
+#[derive(Debug)]
+pub enum Top {
+    /// Its content into this folder. Where it was made for that, it gets the entry's rights and time.
+    Folder {
+        /// The folder.
+        folder: OwnedFd,
+        /// Whether it is new.
+        is_new: bool,
+    },
+    /// Its content into this file.
+    File(File),
+    /// To this name in a folder.
+    Named {
+        /// The folder.
+        folder: OwnedFd,
+        /// The name in it.
+        name: OsString,
+    },
+}
+
+/// What an entry may bring with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// The permission bits that are kept.
+    pub mode: u16,
+    /// Whether owners are kept; else entries belong to who writes them.
+    pub owners: bool,
+    /// Whether a link to a folder may stand for the folder.
+    pub follow: bool,
+}
+
+/// Makes entries anew. A file or link takes the place of a file or link; a folder that is there
+/// stays as it is.
+#[derive(Debug)]
+pub struct Tree {
+    /// Until the top entry has come.
+    top: Option<Top>,
+    rights: Rights,
+    folders: Vec<Folder>,
+    /// The file that is being written, with what it gets when it is complete.
+    file: Option<(File, Meta)>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    folder: OwnedFd,
+    /// Of a new one: what it gets when it is complete.
+    meta: Option<Meta>,
+}
+
+impl Tree {
+    /// A tree whose top entry is yet to come.
+    #[must_use]
+    pub fn new(top: Top, rights: Rights) -> Self {
+        Self { top: Some(top), rights, folders: vec![], file: None }
+    }
+
+    /// The folder and the name in it where an entry goes that is not put into something open.
+    fn place<'a>(&'a self, named: &'a Option<Top>, name: &'a OsStr) -> io::Result<Place<'a>> {
+        match (named, self.folders.last()) {
+            (Some(Top::Named { folder, name }), _) => Ok((folder.as_fd(), name)),
+            (None, Some(folder)) => Ok((folder.folder.as_fd(), name)),
+            // A link as top entry for which a folder or file is open.
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn set(&self, file: BorrowedFd<'_>, meta: &Meta) -> io::Result<()> {
+        if self.rights.owners {
+            fchown(file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))?;
+        }
+        // After the owner, whose change takes set-user-ID off.
+        fchmod(file, Mode::from_bits_truncate(u32::from(meta.mode & self.rights.mode)))?;
+        Ok(futimens(file, &times(meta))?)
+    }
+}
+
+type Place<'a> = (BorrowedFd<'a>, &'a OsStr);
+
+impl Sink for Tree {
+    fn folder(&mut self, name: &OsStr, meta: &Meta) -> io::Result<()> {
+        let folder = match self.top.take() {
+            Some(Top::Folder { folder, is_new }) => {
+                Folder { folder, meta: is_new.then_some(*meta) }
+            }
+            Some(Top::File(_)) => return Err(Errno::NOTDIR.into()),
+            named => {
+                let (folder, name) = self.place(&named, name)?;
+                let is_new = match mkdirat(folder, name, Mode::RWXU) {
+                    Ok(()) => true,
+                    Err(Errno::EXIST) => false,
+                    Err(error) => return Err(error.into()),
+                };
+                let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                flags.set(OFlags::NOFOLLOW, is_new || !self.rights.follow);
+                let folder = openat(folder, name, flags, Mode::empty())?;
+                Folder { folder, meta: is_new.then_some(*meta) }
+            }
+        };
+        self.folders.push(folder);
+        Ok(())
+    }
+
+    fn leave(&mut self) -> io::Result<()> {
+        match self.folders.pop() {
+            Some(Folder { folder, meta: Some(meta) }) => self.set(folder.as_fd(), &meta),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&mut self, name: &OsStr, meta: &Meta, _size: u64) -> io::Result<()> {
+        let file = match self.top.take() {
+            Some(Top::File(file)) => file,
+            Some(Top::Folder { .. }) => return Err(Errno::ISDIR.into()),
+            named => {
+                let (folder, name) = self.place(&named, name)?;
+                remove(folder, name)?;
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                File::from(openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?)
+            }
+        };
+        self.file = Some((file, *meta));
+        Ok(())
+    }
+
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        match &self.file {
+            Some((file, _)) => file.write_all_at(bytes, offset),
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn end_of_file(&mut self, size: u64) -> io::Result<()> {
+        let Some((file, meta)) = self.file.take() else { return Ok(()) };
+        file.set_len(size)?;
+        self.set(file.as_fd(), &meta)
+    }
+
+    fn link(&mut self, name: &OsStr, meta: &Meta, target: &OsStr) -> io::Result<()> {
+        let named = self.top.take();
+        let (folder, name) = self.place(&named, name)?;
+        remove(folder, name)?;
+        symlinkat(target, folder, name)?;
+        if self.rights.owners {
+            let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::chownat(folder, name, Some(uid), Some(gid), flags)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes room for an entry: takes away what has its name, unless that is a folder.
+fn remove(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    match unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn times(meta: &Meta) -> Timestamps {
+    let time = Timespec { tv_sec: meta.mtime, tv_nsec: i64::from(meta.mtime_nanos) };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+#[cfg(test)]
+mod tests;

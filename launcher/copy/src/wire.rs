@@ -1,0 +1,278 @@
+//! The format: a preamble, then records of a fixed header each, most of them without anything more.
+//!
+//! | record | header | behind it |
+//! | --- | --- | --- |
+//! | folder | name's length, rights, owner, time | name; then what is in the folder, then a leave |
+//! | file | the same, size | name; then its data in order, then its end |
+//! | link | the same, target's length | name, target |
+//! | data | length, offset in the file | that many bytes; what is between two of them is a hole |
+//! | end of file | size that the file has in the end | |
+//! | leave | | |
+//! | left out | name's length, why | name |
+//! | end | | |
+//!
+//! A name is that of one entry in its folder; the first entry's is empty, as the receiver knows where
+//! that goes. All numbers are little-endian.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+
+/// What a stream begins with; the top entry's kind follows in one byte.
+pub(crate) const MAGIC: [u8; 15] = *b"launch copy 01\n";
+/// The bytes of each record's header.
+pub(crate) const HEADER_BYTES: usize = 40;
+/// The longest name, as Linux has it (`NAME_MAX`).
+pub(crate) const MAX_NAME: usize = 255;
+/// The longest target of a symbolic link, as Linux has it (`PATH_MAX` without its NUL).
+pub(crate) const MAX_TARGET: usize = 4095;
+/// The most data in one record.
+pub(crate) const MAX_DATA: usize = 64 << 10;
+
+pub(crate) mod tag {
+    pub(crate) const FOLDER: u8 = 1;
+    pub(crate) const FILE: u8 = 2;
+    pub(crate) const LINK: u8 = 3;
+    pub(crate) const DATA: u8 = 4;
+    pub(crate) const END_OF_FILE: u8 = 5;
+    pub(crate) const LEAVE: u8 = 6;
+    pub(crate) const LEFT_OUT: u8 = 7;
+    pub(crate) const END: u8 = 8;
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder.
+    Folder,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Link,
+}
+
+impl Kind {
+    pub(crate) fn tag(self) -> u8 {
+        match self {
+            Self::Folder => tag::FOLDER,
+            Self::File => tag::FILE,
+            Self::Link => tag::LINK,
+        }
+    }
+
+    pub(crate) fn from_tag(tag: u8) -> Option<Self> {
+        [Self::Folder, Self::File, Self::Link].into_iter().find(|kind| kind.tag() == tag)
+    }
+}
+
+/// Why the sender leaves an entry out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// A named pipe or a socket: it has no content, and who opens a copy of it may wait for ever.
+    Pipe,
+    /// A device node.
+    Device,
+    /// What is in a file system that the kernel makes up, such as `/proc`, mounted below the
+    /// folder that was asked for.
+    KernelFiles,
+}
+
+impl LeftOut {
+    const ALL: [Self; 3] = [Self::Pipe, Self::Device, Self::KernelFiles];
+
+    pub(crate) fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+/// What an entry has beside its content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Permission bits, with set-user-ID, set-group-ID and sticky: at most `0o7777`.
+    pub mode: u16,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// When it was last written: seconds since 1970.
+    pub mtime: i64,
+    /// Nanoseconds beyond these, less than a second.
+    pub mtime_nanos: u32,
+}
+
+/// A record's header, its fields not yet checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Header {
+    pub(crate) tag: u8,
+    /// Of an entry; of what is left out, why.
+    pub(crate) mode: u16,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Of a name or of data.
+    pub(crate) length: u32,
+    /// Of a link's target.
+    pub(crate) target: u32,
+    pub(crate) mtime: i64,
+    pub(crate) mtime_nanos: u32,
+    /// A file's size, or the offset of data.
+    pub(crate) size: u64,
+}
+
+impl Header {
+    fn new(tag: u8, meta: &Meta, name: &OsStr) -> io::Result<Self> {
+        let Meta { mode, uid, gid, mtime, mtime_nanos } = *meta;
+        let length = length(name.len())?;
+        Ok(Self { tag, mode, uid, gid, length, mtime, mtime_nanos, ..Self::default() })
+    }
+
+    fn render(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0] = self.tag;
+        bytes[2..4].copy_from_slice(&self.mode.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.uid.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.gid.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.length.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.target.to_le_bytes());
+        bytes[20..28].copy_from_slice(&self.mtime.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.mtime_nanos.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.size.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn parse(bytes: &[u8; HEADER_BYTES]) -> Self {
+        let [
+            tag,
+            _,
+            m0,
+            m1,
+            u0,
+            u1,
+            u2,
+            u3,
+            g0,
+            g1,
+            g2,
+            g3,
+            l0,
+            l1,
+            l2,
+            l3,
+            t0,
+            t1,
+            t2,
+            t3,
+            tail @ ..,
+        ] = *bytes;
+        let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3, z @ ..] = tail;
+        Self {
+            tag,
+            mode: u16::from_le_bytes([m0, m1]),
+            uid: u32::from_le_bytes([u0, u1, u2, u3]),
+            gid: u32::from_le_bytes([g0, g1, g2, g3]),
+            length: u32::from_le_bytes([l0, l1, l2, l3]),
+            target: u32::from_le_bytes([t0, t1, t2, t3]),
+            mtime: i64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
+            mtime_nanos: u32::from_le_bytes([n0, n1, n2, n3]),
+            size: u64::from_le_bytes(z),
+        }
+    }
+}
+
+/// Writes records. It does not check that they make sense one after the other: the reader does.
+#[derive(Debug)]
+pub struct Writer<W> {
+    out: W,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a stream whose top entry is of this kind.
+    ///
+    /// # Errors
+    /// The stream cannot be written, as with all that follow.
+    pub fn begin(mut out: W, top: Kind) -> io::Result<Self> {
+        out.write_all(&MAGIC)?;
+        out.write_all(&[top.tag()])?;
+        Ok(Self { out })
+    }
+
+    /// A folder; what is in it follows, and then [`Writer::leave`].
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn folder(&mut self, name: &OsStr, meta: &Meta) -> io::Result<()> {
+        self.put(&Header::new(tag::FOLDER, meta, name)?, name.as_bytes())
+    }
+
+    /// A file of at most `size` bytes; its data follows, and then [`Writer::end_of_file`].
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn file(&mut self, name: &OsStr, meta: &Meta, size: u64) -> io::Result<()> {
+        let header = Header { size, ..Header::new(tag::FILE, meta, name)? };
+        self.put(&header, name.as_bytes())
+    }
+
+    /// A symbolic link.
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn link(&mut self, name: &OsStr, meta: &Meta, target: &OsStr) -> io::Result<()> {
+        let header = Header::new(tag::LINK, meta, name)?;
+        self.put(&Header { target: length(target.len())?, ..header }, name.as_bytes())?;
+        self.out.write_all(target.as_bytes())
+    }
+
+    /// Data of the file, at most 64 KiB, behind what came before.
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let length = length(bytes.len())?;
+        self.put(&Header { tag: tag::DATA, length, size: offset, ..Header::default() }, bytes)
+    }
+
+    /// The file has this size in the end, no more than was said.
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn end_of_file(&mut self, size: u64) -> io::Result<()> {
+        self.put(&Header { tag: tag::END_OF_FILE, size, ..Header::default() }, &[])
+    }
+
+    /// Nothing more is in the folder.
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn leave(&mut self) -> io::Result<()> {
+        self.put(&Header { tag: tag::LEAVE, ..Header::default() }, &[])
+    }
+
+    /// This entry, or what is in it, is not sent.
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn left_out(&mut self, name: &OsStr, why: LeftOut) -> io::Result<()> {
+        let header = Header::new(tag::LEFT_OUT, &Meta::default(), name)?;
+        let mode = LeftOut::ALL.iter().zip(0u16..).find(|(each, _)| **each == why);
+        let mode = mode.map_or(0, |(_, number)| number);
+        self.put(&Header { mode, ..header }, name.as_bytes())
+    }
+
+    /// All has been sent.
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn end(mut self) -> io::Result<()> {
+        self.put(&Header { tag: tag::END, ..Header::default() }, &[])?;
+        self.out.flush()
+    }
+
+    fn put(&mut self, header: &Header, more: &[u8]) -> io::Result<()> {
+        self.out.write_all(&header.render())?;
+        self.out.write_all(more)
+    }
+}
+
+fn length(bytes: usize) -> io::Result<u32> {
+    u32::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
