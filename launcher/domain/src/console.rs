@@ -49,6 +49,14 @@ impl Console {
         open().map(Self).map_err(FileError::io("open", as_path))
     }
 
+    /// A second handle of the same terminal.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Reads what is there.
     ///
     /// # Errors

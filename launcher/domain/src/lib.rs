@@ -16,6 +16,7 @@ pub mod follow;
 pub mod handover;
 pub mod hotplug;
 pub mod launch;
+mod limiter;
 pub mod log;
 mod log_files;
 pub mod loopdev;

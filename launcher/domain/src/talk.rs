@@ -4,6 +4,7 @@
 //! waits for an answer waits for so long and no longer.
 
 use crate::apps::{App, Apps, AppsError};
+use crate::folder;
 use crate::record::Phase;
 use crate::resolve;
 use contract::talk::{self, Answer, Ask, Decoder, Exec, Hello, Request, STDIN_WINDOW, Size, Stats};
@@ -121,6 +122,8 @@ impl Apps {
             ..Process::default()
         };
         let exec = Exec { process, stdin: wish.stdin, terminal: wish.terminal };
+        // A full disk is no reason not to run it.
+        let _ = self.folder(&app.record.id).mark(folder::TOUCHED);
         self.talk(app, Request::Exec(exec), PATIENCE)
     }
 
