@@ -6,6 +6,7 @@ mod exec;
 mod exhausted;
 mod flags;
 mod hostile;
+mod hostile_monitor;
 mod killed;
 mod life;
 mod manage;
