@@ -44,6 +44,12 @@ impl Process {
         }
     }
 
+    /// Its number.
+    #[cfg(test)]
+    pub(super) fn number(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// Waits for its end, which must be near; returns why if it is none of its own will.
     pub(super) fn wait(&mut self) -> Option<String> {
         self.ended = true;

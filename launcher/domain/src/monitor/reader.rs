@@ -268,3 +268,115 @@ enum StartSetError {
     #[error("the guest's start set is not valid")]
     Json(#[source] serde_json::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::process::{Process, keep_only};
+    use super::*;
+    use crate::folder::{LOG, OLD_LOG};
+    use crate::log::LogPaths;
+    use std::fs;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    /// A reader of a pipe, and its keeper's end.
+    struct Pair {
+        root: tempfile::TempDir,
+        folder: Folder,
+        process: Process,
+        console: File,
+    }
+
+    impl Pair {
+        /// Forks as the keeper does. The tests' harness has other threads, which the child does not have; what it
+        /// uses of theirs, the allocator, the C library makes whole.
+        fn start(settings: &Settings) -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let folder = Folder::new(root.path().into());
+            fs::write(folder.file(LOG), "x".repeat((1 << 20) - 1000) + "\n").unwrap();
+            let (read, console) = rustix::pipe::pipe().unwrap();
+            let (log, read) = (LogPaths::new(&folder).open().unwrap(), Console::of_pipe(read));
+            let process = Process::start(|channel| {
+                keep_only("test", &[channel.as_fd(), log.as_fd(), read.as_fd()]).unwrap();
+                let setup = Setup {
+                    settings,
+                    name: "test",
+                    domid: DomId(1),
+                    folder: &folder,
+                    channel,
+                    log,
+                    console: Some(read),
+                    progress: Progress::default(),
+                    with_vchan: false,
+                };
+                u8::from(run(setup).is_err())
+            });
+            Self { process: process.unwrap(), root, folder, console: console.into() }
+        }
+
+        fn hear(&self) -> Word {
+            match self.process.channel.receive(true).unwrap() {
+                Received::Packet(packet, _) => Word::parse(&packet).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn tell(&self, order: &Order, file: Option<&File>) {
+            self.process.channel.send(&order.render(), file, false).unwrap();
+        }
+
+        fn status(&self, name: &str) -> String {
+            let path = format!("/proc/{}/status", self.process.number());
+            let status = fs::read_to_string(path).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim_start_matches(':').trim().to_owned()
+        }
+    }
+
+    #[test]
+    fn a_reader_does_all_its_work_behind_its_fences() {
+        let settings = Settings { log_mib: 1, ..Settings::default() };
+        let mut pair = Pair::start(&settings);
+        let json = r#"{"version":3,"exit":{"code":7},"marks":[]}"#;
+        let json = json.replace('3', &contract::VERSION.to_string());
+        pair.tell(&Order::Report(json), None);
+        let Word::Report(Some(report)) = pair.hear() else { panic!("no report") };
+        assert_eq!(report.exit.map(|exit| exit.code()), Some(7));
+        assert_eq!((pair.status("NoNewPrivs"), pair.status("Seccomp")), ("1".into(), "2".into()));
+        assert_eq!(u64::from_str_radix(&pair.status("CapEff"), 16), Ok(0));
+        if rustix::process::getuid().is_root() {
+            assert_eq!(pair.status("Uid"), ["64322"; 4].join("\t"));
+        }
+
+        pair.tell(&Order::Report("no report".into()), None);
+        assert!(matches!(pair.hear(), Word::Said(text) if text.contains("report")));
+        assert_eq!(pair.hear(), Word::Report(None));
+        let set = r#"1 {"disk":[[1,2]],"files":[]}"#;
+        pair.tell(&Order::StartSet(vec![set.into()]), None);
+        assert_eq!(pair.hear(), Word::StartSet(Some(set[2..].into())));
+
+        // The file is nearly full.
+        pair.console.write_all(&[b'\n'; 2000]).unwrap();
+        pair.console.write_all(b"word\n").unwrap();
+        assert_eq!(pair.hear(), Word::LogFull);
+        pair.tell(&Order::NextLog, Some(&LogPaths::new(&pair.folder).rotate().unwrap()));
+        pair.tell(&Order::Drain, None);
+        assert_eq!(pair.hear(), Word::Drained);
+        assert_eq!(pair.process.wait(), None);
+        let [old, new] =
+            [OLD_LOG, LOG].map(|name| fs::read_to_string(pair.root.path().join(name)).unwrap());
+        assert!(new.ends_with("stdout F word\n"), "{new:?}");
+        let lines = old.lines().filter(|line| line.ends_with("F ")).count();
+        assert_eq!((lines + new.lines().count(), old.len() <= 1 << 20), (2001, true));
+    }
+
+    #[test]
+    fn a_reader_ends_with_its_keeper() {
+        let mut pair = Pair::start(&Settings::default());
+        pair.tell(&Order::Report(String::new()), None);
+        while pair.hear() != Word::Report(None) {}
+        let (_, other) = Channel::pair().unwrap();
+        drop(std::mem::replace(&mut pair.process.channel, other));
+        assert!(pair.process.wait().is_some());
+    }
+}
