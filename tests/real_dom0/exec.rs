@@ -168,8 +168,7 @@ fn an_app_that_is_not_there_or_does_not_run_or_does_not_answer_is_named() {
     let _app = dom0.start("silent", &SLEEP);
     exec(dom0, &["silent", "true"]).expect_success();
     dom0.sh("xl pause silent").expect_success();
-    exec(dom0, &["silent", "true"])
-        .expect_failure(1, &["silent", "does not answer", "launch stop"]);
+    exec(dom0, &["silent", "true"]).expect_failure(1, &["silent", "did not answer", "launch stop"]);
     dom0.sh("xl unpause silent").expect_success();
     exec(dom0, &["silent", "true"]).expect_success();
     dom0.launch(&["stop", "silent"]).expect_success();

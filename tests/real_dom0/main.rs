@@ -5,6 +5,7 @@ mod bad_input;
 mod exec;
 mod exhausted;
 mod flags;
+mod guest_protocol;
 mod hostile;
 mod hostile_monitor;
 mod killed;

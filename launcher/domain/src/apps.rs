@@ -7,6 +7,7 @@ mod error;
 mod start;
 mod waiting;
 
+pub use ask::Condition;
 pub use change::{Change, Changed};
 pub use error::AppsError;
 pub use waiting::Waiting;
@@ -139,6 +140,10 @@ impl Apps {
     /// Xen's answers about domains.
     pub(crate) fn domains(&self) -> &Domains {
         &self.domains
+    }
+
+    pub(crate) fn shared_domains(&self) -> Arc<Domains> {
+        Arc::clone(&self.domains)
     }
 
     pub(crate) fn network(&self) -> &net::Network {

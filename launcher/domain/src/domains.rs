@@ -16,6 +16,37 @@ use xen::{DomId, Hypervisor, XenError};
 const DOM0_NAME: &str = "Domain-0";
 const PRIVCMD: &str = "/dev/xen/privcmd";
 
+/// A domain that was found, by its UUID, to be the one of an app.
+///
+/// Xen gives the number of a domain that has ended to another one, after a reboot of the host at once. So
+/// a number that was noted in a file may be anybody's by now. [`Domains::of_app`] is the only way
+/// from such a number to this type, and what changes a domain takes nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppDomain {
+    domid: DomId,
+    uuid: Uuid,
+}
+
+impl AppDomain {
+    /// Its number.
+    #[must_use]
+    pub fn domid(self) -> DomId {
+        self.domid
+    }
+
+    /// Its UUID.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        self.uuid
+    }
+
+    /// Its folder in xenstore.
+    #[must_use]
+    pub fn home(self) -> String {
+        format!("/local/domain/{}", self.domid)
+    }
+}
+
 /// The domains of this machine. Where this Xen's interface is not known, xenstore and `xl` are
 /// asked in its place.
 #[derive(Debug, Default)]
@@ -113,6 +144,16 @@ impl Domains {
         })
     }
 
+    /// The domain with the number `domid`, if it is the app's whose domains have this UUID and is still
+    /// there, running or shut down.
+    ///
+    /// # Errors
+    /// Xen or xenstore cannot be asked.
+    pub fn of_app(&self, domid: DomId, uuid: Uuid) -> Result<Option<AppDomain>, ToolstackError> {
+        let there = self.state(domid, uuid)? != DomainState::Gone;
+        Ok(there.then_some(AppDomain { domid, uuid }))
+    }
+
     /// The numbers of all domains.
     ///
     /// # Errors
@@ -147,41 +188,41 @@ impl Domains {
     ///
     /// # Errors
     /// Xen cannot be asked.
-    pub fn is_paused(&self, domid: DomId) -> Result<bool, ToolstackError> {
-        match self.ask(|hypervisor| hypervisor.domain_info(domid))? {
+    pub fn is_paused(&self, domain: AppDomain) -> Result<bool, ToolstackError> {
+        match self.ask(|hypervisor| hypervisor.domain_info(domain.domid))? {
             Some(info) => Ok(info.is_some_and(|info| info.paused)),
-            None => xl::is_paused(domid),
+            None => xl::is_paused(domain.domid),
         }
     }
 
     /// Pauses a domain.
     ///
     /// # Errors
-    /// There is none of this number, or Xen refuses.
-    pub fn pause(&self, domid: DomId) -> Result<(), ToolstackError> {
-        match self.ask(|hypervisor| hypervisor.pause_domain(domid))? {
+    /// The domain has ended, or Xen refuses.
+    pub fn pause(&self, domain: AppDomain) -> Result<(), ToolstackError> {
+        match self.ask(|hypervisor| hypervisor.pause_domain(domain.domid))? {
             Some(()) => Ok(()),
-            None => xl::run("pause", domid),
+            None => xl::run("pause", domain.domid),
         }
     }
 
     /// Lets a paused domain run.
     ///
     /// # Errors
-    /// There is none of this number, or Xen refuses.
-    pub fn unpause(&self, domid: DomId) -> Result<(), ToolstackError> {
-        match self.ask(|hypervisor| hypervisor.unpause_domain(domid))? {
+    /// The domain has ended, or Xen refuses.
+    pub fn unpause(&self, domain: AppDomain) -> Result<(), ToolstackError> {
+        match self.ask(|hypervisor| hypervisor.unpause_domain(domain.domid))? {
             Some(()) => Ok(()),
-            None => xl::run("unpause", domid),
+            None => xl::run("unpause", domain.domid),
         }
     }
 
-    /// What Xen knows of a domain; `None` where there is none of this number.
+    /// What Xen knows of a domain; `None` where it has ended.
     ///
     /// # Errors
     /// Xen cannot be asked, or its interface is not known.
-    pub fn info(&self, domid: DomId) -> Result<Option<xen::DomainInfo>, ToolstackError> {
-        let info = self.ask(|hypervisor| hypervisor.domain_info(domid))?;
+    pub fn info(&self, domain: AppDomain) -> Result<Option<xen::DomainInfo>, ToolstackError> {
+        let info = self.ask(|hypervisor| hypervisor.domain_info(domain.domid))?;
         info.ok_or(ToolstackError::UnknownXen)
     }
 
@@ -189,11 +230,15 @@ impl Domains {
     ///
     /// # Errors
     /// Xen refuses, or its scheduler knows no shares.
-    pub fn set_schedule(&self, domid: DomId, schedule: Schedule) -> Result<(), ToolstackError> {
+    pub fn set_schedule(
+        &self,
+        domain: AppDomain,
+        schedule: Schedule,
+    ) -> Result<(), ToolstackError> {
         let (weight, cap) = (schedule.weight(), schedule.cap());
-        match self.ask(|hypervisor| hypervisor.set_schedule(domid, weight, cap))? {
+        match self.ask(|hypervisor| hypervisor.set_schedule(domain.domid, weight, cap))? {
             Some(()) => Ok(()),
-            None => xl::set_schedule(domid, weight, cap),
+            None => xl::set_schedule(domain.domid, weight, cap),
         }
     }
 
@@ -229,9 +274,9 @@ impl Domains {
 /// Asks a guest to shut down, as `xl shutdown` does.
 ///
 /// # Errors
-/// The request could not be written.
-pub fn shut_down(domid: DomId) -> Result<(), ToolstackError> {
-    Ok(Store::connect()?.write(&format!("/local/domain/{domid}/control/shutdown"), "poweroff")?)
+/// Xenstore refuses the request.
+pub fn shut_down(store: &Store, domain: AppDomain) -> Result<(), ToolstackError> {
+    Ok(store.write(&format!("{}/control/shutdown", domain.home()), "poweroff")?)
 }
 
 fn reason(why: xen::ShutdownReason) -> ShutdownReason {

@@ -10,6 +10,7 @@ pub mod apps;
 mod cgroup;
 pub mod console;
 pub mod disks;
+mod domain_watch;
 pub mod domains;
 pub mod folder;
 pub mod follow;
@@ -44,7 +45,8 @@ pub mod writable;
 pub mod xl;
 pub mod xlcfg;
 
-pub use apps::{App, Apps, AppsError, Change, Changed};
+pub use apps::{App, Apps, AppsError, Change, Changed, Condition};
+pub use domains::AppDomain;
 pub use follow::{Follow, Followed};
 pub use launch::{Launch, MachineWish, WritableChoice};
 pub use log::{Entry, Part, Stream};

@@ -135,7 +135,7 @@ impl Output {
         let free = self.wait_for_budget().is_none();
         let vchan = self.vchan.as_ref().filter(|_| free && self.turned);
         let console = self.console.as_ref().filter(|_| free).map(Console::as_fd);
-        console.into_iter().chain(vchan.map(Session::as_fd))
+        console.into_iter().chain(vchan.into_iter().flat_map(Session::files))
     }
 
     /// After how long [`Output::copy`] is to be called even if no file is ready.
@@ -238,16 +238,17 @@ impl Output {
                 }
             }
             match self.vchan.as_mut().map(next) {
-                Some(Ok(Some(Answer::Started))) => frames += 1,
-                Some(Ok(Some(Answer::Stdout(bytes)))) => {
+                Some(Ok(Next::Answer(Answer::Started))) => frames += 1,
+                Some(Ok(Next::Answer(Answer::Stdout(bytes)))) => {
                     frames += 1;
                     count += bytes.len();
                     self.keep(&bytes)?;
                 }
-                Some(Ok(None)) => return Ok(count),
+                Some(Ok(Next::Silence)) => frames += FRAMES_A_CHARGE,
+                Some(Ok(Next::Nothing)) => return Ok(count),
                 // Its end, or that of the vchan; a guest that says anything else is heard on the
                 // console only.
-                None | Some(Ok(Some(_)) | Err(_)) => {
+                None | Some(Ok(Next::Answer(_)) | Err(_)) => {
                     (self.vchan, self.turned) = (None, false);
                     return Ok(count);
                 }
@@ -277,7 +278,21 @@ impl Output {
     }
 }
 
-fn next(session: &mut Session) -> Result<Option<Answer>, crate::talk::TalkError> {
-    session.take_notification()?;
-    session.next_answer()
+/// What a vchan brings.
+enum Next {
+    Answer(Answer),
+    /// Frames that bring nothing, and there may be more.
+    Silence,
+    /// Nothing now.
+    Nothing,
+}
+
+fn next(session: &mut Session) -> Result<Next, crate::talk::TalkError> {
+    session.take_notifications()?;
+    session.begin_turn();
+    Ok(match session.next_answer()? {
+        Some(answer) => Next::Answer(answer),
+        None if session.is_turn_over() => Next::Silence,
+        None => Next::Nothing,
+    })
 }

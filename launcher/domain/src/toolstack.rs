@@ -76,6 +76,14 @@ pub enum DomainState {
     Gone,
 }
 
+impl DomainState {
+    /// Whether the domain runs no more. One that is suspended goes on when it is resumed.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        !matches!(self, Self::Alive | Self::ShutDown(ShutdownReason::Suspend))
+    }
+}
+
 /// Why a domain shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShutdownReason {

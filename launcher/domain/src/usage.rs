@@ -52,8 +52,9 @@ impl Apps {
     /// # Errors
     /// It does not run, or this Xen's interface is not known.
     pub fn usage(&self, app: &App) -> Result<Usage, AppsError> {
-        let domid = self.domid_of_running(app)?;
-        let Some(info) = self.domains().info(domid)? else {
+        let domain = self.running_domain(app)?;
+        let domid = domain.domid();
+        let Some(info) = self.domains().info(domain)? else {
             return Err(AppsError::NotRunning(app.record.name.clone()));
         };
         let (to_guest, from_guest) = network_bytes(Path::new(INTERFACES), domid);

@@ -1,14 +1,18 @@
 //! `launch exec`: run a further process beside an app.
 
 use super::spec::environment;
-use crate::conversation::{ALL_SIGNALS, Signals, converse};
-use crate::here::{Here, require_dom0};
+use crate::conversation::{ALL_SIGNALS, Insisted, Signals, converse};
+use crate::here::{self, Here, require_dom0};
 use crate::terminal::Screen;
 use anyhow::Result;
+use contract::Exit;
 use domain::talk::{ENDED_WITH_APP, why_not};
 use domain::{ExecWish, TalkError};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// Added to the number of a signal, it is the exit code of a command that the signal has ended.
+const ENDED_BY_SIGNAL: u8 = 128;
 
 /// What to run, where, and as whom.
 #[derive(Debug, clap::Args)]
@@ -51,23 +55,30 @@ pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
         terminal: screen.as_ref().map(Screen::size),
     };
     let signals = Signals::catch(&ALL_SIGNALS)?;
-    let mut session = apps.exec(&apps.find(&args.app_and_command[0])?, &wish)?;
-    let raw = screen.as_ref().filter(|_| args.interactive).map(Screen::make_raw).transpose()?;
-    let exit = converse(&mut session, args.interactive, screen.as_ref(), &signals);
-    drop(raw);
-    match exit {
+    let talk = || -> Result<Exit> {
+        let mut session = apps.exec(&apps.find(&args.app_and_command[0])?, &wish)?;
+        let _raw =
+            screen.as_ref().filter(|_| args.interactive).map(Screen::make_raw).transpose()?;
+        converse(&mut session, args.interactive, screen.as_ref(), &signals)
+    };
+    let error = match talk() {
         Ok(exit) => {
             if let Some(why) = why_not(&exit) {
                 eprintln!("launch: {why}");
             }
-            Ok(ExitCode::from(exit.code()))
+            return Ok(ExitCode::from(exit.code()));
         }
-        Err(error) => match error.downcast_ref::<TalkError>() {
-            Some(TalkError::Ended(_)) => {
-                eprintln!("launch: {error}");
-                Ok(ExitCode::from(ENDED_WITH_APP))
-            }
-            _ => Err(error),
-        },
-    }
+        Err(error) => error,
+    };
+    let code = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(TalkError::Ended(_)), _) => ENDED_WITH_APP,
+        (_, Some(Insisted { signal })) => {
+            ENDED_BY_SIGNAL.saturating_add(u8::try_from(*signal).unwrap_or_default())
+        }
+        _ => return Err(error),
+    };
+    eprintln!("launch: {error}");
+    // An app that is noted as running may have lost its domain in a power cut: this puts it right.
+    here::tell(&apps.reconcile()?);
+    Ok(ExitCode::from(code))
 }

@@ -6,7 +6,7 @@ use crate::here::{Here, print};
 use crate::listing::{self, Field, Format};
 use crate::table;
 use anyhow::Result;
-use domain::{App, Apps, Phase, timestamp};
+use domain::{App, Apps, Condition, Phase, timestamp};
 use filter::Filter;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -38,7 +38,7 @@ const COLUMNS: [&str; 9] =
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Filters: id, name (a part of it), label=KEY or label=KEY=VALUE, status (created, running, paused,
-restarting, exited), exited=CODE, ancestor=IMAGE, before=APP, since=APP. Of several filters of one
+restarting, exited, dead), exited=CODE, ancestor=IMAGE, before=APP, since=APP. Of several filters of one
 kind any has to fit, of several kinds all.")]
 pub(crate) struct Args {
     /// Also those that do not run
@@ -109,7 +109,7 @@ fn row(apps: &Apps, app: &App) -> Value {
         "Type": record.machine.kind.to_string(),
         "Memory": format!("{} MiB", record.machine.memory_mib),
         "VCPUs": record.machine.vcpus,
-        "Domid": state.domid,
+        "Domid": state.domid.filter(|_| apps.condition(app) != Some(Condition::Gone)),
         "Address": state.address,
     })
 }
@@ -128,8 +128,11 @@ pub(crate) fn state_word(apps: &Apps, app: &App) -> &'static str {
     match app.state.phase {
         Phase::Created => "created",
         Phase::Starting => "starting",
-        Phase::Running if apps.is_paused(app) => "paused",
-        Phase::Running => "running",
+        Phase::Running => match apps.condition(app) {
+            Some(Condition::Paused) => "paused",
+            Some(Condition::Gone) => "dead",
+            Some(Condition::Runs) | None => "running",
+        },
         Phase::Restarting => "restarting",
         Phase::Exited => "exited",
     }
@@ -142,8 +145,12 @@ fn status(apps: &Apps, app: &App) -> String {
         Phase::Created => "Created".into(),
         Phase::Starting => "Starting".into(),
         Phase::Running => {
-            let paused = if apps.is_paused(app) { " (Paused)" } else { "" };
-            format!("Up {}{paused}", since(app.state.started_unix_ms))
+            let up = || format!("Up {}", since(app.state.started_unix_ms));
+            match apps.condition(app) {
+                Some(Condition::Paused) => format!("{} (Paused)", up()),
+                Some(Condition::Gone) => "Dead (its domain is gone)".into(),
+                Some(Condition::Runs) | None => up(),
+            }
         }
         Phase::Restarting => format!("Restarting ({code}) {} ago", finished()),
         Phase::Exited => format!("Exited ({code}) {} ago", finished()),

@@ -85,13 +85,17 @@ fn wanted(args: &Args, apps: &Apps) -> Result<Vec<App>> {
 /// What is known of an app: from Xen, and from its guest if that answers.
 type Figures = (Usage, Option<Stats>);
 
-/// The figures of those that run; one that ends meanwhile has none.
+/// The figures of those that run; one that ends meanwhile has none. All guests are asked at once, so
+/// that none of them makes the others wait.
 fn measure(apps: &Apps, list: &[App]) -> HashMap<String, Figures> {
-    let usage = |app: &App| {
+    let measure_one = |app: &App| {
         let guest = apps.guest_stats(app, GUEST_PATIENCE).ok();
         Some((app.record.id.clone(), (apps.usage(app).ok()?, guest)))
     };
-    list.iter().filter_map(usage).collect()
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = list.iter().map(|app| scope.spawn(move || measure_one(app))).collect();
+        asked.into_iter().filter_map(|asked| asked.join().ok()?).collect()
+    })
 }
 
 fn row(app: &App, before: Option<&Figures>, now: Option<&Figures>) -> Value {

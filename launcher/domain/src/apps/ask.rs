@@ -1,12 +1,11 @@
 //! What a running app is asked for: a signal, or to stop; and pausing it.
 
 use super::{App, Apps, AppsError};
-use crate::domains;
+use crate::domains::{self, AppDomain};
 use crate::folder;
 use crate::follow::EndWatch;
 use crate::record::{Outcome, Phase};
 use crate::timestamp;
-use crate::toolstack::DomainState;
 use contract::store as nodes;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
@@ -23,6 +22,18 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 const STOPS_AT_ONCE: usize = 32;
 /// The signal that no app can refuse.
 const KILL: i32 = 9;
+
+/// How the domain of an app is that is noted as running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It is there, and nobody has paused it.
+    Runs,
+    /// It is paused.
+    Paused,
+    /// It is not there any more: the number is another domain's, or nobody's. The app's monitor, or the
+    /// next command, takes the app down.
+    Gone,
+}
 
 impl Apps {
     /// Asks the app to end, and ends it by force after `timeout` (its own stop time where absent;
@@ -68,16 +79,16 @@ impl Apps {
         let own = Duration::from_millis(app.record.process.stop_timeout_ms);
         let patience = timeout.unwrap_or(own).checked_add(STOP_GRACE);
         let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
-        if let Some(domid) = self.await_domain(app, &end, deadline, mark)? {
+        if let Some(domain) = self.await_domain(app, &end, deadline, mark)? {
             let store = Store::connect()?;
             if let Some(timeout) = timeout {
-                let path = format!("/local/domain/{domid}/{}", nodes::STOP_TIMEOUT);
+                let path = format!("{}/{}", domain.home(), nodes::STOP_TIMEOUT);
                 let most_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
                 store.write(&path, &most_ms.to_string())?;
             }
-            domains::shut_down(domid)?;
-            self.let_run(domid)?;
-            if !end.wait(deadline)? || self.lives(app, domid)? {
+            domains::shut_down(&store, domain)?;
+            self.let_run(domain)?;
+            if !end.wait(deadline)? || self.lives(domain)? {
                 return self.kill_marked(app, mark);
             }
         }
@@ -111,24 +122,23 @@ impl Apps {
         let folder = self.folder(&app.record.id);
         let end = EndWatch::new(&folder)?;
         let stops = signal == KILL || signal == app.record.process.stop_signal;
-        let domid = match stops {
+        let domain = match stops {
             true => {
                 let deadline = Instant::now().checked_add(ANSWER_TIME);
                 self.await_domain(app, &end, deadline, folder::STOPPED)?
             }
-            false => self.domain(app)?.map(|(domid, _)| domid),
+            false => self.domain(app)?,
         };
-        let Some(domid) = domid else {
+        let Some(domain) = domain else {
             // One that waited to be started again has ended by this.
             return match stops && app.state.phase == Phase::Restarting {
                 true => Ok(()),
                 false => Err(AppsError::NotRunning(app.record.name.clone())),
             };
         };
-        match (self.hand_over_signal(domid, &end, app, signal), signal) {
+        match (self.hand_over_signal(domain, &end, app, signal), signal) {
             (Ok(true), KILL)
-                if end.wait(Instant::now().checked_add(STOP_GRACE))?
-                    && !self.lives(app, domid)? =>
+                if end.wait(Instant::now().checked_add(STOP_GRACE))? && !self.lives(domain)? =>
             {
                 Ok(())
             }
@@ -144,15 +154,15 @@ impl Apps {
     }
 
     /// Whether the domain is still there, though whoever was in charge of it is not.
-    fn lives(&self, app: &App, domid: DomId) -> Result<bool, AppsError> {
-        Ok(self.domains().state(domid, app.record.uuid)? != DomainState::Gone)
+    fn lives(&self, domain: AppDomain) -> Result<bool, AppsError> {
+        Ok(self.domains().of_app(domain.domid(), domain.uuid())?.is_some())
     }
 
     /// Leaves the signal for the guest and waits until it was passed on; says whether it was, or
     /// the app ended, which comes to the same.
     fn hand_over_signal(
         &self,
-        domid: DomId,
+        domain: AppDomain,
         end: &EndWatch,
         app: &App,
         signal: i32,
@@ -163,13 +173,13 @@ impl Apps {
         let _turn = File::open(self.folder(&app.record.id).path())
             .and_then(|folder| Ok(flock(&folder, FlockOperation::LockExclusive).map(|()| folder)?))
             .map_err(failed)?;
-        let home = format!("/local/domain/{domid}");
+        let home = domain.home();
         let number = timestamp::now_ns();
         let store = Store::connect()?;
         let sent = format!("{home}/{}", nodes::SIGNAL_SENT);
         store.watch(&sent, &sent)?;
         store.write(&format!("{home}/{}", nodes::SIGNAL), &nodes::render_signal(number, signal))?;
-        self.let_run(domid)?;
+        self.let_run(domain)?;
         let deadline = Instant::now() + ANSWER_TIME;
         loop {
             if store.read_untrusted(&sent)?.is_some_and(|text| text == number.to_string()) {
@@ -195,7 +205,7 @@ impl Apps {
         end: &EndWatch,
         deadline: Option<Instant>,
         mark: &str,
-    ) -> Result<Option<DomId>, AppsError> {
+    ) -> Result<Option<AppDomain>, AppsError> {
         let folder = self.folder(&app.record.id);
         loop {
             let Some(now) = self.read(&app.record.id)? else { return Ok(None) };
@@ -203,8 +213,8 @@ impl Apps {
                 return Ok(None);
             }
             folder.mark(mark)?;
-            if let (Phase::Running, Some(domid)) = (now.state.phase, now.state.domid) {
-                return Ok(Some(DomId(domid)));
+            if let Some(domain) = self.domain(&now)? {
+                return Ok(Some(domain));
             }
             // With nobody in charge nothing will come; the next command puts it right.
             let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -216,9 +226,9 @@ impl Apps {
     }
 
     /// Lets a domain run that is paused: a guest that is to answer must.
-    fn let_run(&self, domid: DomId) -> Result<(), AppsError> {
-        if self.domains().is_paused(domid)? {
-            self.domains().unpause(domid)?;
+    fn let_run(&self, domain: AppDomain) -> Result<(), AppsError> {
+        if self.domains().is_paused(domain)? {
+            self.domains().unpause(domain)?;
         }
         Ok(())
     }
@@ -228,10 +238,10 @@ impl Apps {
     /// # Errors
     /// It does not run, or is paused already.
     pub fn pause(&self, app: &App) -> Result<(), AppsError> {
-        let domid = self.domid_of_running(app)?;
-        match self.domains().is_paused(domid)? {
+        let domain = self.running_domain(app)?;
+        match self.domains().is_paused(domain)? {
             true => Err(AppsError::Paused(app.record.name.clone())),
-            false => Ok(self.domains().pause(domid)?),
+            false => Ok(self.domains().pause(domain)?),
         }
     }
 
@@ -240,24 +250,29 @@ impl Apps {
     /// # Errors
     /// It does not run, or is not paused.
     pub fn unpause(&self, app: &App) -> Result<(), AppsError> {
-        let domid = self.domid_of_running(app)?;
-        match self.domains().is_paused(domid)? {
-            true => Ok(self.domains().unpause(domid)?),
+        let domain = self.running_domain(app)?;
+        match self.domains().is_paused(domain)? {
+            true => Ok(self.domains().unpause(domain)?),
             false => Err(AppsError::NotPaused(app.record.name.clone())),
         }
     }
 
-    /// Whether the app runs and is paused. In doubt it is not.
+    /// How the domain of an app is that is noted as running; `None` for all other apps. Where Xen cannot
+    /// be asked, the note counts.
     #[must_use]
-    pub fn is_paused(&self, app: &App) -> bool {
-        let domid = app.state.domid.map(DomId).filter(|_| app.state.phase == Phase::Running);
-        domid.is_some_and(|domid| self.domains().is_paused(domid).unwrap_or_default())
+    pub fn condition(&self, app: &App) -> Option<Condition> {
+        let domid = app.state.domid.map(DomId).filter(|_| app.state.phase == Phase::Running)?;
+        Some(match self.domains().of_app(domid, app.record.uuid) {
+            Ok(None) => Condition::Gone,
+            Ok(Some(domain)) if self.domains().is_paused(domain).unwrap_or_default() => {
+                Condition::Paused
+            }
+            Ok(Some(_)) | Err(_) => Condition::Runs,
+        })
     }
 
-    pub(crate) fn domid_of_running(&self, app: &App) -> Result<DomId, AppsError> {
-        match self.domain(app)? {
-            Some((domid, _)) => Ok(domid),
-            None => Err(AppsError::NotRunning(app.record.name.clone())),
-        }
+    pub(crate) fn running_domain(&self, app: &App) -> Result<AppDomain, AppsError> {
+        let domain = self.domain(app)?;
+        domain.ok_or_else(|| AppsError::NotRunning(app.record.name.clone()))
     }
 }

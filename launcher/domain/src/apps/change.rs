@@ -1,11 +1,11 @@
 //! Changing an app that is there: its name, and what its domain may have.
 
 use super::{App, Apps, AppsError};
-use crate::record::{Phase, Record};
+use crate::domains::AppDomain;
+use crate::record::Record;
 use crate::resolve;
 use crate::restart::RestartPolicy;
 use crate::schedule::Schedule;
-use xen::DomId;
 use xen::store::Store;
 
 /// What is to be different; `None` stays as it is.
@@ -51,10 +51,10 @@ impl Apps {
             return Err(AppsError::from(error).and(released));
         }
         self.names().release(&record.id, &old)?;
-        if let Some((domid, uuid)) = self.domain(app)? {
+        if let Some(domain) = self.domain(app)? {
             let store = Store::connect()?;
-            store.write(&format!("/local/domain/{domid}/name"), name)?;
-            store.write(&format!("/vm/{uuid}/name"), name)?;
+            store.write(&format!("{}/name", domain.home()), name)?;
+            store.write(&format!("/vm/{}/name", domain.uuid()), name)?;
         }
         Ok(())
     }
@@ -81,9 +81,8 @@ impl Apps {
             record.restart = restart;
         }
         let mut changed = Changed::default();
-        let now = self.read(&app.record.id)?.map(|app| app.state).unwrap_or_default();
-        if let (Phase::Running, Some(domid)) = (now.phase, now.domid) {
-            self.change_domain(DomId(domid), &record, change, &mut changed)?;
+        if let Some(domain) = self.domain(app)? {
+            self.change_domain(domain, &record, change, &mut changed)?;
         }
         folder.write_record(&record)?;
         Ok(changed)
@@ -92,16 +91,16 @@ impl Apps {
     /// A running domain can have less than it was built with, and as much again; not more.
     fn change_domain(
         &self,
-        domid: DomId,
+        domain: AppDomain,
         record: &Record,
         change: &Change,
         changed: &mut Changed,
     ) -> Result<(), AppsError> {
         let name = &record.name;
         let store = Store::connect()?;
-        let home = format!("/local/domain/{domid}");
+        let home = domain.home();
         if !change.schedule.is_default() {
-            self.domains().set_schedule(domid, record.schedule)?;
+            self.domains().set_schedule(domain, record.schedule)?;
         }
         if let Some(memory_mib) = change.memory_mib {
             let most = store.read_optional(&format!("{home}/memory/static-max"))?;

@@ -1,6 +1,7 @@
 //! Ending an app: asked to, by force, by itself; and taking everything down.
 
 use super::{App, Apps, AppsError, now_ms};
+use crate::domains::AppDomain;
 use crate::folder::{self, Folder, Lock};
 use crate::follow::EndWatch;
 use crate::reconcile;
@@ -24,7 +25,8 @@ impl Apps {
     pub(super) fn kill_marked(&self, app: &App, mark: &str) -> Result<Outcome, AppsError> {
         let folder = self.folder(&app.record.id);
         let end = EndWatch::new(&folder)?;
-        if let Some((domid, uuid)) = self.domain(app)? {
+        // Also one that has just ended: its monitor is taking it down. `destroy` compares the UUID.
+        if let Some((domid, uuid)) = self.noted_domain(app)? {
             folder.mark(mark)?;
             tracing::info_span!("destroy")
                 .in_scope(|| self.toolstack(&app.record).destroy(domid, uuid))?;
@@ -45,13 +47,20 @@ impl Apps {
         self.outcome(app, &end)
     }
 
-    /// The app's domain as it is now, not as it was when `app` was read.
-    pub(super) fn domain(&self, app: &App) -> Result<Option<(DomId, Uuid)>, AppsError> {
-        let Some(now) = self.read(&app.record.id)? else { return Ok(None) };
-        if now.state.phase != Phase::Running {
-            return Ok(None);
+    /// The running app's domain, as it is now and not as it was when `app` was read; `None` where the app
+    /// does not run, or the domain that was noted is another one or has gone.
+    pub(crate) fn domain(&self, app: &App) -> Result<Option<AppDomain>, AppsError> {
+        match self.noted_domain(app)? {
+            Some((domid, uuid)) => Ok(self.domains().of_app(domid, uuid)?),
+            None => Ok(None),
         }
-        Ok(now.state.domid.map(|domid| (DomId(domid), app.record.uuid)))
+    }
+
+    /// The number that is noted for a running app's domain, and the app's UUID: nothing that may be used
+    /// without a comparison.
+    pub(crate) fn noted_domain(&self, app: &App) -> Result<Option<(DomId, Uuid)>, AppsError> {
+        let now = self.read(&app.record.id)?.filter(|now| now.state.phase == Phase::Running);
+        Ok(now.and_then(|now| Some((DomId(now.state.domid?), app.record.uuid))))
     }
 
     pub(super) fn outcome(&self, app: &App, end: &EndWatch) -> Result<Outcome, AppsError> {

@@ -119,7 +119,9 @@ impl Apps {
         };
         app.state.domid = Some(domid.0);
         if !record.schedule.is_default() {
-            self.domains().set_schedule(domid, record.schedule)?;
+            let domain = self.domains().of_app(domid, record.uuid)?;
+            let domain = domain.ok_or_else(|| AppsError::NotRunning(record.name.clone()))?;
+            self.domains().set_schedule(domain, record.schedule)?;
         }
         app.state.phase = Phase::Running;
         app.state.started_unix_ms = Some(now_ms());

@@ -34,7 +34,8 @@ const KINDS: [(&str, Kind); 8] = [
     ("before", Kind::Before),
     ("since", Kind::Since),
 ];
-const STATES: [&str; 6] = ["created", "starting", "running", "paused", "restarting", "exited"];
+const STATES: [&str; 7] =
+    ["created", "starting", "running", "paused", "restarting", "exited", "dead"];
 
 impl FromStr for Filter {
     type Err = String;

@@ -1,0 +1,134 @@
+//! What a command in dom0 does when the guest that it talks to ends, floods, or says nothing, and when the
+//! number that is noted for an app's domain is another domain's.
+
+use tests::{Dom0, Output};
+
+const SLEEP: [&str; 4] =
+    ["python", "sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.2; done"];
+
+/// Dom0's list of domains that have ended and that something still keeps.
+const ZOMBIES: &str = "xl list | grep -c '(null)\\|---d' || true";
+
+/// Runs `script` with `launch exec APP COMMAND &` before it, and prints the exit code of that `exec`.
+fn beside_an_exec(dom0: &Dom0, app: &str, script: &str) -> Output {
+    dom0.sh(&format!(
+        "launch exec {app} sh -c 'echo in; sleep 1000' > /tmp/{app}.out 2> /tmp/{app}.err & exec=$!; \
+        until grep -q in /tmp/{app}.out; do sleep 0.2; done; \
+        {script} > /tmp/{app}.script 2>&1; \
+        timeout 60 tail --pid $exec -f /dev/null; \
+        if kill -9 $exec 2> /dev/null; then echo hangs; else wait $exec; echo $?; fi; \
+        cat /tmp/{app}.err"
+    ))
+}
+
+#[test]
+fn an_exec_ends_with_137_when_its_domain_is_removed_destroyed_or_reboots_and_keeps_nothing_of_it() {
+    let dom0 = Dom0::shared();
+    let reboot =
+        "launch exec ended python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x1234567)'";
+    for script in ["launch rm -f ended", "xl destroy ended", reboot] {
+        let before = dom0.sh(ZOMBIES).stdout;
+        let app = dom0.start("ended", &SLEEP);
+        let output = beside_an_exec(dom0, "ended", script);
+        assert_eq!(output.stdout.lines().next(), Some("137"), "{script}: {output:?}");
+        assert!(output.stdout.contains("app ended has ended"), "{script}: {output:?}");
+        if script.contains("rm -f") {
+            std::mem::forget(app);
+        } else {
+            drop(app);
+        }
+        let _ = dom0.eventually(60, &format!("test \"$({ZOMBIES})\" = {}", before.trim()));
+    }
+}
+
+#[test]
+fn an_exec_whose_reader_is_slow_still_hears_signals_and_the_end_of_its_domain() {
+    let dom0 = Dom0::shared();
+    let app = dom0.start("slow", &SLEEP);
+    for signal in ["INT", "TERM"] {
+        // The reader takes nothing; `yes` fills ring and pipe.
+        let script = format!(
+            "mkfifo /tmp/slow.{signal}; sleep 300 < /tmp/slow.{signal} & reader=$!; \
+            launch exec slow yes > /tmp/slow.{signal} & exec=$!; sleep 8; kill -{signal} $exec; \
+            for i in 1 2 3 4 5 6 7 8 9 10; do \
+                launch exec slow pgrep -x yes > /dev/null || break; sleep 1; done; \
+            launch exec slow pgrep -x yes > /dev/null && echo 'yes goes on'; \
+            kill $reader; wait $exec; rm /tmp/slow.{signal}"
+        );
+        let output = dom0.sh(&script);
+        assert_eq!(output.stdout, "", "SIG{signal} was not passed on: {output:?}");
+    }
+    let script = "mkfifo /tmp/slow.end; sleep 300 < /tmp/slow.end & reader=$!; \
+        launch exec slow yes > /tmp/slow.end & exec=$!; sleep 8; launch rm -f slow > /dev/null; \
+        for i in $(seq 30); do xl list | grep -q '(null)\\|---d' || break; sleep 1; done; \
+        xl list | grep '(null)\\|---d'; kill $reader; wait $exec; rm /tmp/slow.end";
+    assert_eq!(dom0.sh(script).stdout, "", "the domain is kept by an exec whose reader is slow");
+    std::mem::forget(app);
+}
+
+#[test]
+fn the_third_signal_in_a_row_ends_an_exec_whose_process_does_not() {
+    let dom0 = Dom0::shared();
+    let _app = dom0.start("insist", &SLEEP);
+    let script = "launch exec insist sh -c 'trap \"\" INT TERM; echo in; while :; do sleep 1; done' > /tmp/insist & \
+        exec=$!; until grep -q in /tmp/insist; do sleep 0.2; done; \
+        for i in 1 2 3; do kill -TERM $exec; sleep 0.5; done; wait $exec; echo $?";
+    let output = dom0.sh(script);
+    assert_eq!(output.stdout, "143\n", "{output:?}");
+    assert!(output.stderr.contains("three signals"), "{output:?}");
+}
+
+#[test]
+fn a_record_with_the_number_of_another_domain_sends_nothing_there_by_any_verb() {
+    let dom0 = Dom0::shared();
+    let _other = dom0.start("other", &[&["-e", "SECRET=others"], &SLEEP[..]].concat());
+    let _own = dom0.start("own", &[&["-e", "SECRET=owns"], &SLEEP[..]].concat());
+    dom0.launch(&["exec", "own", "true"]).expect_success();
+    // As a power cut leaves it: the number is another domain's by now, and nobody is in charge.
+    // The domain itself stays, so that the test can give the number back.
+    let state = "/var/lib/launch/domains/$(launch inspect -f '{{.id}}' own)/state.json";
+    let number =
+        |name: &str| dom0.sh(&format!("xl domid {name}")).expect_success().stdout.trim().to_owned();
+    let (own, other) = (number("own"), number("other"));
+    let note = |domid: &str| {
+        let script = format!(
+            "state={state}; sed -i 's/\"domid\":[0-9]*/\"domid\":{domid}/' $state; grep -o '\"domid\":[0-9]*' $state"
+        );
+        assert_eq!(dom0.sh(&script).expect_success().stdout.trim(), format!("\"domid\":{domid}"));
+    };
+    note(&other);
+    let paused = || dom0.sh("xl list other | tail -1 | awk '{print $5}'").stdout;
+    let memory = || dom0.sh(&format!("xenstore-read /local/domain/{other}/memory/target")).stdout;
+    let shutdown =
+        || dom0.sh(&format!("xenstore-read /local/domain/{other}/control/shutdown")).stdout;
+    let before = (memory(), shutdown());
+    for verb in [
+        &["exec", "own", "sh", "-c", "echo reached; env"][..],
+        &["cp", "own:/etc/hostname", "-"],
+        &["pause", "own"],
+        &["unpause", "own"],
+        &["kill", "-s", "USR1", "own"],
+        &["update", "--memory", "48m", "own"],
+        &["stop", "-t", "1", "own"],
+        &["rename", "own", "own2"],
+        &["rename", "own2", "own"],
+        &["stats", "--no-stream", "own"],
+    ] {
+        let output = dom0.launch(verb);
+        assert!(!output.stdout.contains("reached"), "{verb:?} reached another app: {output:?}");
+        assert!(!output.stdout.contains("SECRET"), "{verb:?}: {output:?}");
+        assert!(!paused().contains('p'), "{verb:?} has paused another app");
+        assert_eq!((memory(), shutdown()), before, "{verb:?} changed another app's domain");
+        let name = dom0.sh(&format!("xenstore-read /local/domain/{other}/name")).stdout;
+        assert_eq!(name.trim(), "other", "{verb:?}");
+    }
+    let listed = dom0.launch(&["ps", "-a", "--format", "{{.Names}} {{.State}} {{.Domid}}"]);
+    assert!(listed.stdout.contains(&format!("other running {other}")), "{listed:?}");
+    assert!(!listed.stdout.contains(&format!("own running {other}")), "{listed:?}");
+    let environment = dom0.launch(&["exec", "other", "env"]).expect_success().stdout;
+    assert!(environment.contains("SECRET=others") && !environment.contains("owns"));
+    // The right number again, for the app to be taken down as usual.
+    if dom0.sh(&format!("test -e {state}")).code == 0 && dom0.sh("xl domid own").code == 0 {
+        note(&own);
+    }
+}
