@@ -29,6 +29,7 @@ fn an_exec_ends_with_137_when_its_domain_is_removed_destroyed_or_reboots_and_kee
     for script in ["launch rm -f ended", "xl destroy ended", reboot] {
         let before = dom0.sh(ZOMBIES).stdout;
         let app = dom0.start("ended", &SLEEP);
+        let _ = dom0.eventually(120, "launch exec ended true");
         let output = beside_an_exec(dom0, "ended", script);
         assert_eq!(output.stdout.lines().next(), Some("137"), "{script}: {output:?}");
         assert!(output.stdout.contains("app ended has ended"), "{script}: {output:?}");
@@ -45,6 +46,7 @@ fn an_exec_ends_with_137_when_its_domain_is_removed_destroyed_or_reboots_and_kee
 fn an_exec_whose_reader_is_slow_still_hears_signals_and_the_end_of_its_domain() {
     let dom0 = Dom0::shared();
     let app = dom0.start("slow", &SLEEP);
+    let _ = dom0.eventually(120, "launch exec slow true");
     for signal in ["INT", "TERM"] {
         // The reader takes nothing; `yes` fills ring and pipe.
         let script = format!(
@@ -70,6 +72,7 @@ fn an_exec_whose_reader_is_slow_still_hears_signals_and_the_end_of_its_domain() 
 fn the_third_signal_in_a_row_ends_an_exec_whose_process_does_not() {
     let dom0 = Dom0::shared();
     let _app = dom0.start("insist", &SLEEP);
+    let _ = dom0.eventually(120, "launch exec insist true");
     let script = "launch exec insist sh -c 'trap \"\" INT TERM; echo in; while :; do sleep 1; done' > /tmp/insist & \
         exec=$!; until grep -q in /tmp/insist; do sleep 0.2; done; \
         for i in 1 2 3; do kill -TERM $exec; sleep 0.5; done; wait $exec; echo $?";
@@ -83,7 +86,7 @@ fn a_record_with_the_number_of_another_domain_sends_nothing_there_by_any_verb() 
     let dom0 = Dom0::shared();
     let _other = dom0.start("other", &[&["-e", "SECRET=others"], &SLEEP[..]].concat());
     let _own = dom0.start("own", &[&["-e", "SECRET=owns"], &SLEEP[..]].concat());
-    dom0.launch(&["exec", "own", "true"]).expect_success();
+    let _ = dom0.eventually(120, "launch exec own true");
     // As a power cut leaves it: the number is another domain's by now, and nobody is in charge.
     // The domain itself stays, so that the test can give the number back.
     let state = "/var/lib/launch/domains/$(launch inspect -f '{{.id}}' own)/state.json";

@@ -46,6 +46,24 @@ pub struct Splitter {
 }
 
 impl Splitter {
+    /// Goes on where another one stopped, of which [`Splitter::state`] told these.
+    #[must_use]
+    pub fn resume(stream: Stream, held: &[u8]) -> Self {
+        let mut splitter = Self { stream, ..Self::default() };
+        // What cannot be the beginning of a mark would have been given out already.
+        if MARKS.iter().any(|mark| mark.len() > held.len() && mark.starts_with(held)) {
+            splitter.held = held.to_vec();
+        }
+        splitter
+    }
+
+    /// The stream of the next bytes, and the last bytes if they may be the beginning of a mark; always
+    /// fewer than [`MARK_BYTES`].
+    #[must_use]
+    pub fn state(&self) -> (Stream, &[u8]) {
+        (self.stream, &self.held)
+    }
+
     /// The bytes with the stream that they belong to. Some may be kept until it is clear whether
     /// they are a mark, never as many as one has.
     pub fn split(&mut self, bytes: &[u8]) -> Vec<(Stream, Vec<u8>)> {
@@ -166,6 +184,9 @@ mod tests {
                 let (piece, tail) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
                 found.extend(splitter.split(piece));
                 prop_assert!(splitter.held.len() < MARK_BYTES);
+                // Another one goes on wherever this one stopped.
+                let (stream, held) = splitter.state();
+                splitter = Splitter::resume(stream, held);
                 rest = tail;
             }
             found.extend(splitter.finish());

@@ -49,6 +49,21 @@ impl Console {
         open().map(Self).map_err(FileError::io("open", as_path))
     }
 
+    /// A pipe in a console's place.
+    #[cfg(test)]
+    pub(crate) fn of_pipe(pipe: OwnedFd) -> Self {
+        rustix::io::ioctl_fionbio(&pipe, true).unwrap();
+        Self(pipe)
+    }
+
+    /// A second handle of the same terminal.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Reads what is there.
     ///
     /// # Errors

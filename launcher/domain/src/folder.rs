@@ -40,6 +40,9 @@ pub const STOPPED: &str = "stopped";
 pub const ENDS_WITH_HOST: &str = "ends-with-host";
 /// A mark: the app ends to be started again, and is not to be removed meanwhile.
 pub const KEPT: &str = "kept";
+/// A mark: the app was started before, or a process was run beside it, so what its guest does is not the
+/// image's alone any more.
+pub const TOUCHED: &str = "touched";
 /// Who is in charge.
 pub const LOCK: &str = "lock";
 
@@ -235,7 +238,7 @@ impl Folder {
         write_replacing(&self.file(name), bytes, false)
     }
 
-    /// Makes a mark: [`STOPPED`], [`ENDS_WITH_HOST`] or [`KEPT`].
+    /// Makes a mark: [`STOPPED`], [`ENDS_WITH_HOST`], [`KEPT`] or [`TOUCHED`].
     ///
     /// # Errors
     /// Disk full and the like.

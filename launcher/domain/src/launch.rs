@@ -117,6 +117,24 @@ impl Launch {
             stop_timeout_s: None,
         }
     }
+
+    /// Whether what runs is the image's own, and nobody else has a say in what it does at its start: the image's
+    /// command and environment, no input, no files or kernel of the user's.
+    #[must_use]
+    pub fn is_image_alone(&self) -> bool {
+        self.entrypoint.is_none()
+            && self.args.is_empty()
+            && self.env.is_empty()
+            && self.cwd.is_none()
+            && self.user.is_none()
+            && !self.stdin
+            && !self.terminal
+            && self.hostname.is_none()
+            && self.hosts.is_empty()
+            && self.tmpfs.is_empty()
+            && self.machine.kernel.is_none()
+            && self.machine.extra.is_none()
+    }
 }
 
 /// What is wanted of a domain, before it has devices. `None` is for the image or settings to say.

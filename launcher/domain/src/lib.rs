@@ -18,6 +18,7 @@ pub mod handover;
 pub mod hotplug;
 pub mod image_wish;
 pub mod launch;
+mod limiter;
 pub mod log;
 mod log_files;
 pub mod loopdev;

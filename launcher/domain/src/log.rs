@@ -74,14 +74,59 @@ impl Entry {
     }
 }
 
+/// The two files of an app's log, by their paths.
+#[derive(Clone, Debug)]
+pub(crate) struct LogPaths {
+    path: PathBuf,
+    old_path: PathBuf,
+}
+
+impl LogPaths {
+    pub(crate) fn new(folder: &Folder) -> Self {
+        Self { path: folder.file(LOG), old_path: folder.file(OLD_LOG) }
+    }
+
+    /// Opens the newer file to add to it. A line that a killed writer cut off is ended.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(crate) fn open(&self) -> Result<File, FileError> {
+        let open = || -> io::Result<File> {
+            let mut file = open_to_add(&self.path)?;
+            if file.metadata()?.len() > 0 {
+                let mut last = [0];
+                let mut written = File::open(&self.path)?;
+                written.seek(SeekFrom::End(-1))?;
+                written.read_exact(&mut last)?;
+                if last != *b"\n" {
+                    file.write_all(b"\n")?;
+                }
+            }
+            Ok(file)
+        };
+        open().map_err(FileError::io("open", &self.path))
+    }
+
+    /// Makes the newer file the older one, whose content is dropped, and opens a new newer one.
+    ///
+    /// # Errors
+    /// Disk full and the like.
+    pub(crate) fn rotate(&self) -> Result<File, FileError> {
+        fs::rename(&self.path, &self.old_path).map_err(FileError::io("rename", &self.path))?;
+        open_to_add(&self.path).map_err(FileError::io("open", &self.path))
+    }
+}
+
 /// The log, to be written.
-#[derive(Debug)]
 pub struct Log {
     file: File,
     bytes: u64,
     max_bytes: u64,
+    /// How many bytes were written to any of its files.
+    written: u64,
     path: PathBuf,
-    old_path: PathBuf,
+    /// Puts the full file away and brings the next one.
+    rotate: Box<dyn FnMut() -> Result<File, FileError> + Send>,
 }
 
 impl Log {
@@ -90,25 +135,30 @@ impl Log {
     /// # Errors
     /// It cannot be opened.
     pub fn open(folder: &Folder, max_bytes: u64) -> Result<Self, FileError> {
-        let path = folder.file(LOG);
-        let (file, bytes) = open_to_add(&path).map_err(FileError::io("open", &path))?;
-        let mut log = Self { file, bytes, max_bytes, old_path: folder.file(OLD_LOG), path };
-        if !log.ends_whole().map_err(FileError::io("read", &log.path))? {
-            // Whoever wrote it last died on the way.
-            log.append(b"\n")?;
-        }
-        Ok(log)
+        let paths = LogPaths::new(folder);
+        let file = paths.open()?;
+        Self::over(file, max_bytes, folder, move || paths.rotate())
     }
 
-    fn ends_whole(&self) -> io::Result<bool> {
-        if self.bytes == 0 {
-            return Ok(true);
-        }
-        let mut file = File::open(&self.path)?;
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        Ok(last == *b"\n")
+    /// A log that goes on in `file`, and, each time there are `max_bytes` in one, in the file that `rotate`
+    /// brings. Of `folder` only the path is used, in messages.
+    ///
+    /// # Errors
+    /// The file cannot be examined.
+    pub(crate) fn over(
+        file: File,
+        max_bytes: u64,
+        folder: &Folder,
+        rotate: impl FnMut() -> Result<File, FileError> + Send + 'static,
+    ) -> Result<Self, FileError> {
+        let path = folder.file(LOG);
+        let bytes = file.metadata().map_err(FileError::io("examine", &path))?.len();
+        Ok(Self { file, bytes, max_bytes, written: 0, path, rotate: Box::new(rotate) })
+    }
+
+    /// How many bytes this value has written to the disk so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
     }
 
     /// Adds what the app wrote just now.
@@ -136,20 +186,17 @@ impl Log {
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         if self.bytes > 0 && self.bytes + bytes.len() as u64 > self.max_bytes {
-            fs::rename(&self.path, &self.old_path).map_err(FileError::io("rename", &self.path))?;
-            (self.file, self.bytes) =
-                open_to_add(&self.path).map_err(FileError::io("open", &self.path))?;
+            (self.file, self.bytes) = ((self.rotate)()?, 0);
         }
         self.file.write_all(bytes).map_err(FileError::io("write", &self.path))?;
         self.bytes += bytes.len() as u64;
+        self.written += bytes.len() as u64;
         Ok(())
     }
 }
 
-fn open_to_add(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    let bytes = file.metadata()?.len();
-    Ok((file, bytes))
+fn open_to_add(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 /// Takes a log apart that comes in pieces.

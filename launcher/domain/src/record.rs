@@ -63,6 +63,9 @@ pub struct Record {
     /// Search domains; empty for the settings'.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_search: Vec<String>,
+    /// Whether nobody but the image's makers decides what runs: see [`crate::Launch::is_image_alone`].
+    #[serde(default)]
+    pub is_image_alone: bool,
 }
 
 /// The network an app is on.

@@ -178,6 +178,7 @@ pub fn resolve(
         schedule: launch.schedule,
         mac: launch.mac,
         dns_search: launch.dns_search.clone(),
+        is_image_alone: launch.is_image_alone(),
         id: identity.id,
         name: identity.name,
         uuid: identity.uuid,
@@ -464,4 +465,4 @@ fn check_hostname(name: &str) -> Result<(), ResolveError> {
 
 #[cfg(test)]
 #[path = "resolve_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -47,6 +47,13 @@ fn record(launch: &Launch) -> Result<Record, ResolveError> {
     resolve(launch, machine, identity(), &settings)
 }
 
+/// The record of an app that a user had a say in.
+pub(crate) fn record_of_nginx() -> Record {
+    let mut launch = nginx();
+    launch.env = strings(&["A=b"]);
+    record(&launch).unwrap()
+}
+
 fn args(launch: &Launch) -> Vec<String> {
     record(launch).unwrap().process.args
 }
@@ -296,4 +303,31 @@ fn a_read_only_app_has_no_writable_disk() {
     assert_eq!(disks(&launch), ["xvda"]);
     launch.writable = WritableChoice::Memory;
     assert_eq!(disks(&launch), ["xvda"]);
+}
+
+#[test]
+fn an_app_runs_its_image_alone_unless_a_user_has_a_say_in_what_it_does() {
+    let with = |change: fn(&mut Launch)| {
+        let mut launch = nginx();
+        change(&mut launch);
+        record(&launch).unwrap().is_image_alone
+    };
+    assert!(with(|_| {}));
+    assert!(with(|launch| launch.name = Some("web".into())));
+    assert!(with(|launch| launch.remove_on_exit = true));
+    let changes: [fn(&mut Launch); 10] = [
+        |launch| launch.entrypoint = Some(strings(&["sh"])),
+        |launch| launch.args = strings(&["sh"]),
+        |launch| launch.env = strings(&["A=b"]),
+        |launch| launch.cwd = Some("/tmp".into()),
+        |launch| launch.user = Some("root".into()),
+        |launch| launch.stdin = true,
+        |launch| launch.terminal = true,
+        |launch| launch.hostname = Some("a".into()),
+        |launch| launch.machine.kernel = Some("/tmp/vmlinux".into()),
+        |launch| launch.machine.extra = Some("init=/bin/sh".into()),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        assert!(!with(change), "change {number}");
+    }
 }

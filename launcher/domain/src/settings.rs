@@ -39,6 +39,16 @@ pub struct Settings {
     pub max_image_stop_timeout_s: u64,
     /// The log is kept in two files of at most this many MiB each.
     pub log_mib: u64,
+    /// How much of an app's output is written to its log, in KiB a second on average; twice `log_mib` may come at
+    /// once. An app that writes more waits.
+    pub log_rate_kib: u64,
+    /// How much of one processor's time the log of an app may take on average, in percent; two seconds may be used
+    /// at once. An app whose output takes more waits.
+    pub log_cpu_percent: u32,
+    /// The user that the process becomes which reads what a guest says.
+    pub monitor_uid: u32,
+    /// Reads what a guest says also if the kernel has no seccomp, which would contain a fault in that.
+    pub allow_unfenced_monitor: bool,
 }
 
 impl Default for Settings {
@@ -58,6 +68,10 @@ impl Default for Settings {
             stop_timeout_s: 10,
             max_image_stop_timeout_s: 60,
             log_mib: 16,
+            log_rate_kib: 4096,
+            log_cpu_percent: 10,
+            monitor_uid: 64322,
+            allow_unfenced_monitor: false,
         }
     }
 }

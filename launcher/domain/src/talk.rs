@@ -9,6 +9,7 @@ pub use session::Session;
 
 use crate::apps::{App, Apps, AppsError};
 use crate::domain_watch::DomainWatch;
+use crate::folder;
 use crate::resolve;
 use contract::talk::{self, Answer, Ask, Exec, Hello, Request, Size, Stats};
 use contract::{Exit, Process, Untrusted};
@@ -121,6 +122,8 @@ impl Apps {
             ..Process::default()
         };
         let exec = Exec { process, stdin: wish.stdin, terminal: wish.terminal };
+        // A full disk is no reason not to run it.
+        let _ = self.folder(&app.record.id).mark(folder::TOUCHED);
         self.talk(app, Request::Exec(exec), PATIENCE)
     }
 

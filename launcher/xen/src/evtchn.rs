@@ -15,6 +15,10 @@ use xen_sys::{event_channel, hypercall};
 
 const DEVICE: &str = "/dev/xen/evtchn";
 
+/// The `ioctl` request of [`EventChannels::notify`], the only one that a process needs which has bound its ports:
+/// for lists of system calls.
+pub const NOTIFY_REQUEST: u64 = event_channel::IOCTL_NOTIFY;
+
 /// A port: one end of an event channel, numbered by the domain it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Port(pub u32);

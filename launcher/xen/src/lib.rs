@@ -22,6 +22,6 @@ pub use call::CallError;
 pub use domctl::{DomainInfo, ShutdownReason};
 pub use domid::{DomId, ParseDomIdError};
 pub use error::{Cause, XenError};
-pub use evtchn::{EventChannelError, EventChannels, Port};
+pub use evtchn::{EventChannelError, EventChannels, NOTIFY_REQUEST, Port};
 pub use gnttab::{GrantError, GrantRef, SharedMemory};
 pub use hypervisor::{Hypervisor, Machine, processor_is_emulated};

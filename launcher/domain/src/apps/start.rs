@@ -68,6 +68,9 @@ impl Apps {
         }
         lock.clear()?;
         let before = folder.read_state()?;
+        if app.waiting.is_none() && before.phase != Phase::Created {
+            folder.mark(folder::TOUCHED)?;
+        }
         // What was noted at its creation, if a domain waited for it, is right.
         if app.waiting.is_none() {
             app.state = State {

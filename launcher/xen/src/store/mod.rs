@@ -63,6 +63,10 @@ impl Store {
     /// For each request of anybody xenstored looks at all its sockets, and at dom0's kernel once. Each
     /// socket of 88 that nothing came from made all requests 0.6 % slower.
     ///
+    /// Do not watch a node on it that a guest may write. The kernel queues the events of a watch, some 190 bytes each,
+    /// as fast as they come and without a limit, however slowly they are read. On a socket xenstored itself holds
+    /// back all but one.
+    ///
     /// # Errors
     /// As [`Store::connect`].
     pub fn connect_to_wait() -> Result<Self, StoreError> {

@@ -1,0 +1,104 @@
+//! What the reader gives up before it reads a guest's first byte.
+//!
+//! Another user, no capabilities, no files by their paths (Landlock, and no call that takes a path), few system
+//! calls (seccomp), little memory, and files no larger than a log's.
+
+use crate::settings::Settings;
+use sandbox::{Calls, Gap, Gaps, Landlock, Resource, Sandbox, SandboxError, Test};
+use std::error::Error;
+use std::io;
+
+/// Far more than a reader takes; a fault in it must not take dom0's memory.
+const MEMORY_BYTES: u64 = 64 << 20;
+/// Beside the files that are open: the next one of the log.
+const OPEN_FILES: u64 = 16;
+/// A piece of output may go beyond a log's size by its own.
+const LAST_PIECE_BYTES: u64 = 1 << 20;
+/// The `ioctl` that tells a guest of something new in a vchan: of all that event channels have, the only one.
+/// It names no other port than those of the open file.
+const NOTIFY: u64 = xen::NOTIFY_REQUEST;
+
+const ALLOWED: &[i64] = &[
+    // The console, the vchan's events, the log, the keeper.
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_ppoll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    // Memory.
+    libc::SYS_brk,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    // Time, signals and the end.
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_tgkill,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_restart_syscall,
+    libc::SYS_sigaltstack,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// Gives up what the reader has no need for. `say` is told of what this kernel lacks.
+///
+/// # Errors
+/// The fences do not stand, and the settings do not allow that.
+pub(super) fn enter(
+    settings: &Settings,
+    say: &mut dyn FnMut(String) -> io::Result<()>,
+) -> Result<(), Box<dyn Error>> {
+    let log_bytes = (settings.log_mib << 20).saturating_add(LAST_PIECE_BYTES);
+    let notify = [Test::Is { argument: 1, value: u32::try_from(NOTIFY)? }];
+    let sandbox = Sandbox {
+        user: Some(settings.monitor_uid).filter(|_| rustix::process::getuid().is_root()),
+        dies_with_parent: true,
+        limits: &[
+            (Resource::Core, 0),
+            (Resource::Fsize, log_bytes),
+            (Resource::As, MEMORY_BYTES),
+            (Resource::Nofile, OPEN_FILES),
+        ],
+        landlock: Landlock { files: &[], connect: Some(&[]), bind: Some(&[]), needed: &[] },
+        calls: Calls {
+            allowed: &[ALLOWED],
+            checked: &[(libc::SYS_ioctl, &[&notify])],
+            deadly: &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace],
+        },
+    };
+    let lacking = match sandbox.enter() {
+        Ok(gaps) => gaps,
+        // No call that takes a path is on the list: seccomp makes up for Landlock.
+        Err(SandboxError::Gaps(gaps)) if !has_calls(&gaps) => gaps,
+        Err(SandboxError::Gaps(gaps)) if settings.allow_unfenced_monitor => gaps,
+        Err(error) => return Err(Box::new(Unfenced(error))),
+    };
+    if lacking.0.is_empty() {
+        return Ok(());
+    }
+    Ok(say(format!("this kernel lacks {lacking}; what the guest says is read without"))?)
+}
+
+fn has_calls(gaps: &Gaps) -> bool {
+    gaps.0.iter().any(|Gap { fence, .. }| *fence == sandbox::Fence::Calls)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "what the guest says is not read, as nothing would contain a fault in that: no log, no exit code; allow_unfenced_monitor = true in [domain] of /etc/launch/config.toml allows it"
+)]
+struct Unfenced(#[source] SandboxError);

@@ -1,0 +1,67 @@
+//! When the keeper looks at the nodes that a guest writes: it is told of no change there.
+
+use std::time::{Duration, Instant};
+
+/// The guest's nodes are looked at for the first time so long after the monitor's start, then each time after
+/// twice as long, up to the longest.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
+const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(600);
+/// While an image's start set is not known, and the guest may be about to tell it (it takes 5 to 10 s), no
+/// longer than this.
+const BETWEEN_LOOKS_FOR_START_SET: Duration = Duration::from_secs(2);
+const START_SET_COMES_WITHIN: Duration = Duration::from_secs(30);
+/// When the guest's nodes are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Looks {
+    begin: Instant,
+    pub(super) next: Instant,
+    pause: Duration,
+}
+
+impl Looks {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self { begin: now, next: now + FIRST_LOOK, pause: FIRST_LOOK }
+    }
+
+    /// Whether it is time for a look; plans the next one then.
+    pub(super) fn is_due(&mut self, now: Instant, for_start_set: bool) -> bool {
+        if now < self.next {
+            return false;
+        }
+        self.pause = (2 * self.pause).min(LONGEST_BETWEEN_LOOKS);
+        let soon = for_start_set && now.duration_since(self.begin) < START_SET_COMES_WITHIN;
+        let pause = if soon { self.pause.min(BETWEEN_LOOKS_FOR_START_SET) } else { self.pause };
+        self.next = now + pause;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When the guest's nodes are looked at within `seconds`, in milliseconds after the start.
+    fn looks(seconds: u64, for_start_set: bool) -> Vec<u128> {
+        let mut looks = Looks::new();
+        let mut at = vec![];
+        while looks.next.duration_since(looks.begin) < Duration::from_secs(seconds) {
+            at.push(looks.next.duration_since(looks.begin).as_millis());
+            assert!(looks.is_due(looks.next, for_start_set));
+        }
+        at
+    }
+
+    #[test]
+    fn a_guest_is_looked_at_soon_after_its_start_and_hardly_ever_later() {
+        assert_eq!(looks(7, false), [200, 600, 1400, 3000, 6200]);
+        assert!(looks(3600, false).len() < 20, "{:?}", looks(3600, false));
+    }
+
+    #[test]
+    fn a_start_set_is_looked_for_as_long_as_it_may_come() {
+        let at = looks(3600, true);
+        assert!(at.iter().filter(|at| (5000..=20_000).contains(*at)).count() >= 6, "{at:?}");
+        assert!(at.len() < 40, "{at:?}");
+    }
+}
