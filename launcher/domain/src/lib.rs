@@ -44,7 +44,7 @@ pub mod writable;
 pub mod xl;
 pub mod xlcfg;
 
-pub use apps::{App, Apps, AppsError, Change, Changed};
+pub use apps::{App, Apps, AppsError, Change, Changed, make_state_folder};
 pub use follow::{Follow, Followed};
 pub use launch::{Launch, MachineWish, WritableChoice};
 pub use log::{Entry, Part, Stream};
