@@ -33,6 +33,7 @@ impl Here {
     /// The images of this machine.
     pub(crate) fn images(&self) -> Result<Store> {
         require_root("images are kept")?;
+        domain::make_state_folder(&self.settings.state)?;
         Ok(Store::open(self.settings.state.join("images"))?)
     }
 

@@ -108,8 +108,7 @@ impl Apps {
             xl: Xl::new(settings, Arc::clone(&domains)),
             domains,
         };
-        let made = files::make_private_with(state_dir, &STATE);
-        made.map_err(FileError::io("make", state_dir))?;
+        make_state_folder(state_dir)?;
         for folder in [apps.folders(), apps.names().0] {
             files::make_private(&folder).map_err(FileError::io("make", &folder))?;
         }
@@ -436,6 +435,14 @@ impl Apps {
             None => Ok(DomainState::Gone),
         }
     }
+}
+
+/// Makes the folder that holds all state, for root only. One that an older version left open is closed.
+///
+/// # Errors
+/// The file system refuses.
+pub fn make_state_folder(path: &Path) -> Result<(), FileError> {
+    files::make_private_with(path, &STATE).map_err(FileError::io("make", path))
 }
 
 /// The ids of the state folders in `path`.

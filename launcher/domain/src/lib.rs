@@ -47,7 +47,7 @@ pub mod writable;
 pub mod xl;
 pub mod xlcfg;
 
-pub use apps::{App, Apps, AppsError, Change, Changed, Condition};
+pub use apps::{App, Apps, AppsError, Change, Changed, Condition, make_state_folder};
 pub use domains::AppDomain;
 pub use follow::{Follow, Followed};
 pub use image_wish::{CutWish, cut_wishes};
