@@ -26,6 +26,9 @@ pub struct Settings {
     pub fetcher: PathBuf,
     /// The user that fetches and converts; by default the user `_launch`, else 64321.
     pub fetch_uid: Option<u32>,
+    /// Whether to fetch and convert, with a line that says so, where the kernel lacks Landlock or
+    /// seccomp, which keep a hostile image from the rest of dom0.
+    pub allow_unsandboxed_fetch: bool,
     /// How often a request is tried again after a network error or a busy registry.
     pub retries: u32,
     /// The pause before the first retry; it doubles with each further one.
@@ -46,6 +49,7 @@ impl Default for Settings {
             certificates: None,
             fetcher: "/usr/lib/launch/fetch".into(),
             fetch_uid: None,
+            allow_unsandboxed_fetch: false,
             retries: 5,
             first_retry_ms: 500,
             connect_timeout_s: 15,
