@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Starts a receiver in `folder`; `job` replaces parts of an ordinary one.
 fn start(folder: &Path, job: Value) -> Child {
     let mut whole = json!({
-        "tar": null, "max_bytes": 1 << 20, "max_entries": 100, "max_depth": 50, "without_fences": false,
+        "tar": null, "max_bytes": 1 << 20, "max_entries": 100, "max_depth": 50, "allow_unsandboxed": false,
     });
     for (key, value) in job.as_object().unwrap() {
         whole[key] = value.clone();

@@ -11,6 +11,7 @@ mod stage;
 mod tarball;
 
 use crate::output::{note, say};
+use crate::settings::Settings;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use contract::copy::{OWNERS, RECEIVE, SEND, UNPACK};
 use copy::SendError;
@@ -125,7 +126,7 @@ fn from_app(args: &Args, app: &str, path: &str) -> Result<()> {
         max_bytes: args.max_size.unwrap_or(free),
         max_entries: args.max_entries.unwrap_or(entries.min(MAX_ENTRIES)),
         max_depth: args.max_depth,
-        without_fences: false,
+        allow_unsandboxed: Settings::read()?.image.allow_unsandboxed_fetch,
     };
     let from = guest_path(path);
     let mut guest = Process::in_guest(app, false, &[OsStr::new(SEND), OsStr::new(&from)])?;
@@ -134,16 +135,14 @@ fn from_app(args: &Args, app: &str, path: &str) -> Result<()> {
     let (status, said) = receiver.end(&interrupt, None)?;
     let failed = |why: String| anyhow!("cannot copy {source}: {why}");
     match receiver::outcome(status, &said) {
-        Received::Whole(left_out) => {
+        Received::Whole(notes) => {
             let (status, said) = guest.end(&interrupt, Some(LAST_WORDS))?;
             // It has sent all; one that does not end then was killed, and that is no failure.
             if status.code().is_some_and(|code| code != 0) {
                 return Err(failed(words(&said).unwrap_or_else(|| status.to_string())));
             }
             stage.map_or(Ok(()), |stage| stage.put(dest.ends_with('/')))?;
-            if let Some(left_out) = left_out {
-                say(left_out);
-            }
+            notes.into_iter().for_each(say);
             Ok(())
         }
         Received::Cut(why) => {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use contract::Untrusted;
 use copy::{CopyError, LeftOut, Limits, Rights, Summary, Top, Tree};
 use rustix::process::{Resource, getrlimit};
-use sandbox::{Access, Calls, Landlock, Sandbox, SandboxError, Test, open_place};
+use sandbox::{Access, Calls, Gaps, Landlock, Sandbox, SandboxError, Test, open_place};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fs::File;
@@ -40,8 +40,8 @@ pub(super) struct Job {
     pub(super) max_entries: u64,
     /// See [`Limits::depth`].
     pub(super) max_depth: usize,
-    /// Whether it goes on where the kernel lacks a fence.
-    pub(super) without_fences: bool,
+    /// Whether it goes on where the kernel lacks Landlock or seccomp.
+    pub(super) allow_unsandboxed: bool,
 }
 
 /// What a receiver says in the end, on its standard error.
@@ -55,12 +55,14 @@ pub(super) struct Report {
     is_too_large: bool,
     left_out: u64,
     first_left_out: Option<(Untrusted, Untrusted)>,
+    /// What the kernel lacks, where it went on without.
+    missing: Option<Untrusted>,
 }
 
 /// How a receiver ended.
 pub(super) enum Received {
-    /// All is there; how many entries the guest left out, and one of them.
-    Whole(Option<String>),
+    /// All is there; with what the user should know of it.
+    Whole(Vec<String>),
     /// The guest's stream has no end.
     Cut(String),
     /// The guest sends more bytes than are allowed.
@@ -93,14 +95,14 @@ pub(super) fn outcome(status: ExitStatus, said: &[u8]) -> Received {
         return Received::Failed(format!("the process that receives the files {how}{said}"));
     };
     let Some(error) = report.error else {
-        let first = report.first_left_out.filter(|_| report.left_out > 0);
-        return Received::Whole(first.map(|(path, why)| {
-            let count = report.left_out;
-            match count {
-                1 => format!("left out {path}: {why}"),
-                _ => format!("left out {count} entries, the first of them {path}: {why}"),
-            }
-        }));
+        let left_out = report.first_left_out.map(|(path, why)| match report.left_out {
+            1 => format!("left out {path}: {why}"),
+            count => format!("left out {count} entries, the first of them {path}: {why}"),
+        });
+        let missing = report.missing.map(|missing| {
+            format!("what the guest sent was read without a whole sandbox, which lacks {missing}")
+        });
+        return Received::Whole(missing.into_iter().chain(left_out).collect());
     };
     let error = error.to_string();
     match report {
@@ -113,10 +115,11 @@ pub(super) fn outcome(status: ExitStatus, said: &[u8]) -> Received {
 /// The body of the receiver: to be called from `main` before any thread is started.
 pub(crate) fn run(job: Option<&str>) -> ExitCode {
     let report = match receive(job) {
-        Ok(Summary { left_out, first_left_out, .. }) => {
+        Ok((Summary { left_out, first_left_out, .. }, missing)) => {
             let first_left_out =
                 first_left_out.map(|(path, why)| (path.as_path().into(), reason(why).into()));
-            Report { left_out, first_left_out, ..Report::default() }
+            let missing = missing.map(|gaps| gaps.to_string().into());
+            Report { left_out, first_left_out, missing, ..Report::default() }
         }
         Err(error) => {
             let copy = error.downcast_ref::<CopyError>();
@@ -166,12 +169,13 @@ fn line(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-fn receive(job: Option<&str>) -> Result<Summary> {
+/// Does the job; also says which fences the kernel lacks that are needed.
+fn receive(job: Option<&str>) -> Result<(Summary, Option<Gaps>)> {
     let job: Job = serde_json::from_str(job.context("this is a part of launch cp")?)?;
     let stream = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let place = open_place(Path::new("."))?.context("the folder is gone")?;
-    give_up_rights(&job, &place)?;
+    let missing = give_up_rights(&job, &place)?;
 
     let mut stream = BufReader::with_capacity(BUFFER_BYTES, stream);
     let kind = copy::read_preamble(&mut stream)?;
@@ -181,13 +185,13 @@ fn receive(job: Option<&str>) -> Result<Summary> {
         depth: job.max_depth,
         holes_count: job.tar.is_some(),
     };
-    match job.tar {
+    let summary = match job.tar {
         Some(name) => {
             let out = BufWriter::with_capacity(BUFFER_BYTES, out);
             let mut tarball = Tarball::new(&name, out);
             let summary = copy::receive(stream, kind, &limits, &mut tarball)?;
             tarball.finish().context("cannot write the end of the tar")?;
-            Ok(summary)
+            summary
         }
         None => {
             use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -195,12 +199,14 @@ fn receive(job: Option<&str>) -> Result<Summary> {
             let folder = openat(CWD, ".", flags, Mode::empty())?;
             let rights = Rights { mode: 0o777, owners: false, follow: false };
             let mut tree = Tree::new(Top::Named { folder, name: NAME.into() }, rights);
-            Ok(copy::receive(stream, kind, &limits, &mut tree)?)
+            copy::receive(stream, kind, &limits, &mut tree)?
         }
-    }
+    };
+    Ok((summary, missing))
 }
 
-fn give_up_rights(job: &Job, place: &OwnedFd) -> Result<()> {
+/// Returns the fences that are missing, where the job allows it.
+fn give_up_rights(job: &Job, place: &OwnedFd) -> Result<Option<Gaps>> {
     // Where memory is short, better this than a domain's monitor. Fails without harm.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     let files = u64::try_from(job.max_depth).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
@@ -230,11 +236,12 @@ fn give_up_rights(job: &Job, place: &OwnedFd) -> Result<()> {
         },
     };
     match sandbox.enter() {
-        Ok(_) => Ok(()),
-        Err(SandboxError::Gaps(_)) if job.without_fences => Ok(()),
-        Err(SandboxError::Gaps(gaps)) => {
-            Err(anyhow!("this kernel lacks {gaps}; what a guest sends is not read without that"))
-        }
+        Ok(_) => Ok(None),
+        Err(SandboxError::Gaps(gaps)) if job.allow_unsandboxed => Ok(Some(gaps)),
+        Err(SandboxError::Gaps(gaps)) => Err(anyhow!(
+            "this kernel lacks {gaps}; what a guest sends is not read without that, unless \
+             allow_unsandboxed_fetch in [image] of the settings says so"
+        )),
         Err(error) => bail!(line(&error)),
     }
 }
