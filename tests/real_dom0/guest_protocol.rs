@@ -1,6 +1,7 @@
 //! What a command in dom0 does when the guest that it talks to ends, floods, or says nothing, and when the
 //! number that is noted for an app's domain is another domain's.
 
+use crate::hostile;
 use tests::{Dom0, Output};
 
 const SLEEP: [&str; 4] =
@@ -133,5 +134,48 @@ fn a_record_with_the_number_of_another_domain_sends_nothing_there_by_any_verb() 
     // The right number again, for the app to be taken down as usual.
     if dom0.sh(&format!("test -e {state}")).code == 0 && dom0.sh("xl domid own").code == 0 {
         note(&own);
+    }
+}
+
+#[test]
+fn frames_that_say_nothing_keep_no_command_beyond_its_deadline() {
+    let dom0 = Dom0::shared();
+    for mode in ["silent", "taken", "taken-slowly", "taken-for-ever"] {
+        let _app = hostile::start(dom0, "mute", mode);
+        let output = dom0.run(&["timeout", "-s", "KILL", "120", "launch", "exec", "mute", "true"]);
+        output.expect_failure(1, &["mute", "did not answer within 15 seconds", "launch stop"]);
+    }
+}
+
+#[test]
+fn a_guest_that_answers_nothing_of_use_keeps_stats_from_no_other_app() {
+    let dom0 = Dom0::shared();
+    let _good = dom0.start("good", &SLEEP);
+    let _ = dom0.eventually(120, "launch exec good true");
+    let _mute = hostile::start(dom0, "mute-1", "taken");
+    let _flood = hostile::start(dom0, "mute-2", "taken-for-ever");
+    let format = "{{.Name}} {{.PIDs}}";
+    let command = ["launch", "stats", "--no-stream", "--format", format];
+    let output = dom0.run(&[&["timeout", "-s", "KILL", "120"], &command[..]].concat());
+    let output = output.expect_success().stdout;
+    let line = |name: &str| output.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    assert!(line("good ").ends_with(|last: char| last.is_ascii_digit()), "{output}");
+    assert_eq!((line("mute-1 "), line("mute-2 ")), ("mute-1 --", "mute-2 --"), "{output}");
+}
+
+#[test]
+fn ctrl_c_is_heard_in_a_flood_of_a_hostile_guests_and_the_third_ends_the_command() {
+    let dom0 = Dom0::shared();
+    for mode in ["stdout-for-ever", "started"] {
+        let _app = hostile::start(dom0, "deaf", mode);
+        let script = "launch exec deaf true > /dev/null 2> /tmp/deaf & exec=$!; sleep 10; \
+            for i in 1 2 3; do kill -INT $exec; sleep 0.5; done; \
+            timeout 60 tail --pid $exec -f /dev/null; \
+            if kill -9 $exec 2> /dev/null; then echo hangs; else wait $exec; echo $?; fi; cat /tmp/deaf";
+        let output = dom0.sh(script).stdout;
+        assert!(
+            output.starts_with("130\n") && output.contains("three signals"),
+            "{mode}: {output}"
+        );
     }
 }

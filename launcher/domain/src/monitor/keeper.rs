@@ -73,6 +73,10 @@ impl Keeper<'_> {
         const RELEASE: &str = "@releaseDomain";
         let tty = self.node("console/tty");
         self.store.watch(RELEASE, RELEASE)?;
+        // The number was read from a file. After a power cut it may be another domain's, of which nothing may be read.
+        if self.apps.domains().of_app(self.domid, self.record.uuid)?.is_none() {
+            return Ok(unreported(DomainState::Gone));
+        }
         if !self.open_console()? {
             // Dom0's own node, which the guest cannot write.
             self.store.watch(&tty, &tty)?;
