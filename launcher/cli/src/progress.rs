@@ -1,5 +1,6 @@
 //! Progress of a pull: bars on a terminal, silence elsewhere.
 
+use crate::output::say;
 use image::{Event, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -67,13 +68,12 @@ impl Progress for Bars {
             // Also where nobody asked for progress: these are names that nobody has typed.
             Event::Named { name, digest, before } => {
                 let before = before.map(|digest| format!(", before {digest}")).unwrap_or_default();
-                self.all.suspend(|| eprintln!("launch: {name} is {digest} now{before}"));
+                self.all.suspend(|| say(format_args!("{name} is {digest} now{before}")));
             }
             // Also where nobody asked for progress: the user gives up a protection here.
             Event::Unsandboxed { missing } => {
-                let line =
-                    format!("launch: fetching without a whole sandbox, which lacks {missing}");
-                self.all.suspend(|| eprintln!("{line}"));
+                let line = format_args!("fetching without a whole sandbox, which lacks {missing}");
+                self.all.suspend(|| say(line));
             }
             Event::Retry { reason } if self.on => {
                 // A closed stderr does not matter to the pull.

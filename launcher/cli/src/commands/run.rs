@@ -90,7 +90,7 @@ pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option
     launch.stdin = flags.interactive;
     launch.terminal = flags.tty;
     for cut in domain::cut_wishes(&launch, &here.settings.domain) {
-        eprintln!("launch: {cut}");
+        say(cut);
     }
     Ok((launch, id_file))
 }
