@@ -181,10 +181,8 @@ fn files_with_holes_that_grow_or_are_the_kernels_are_copied() {
 #[test]
 fn a_full_disk_a_read_only_one_and_a_missing_folder_are_named() {
     let dom0 = Dom0::shared();
-    let makes =
-        "head -c 5000000 /dev/zero >/large; mkdir /small; mount -t tmpfs -o size=1m x /small;
-        echo made; exec sleep 1000000";
-    let _app = dom0.start("full", &["python", "sh", "-c", makes]);
+    let makes = "head -c 5000000 /dev/zero >/large; echo made; exec sleep 1000000";
+    let _app = dom0.start("full", &["--tmpfs", "/small:size=1m", "python", "sh", "-c", makes]);
     let _ = dom0.eventually(60, "launch logs full | grep made");
     dom0.sh("mkdir -p /tmp/small /tmp/out && mount -t tmpfs -o size=1m x /tmp/small && \
         head -c 5000000 /dev/zero >/tmp/large")
