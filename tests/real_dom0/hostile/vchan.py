@@ -4,9 +4,9 @@
 Runs as root in any app whose image has Python 3. It shares its own rings with dom0, writes their
 numbers over those of `init` in xenstore, and serves one client of dom0's after the other:
 
-    python3 vchan.py MODE [ARGUMENT]...
+    python3 vchan.py MODE[,MODE]... [ARGUMENT]...
 
-Prints `serving` when dom0 can connect, and a line for each request and for each client that goes.
+With several modes each client gets the next one, and from the last on the same. Prints `serving` when dom0 can connect, and a line for each request and for each client that goes.
 """
 
 import fcntl, json, mmap, os, select, struct, sys, time
@@ -386,15 +386,16 @@ MODES = {function.__name__.replace('_', '-'): function for function in (
 )}
 
 
-def main(mode, *words):
-    send = MODES[mode]
+def main(modes, *words):
+    sends = [MODES[mode] for mode in modes.split(',')]
     # As init publishes its vchan a moment after the app's start, ours has to come after it.
     time.sleep(2)
     vchan, store = Vchan(), Xenstore()
     vchan.publish(store)
-    print('serving', mode, flush=True)
+    print('serving', modes, flush=True)
     while True:
         vchan.wait_for_client()
+        send = sends.pop(0) if len(sends) > 1 else sends[0]
         try:
             kind, payload = vchan.read_frame()
             request = json.loads(payload)['request'] if kind == HELLO else None
