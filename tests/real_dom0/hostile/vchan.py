@@ -4,9 +4,9 @@
 Runs as root in any app whose image has Python 3. It shares its own rings with dom0, writes their
 numbers over those of `init` in xenstore, and serves one client of dom0's after the other:
 
-    python3 vchan.py MODE [ARGUMENT]...
+    python3 vchan.py MODE[,MODE]... [ARGUMENT]...
 
-Prints `serving` when dom0 can connect, and a line for each request and for each client that goes.
+With several modes each client gets the next one, and from the last on the same. Prints `serving` when dom0 can connect, and a line for each request and for each client that goes.
 """
 
 import fcntl, json, mmap, os, select, struct, sys, time
@@ -293,13 +293,13 @@ def small_file(name):
         + record(C_END_OF_FILE, size=4)
 
 
-FOLDER = COPY + bytes([C_FOLDER]) + record(C_FOLDER)
+BEGUN = COPY + bytes([C_FOLDER]) + record(C_FOLDER)
 
 
 def copy_files_for_ever(vchan, _request):
     """A folder of small files without end."""
     vchan.frame(STARTED)
-    vchan.stdout(FOLDER)
+    vchan.stdout(BEGUN)
     count = 0
     while True:
         vchan.stdout(b''.join(small_file(b'%d' % (count + each)) for each in range(200)))
@@ -319,21 +319,21 @@ def copy_file_for_ever(vchan, _request):
 def copy_folders_for_ever(vchan, _request):
     """Folders in folders without end."""
     vchan.frame(STARTED)
-    vchan.stdout(FOLDER)
+    vchan.stdout(BEGUN)
     for_ever(lambda: vchan.stdout(record(C_FOLDER, b'd') * 200))
 
 
 def copy_then_silence(vchan, _request):
     """A folder with a file, and then nothing at all."""
     vchan.frame(STARTED)
-    vchan.stdout(FOLDER + small_file(b'file'))
+    vchan.stdout(BEGUN + small_file(b'file'))
     hold(vchan)
 
 
 def copy_cut(vchan, _request):
     """A folder that does not end, and an end as if all were well."""
     vchan.frame(STARTED)
-    vchan.stdout(FOLDER + small_file(b'file'))
+    vchan.stdout(BEGUN + small_file(b'file'))
     vchan.exit(0)
     hold(vchan)
 
@@ -342,7 +342,7 @@ def copy_escapes(vchan, _request):
     """A folder in which an entry is left out whose name would drive a terminal."""
     vchan.frame(STARTED)
     vchan.stderr(b'\x1b[2Jwords')
-    vchan.stdout(FOLDER + small_file(b'file') + record(C_LEFT_OUT, b'\x1b]0;PWNED\x07\x1b[2Kx', mode=0)
+    vchan.stdout(BEGUN + small_file(b'file') + record(C_LEFT_OUT, b'\x1b]0;PWNED\x07\x1b[2Kx', mode=0)
                  + record(C_LEAVE) + record(C_END))
     vchan.exit(0)
     hold(vchan)
@@ -351,14 +351,14 @@ def copy_escapes(vchan, _request):
 def copy_whole_then_hold(vchan, _request):
     """A whole folder from a process that does not end."""
     vchan.frame(STARTED)
-    vchan.stdout(FOLDER + small_file(b'file') + record(C_LEAVE) + record(C_END))
+    vchan.stdout(BEGUN + small_file(b'file') + record(C_LEAVE) + record(C_END))
     hold(vchan)
 
 
 def copy_outside(vchan, _request):
     """A folder with a link, and a file beyond that link."""
     vchan.frame(STARTED)
-    vchan.stdout(FOLDER + record(C_LINK, b'l', target=b'/tmp') + record(C_FOLDER, b'l')
+    vchan.stdout(BEGUN + record(C_LINK, b'l', target=b'/tmp') + record(C_FOLDER, b'l')
                  + small_file(b'outside') + record(C_LEAVE) * 2 + record(C_END))
     vchan.exit(0)
     hold(vchan)
@@ -386,15 +386,16 @@ MODES = {function.__name__.replace('_', '-'): function for function in (
 )}
 
 
-def main(mode, *words):
-    send = MODES[mode]
+def main(modes, *words):
+    sends = [MODES[mode] for mode in modes.split(',')]
     # As init publishes its vchan a moment after the app's start, ours has to come after it.
     time.sleep(2)
     vchan, store = Vchan(), Xenstore()
     vchan.publish(store)
-    print('serving', mode, flush=True)
+    print('serving', modes, flush=True)
     while True:
         vchan.wait_for_client()
+        send = sends.pop(0) if len(sends) > 1 else sends[0]
         try:
             kind, payload = vchan.read_frame()
             request = json.loads(payload)['request'] if kind == HELLO else None
