@@ -28,6 +28,8 @@ const RETRY: Duration = Duration::from_millis(20);
 /// Frames that wait to be sent; beyond it no input is taken.
 const MAX_PENDING: usize = 64 << 10;
 const BUFFER_BYTES: usize = 16 << 10;
+/// What the slowest guest reads of a hello in a millisecond.
+const BYTES_PER_MS: u64 = 128;
 
 /// Why a guest cannot be talked to.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +162,7 @@ impl Apps {
             return Err(TalkError::TooLarge(hello.len()));
         }
         let vchan = self.free_vchan(app, domid, patience)?;
+        let patience = patience + time_to_take(&hello);
         Ok(Session::new(name, vchan, hello, patience))
     }
 
@@ -207,6 +210,11 @@ impl Apps {
             false => TalkError::Silent { name, seconds: patience.as_secs() },
         }
     }
+}
+
+/// How long a guest may take to read a hello: a long one goes through its ring in pieces.
+fn time_to_take(hello: &[u8]) -> Duration {
+    Duration::from_millis(hello.len() as u64 / BYTES_PER_MS)
 }
 
 /// Asks for an app's output over a vchan instead of the console; `None` where the guest has none free
