@@ -117,7 +117,7 @@ fn all_that_linux_takes_reaches_an_app_out_of_a_pool_and_again_after_a_restart()
         assert_eq!(domid, waiting, "it was not taken out of the pool");
         let times = |count: u32| {
             let script = format!("test $(launch logs given | grep -c '^{expected}$') = {count}");
-            let _ = dom0.eventually(120, &script);
+            let _ = dom0.eventually(600, &script);
         };
         times(1);
         dom0.launch(&["restart", "-t", "1", "given"]).expect_success();
@@ -154,7 +154,7 @@ http.server.test(http.server.SimpleHTTPRequestHandler, port=80)"
     dom0.write("/tmp/given.cfg", &output.stdout);
     dom0.sh("xl create /tmp/given.cfg").expect_success();
     let ip = dom0.launch(&["inspect", "-f", "{{.state.address}}", "given"]).stdout;
-    let told = dom0.eventually(120, &format!("curl -sf --max-time 5 http://{}/", ip.trim()));
+    let told = dom0.eventually(600, &format!("curl -sf --max-time 5 http://{}/", ip.trim()));
     assert_eq!(told, expected);
     dom0.sh("xl destroy given").expect_success();
     drop(app);
@@ -212,12 +212,14 @@ fn short_orders_are_one_node_and_long_ones_are_nodes_that_a_guest_can_read_and_n
     assert!(!nodes("short").contains("orders-chunks"));
     drop(app);
     let long = "x".repeat(100_000);
-    let app = dom0.start("long", &["-e", &format!("L={long}"), "hello"]);
-    let nodes = nodes("long");
-    let domid = app.inspect()["state"]["domid"].to_string();
-    let chunks = nodes.lines().filter(|line| line.contains("/orders-chunks/0/"));
-    let of_guest = format!("(n0,r{domid})");
-    assert!(chunks.clone().count() >= 49, "{nodes}");
-    assert!(chunks.into_iter().all(|line| line.ends_with(&of_guest)), "{nodes}");
-    drop(app);
+    for toolstack in ["native", "xl"] {
+        let flags = ["--toolstack", toolstack, "-e", &format!("L={long}")];
+        let app = dom0.start("long", &[&flags[..], &["hello"]].concat());
+        let nodes = nodes("long");
+        let domid = app.inspect()["state"]["domid"].to_string();
+        let chunks = nodes.lines().filter(|line| line.contains("/orders-chunks/0/"));
+        let of_guest = format!("(n0,r{domid})");
+        assert!(chunks.clone().count() >= 49, "{nodes}");
+        assert!(chunks.into_iter().all(|line| line.ends_with(&of_guest)), "{nodes}");
+    }
 }

@@ -7,6 +7,8 @@
 
 use crate::Untrusted;
 
+/// The folder of all that dom0 tells the guest.
+pub const FOLDER: &str = "vm-data/launch";
 /// The orders. Dom0 writes, the guest reads.
 pub const ORDERS: &str = "vm-data/launch/orders";
 /// The [`crate::StartSet`] of the domain's image; no chunks ask the guest to find it out, and no node
@@ -30,8 +32,9 @@ pub const STOP_TIMEOUT: &str = "vm-data/launch/stop-timeout-ms";
 /// The most bytes of a node, for dom0 as well as for guests: `oxenstored`'s `quota-maxsize`. A message
 /// could carry 4,096, the path included.
 pub const MAX_NODE_BYTES: usize = 2048;
-/// The most bytes of a chunk; the number before the first one needs the rest of its node.
-pub const CHUNK_BYTES: usize = MAX_NODE_BYTES - 5;
+/// The most bytes of a chunk. The number before the first one needs five bytes. The guest's ring takes
+/// 1,024 bytes at once: an answer with its header of 16 bytes fills it twice, and not thrice.
+pub const CHUNK_BYTES: usize = MAX_NODE_BYTES - 16 - 5;
 /// The most chunks of orders.
 pub const MAX_CHUNKS: usize = 8192;
 /// The most bytes of orders, however their characters fall on the chunks' ends: 16 MiB. Linux takes
@@ -188,7 +191,7 @@ mod tests {
         let full = "x".repeat(CHUNK_BYTES * MAX_CHUNKS);
         let full = super::nodes("n", &full, CHUNK_BYTES);
         assert!(full.head.1.starts_with("8192 x"));
-        assert!(sizes(&full).all(|size| size <= MAX_NODE_BYTES));
+        assert!(sizes(&full).all(|size| size + 16 <= MAX_NODE_BYTES));
     }
 
     #[test]

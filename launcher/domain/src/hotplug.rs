@@ -11,10 +11,11 @@ use crate::folder::Folder;
 use crate::handover::{self, HandoverError, Told};
 use crate::loopdev::LoopError;
 use contract::devices;
+use contract::store::FOLDER;
 use contract::untrusted::printable;
 use std::path::{Path, PathBuf};
 use xen::DomId;
-use xen::store::{Access, Batch, Permission, Store, StoreError};
+use xen::store::{Access, Permission, Store, StoreError};
 
 /// What libxl asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,18 +177,26 @@ pub fn tell(store: &Store, domid: DomId, told: &Told) -> Result<(), StoreError> 
     let home = format!("/local/domain/{domid}");
     let readable =
         [Permission::new(DomId::DOM0, Access::None), Permission::new(domid, Access::Read)];
-    let write = |mut batch: Batch<'_>, nodes: &[(String, String)]| {
-        for (path, value) in nodes {
-            let path = format!("{home}/{path}");
-            batch.write(&path, value)?;
-            batch.set_permissions(&path, &readable)?;
+    let path = |node: &str| format!("{home}/{node}");
+    if !told.chunks.is_empty() {
+        // Where a folder's permissions are set before there is anything in it, all in it get them.
+        let mut batch = store.batch();
+        let folder = path(FOLDER);
+        batch.write(&folder, "")?;
+        batch.set_permissions(&folder, &readable)?;
+        for (node, value) in &told.chunks {
+            batch.write(&path(node), value)?;
+        }
+        batch.send()?;
+    }
+    store.transaction(|transaction| {
+        let mut batch = transaction.batch();
+        for (node, value) in &told.texts {
+            batch.write(&path(node), value)?;
+            batch.set_permissions(&path(node), &readable)?;
         }
         batch.send()
-    };
-    if !told.chunks.is_empty() {
-        write(store.batch(), &told.chunks)?;
-    }
-    store.transaction(|transaction| write(transaction.batch(), &told.texts))
+    })
 }
 
 fn bring_up_interface(store: &Store, call: &Call) -> Result<(), HotplugError> {

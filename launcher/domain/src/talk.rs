@@ -27,6 +27,8 @@ const RENEWAL: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(20);
 /// Tokens of the watches.
 const VCHANS: &str = "vchans";
+/// What the slowest guest reads of a first frame in a millisecond.
+const BYTES_PER_MS: u64 = 128;
 
 /// Why a command cannot talk to a guest.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +156,7 @@ impl Apps {
     fn talk(&self, app: &App, request: Request, patience: Duration) -> Result<Session, TalkError> {
         let name = &app.record.name;
         let hello = hello(request)?;
+        let patience = patience + time_to_take(&hello);
         let deadline = Deadline { at: Instant::now() + patience, patience };
         let domain = self.noted_domain(app)?;
         let (domid, uuid) = domain.ok_or_else(|| AppsError::NotRunning(name.clone()))?;

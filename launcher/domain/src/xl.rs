@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(said(words), "unable to add vif devices");
         assert_eq!(
             said("domain config: line 3: bad\x1b[2J thing\n"),
-            "domain config: line 3: bad[2J thing"
+            "domain config: line 3: bad\u{fffd}[2J thing"
         );
     }
 
