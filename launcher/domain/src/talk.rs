@@ -198,6 +198,11 @@ fn hello(request: Request) -> Result<Vec<u8>, TalkError> {
     }
 }
 
+/// How long a guest may take to read a first frame: a long one goes through its ring in pieces.
+fn time_to_take(hello: &[u8]) -> Duration {
+    Duration::from_millis(hello.len() as u64 / BYTES_PER_MS)
+}
+
 /// Connects to a vchan of the guest that no other client has.
 fn free_vchan(name: &str, watch: &DomainWatch, deadline: &Deadline) -> Result<Client, TalkError> {
     let failed = |source| TalkError::Vchan { name: name.to_owned(), source };
