@@ -13,6 +13,7 @@ mod hostile_monitor;
 mod hostile_network;
 mod hostile_state;
 mod hostile_text;
+mod hostile_image;
 mod killed;
 mod life;
 mod manage;

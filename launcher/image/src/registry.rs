@@ -1,5 +1,6 @@
 //! Registries: OCI's distribution protocol (Docker's v2), over mirrors where some are set.
 
+mod addresses;
 mod auth;
 mod blob;
 mod client;
@@ -79,7 +80,8 @@ impl Remote {
         notify: Arc<dyn Fn(Event) + Send + Sync>,
     ) -> Result<Self, RegistryError> {
         let endpoints = Endpoint::all(reference.registry(), settings)?;
-        let client = Client::new(settings, credentials, notify)?;
+        let guard = addresses::Guard::new(endpoints.iter());
+        let client = Client::new(settings, guard, credentials, notify)?;
         Ok(Self {
             client: Arc::new(client),
             reference,

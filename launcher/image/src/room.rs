@@ -6,7 +6,7 @@ use std::{fs::File, io};
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "less than {} MiB would stay free; that much is kept by min_free_bytes under [image.limits]",
-    kept_bytes >> 20
+    kept_bytes.div_ceil(1 << 20)
 )]
 pub(crate) struct Reserve {
     /// What has to stay free.

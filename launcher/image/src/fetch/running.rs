@@ -75,7 +75,7 @@ impl Running {
         let last = said.lines().rfind(|line| !line.trim().is_empty());
         let name = name.to_owned();
         let signal = status.as_ref().ok().and_then(ExitStatus::signal);
-        if signal == Some(libc::SIGABRT) && last.is_some_and(|line| line.contains(NO_MEMORY)) {
+        if signal == Some(libc::SIGABRT) && said.lines().any(|line| line.starts_with(NO_MEMORY)) {
             let allowed = limits.max_memory_bytes;
             let limit = LimitError { name: "max_memory_bytes", allowed };
             return FetchError::Memory { name, limit };

@@ -2,6 +2,7 @@
 
 use super::{
     RegistryError,
+    addresses::{Guard, LedInside},
     auth::{self, Challenge},
     endpoint::{Endpoint, is_loopback},
 };
@@ -19,6 +20,7 @@ use ureq::{
     Agent, Body,
     http::{Response, header},
     tls::{PemItem, RootCerts, TlsConfig, parse_pem},
+    unversioned::transport::DefaultConnector,
 };
 
 /// What is read of an answer that is an error.
@@ -57,6 +59,7 @@ struct Obstacle {
 impl Client {
     pub(super) fn new(
         settings: &Settings,
+        guard: Guard,
         credentials: BTreeMap<String, Credentials>,
         notify: Arc<dyn Fn(Event) + Send + Sync>,
     ) -> Result<Self, RegistryError> {
@@ -75,7 +78,7 @@ impl Client {
             .tls_config(TlsConfig::builder().root_certs(certificates(settings)?).build())
             .build();
         Ok(Self {
-            agent: config.new_agent(),
+            agent: Agent::with_parts(config, DefaultConnector::default(), guard),
             retries: settings.retries,
             first_pause: Duration::from_millis(settings.first_retry_ms),
             credentials,
@@ -330,6 +333,9 @@ impl Client {
             ureq::Error::ConnectionFailed => (1, "check the network and the registry"),
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 (1, "check that it runs")
+            }
+            ureq::Error::Other(error) if error.is::<LedInside>() => {
+                (0, "it does not work as a registry")
             }
             ureq::Error::RequireHttpsOnly(_) => (0, "it leads to plain HTTP, which is refused"),
             ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::TooManyRedirects => {

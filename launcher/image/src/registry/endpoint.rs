@@ -58,6 +58,15 @@ impl Endpoint {
         })
     }
 
+    /// The host to connect to, without its port.
+    pub(super) fn host_name(&self) -> &str {
+        match self.host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            // As URLs have it.
+            Some((address, _)) => &self.host[..address.len() + 2],
+            None => self.host.split(':').next().unwrap_or_default(),
+        }
+    }
+
     pub(super) fn url(&self, repository: &str, path: &str) -> String {
         format!("{self}/v2/{}{repository}/{path}", self.prefix)
     }

@@ -137,7 +137,7 @@ pub(crate) fn a_run_names_only_what_was_asked_for() -> Verdict {
         (image, events.into_iter().filter(named).collect::<Vec<_>>())
     };
     let (image, named) = pulled(Naming::AsAsked);
-    assert_eq!(image.names, [source.clone()]);
+    assert_eq!(image.names, std::slice::from_ref(&source));
     assert_eq!(named, []);
     let (image, named) = pulled(Naming::AsArchived);
     let name = "docker.io/library/sample:1.0".to_owned();

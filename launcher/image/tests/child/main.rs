@@ -5,6 +5,7 @@
 
 mod contents;
 mod death;
+mod limits;
 mod registry;
 mod rights;
 
@@ -48,6 +49,13 @@ const TESTS: &[Test] = &[
     ("of_many_pulls_at_once_one_does_the_work", death::of_many_pulls_one_does_the_work),
     ("a_missing_fetcher_is_named", death::a_missing_fetcher_is_named),
     ("a_full_disk_is_told_and_leaves_nothing", death::a_full_disk_is_told),
+    ("memory_is_limited_by_the_kernel", limits::memory_is_limited_by_the_kernel),
+    (
+        "memory_that_an_inflater_asks_for_is_limited",
+        limits::memory_that_an_inflater_asks_for_is_limited,
+    ),
+    ("a_fetch_without_end_is_ended", limits::a_fetch_without_end_is_ended),
+    ("some_of_the_disk_stays_free", limits::some_of_the_disk_stays_free),
     ("a_failed_conversion_leaves_the_old_file", death::a_failed_conversion_leaves_the_old_file),
 ];
 

@@ -1,7 +1,14 @@
 //! What the child may still do.
 
 use crate::{Verdict, death::pulling, pull, registry::Sample};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 /// A pull whose child waits for the rest of a tar that comes through a named pipe.
 pub(crate) fn with_waiting_child(store: &Path, pid: impl FnOnce(u32)) -> Result<(), String> {
@@ -26,11 +33,14 @@ pub(crate) fn with_waiting_child(store: &Path, pid: impl FnOnce(u32)) -> Result<
             assert!(!pulling.is_finished(), "{:?}", pulling.join());
             thread::sleep(Duration::from_millis(10));
         };
-        pid(child);
+        // The child waits for ever, and with it the thread that pulls.
+        let looked = catch_unwind(AssertUnwindSafe(|| pid(child)));
         let kill = rustix::process::Pid::from_raw(i32::try_from(child).unwrap()).unwrap();
         // It may be gone already.
         let _ = rustix::process::kill_process(kill, rustix::process::Signal::KILL);
-        pulling.join().unwrap().map(drop).map_err(|error| error.to_string())
+        let pulled = pulling.join().unwrap();
+        looked.unwrap_or_else(|panic| resume_unwind(panic));
+        pulled.map(drop).map_err(|error| error.to_string())
     })
 }
 
@@ -115,6 +125,8 @@ pub(crate) fn the_child_is_not_root_and_holds_nothing() -> Verdict {
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
         let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
         assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+        let data = limits.lines().find(|line| line.starts_with("Max data size")).unwrap();
+        assert_eq!(data.split_whitespace().nth(3), Some("1073741824"), "{data}");
         let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
         let files: Vec<_> = files
             .map(|file| fs::read_link(file.unwrap().path()).unwrap().display().to_string())

@@ -33,6 +33,34 @@ fn bytes_of_a_layer_are_limited_also_behind_the_archive() {
 }
 
 #[test]
+fn bytes_of_all_layers_together_are_limited() {
+    let layer = Layer::new().file("f", &[1; 5000]);
+    let size = layer.tar().len() as u64;
+    let [enough, short] =
+        [2 * size, 2 * size - 1].map(|max_image_bytes| Limits { max_image_bytes, ..limits() });
+    limited("max_image_bytes", &[&layer, &layer], enough, short);
+}
+
+#[test]
+fn steps_of_finding_places_are_limited_also_through_symlinks() {
+    // Three on the way to each of three files, and five of the target of the link.
+    let lower = Layer::new().directory("a/b/c").symlink("s", "a/./b/../b/c");
+    let upper = Layer::new().file("s/f", b"").file("s/f", b"").file("s/f", b"");
+    let at_most = |max_steps| Limits { max_steps, ..limits() };
+    limited("max_steps", &[&lower, &upper], at_most(23), at_most(22));
+    // What would cost hours: each entry looks up thousands of components.
+    let target = "d/../".repeat(800) + "d";
+    let links = (1..40).fold(Layer::new().directory("d"), |layer, number: u32| {
+        layer.symlink(&format!("l{number}"), &format!("{target}/../l{}", number - 1))
+    });
+    let lower = links.symlink("l0", "d");
+    let upper = (0..5000).fold(Layer::new(), |layer, _| layer.file("l39/f", b""));
+    let error = convert_bytes(&[lower.tar(), upper.tar()], &at_most(1_000_000));
+    let error = chain(&error.expect_err("refused"));
+    assert!(error.contains("raise max_steps under [image.limits]"), "{error}");
+}
+
+#[test]
 fn the_size_of_the_disk_is_limited_by_contents_and_by_metadata() {
     let disk = |blocks: u64| Limits { max_disk_bytes: blocks * 4096, ..limits() };
     // Superblock, two blocks of contents, one of inodes.
