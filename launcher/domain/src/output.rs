@@ -37,6 +37,8 @@ const LONG_AGO: Duration = Duration::from_secs(60);
 /// If the console has said nothing for so long, somebody else has read, with `xl console`, where the output
 /// goes on.
 const MARK_LOST: Duration = Duration::from_secs(1);
+/// A terminal gives no more at once.
+const CONSOLE_BYTES: usize = 4096;
 /// One [`Output::copy`] takes no more frames of a vchan, and writes no more bytes of them, than this: its
 /// caller has others to listen to.
 const TURN_FRAMES: u32 = 256;
@@ -201,7 +203,7 @@ impl Output {
 
     fn copy_console(&mut self) -> io::Result<Vec<u8>> {
         let Some(console) = &self.console else { return Ok(vec![]) };
-        let mut buffer = vec![0; 16 * 1024];
+        let mut buffer = vec![0; CONSOLE_BYTES];
         match console.read(&mut buffer)? {
             ReadOutcome::Bytes(count) => {
                 buffer.truncate(count);
