@@ -27,6 +27,10 @@ pub mod host;
 #[cfg(feature = "host")]
 pub mod instance;
 #[cfg(feature = "host")]
+pub mod kernel;
+#[cfg(feature = "host")]
+pub mod patched_text;
+#[cfg(feature = "host")]
 pub mod qemu;
 #[cfg(feature = "host")]
 pub mod qmp;

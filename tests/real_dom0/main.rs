@@ -14,6 +14,7 @@ mod hostile_network;
 mod hostile_state;
 mod hostile_text;
 mod hostile_image;
+mod guest_kernel;
 mod killed;
 mod life;
 mod manage;

@@ -1,16 +1,17 @@
 //! `ci/build`: builds everything that is installed on a dom0 and lays it out as it will lie there.
 #![forbid(unsafe_code)]
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use lab::cargo::{Linking, build};
 use lab::cpio::Archive;
 use lab::host::{project_root, say};
+use lab::kernel;
 use lab::stage::default_stage;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 /// Builds `launch`, its guest kernel and its other programs, into a folder that is laid out like /.
 ///
@@ -48,7 +49,7 @@ fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
     let fetch = build("image", "fetch", Linking::Dynamic)?;
     let vmlinux = match kernel {
         Some(kernel) => kernel,
-        None => build_kernel()?,
+        None => kernel::build(&[])?,
     };
     install(&read(&launch)?, folder, "usr/bin/launch", 0o755)?;
     install(&read(&hotplug)?, folder, "usr/lib/launch/hotplug", 0o755)?;
@@ -78,22 +79,6 @@ fn initrd(init: &[u8]) -> Result<Vec<u8>> {
     archive.add_character_device("dev/console", 0o600, (5, 1))?;
     archive.add_file("init", 0o755, init)?;
     archive.finish()
-}
-
-/// Runs the kernel's own build command; the last line it prints is the kernel's path.
-fn build_kernel() -> Result<PathBuf> {
-    say("building the guest kernel, some minutes unless it is there already");
-    let output = Command::new(project_root().join("guest-kernel-config/build"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start guest-kernel-config/build")?;
-    if !output.status.success() {
-        bail!("guest-kernel-config/build failed ({})", output.status);
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let path = text.lines().last().context("guest-kernel-config/build named no kernel")?;
-    Ok(path.into())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -81,6 +81,8 @@ fn test(cli: &Cli) -> Result<bool> {
     } else if !run.phase("build", &mut Command::new(project_root().join("ci/build")))? {
         run.skip("tests on nested Xen", "the build failed");
     } else {
+        let compare = project_root().join("ci/compare-patched-text");
+        run.phase("guest kernel's patched code against Linux's own", &mut Command::new(compare))?;
         let registry_ran = registry::runs()?;
         // Once for all, or each test would fail for the same reason.
         if run.phase("images", &mut registry::starter())? {

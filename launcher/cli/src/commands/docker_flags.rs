@@ -45,6 +45,9 @@ const OWN_KERNEL: &str =
     "a domain has a kernel of its own and shares nothing of it with dom0 or other apps";
 const ROOT_THERE: &str =
     "an app has its domain to itself, with all rights in it; the domain is what confines it";
+const OPEN_TO_ROOT: &str = "root has all rights in the app's domain, which is what confines it; \
+    --extra 'sysctl.kernel.unprivileged_userns_clone=1 sysctl.kernel.io_uring_disabled=0' gives its \
+    other users user namespaces and io_uring";
 const NO_VOLUMES: &str = "host folders and volumes are not there yet; what the app writes is kept \
     in its writable layer until `launch rm`";
 const NO_DEVICES: &str = "devices of dom0 cannot be passed to a domain yet";
@@ -121,15 +124,15 @@ const FLAGS: [Flag; 67] = [
         Note("processes of a domain are in nobody else's way; use --ulimit nproc=N"),
     ),
     flag("platform", Only(&["linux", "linux/amd64"], "domains are linux/amd64")),
-    switch("privileged", Note(ROOT_THERE)),
+    switch("privileged", Note(OPEN_TO_ROOT)),
     short('P', switch("publish-all", Refuse("give each port with -p HOST:GUEST"))),
     flag("runtime", Refuse("apps are Xen domains; --type and --toolstack say which")),
-    flag("security-opt", Note(ROOT_THERE)),
+    flag("security-opt", Note(OPEN_TO_ROOT)),
     switch("sig-proxy", Only(&["true"], "the first Ctrl-C always asks the app to stop")),
     flag(
         "sysctl",
         Refuse(
-            "settings of the guest's kernel cannot be given yet; --extra takes kernel arguments",
+            "give it to the guest's kernel as --extra sysctl.NAME=VALUE, several in one --extra",
         ),
     ),
     switch("use-api-socket", Refuse("there is no engine's socket to hand on")),
@@ -232,6 +235,7 @@ mod tests {
             ("--ipc=host", "--ipc host"),
             ("--privileged -P", "-p HOST:GUEST"),
             ("--platform linux/arm64", "linux/amd64"),
+            ("--sysctl net.core.somaxconn=1024", "--extra sysctl.NAME=VALUE"),
         ] {
             let error = answer(line).unwrap_err().to_string();
             assert!(error.contains(word) && !error.contains('\n'), "{line}: {error}");
