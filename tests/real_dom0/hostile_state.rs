@@ -23,10 +23,9 @@ fn only_root_can_look_into_the_state() {
     let image = dom0.sh(&format!("find {STATE}/images -name image.json | head -1")).stdout;
     let spy = format!("su -s /bin/sh nobody -c 'cat {}'", image.trim());
     assert_ne!(dom0.sh(&spy).code, 0);
-    // As an older version left it.
-    dom0.sh(&format!("chmod -R go+rX {STATE}")).expect_success();
-    assert_eq!(dom0.sh(&spy).code, 0);
-    assert_ne!(open_to_others(dom0), "");
+    // As an older version left it; whoever fills the pool may close it at once.
+    let open = dom0.sh(&format!("chmod -R go+rX {STATE} && {spy}")).expect_success().stdout;
+    assert!(open.contains("config"), "{open}");
     dom0.launch(&["ps"]).expect_success();
     assert_eq!(open_to_others(dom0), "");
     assert_ne!(dom0.sh(&spy).code, 0);
