@@ -23,10 +23,9 @@ fn only_root_can_look_into_the_state() {
     let image = dom0.sh(&format!("find {STATE}/images -name image.json | head -1")).stdout;
     let spy = format!("su -s /bin/sh nobody -c 'cat {}'", image.trim());
     assert_ne!(dom0.sh(&spy).code, 0);
-    // As an older version left it.
-    dom0.sh(&format!("chmod -R go+rX {STATE}")).expect_success();
-    assert_eq!(dom0.sh(&spy).code, 0);
-    assert_ne!(open_to_others(dom0), "");
+    // As an older version left it; whoever fills the pool may close it at once.
+    let open = dom0.sh(&format!("chmod -R go+rX {STATE} && {spy}")).expect_success().stdout;
+    assert!(open.contains("config"), "{open}");
     dom0.launch(&["ps"]).expect_success();
     assert_eq!(open_to_others(dom0), "");
     assert_ne!(dom0.sh(&spy).code, 0);
@@ -79,18 +78,19 @@ fn a_writable_layer_with_data_is_never_made_anew() {
     let _ = dom0.eventually(120, "launch exec kept sh -c 'echo mine > /mine; sync'");
     dom0.launch(&["stop", "-t", "0", "kept"]).expect_success();
     let file = format!("$(readlink -f {STATE}/names/kept)/write.ext4");
-    let sum = format!("sha256sum < {file}");
+    // It is sparse and long: whoever writes it changes one of these.
+    let about = format!("stat -c '%i %b %y' {file}");
     // The superblock, after a copy of it was put aside.
     dom0.sh(&format!(
         "dd if={file} of=/tmp/first bs=4096 count=1; dd if=/dev/zero of={file} bs=4096 count=1 conv=notrunc"
     ))
     .expect_success();
-    let damaged = dom0.sh(&sum).stdout;
+    let damaged = dom0.sh(&about).stdout;
     dom0.launch(&["start", "kept"]).expect_failure(
         1,
         &["write.ext4", "has lost its file system, but not all data", "launch rm"],
     );
-    assert_eq!(dom0.sh(&sum).stdout, damaged);
+    assert_eq!(dom0.sh(&about).stdout, damaged);
     dom0.sh(&format!("dd if=/tmp/first of={file} conv=notrunc")).expect_success();
     dom0.launch(&["start", "kept"]).expect_success();
     let mine = dom0.eventually(120, "launch exec kept cat /mine");
