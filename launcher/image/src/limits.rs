@@ -62,7 +62,7 @@ impl Default for Limits {
             max_entries: 4_000_000,
             min_free_bytes: GIB,
             max_memory_bytes: GIB,
-            max_metadata_bytes: 512 * MIB,
+            max_metadata_bytes: 768 * MIB,
             max_seconds: 12 * 3600,
             max_steps: 1_000_000_000,
             max_depth: 256,

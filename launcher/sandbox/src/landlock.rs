@@ -127,7 +127,7 @@ impl Landlock<'_> {
         Ok(self.gaps(version, None))
     }
 
-    fn gaps(&self, version: u32, cause: Option<io::Error>) -> Gaps {
+    pub(crate) fn gaps(&self, version: u32, cause: Option<io::Error>) -> Gaps {
         let fences = [
             (Fence::Files, 1, true),
             (Fence::TcpConnect, NET_VERSION, self.connect.is_some()),
@@ -146,7 +146,7 @@ impl Landlock<'_> {
         Gaps(missing.map(gap).collect())
     }
 
-    fn ruleset(&self, version: u32) -> io::Result<OwnedFd> {
+    pub(crate) fn ruleset(&self, version: u32) -> io::Result<OwnedFd> {
         let since = |since: u32, rights: u64| if version >= since { rights } else { 0 };
         let known = FS_BY_VERSION.iter().zip(1..).map(|(rights, first)| since(first, *rights));
         let files = known.fold(0, |all, rights| all | rights);

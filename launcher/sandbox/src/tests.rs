@@ -208,6 +208,25 @@ fn a_process_with_two_threads_cannot_enter() {
 }
 
 #[test]
+fn older_kernels_get_the_rules_they_know_and_lack_the_rest() {
+    let rules = Landlock { files: &[], connect: Some(&[80]), bind: Some(&[]), needed: &[] };
+    let lacks = |version, cause| -> Vec<Fence> {
+        rules.gaps(version, cause).0.iter().map(|gap| gap.fence).collect()
+    };
+    let network = [Fence::TcpConnect, Fence::TcpBind];
+    let scopes = [Fence::Signals, Fence::AbstractSockets];
+    // Linux 6.1, 6.7, 6.12, and none at all.
+    assert_eq!(lacks(2, None), [network, scopes].concat());
+    assert_eq!(lacks(4, None), scopes);
+    assert_eq!(lacks(6, None), []);
+    let none = io::Error::from_raw_os_error(libc::ENOSYS);
+    assert_eq!(lacks(0, Some(none)), [&[Fence::Files][..], &network, &scopes].concat());
+    for version in 1..=landlock().min(6) {
+        rules.ruleset(version).unwrap();
+    }
+}
+
+#[test]
 fn gaps_are_named_with_their_fence_and_cause() {
     let gaps = Gaps(vec![
         Gap { fence: Fence::Files, cause: io::Error::from_raw_os_error(libc::ENOSYS) },

@@ -4,7 +4,6 @@
 //! with the length.
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec},
     io::Errno,
     net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -20,7 +19,6 @@ use std::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
-    time::Duration,
 };
 
 /// The longest JSON taken; an image's config is at most 8 MiB before it is rendered anew.
@@ -97,14 +95,9 @@ impl Channel {
         Ok(Some((serde_json::from_slice(&json)?, files.pop().map(File::from))))
     }
 
-    /// Waits for a message or the end, at most for `time`; whether one is there.
-    pub(super) fn wait(&self, time: Duration) -> io::Result<bool> {
-        let mut files = [PollFd::new(&self.0, PollFlags::IN)];
-        let time = Timespec::try_from(time).map_err(|_| io::ErrorKind::InvalidInput)?;
-        match rustix::event::poll(&mut files, Some(&time)) {
-            Err(Errno::INTR) => Ok(false),
-            other => Ok(other? > 0),
-        }
+    /// The same end once more, for another thread.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 
     /// Ends the conversation; the other end sees it at once.

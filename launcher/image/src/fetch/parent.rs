@@ -7,7 +7,7 @@ use super::{
     messages::{Answer, Done, Input, Order, Request},
     opened::Opened,
     running::{Running, one_line},
-    watch::Watch,
+    watch::{Stop, Watch},
 };
 use crate::{
     config::Config,
@@ -83,21 +83,25 @@ pub(crate) fn fetch(
     let mut running = Running::start(&settings.fetcher)?;
     let archive = opened.archive.as_ref().map(|file| file.as_fd());
     let sent = running.channel.send(&Order::Fetch(Box::new(request)), archive);
-    let answered = match sent {
-        Ok(()) => Conversation { source, settings, name: &name, opened: &opened }.hold(
-            &mut running.channel,
-            progress,
-            decide,
-        ),
-        Err(source) => Err(FetchError::Child { action: "talk to it", source }.into()),
-    };
-    match answered {
-        Ok(Some(fetched)) => Ok(fetched),
+    let watch = Watch::new(&name, &settings.limits);
+    let other = running.channel.try_clone().map_err(broken)?;
+    let answered = std::thread::scope(|scope| {
+        let _stop = Stop(&watch);
+        // Whatever the launcher waits for ends with the socket.
+        scope.spawn(|| watch.run(|| drop(other.shut())));
+        sent.map_err(broken)?;
+        let conversation =
+            Conversation { source, settings, name: &name, opened: &opened, watch: &watch };
+        conversation.hold(&mut running.channel, progress, decide)
+    });
+    match (answered, watch.failed()) {
+        (Ok(Some(fetched)), _) => Ok(fetched),
+        (_, Some(failed)) => Err(failed.into()),
         // It left without a result; how it ended says more than a broken socket.
-        Ok(None) | Err(StoreError::Fetch(FetchError::Child { .. })) => {
+        (Ok(None) | Err(StoreError::Fetch(FetchError::Child { .. })), None) => {
             Err(running.end(&name, &settings.limits).into())
         }
-        Err(error) => Err(error),
+        (Err(error), None) => Err(error),
     }
 }
 
@@ -107,6 +111,7 @@ struct Conversation<'a> {
     settings: &'a Settings,
     name: &'a str,
     opened: &'a Opened,
+    watch: &'a Watch<'a>,
 }
 
 impl Conversation<'_> {
@@ -117,16 +122,8 @@ impl Conversation<'_> {
         progress: &mut dyn Progress,
         decide: Decide<'_>,
     ) -> Result<Option<Fetched>, StoreError> {
-        let mut watch = Watch::new(self.name, &self.settings.limits);
         let mut resolved: Option<(Claim, Vec<String>)> = None;
-        loop {
-            while !channel.wait(watch.next_look()).map_err(broken)? {
-                watch.look()?;
-            }
-            watch.look()?;
-            let Some((answer, _)) = channel.receive::<Answer>().map_err(broken)? else {
-                return Ok(None);
-            };
+        while let Some((answer, _)) = channel.receive::<Answer>().map_err(broken)? {
             match answer {
                 Answer::Event(event) => {
                     if let Some(event) = believable(event, self.settings.limits.max_layers) {
@@ -141,11 +138,11 @@ impl Conversation<'_> {
                     let claim =
                         Claim::check(told.identity, self.source).map_err(|what| self.lie(&what))?;
                     let names = self.archived_names(&told.names);
-                    let decision = watch.pause(|| decide(claim.digest(), progress))?;
+                    let decision = self.watch.pause(|| decide(claim.digest(), progress))?;
                     match decision {
                         Decision::Write(disk) => {
                             channel.send(&Order::Write, Some(disk.as_fd())).map_err(broken)?;
-                            watch.disk(disk);
+                            self.watch.disk(disk);
                         }
                         Decision::Stop => {
                             channel.send(&Order::Stop, None).map_err(broken)?;
@@ -166,6 +163,7 @@ impl Conversation<'_> {
                 }
             }
         }
+        Ok(None)
     }
 
     fn open(&self, channel: &mut Channel, path: &str) -> Result<(), StoreError> {
@@ -249,9 +247,9 @@ mod tests {
         let told = ["nginx".to_owned(), "not a name".to_owned(), pinned];
         let names = |source: &str| {
             let (source, settings) = (source.parse().unwrap(), Settings::default());
-            let opened = Opened::default();
-            Conversation { source: &source, settings: &settings, name: "x", opened: &opened }
-                .archived_names(&told)
+            let (opened, watch) = (Opened::default(), Watch::new("x", &settings.limits));
+            let (source, settings, opened, watch) = (&source, &settings, &opened, &watch);
+            Conversation { source, settings, name: "x", opened, watch }.archived_names(&told)
         };
         assert_eq!(names("docker-archive:/a.tar"), ["docker.io/library/nginx:latest"]);
         assert_eq!(names("example.org/app"), [""; 0]);

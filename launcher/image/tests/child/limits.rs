@@ -7,6 +7,7 @@ use std::{
     error::Error as _,
     fs,
     io::Write as _,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -77,6 +78,21 @@ pub(crate) fn a_fetch_without_end_is_ended() -> Verdict {
     let error = said(&pull(&store, &format!("rootfs:{}", pipe.display()), limits).unwrap_err());
     assert!(error.contains("raise max_seconds under [image.limits]"), "{error}");
     assert_tidy(&store);
+    Verdict::Passed
+}
+
+pub(crate) fn half_a_message_is_not_waited_for_without_end() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let (layout, fetcher) = (folder.path().join("layout"), folder.path().join("fetch"));
+    sample.write_layout(&layout);
+    fs::write(&fetcher, "#!/bin/sh\nprintf xx >&0\nexec sleep 1000\n").unwrap();
+    fs::set_permissions(&fetcher, PermissionsExt::from_mode(0o755)).unwrap();
+    let limits = Limits { max_seconds: 1, ..Limits::default() };
+    let settings = Settings { limits, fetcher, ..settings() };
+    let source = format!("oci:{}", layout.display()).parse().unwrap();
+    let store = Store::open(folder.path().join("store")).unwrap();
+    let error = store.pull(&source, Naming::AsAsked, &settings, &mut ()).unwrap_err();
+    assert!(said(&error).contains("raise max_seconds under"), "{error}");
     Verdict::Passed
 }
 

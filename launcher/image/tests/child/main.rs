@@ -55,6 +55,10 @@ const TESTS: &[Test] = &[
         limits::memory_that_an_inflater_asks_for_is_limited,
     ),
     ("a_fetch_without_end_is_ended", limits::a_fetch_without_end_is_ended),
+    (
+        "half_a_message_is_not_waited_for_without_end",
+        limits::half_a_message_is_not_waited_for_without_end,
+    ),
     ("some_of_the_disk_stays_free", limits::some_of_the_disk_stays_free),
     ("a_failed_conversion_leaves_the_old_file", death::a_failed_conversion_leaves_the_old_file),
 ];
