@@ -103,3 +103,16 @@ fn text(core: &[u8], image: &Image) -> Result<Vec<u8>> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_said_is_not_what_it_could_say() {
+        let in_code = b"..\0\x016SMP: patched\n\0..";
+        assert!(!is_in_kernel_log(in_code, b"SMP: patched"));
+        let in_log = [&in_code[..], b"\0\0SMP: patched\0"].concat();
+        assert!(is_in_kernel_log(&in_log, b"SMP: patched"));
+    }
+}

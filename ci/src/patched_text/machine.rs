@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 /// How long a boot may take on a busy machine; a quiet one needs some seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// To be heard, to start the machine anew after a panic, and not to take an emulated timer that is late
+/// for a broken one.
+const PARAMETERS: &str = "earlyprintk=serial,ttyS0,115200,keep panic=-1 no_timer_check";
+
 /// A processor, as QEMU emulates it and as the kernel is to take it.
 #[derive(Debug)]
 pub struct Processor {
@@ -69,7 +73,7 @@ impl Machine {
             .arg("-kernel")
             .arg(&self.kernel)
             .arg("-append")
-            .arg(format!("earlyprintk=serial,ttyS0,115200,keep panic=-1 {parameters} {more}"))
+            .arg(format!("{PARAMETERS} {parameters} {more}"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&errors).context("cannot make a file for QEMU's errors")?)
