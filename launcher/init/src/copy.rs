@@ -60,7 +60,7 @@ fn receive(path: &Path, name: &OsStr, owners: bool, stream: impl Read) -> io::Re
     let kind = copy::read_preamble(&mut stream).map_err(failed)?;
     let opened = |folder: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        open(folder, flags, Mode::empty()).map_err(|error| about(folder, &error.into()))
+        open(folder, flags, Mode::empty()).map_err(|error| about(&target, &error.into()))
     };
     let top = if is_folder && name.is_empty() && kind == Kind::Folder {
         Top::Folder { folder: opened(path)?, is_new: false }
@@ -169,7 +169,7 @@ mod tests {
             assert_eq!(fs::read_to_string(at(name)).unwrap(), "text", "{name}");
         }
         assert!(words(put("missing/")).ends_with("missing/ is not there"));
-        assert!(words(put("missing/named")).ends_with("missing: no such file or directory"));
+        assert!(words(put("missing/named")).ends_with("missing/named: no such file or directory"));
         fs::create_dir(at("into/named")).unwrap();
         let error = receive(&at("into"), OsStr::new("named"), false, &stream[..]);
         assert!(words(error).ends_with("into/named: is a directory"));
