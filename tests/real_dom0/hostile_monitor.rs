@@ -43,8 +43,8 @@ fn expect_cheap(dom0: &Dom0, app: &App<'_>, seconds: u64) {
     let [used, written, used_later, written_later] = numbers[..] else { panic!("{output:?}") };
     let (used, written) = (used_later - used, written_later.saturating_sub(written));
     println!("in {seconds} s: {used}0 ms of a processor, {} KiB written", written >> 10);
-    // As much again for what is counted late.
-    let most = 2 * (200 + seconds * 10);
+    // A quarter more for what is counted late.
+    let most = (1000 + seconds * 10) * 5 / 4;
     assert!(used <= most, "{used} hundredths of a second in {seconds} s, at most {most}");
     let most = (32 + 4 * seconds + 8) << 20;
     assert!(written <= most, "{written} bytes in {seconds} s, at most {most}");

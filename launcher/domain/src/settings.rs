@@ -42,7 +42,7 @@ pub struct Settings {
     /// How much of an app's output is written to its log, in KiB a second on average; twice `log_mib` may come at
     /// once. An app that writes more waits.
     pub log_rate_kib: u64,
-    /// How much of one processor's time the log of an app may take on average, in percent; two seconds may be used
+    /// How much of one processor's time the log of an app may take on average, in percent; ten seconds may be used
     /// at once. An app whose output takes more waits.
     pub log_cpu_percent: u32,
     /// The user that the process becomes which reads what a guest says.

@@ -36,7 +36,7 @@ const MOST_LEFT_BYTES: usize = 2 << 20;
 /// The last output may take no longer than this, however slowly it comes.
 pub(super) const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 /// How much of the processor's time an app may use at once after a rest, in seconds of one processor.
-const PROCESSOR_BURST_S: u64 = 2;
+const PROCESSOR_BURST_S: u64 = 10;
 /// More than one file of the log: as much at once as is kept anyway.
 const FILES_OF_A_LOG: u64 = 2;
 
