@@ -55,7 +55,7 @@ fn an_app_that_writes_nothing_but_line_ends_costs_dom0_little_and_still_ends_at_
     let dom0 = Dom0::shared();
     let app = dom0.start("line-ends", &["python", "yes", ""]);
     let _ = dom0.eventually(120, "launch logs -n 1 line-ends | grep -c ''");
-    expect_cheap(dom0, &app, 60);
+    expect_cheap(dom0, &app, 30);
     dom0.launch(&["kill", "line-ends"]).expect_success();
 }
 
@@ -74,7 +74,7 @@ fn an_app_that_writes_more_than_it_may_waits_and_its_log_is_whole_and_in_order()
 fn start_flood<'a>(dom0: &'a Dom0, name: &'a str, code: &str) -> App<'a> {
     let script = format!(
         "until tail -n 1 /vchan.py 2>/dev/null | grep -q '^# The end'; do sleep 0.2; done
-         (sleep 6; yes | head -c 400000; printf '\\033_launch3\\033\\\\') &
+         (sleep 6; head -c 400000 /dev/zero | tr '\\0' x; printf '\\033_launch3\\033\\\\') &
          exec python3 -c \"import struct, sys; sys.path.insert(0, '/'); import vchan; from vchan import *
 {code}\""
     );
@@ -96,7 +96,7 @@ main('empty')";
     for (name, code) in [("taken", "main('taken-for-ever')"), ("empty", empty)] {
         let app = start_flood(dom0, name, code);
         println!("{name}");
-        expect_cheap(dom0, &app, 45);
+        expect_cheap(dom0, &app, 30);
     }
 }
 
@@ -104,7 +104,7 @@ main('empty')";
 fn line_ends_over_a_vchan_of_the_guests_own_cost_dom0_little() {
     let dom0 = Dom0::shared();
     let app = start_flood(dom0, "own-vchan", "main('stdout-for-ever', '10')");
-    expect_cheap(dom0, &app, 45);
+    expect_cheap(dom0, &app, 30);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_flood_on_the_console_of_a_guest_that_has_no_vchan_costs_dom0_little() {
     dom0.write("/tmp/hostile/vchan.py", VCHAN);
     dom0.launch(&["cp", "/tmp/hostile/vchan.py", "console-only:/vchan.py"]).expect_success();
     let _ = dom0.eventually(120, "launch logs -n 1 console-only | grep '^y'");
-    expect_cheap(dom0, &app, 45);
+    expect_cheap(dom0, &app, 30);
 }
 
 #[test]
