@@ -90,7 +90,7 @@ fn a_record_with_the_number_of_another_domain_sends_nothing_there_by_any_verb() 
     let _ = dom0.eventually(120, "launch exec own true");
     // As a power cut leaves it: the number is another domain's by now, and nobody is in charge.
     // The domain itself stays, so that the test can give the number back.
-    let state = "/var/lib/launch/domains/$(launch inspect -f '{{.id}}' own)/state.json";
+    let state = "/var/lib/launch/domains/$(launch inspect -f '{{.Id}}' own)/state.json";
     let number =
         |name: &str| dom0.sh(&format!("xl domid {name}")).expect_success().stdout.trim().to_owned();
     let (own, other) = (number("own"), number("other"));
@@ -101,7 +101,7 @@ fn a_record_with_the_number_of_another_domain_sends_nothing_there_by_any_verb() 
         assert_eq!(dom0.sh(&script).expect_success().stdout.trim(), format!("\"domid\":{domid}"));
     };
     // Its monitor has the right number and would write it again.
-    let id = dom0.launch(&["inspect", "-f", "{{.id}}", "own"]).expect_success().stdout;
+    let id = dom0.launch(&["inspect", "-f", "{{.Id}}", "own"]).expect_success().stdout;
     let tell_monitor = |signal: &str| {
         let script = format!("pkill -{signal} -f 'launch-monitor.*{}'", id.trim());
         dom0.sh(&script).expect_success();
