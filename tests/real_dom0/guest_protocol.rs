@@ -96,9 +96,10 @@ fn a_record_with_the_number_of_another_domain_sends_nothing_there_by_any_verb() 
     let (own, other) = (number("own"), number("other"));
     let note = |domid: &str| {
         let script = format!(
-            "state={state}; sed -i 's/\"domid\":[0-9]*/\"domid\":{domid}/' $state; grep -o '\"domid\":[0-9]*' $state"
+            "state={state}; sed -i -E 's/\"domid\": *[0-9]+/\"domid\": {domid}/' $state; \
+            grep -oE '\"domid\": *[0-9]+' $state | grep -oE '[0-9]+'"
         );
-        assert_eq!(dom0.sh(&script).expect_success().stdout.trim(), format!("\"domid\":{domid}"));
+        assert_eq!(dom0.sh(&script).expect_success().stdout.trim(), domid);
     };
     // Its monitor has the right number and would write it again.
     let id = dom0.launch(&["inspect", "-f", "{{.Id}}", "own"]).expect_success().stdout;
