@@ -104,7 +104,7 @@ fn a_record_with_the_number_of_another_domain_sends_nothing_there_by_any_verb() 
     // Its monitor has the right number and would write it again.
     let id = dom0.launch(&["inspect", "-f", "{{.Id}}", "own"]).expect_success().stdout;
     let tell_monitor = |signal: &str| {
-        let script = format!("pkill -{signal} -f 'launch-monitor.*{}'", id.trim());
+        let script = format!("pkill -{signal} -f '[l]aunch-monitor.*{}'", id.trim());
         dom0.sh(&script).expect_success();
     };
     tell_monitor("STOP");
