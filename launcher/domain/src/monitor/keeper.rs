@@ -13,7 +13,7 @@ use crate::log::LogPaths;
 use crate::record::{Outcome, Record, State};
 use crate::start_set;
 use crate::timing::{moments, now_unix_us};
-use crate::toolstack::{DomainState, ShutdownReason};
+use crate::toolstack::DomainState;
 use contract::store as nodes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -180,7 +180,7 @@ impl Keeper<'_> {
     /// Some domain has ended: this one?
     fn look_at_domain(&mut self) -> Result<Option<Outcome>, AppsError> {
         let state = self.apps.domains().state(self.domid, self.record.uuid)?;
-        if state == DomainState::Alive || state == DomainState::ShutDown(ShutdownReason::Suspend) {
+        if !state.has_ended() {
             return Ok(None);
         }
         let deadline = Instant::now() + ANSWER_TIME;

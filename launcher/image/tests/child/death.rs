@@ -10,7 +10,7 @@ use image::{FailureKind, FetchError, Naming, Settings, Store, StoreError, conver
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -104,18 +104,23 @@ pub(crate) fn a_missing_fetcher_is_named() -> Verdict {
     Verdict::Passed
 }
 
-pub(crate) fn a_full_disk_is_told() -> Verdict {
-    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
-    let small = folder.path().join("small");
+/// Mounts a file system of this size in `folder`; `None` where that is not possible.
+pub(crate) fn mount_small(folder: &Path, size: &str) -> Option<PathBuf> {
+    let small = folder.join("small");
     fs::create_dir(&small).unwrap();
     let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=128k", "none"])
+        .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
         .arg(&small)
         .stderr(Stdio::null())
         .status();
-    if !mounted.is_ok_and(|status| status.success()) {
+    mounted.is_ok_and(|status| status.success()).then_some(small)
+}
+
+pub(crate) fn a_full_disk_is_told() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let Some(small) = mount_small(folder.path(), "128k") else {
         return Verdict::Skipped("cannot mount a small file system here");
-    }
+    };
     let layout = folder.path().join("layout");
     sample.write_layout(&layout);
     let source = format!("oci:{}", layout.display());

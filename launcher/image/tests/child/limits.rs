@@ -1,15 +1,11 @@
 //! Limits that hold whatever the child does: memory, time, free disk.
 
-use crate::{Verdict, assert_tidy, entries, registry::Sample, settings};
+use crate::{Verdict, assert_tidy, death::mount_small, entries, registry::Sample, settings};
 use flate2::{Compression, write::GzEncoder};
 use image::{Image, Limits, Naming, Settings, Store, StoreError};
 use std::{
-    error::Error as _,
-    fs,
-    io::Write as _,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Command, Stdio},
+    error::Error as _, fs, io::Write as _, os::unix::fs::PermissionsExt, path::Path,
+    process::Command,
 };
 
 fn pull(store: &Path, source: &str, limits: Limits) -> Result<Image, StoreError> {
@@ -98,16 +94,9 @@ pub(crate) fn half_a_message_is_not_waited_for_without_end() -> Verdict {
 
 pub(crate) fn some_of_the_disk_stays_free() -> Verdict {
     let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
-    let small = folder.path().join("small");
-    fs::create_dir(&small).unwrap();
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=16m", "none"])
-        .arg(&small)
-        .stderr(Stdio::null())
-        .status();
-    if !mounted.is_ok_and(|status| status.success()) {
+    let Some(small) = mount_small(folder.path(), "16m") else {
         return Verdict::Skipped("cannot mount a small file system here");
-    }
+    };
     let layout = folder.path().join("layout");
     sample.write_layout(&layout);
     let source = format!("oci:{}", layout.display());
