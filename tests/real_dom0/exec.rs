@@ -95,8 +95,9 @@ fn user_folder_and_environment_are_the_apps_unless_said_otherwise() {
 fn a_megabyte_goes_through_a_process_and_back() {
     let dom0 = Dom0::shared();
     let _app = dom0.start("pipe", &SLEEP);
-    let script = "head -c 1048576 /dev/urandom > /tmp/in && launch exec -i pipe cat < /tmp/in > /tmp/out && \
-        cmp /tmp/in /tmp/out && launch exec -i pipe sha256sum < /tmp/in | cut -c1-64 && sha256sum /tmp/in | cut -c1-64";
+    let script = "mkdir -p /tmp/pipe && cd /tmp/pipe && \
+        head -c 1048576 /dev/urandom > in && launch exec -i pipe cat < in > out && cmp in out && \
+        launch exec -i pipe sha256sum < in | cut -c1-64 && sha256sum in | cut -c1-64";
     let hashes = dom0.sh(script).expect_success().stdout;
     let (theirs, ours) = hashes.trim().split_once('\n').unwrap();
     assert_eq!(theirs, ours);

@@ -183,7 +183,7 @@ fn a_full_disk_a_read_only_one_and_a_missing_folder_are_named() {
     let makes = "head -c 5000000 /dev/zero >/large; echo made; exec sleep 1000000";
     let _app = dom0.start("full", &["--tmpfs", "/small:size=1m", "python", "sh", "-c", makes]);
     let _ = dom0.eventually(60, "launch logs full | grep made");
-    dom0.sh("mkdir -p /tmp/small /tmp/out && mount -t tmpfs -o size=1m x /tmp/small && \
+    dom0.sh("mkdir -p /tmp/small && mount -t tmpfs -o size=1m x /tmp/small && \
         head -c 5000000 /dev/zero >/tmp/large")
         .expect_success();
     let copy = |args: &[&str]| dom0.launch(&[&["cp"], args].concat());

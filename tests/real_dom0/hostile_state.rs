@@ -16,7 +16,7 @@ fn only_root_can_look_into_the_state() {
     dom0.launch(&["pool", "--size", "1", "--memory", "96m"]).expect_success();
     let app = dom0.start("private", &["-p", "18084:80", "nginx"]);
     let _ = dom0.eventually(120, "curl -sf --max-time 5 http://127.0.0.1:18084/");
-    dom0.sh("rm -rf /tmp/out; launch cp private:/etc/hostname /tmp/out").expect_success();
+    dom0.sh("launch cp private:/etc/hostname /tmp/private-hostname").expect_success();
     dom0.launch(&["stop", "private"]).expect_success();
     dom0.launch(&["start", "private"]).expect_success();
     assert_eq!(open_to_others(dom0), "");

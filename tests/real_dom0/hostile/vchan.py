@@ -66,6 +66,8 @@ class Vchan:
         self.events = os.open('/dev/xen/evtchn', os.O_RDWR)
         self.port = fcntl.ioctl(self.events, BIND_UNBOUND_PORT, bytearray(4))
         self.page, (self.ring_ref,) = share(1)
+        # A memoryview writes a number at once; struct.pack_into writes zeros first, and dom0 may see them.
+        self.indexes = memoryview(self.page).cast('I')
         self.input, left = share((1 << LEFT_ORDER) // PAGE)
         self.output, right = share((1 << RIGHT_ORDER) // PAGE)
         struct.pack_into('%dI' % len(left + right), self.page, GRANTS, *(left + right))
@@ -78,10 +80,10 @@ class Vchan:
         store.write(FOLDER + '/ring-ref', self.ring_ref)
 
     def load(self, at):
-        return struct.unpack_from('I', self.page, at)[0]
+        return self.indexes[at // 4]
 
     def store(self, at, value):
-        struct.pack_into('I', self.page, at, value & 0xffffffff)
+        self.indexes[at // 4] = value & 0xffffffff
 
     def await_client(self):
         for at in (LEFT, LEFT + 4, RIGHT, RIGHT + 4):
