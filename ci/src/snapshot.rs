@@ -56,7 +56,17 @@ pub fn find_or_make_snapshot(
         let agent = find_or_build_agent()?;
         prepare(&dom0, own_files, &agent, folder)?;
         let text = format!("booting Xen {version} and dom0 once ({accelerator}), about a minute");
-        with_progress(&text, || boot_and_save(folder, setup, accelerator))
+        with_progress(&text, || {
+            let first = boot_and_save(folder, setup, accelerator);
+            // Seen twice with QEMU 7.2: it dies while it saves, without a word.
+            let Err(error) = &first else { return first };
+            if qemu_runs(folder) {
+                return first;
+            }
+            say(&format!("QEMU has died ({error:#}); once more"));
+            prepare(&dom0, own_files, &agent, folder)?;
+            boot_and_save(folder, setup, accelerator)
+        })
     })
 }
 
@@ -76,6 +86,7 @@ fn find_or_build_agent() -> Result<PathBuf> {
 /// Copies the boot files and puts our own into a copy of the root disk.
 fn prepare(dom0: &Dom0, own_files: &[OwnFile], agent: &Path, folder: &Path) -> Result<()> {
     for name in ["xen", "vmlinuz", "initrd"] {
+        let _ = fs::remove_file(folder.join(name));
         fs::hard_link(dom0.folder.join(name), folder.join(name))
             .with_context(|| format!("cannot link {name}"))?;
     }
@@ -145,9 +156,7 @@ fn wait_for_agent(address: &Address, folder: &Path, timeout: Duration) -> Result
             }
             Err(error) => error,
         };
-        // QEMU takes the file away when it ends in order.
-        let pid = fs::read_to_string(folder.join("qemu.pid")).unwrap_or_default();
-        if pid.is_empty() || !Path::new("/proc").join(pid.trim()).exists() {
+        if !qemu_runs(folder) {
             anyhow::bail!("QEMU ended while dom0 booted");
         }
         if Instant::now() > deadline {
@@ -156,6 +165,12 @@ fn wait_for_agent(address: &Address, folder: &Path, timeout: Duration) -> Result
         }
         std::thread::sleep(Duration::from_millis(500));
     }
+}
+
+fn qemu_runs(folder: &Path) -> bool {
+    // QEMU takes the file away when it ends in order.
+    let pid = fs::read_to_string(folder.join("qemu.pid")).unwrap_or_default();
+    !pid.is_empty() && Path::new("/proc").join(pid.trim()).exists()
 }
 
 fn random_token() -> Result<String> {
