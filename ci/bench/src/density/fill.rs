@@ -1,19 +1,20 @@
 //! One side filled up: started one after the other, measured, and taken down.
 
 use super::memory::{Memory, Snapshot};
+use super::numbered::{Numbered, PORT, explain};
 use super::report::{Failure, Filled, Idle, Start};
-use super::side::{One, Side};
-use crate::compare::ground::{CLIENT, Ground, before_each};
+use crate::command::Stop;
+use crate::side::App;
+use crate::testbed::Testbed;
 use anyhow::{Context, Result, ensure};
 use lab::host::say;
-use lab_client::measure::{self, Measure, Several};
+use lab_client::measure::{Measure, One, Several};
 use std::net::SocketAddrV4;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// The longest that an app may take, in seconds.
-const PATIENCE_S: &str = "45";
-/// Memory is looked at each time that so many more run.
+const PATIENCE_S: u32 = 45;
+/// Memory is looked at each time that so many more run. `pages/density.md` says so too.
 const EACH: u16 = 15;
 /// What dom0 must keep, in MiB: with less, Linux there would kill what it can.
 const DOM0_KEEPS_MIB: f64 = 96.0;
@@ -25,67 +26,53 @@ const REST_S: u32 = 2;
 const IDLE_S: u32 = 10;
 
 /// Fills one side with up to `most`, and takes it down again, whatever happened.
-///
-/// # Errors
-/// When dom0 does not answer, or what was started cannot be taken down.
-pub fn fill(
-    ground: &Ground,
-    side: &Side,
-    most: u16,
-    port: u16,
-    stop: &AtomicBool,
-) -> Result<Filled> {
-    let image = &ground.image.name;
-    let mut filled = Filled::new(side, &side.one(1, image).command);
-    let result = fill_up(ground, side, most, port, stop, &mut filled);
+pub(crate) fn fill(testbed: &Testbed, side: &Numbered, most: u16, stop: &Stop) -> Result<Filled> {
+    let command = side.app(1).command(&testbed.image.name, &[], true);
+    let mut filled = Filled::new(&side.0, command);
+    let result = fill_up(testbed, side, most, stop, &mut filled);
     let begin = Instant::now();
-    let script = side.take_down(most);
-    let output = ground.place.run(&["sh", "-u"], script.as_bytes())?;
-    let took = begin.elapsed().as_secs_f64() * 1e3;
+    let output = testbed.dom0.run(&["sh", "-u"], side.take_down(most).as_bytes())?;
+    let took_ms = begin.elapsed().as_secs_f64() * 1e3;
     #[expect(clippy::cast_precision_loss, reason = "a number of domains")]
     let count = filled.starts.len().max(1) as f64;
-    filled.taken_down_ms = took / count;
+    filled.taken_down_ms = took_ms / count;
     result?;
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.code == 0, "cannot take {} down: {}", filled.name, text.trim());
-    let left = ground.place.sh("xl list | grep -c '^density-' || true")?;
+    let left = testbed.dom0.sh("xl list | grep -c '^density-' || true")?;
     ensure!(left.trim() == "0", "{} domains are left", left.trim());
     Ok(filled)
 }
 
 fn fill_up(
-    ground: &Ground,
-    side: &Side,
+    testbed: &Testbed,
+    side: &Numbered,
     most: u16,
-    port: u16,
-    stop: &AtomicBool,
+    stop: &Stop,
     filled: &mut Filled,
 ) -> Result<()> {
-    let rest = format!("sync; sleep {REST_S}");
-    ground.place.sh(&rest)?;
-    let before = Snapshot::take(&ground.place)?;
-    let mut up: Vec<One> = Vec::new();
+    let before = look(testbed)?;
+    let mut up: Vec<App> = Vec::new();
     let mut failed_in_a_row = 0;
     for number in 1..=most {
         let running = u16::try_from(up.len())?;
-        if stop.load(Ordering::Relaxed) {
+        if stop.has_come() {
             filled.ended = "stopped by a signal".into();
             break;
         }
-        let one = side.one(number, &ground.image.name);
-        let measure = start(ground, &one, port)?;
+        let app = side.app(number);
+        let measure = start(testbed, &app)?;
         let Some(first_200_ms) = measure.first_answer_ms else {
-            let more = ground.place.run(&["sh", "-c", &one.explain()], &[])?;
+            let more = testbed.dom0.run(&["sh", "-c", &explain(&app)], &[])?;
             let more = String::from_utf8_lossy(&more.stdout);
             let why = format!("{:?} {} {}", measure.failures, measure.output.trim(), more.trim());
             say(&format!("{} {number}: {why}", filled.name));
-            let is_full = measure.exit_code != Some(0) && is_about_memory(&measure.output);
-            if is_full {
+            if measure.exit_code != Some(0) && is_about_memory(&measure.output) {
                 filled.ended = measure.output.lines().last().unwrap_or_default().to_owned();
                 break;
             }
             filled.failures.push(Failure { running, why });
-            ground.place.run(&["sh", "-c", &one.take_down()], &[])?;
+            testbed.dom0.run(&["sh", "-c", &app.take_down()], &[])?;
             failed_in_a_row += 1;
             if failed_in_a_row == MOST_FAILURES {
                 filled.ended = format!("{MOST_FAILURES} starts failed one after the other");
@@ -94,15 +81,13 @@ fn fill_up(
             continue;
         };
         failed_in_a_row = 0;
-        let returned_ms = measure.returned_ms;
-        filled.starts.push(Start { running, first_200_ms, returned_ms });
+        filled.starts.push(Start { running, first_200_ms, returned_ms: measure.returned_ms });
         filled.bodies_sha256.extend(measure.body_sha256);
         say(&format!("{} {number}: first answer {first_200_ms:.0} ms", filled.name));
-        up.push(one);
+        up.push(app);
         let running = running + 1;
         if running % EACH == 0 || running == 1 || number == most {
-            ground.place.sh(&rest)?;
-            let now = Snapshot::take(&ground.place)?;
+            let now = look(testbed)?;
             let memory = Memory::between(&before, &now, running);
             say(&format!("{running} run: {:.1} MiB each", memory.of_one().total_mib));
             filled.memory.push(memory);
@@ -117,64 +102,52 @@ fn fill_up(
     filled.bodies_sha256.dedup();
     let running = u16::try_from(up.len())?;
     if filled.memory.last().is_some_and(|memory| memory.running != running) {
-        ground.place.sh(&rest)?;
-        let now = Snapshot::take(&ground.place)?;
-        filled.memory.push(Memory::between(&before, &now, running));
+        filled.memory.push(Memory::between(&before, &look(testbed)?, running));
     }
-    filled.idle = Some(watch_idle(ground)?);
-    filled.answered_at_end = ask_all(ground, &up, port)?;
+    filled.idle = Some(watch_idle(testbed)?);
+    for some in up.chunks(32) {
+        let several = start_several(testbed, "in-a-row", some, true)?;
+        let answered = several.starts.iter().filter(|start| start.first_answer_ms.is_some());
+        filled.answered_at_end += u16::try_from(answered.count())?;
+    }
     Ok(())
 }
 
+/// Memory once all has been quiet.
+fn look(testbed: &Testbed) -> Result<Snapshot> {
+    testbed.dom0.sh(&format!("sync; sleep {REST_S}"))?;
+    Snapshot::take(&testbed.dom0)
+}
+
 /// Starts one and waits for its answer.
-fn start(ground: &Ground, one: &One, port: u16) -> Result<Measure> {
-    one.prepare(ground)?;
-    ground.place.sh(&before_each())?;
-    let address = format!("{}:{port}", one.address);
-    let mut argv = vec![CLIENT, "measure", "http", &address, PATIENCE_S];
-    argv.extend(one.command.iter().map(String::as_str));
-    let output = ground.place.run(&argv, &[])?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.code == 0, "the client fails: {text}");
-    serde_json::from_slice(&output.stdout).context("the client gave no JSON")
+fn start(testbed: &Testbed, app: &App) -> Result<Measure> {
+    app.prepare(testbed, &testbed.image.config)?;
+    let address = SocketAddrV4::new(app.address, PORT);
+    let command = app.command(&testbed.image.name, &[], true);
+    testbed.start("http", address, PATIENCE_S, &command).context("the client fails")
 }
 
-/// Starts several by one client, `in-a-row` or `at-once`.
-///
-/// # Errors
-/// When the client fails.
-pub fn start_several(ground: &Ground, how: &str, all: &[One], port: u16) -> Result<Several> {
-    let list: Vec<measure::One> = all
-        .iter()
-        .map(|one| measure::One {
-            address: SocketAddrV4::new(one.address, port),
-            command: one.command.clone(),
-        })
-        .collect();
-    let argv = [CLIENT, "several", how, "http", PATIENCE_S];
-    let output = ground.place.run(&argv, &serde_json::to_vec(&list)?)?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.code == 0, "the client fails: {text}");
-    serde_json::from_slice(&output.stdout).context("the client gave no JSON")
-}
-
-/// How many answer once more.
-fn ask_all(ground: &Ground, all: &[One], port: u16) -> Result<u16> {
-    let mut all = all.to_vec();
-    for one in &mut all {
-        one.command = vec!["true".into()];
-    }
-    let mut count = 0;
-    for some in all.chunks(32) {
-        let several = start_several(ground, "in-a-row", some, port)?;
-        let answered = several.starts.iter().filter(|start| start.first_answer_ms.is_some());
-        count += u16::try_from(answered.count())?;
-    }
-    Ok(count)
+/// Starts several by one client, `in-a-row` or `at-once`; or asks those that run already.
+pub(crate) fn start_several(
+    testbed: &Testbed,
+    how: &str,
+    all: &[App],
+    run_already: bool,
+) -> Result<Several> {
+    let one = |app: &App| One {
+        address: SocketAddrV4::new(app.address, PORT),
+        command: match run_already {
+            true => vec!["true".into()],
+            false => app.command(&testbed.image.name, &[], true),
+        },
+    };
+    let list = serde_json::to_vec(&all.iter().map(one).collect::<Vec<_>>())?;
+    let args = ["several", how, "http", &PATIENCE_S.to_string()];
+    testbed.ask_client(&args, &list).context("the client fails")
 }
 
 /// Processor time while nobody asks anything.
-fn watch_idle(ground: &Ground) -> Result<Idle> {
+fn watch_idle(testbed: &Testbed) -> Result<Idle> {
     // The first of two looks counts from the domains' beginnings.
     let script = format!(
         "sleep {REST_S}
@@ -183,7 +156,7 @@ look == 2 && $1 == \"Domain-0\" {{ dom0 = $4 }}
 look == 2 && $1 ~ /^density-/ {{ guests += $4 }}
 END {{ print dom0 + 0, guests + 0 }}'"
     );
-    let text = ground.place.sh(&script)?;
+    let text = testbed.dom0.sh(&script)?;
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [dom0_percent, guests_percent] = numbers[..] else {
         anyhow::bail!("xentop says {text:?}");

@@ -1,9 +1,10 @@
 //! What was measured, as a picture: launch time against the number running, and where memory goes.
 
 use super::memory::Memory;
-use super::report::{Filled, Report};
-use crate::compare::axis::{Axis, time};
-use crate::compare::svg::{Anchor, CONTAINER, INK, LAUNCH, PALE, Svg};
+use super::report::{Density, Filled};
+use crate::axis::{Axis, time};
+use crate::report::Report;
+use crate::svg::{Anchor, CONTAINER, INK, LAUNCH, PALE, Svg};
 
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 90.0;
@@ -19,11 +20,11 @@ const PARTS: [Part; 4] = [
 ];
 
 /// Draws all parts.
-#[must_use]
-pub fn draw(report: &Report) -> String {
-    let sides: Vec<&Filled> = report.sides.iter().filter(|side| side.count() > 0).collect();
+pub(crate) fn draw(report: &Report<Density>) -> String {
+    let sides: Vec<&Filled> =
+        report.figures.sides.iter().filter(|side| !side.starts.is_empty()).collect();
     #[expect(clippy::cast_precision_loss, reason = "a number of domains")]
-    let most = sides.iter().map(|side| side.count()).max().unwrap_or(1) as f64;
+    let most = sides.iter().map(|side| side.starts.len()).max().unwrap_or(1) as f64;
     let bars = 96.0 + HEIGHT + 110.0;
     #[expect(clippy::cast_precision_loss, reason = "a few sides")]
     let bars_height = sides.len() as f64 * 40.0;

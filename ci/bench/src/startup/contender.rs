@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// One way to start an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Contender {
+pub(crate) enum Contender {
     /// `launch`, a domain made on the spot by a toolstack, of a type.
     Launch {
         /// `native` or `xl`.
@@ -27,7 +27,7 @@ pub enum Contender {
 
 impl Contender {
     /// All, in the order they are shown in.
-    pub const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Launch { toolstack: "native", kind: "pvh" },
         Self::Launch { toolstack: "native", kind: "pv" },
         Self::Launch { toolstack: "xl", kind: "pvh" },
@@ -42,8 +42,7 @@ impl Contender {
     ];
 
     /// Whether it is `launch`, which tells its phases.
-    #[must_use]
-    pub fn is_launch(self) -> bool {
+    pub(crate) fn is_launch(self) -> bool {
         matches!(self, Self::Launch { .. } | Self::LaunchPool | Self::LaunchPoolImage)
     }
 }

@@ -1,7 +1,7 @@
 //! The guest kernel against Debian's, both as PVH with the same initramfs.
 
-use crate::compare::ground::{App, CLIENT, FOLDER, Ground};
-use crate::compare::statistics::Summary;
+use crate::statistics::Summary;
+use crate::testbed::{CLIENT, FOLDER, Running, Testbed};
 use anyhow::{Context, Result, ensure};
 use lab::cpio::Archive;
 use lab::host::say;
@@ -13,35 +13,32 @@ const MEMORY_MIB: u32 = 256;
 
 /// One kernel's boots.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// The file in dom0.
-    pub kernel: String,
+    pub(crate) kernel: String,
     /// Boots that are in the figures.
-    pub n: usize,
+    pub(crate) n: usize,
     /// To the first program, on the guest's own clock.
-    pub guest_ms: Option<Summary>,
+    pub(crate) guest_ms: Option<Summary>,
     /// To the first program's line on the console, on dom0's clock, `xl unpause` included.
-    pub seen_ms: Option<Summary>,
+    pub(crate) seen_ms: Option<Summary>,
     /// The former in the order of the rounds.
-    pub samples_guest_ms: Vec<f64>,
+    pub(crate) samples_guest_ms: Vec<f64>,
     /// The latter likewise.
-    pub samples_seen_ms: Vec<f64>,
+    pub(crate) samples_seen_ms: Vec<f64>,
 }
 
 /// Boots each kernel `rounds` times, in turns: ours first, then Debian's.
-///
-/// # Errors
-/// When a domain cannot be made or says nothing.
-pub fn compare(app: &App, ground: &Ground, rounds: usize) -> Result<[Kernel; 2]> {
-    let place = &ground.place;
-    let debian = format!("/boot/vmlinuz-{}", place.sh("uname -r")?.trim());
+pub(crate) fn compare(app: &Running, testbed: &Testbed, rounds: usize) -> Result<[Kernel; 2]> {
+    let dom0 = &testbed.dom0;
+    let debian = format!("/boot/vmlinuz-{}", dom0.sh("uname -r")?.trim());
     let initrd = format!("{FOLDER}/boot/initrd");
-    place.write(&initrd, 0o644, &initramfs(&ground.client)?)?;
+    dom0.write(&initrd, 0o644, &initramfs(&testbed.client)?)?;
     let kernels = [app.kernel.clone(), debian];
     let mut boots = [Vec::new(), Vec::new()];
     for round in 1..=rounds {
         for (kernel, boots) in kernels.iter().zip(&mut boots) {
-            let boot = boot_once(kernel, &initrd, app, ground)
+            let boot = boot_once(kernel, &initrd, app, testbed)
                 .with_context(|| format!("cannot time the start of {kernel}"))?;
             say(&format!(
                 "{round}/{rounds} {kernel} to init: {:.0} ms on its clock, {:.0} ms on dom0's",
@@ -65,7 +62,7 @@ pub fn compare(app: &App, ground: &Ground, rounds: usize) -> Result<[Kernel; 2]>
     Ok([summarize(&kernels[0], &boots[0]), summarize(&kernels[1], &boots[1])])
 }
 
-fn boot_once(kernel: &str, initrd: &str, app: &App, ground: &Ground) -> Result<Boot> {
+fn boot_once(kernel: &str, initrd: &str, app: &Running, testbed: &Testbed) -> Result<Boot> {
     let config = format!(
         "type = \"pvh\"
 name = \"xl-boot\"
@@ -78,14 +75,14 @@ vcpus = 1
         app.cmdline
     );
     let path = format!("{FOLDER}/boot/domain.cfg");
-    ground.place.write(&path, 0o644, config.as_bytes())?;
+    testbed.dom0.write(&path, 0o644, config.as_bytes())?;
     let script = format!(
         "xl create -q -p {path} >&2
 trap 'xl destroy xl-boot 2>/dev/null || true' EXIT
 sleep 1
 {CLIENT} boot xl-boot \"$(xenstore-read /local/domain/$(xl domid xl-boot)/console/tty)\" 180"
     );
-    let output = ground.place.run(&["sh", "-euc", &script], &[])?;
+    let output = testbed.dom0.run(&["sh", "-euc", &script], &[])?;
     ensure!(output.code == 0, "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).context("the client gave no JSON")
 }

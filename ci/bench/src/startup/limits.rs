@@ -1,6 +1,6 @@
 //! Limits on ratios: a guard against a launch that has become slower without anyone noticing.
 
-use super::report::Report;
+use super::report::Startup;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::path::Path;
@@ -16,7 +16,7 @@ struct Limits {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Limit {
-    /// Name out of [`Report::ratios`].
+    /// Name out of [`Startup::ratios`].
     ratio: String,
     /// What it may be.
     at_most: f64,
@@ -28,16 +28,13 @@ struct Limit {
 ///
 /// A limit is broken when the whole 95 % interval lies above it, so that chance alone rarely breaks
 /// one, or when its ratio was not measured.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn broken(report: &Report, file: &Path) -> Result<Vec<String>> {
+pub(crate) fn broken(report: &Startup, file: &Path) -> Result<Vec<String>> {
     let explain = || format!("cannot read {}", file.display());
     let text = std::fs::read_to_string(file).with_context(explain)?;
     check(report, &text).with_context(explain)
 }
 
-fn check(report: &Report, text: &str) -> Result<Vec<String>> {
+fn check(report: &Startup, text: &str) -> Result<Vec<String>> {
     let limits: Limits = toml::from_str(text)?;
     let line = |limit: &Limit| {
         let Limit { ratio, at_most, reason } = limit;
@@ -57,10 +54,9 @@ fn check(report: &Report, text: &str) -> Result<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn report(value: f64, low: f64) -> Report {
+    fn report(value: f64, low: f64) -> Startup {
         let json = serde_json::json!({
-            "emulated": null, "version": 1, "date": "", "command": "", "machine": {}, "image": "",
-            "question": "http", "rounds": 1, "contenders": [], "xl_create": null, "kernels": [],
+            "image": "", "question": "http", "rounds": 1, "contenders": [], "xl_create": null, "kernels": [],
             "missing": {}, "ratios": {"cold_vs_crun": value, "pooled_vs_crun": null},
             "intervals": {"cold_vs_crun": [low, value + 1.0], "pooled_vs_crun": null},
         });

@@ -1,9 +1,10 @@
 //! What was measured, as a picture: every start of every contender, and where a launch's time goes.
 
-use super::report::{Entry, Report};
+use super::report::{Entry, Startup};
 use super::segments::{Segment, segments};
-use crate::compare::axis::{Axis, time};
-use crate::compare::svg::{Anchor, CONTAINER, INK, LAUNCH, PALE, Svg};
+use crate::axis::{Axis, time};
+use crate::report::Report;
+use crate::svg::{Anchor, CONTAINER, INK, LAUNCH, PALE, Svg};
 
 const WIDTH: f64 = 1000.0;
 /// Where the rows' names end and the axis begins.
@@ -19,10 +20,9 @@ const PALETTE: [&str; 16] = [
 ];
 
 /// Draws both parts.
-#[must_use]
-pub fn draw(report: &Report) -> String {
+pub(crate) fn draw(report: &Report<Startup>) -> String {
     let rows: Vec<&Entry> =
-        report.contenders.iter().filter(|entry| entry.first_200_ms.is_some()).collect();
+        report.figures.contenders.iter().filter(|entry| entry.first_200_ms.is_some()).collect();
     let stacks: Vec<(&Entry, Vec<Segment>)> = rows
         .iter()
         .map(|entry| (*entry, segments(entry)))
@@ -43,7 +43,7 @@ pub fn draw(report: &Report) -> String {
     };
     let subtitle = format!(
         "{kind}Logarithmic axis; {} rounds; each dot is one start, the bar the median.",
-        report.rounds
+        report.figures.rounds
     );
     svg.text((20.0, 56.0), 13.0, Anchor::Start, INK, &subtitle);
     draw_starts(&mut svg, top, &rows);
@@ -55,8 +55,8 @@ pub fn draw(report: &Report) -> String {
     svg.render()
 }
 
-fn title_of(report: &Report) -> String {
-    let answer = if report.question == "http" { "HTTP 200" } else { "answer to PING" };
+fn title_of(report: &Report<Startup>) -> String {
+    let answer = if report.figures.question == "http" { "HTTP 200" } else { "answer to PING" };
     format!("From the command to the first {answer}")
 }
 

@@ -1,96 +1,82 @@
 //! What was measured, as JSON.
 
 use super::kernels::Kernel;
-use super::phases::Phases;
+use super::phases::{Phases, medians};
 use super::plan::Plan;
-use super::rounds::Series;
-use crate::compare::statistics::{Ratio, Summary};
+use super::series::Series;
+use crate::report::Figures;
+use crate::statistics::{Ratio, Summary};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Raised when a reader of an earlier one would go wrong.
-pub const VERSION: u32 = 1;
 
 /// The phases of a native launch that do together what `xl create` does: the domain is built and let
 /// run, and has its devices.
 const CREATE_PHASES: [&str; 2] = ["domain", "devices"];
 
-/// The whole of it; the fields' order is that of the file.
+/// What is measured; the fields' order is that of the file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Report {
-    /// Not on hardware: says so, and what that distorts. First in the file, as nothing else counts
-    /// before it is known.
-    pub emulated: Option<String>,
-    /// [`VERSION`].
-    pub version: u32,
-    /// When it was made, in UTC.
-    pub date: String,
-    /// The command line that made it.
-    pub command: String,
-    /// Machine, Xen, kernels, versions: name to value.
-    pub machine: BTreeMap<String, String>,
+pub(crate) struct Startup {
     /// Reference and digest of the image.
-    pub image: String,
+    pub(crate) image: String,
     /// What `first_200_ms` waits for: `http` or `redis-ping`.
-    pub question: String,
+    pub(crate) question: String,
     /// Rounds that were measured.
-    pub rounds: usize,
+    pub(crate) rounds: usize,
     /// Those that ran, in the usual order.
-    pub contenders: Vec<Entry>,
+    pub(crate) contenders: Vec<Entry>,
     /// `xl create` of a cold launch's domain with stock scripts; only its return counts.
-    pub xl_create: Option<Entry>,
+    pub(crate) xl_create: Option<Entry>,
     /// To init: our kernel, then Debian's.
-    pub kernels: Vec<Kernel>,
+    pub(crate) kernels: Vec<Kernel>,
     /// Those that did not run, and why.
-    pub missing: BTreeMap<String, String>,
+    pub(crate) missing: BTreeMap<String, String>,
     /// Ratios of medians, by the names that the targets have; `null` where a side is missing.
-    pub ratios: BTreeMap<String, Option<f64>>,
+    pub(crate) ratios: BTreeMap<String, Option<f64>>,
     /// The 95 % interval of each ratio.
-    pub intervals: BTreeMap<String, Option<[f64; 2]>>,
+    pub(crate) intervals: BTreeMap<String, Option<[f64; 2]>>,
 }
 
 /// One contender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// As on the command line.
-    pub name: String,
+    pub(crate) name: String,
     /// Starts that are in the figures.
-    pub n: usize,
-    /// Starts that went wrong; they are in no figure.
-    pub failed: usize,
+    pub(crate) n: usize,
+    /// Starts that failed; they are in no figure.
+    pub(crate) failed: usize,
     /// From the command's start to the first right answer.
-    pub first_200_ms: Option<Summary>,
+    pub(crate) first_200_ms: Option<Summary>,
     /// From the command's start to its return.
-    pub returned_ms: Option<Summary>,
+    pub(crate) returned_ms: Option<Summary>,
     /// Median of each phase that `launch run --time` tells, in its order, in starts of their own.
-    pub phases_ms: Phases,
+    pub(crate) phases_ms: Phases,
     /// First answer against crun's; none for crun itself.
-    pub ratio_to_crun: Option<Ratio>,
+    pub(crate) ratio_to_crun: Option<Ratio>,
     /// First answer against docker's; none for docker itself.
-    pub ratio_to_docker: Option<Ratio>,
+    pub(crate) ratio_to_docker: Option<Ratio>,
     /// SHA-256 of each body that was answered; one where all starts did the same work.
-    pub bodies_sha256: Vec<String>,
+    pub(crate) bodies_sha256: Vec<String>,
     /// How it was started.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// First answers in the order of the rounds.
-    pub samples_first_200_ms: Vec<f64>,
+    pub(crate) samples_first_200_ms: Vec<f64>,
     /// Returns likewise.
-    pub samples_returned_ms: Vec<f64>,
+    pub(crate) samples_returned_ms: Vec<f64>,
     /// The phases of each start that told them.
-    pub samples_phases_ms: Vec<Phases>,
+    pub(crate) samples_phases_ms: Vec<Phases>,
     /// When each of them began, from the command's own beginning on; phases overlap.
     #[serde(default)]
-    pub samples_phase_starts_ms: Vec<Phases>,
+    pub(crate) samples_phase_starts_ms: Vec<Phases>,
     /// First answer of the start before the rounds, which is in no figure.
-    pub warm_up_ms: Option<f64>,
+    pub(crate) warm_up_ms: Option<f64>,
     /// What went wrong in the starts that failed.
-    pub failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
 }
 
 impl Entry {
     /// Summarizes a series, against the first answers of crun and of docker.
-    #[must_use]
-    pub fn new(series: &Series, crun: &[f64], docker: &[f64]) -> Self {
+    pub(crate) fn new(series: &Series, crun: &[f64], docker: &[f64]) -> Self {
         let (firsts, returns) = (series.firsts(), series.returns());
         let failures: Vec<String> = series
             .rounds
@@ -113,7 +99,7 @@ impl Entry {
             failed: failures.len(),
             first_200_ms: Summary::of(&firsts),
             returned_ms: Summary::of(&returns),
-            phases_ms: Phases::medians(&lengths),
+            phases_ms: medians(&lengths),
             ratio_to_crun: Ratio::of_medians(&firsts, crun).filter(|_| series.name != "crun"),
             ratio_to_docker: Ratio::of_medians(&firsts, docker).filter(|_| series.name != "docker"),
             bodies_sha256: bodies,
@@ -132,22 +118,24 @@ impl Entry {
     }
 }
 
-impl Report {
-    /// Sets [`Report::ratios`] and [`Report::intervals`] from what was measured.
-    pub fn set_ratios(&mut self) {
+impl Startup {
+    /// Sets [`Startup::ratios`] and [`Startup::intervals`] from what was measured.
+    pub(crate) fn set_ratios(&mut self, is_emulated: bool) {
         let firsts = |name: &str| {
             let entry = self.contenders.iter().find(|entry| entry.name == name);
             entry.map(|entry| entry.samples_first_200_ms.clone()).unwrap_or_default()
         };
+        // The type that `launch` chooses by itself on such a machine.
+        let usual = if is_emulated { "launch-native-pv" } else { "launch-native-pvh" };
         let crun = firsts("crun");
         let cold = self.contenders.iter().find(|entry| entry.name == "launch-native-pvh");
         let created: Vec<f64> = cold
             .iter()
             .flat_map(|entry| &entry.samples_phases_ms)
             .filter_map(|phases| {
-                let parts: Vec<f64> =
-                    CREATE_PHASES.iter().filter_map(|name| phases.get(name)).collect();
-                (!parts.is_empty()).then(|| parts.iter().sum())
+                let parts: Vec<&f64> =
+                    CREATE_PHASES.iter().filter_map(|name| phases.get(*name)).collect();
+                (!parts.is_empty()).then(|| parts.into_iter().sum())
             })
             .collect();
         let xl_create = self.xl_create.as_ref().map(|entry| entry.samples_returned_ms.clone());
@@ -157,7 +145,7 @@ impl Report {
         };
         let all = [
             ("native_create_vs_xl_create", created, xl_create.unwrap_or_default()),
-            ("cold_vs_crun", firsts(self.usual()), crun.clone()),
+            ("cold_vs_crun", firsts(usual), crun.clone()),
             ("pooled_vs_crun", firsts("launch-pool"), crun),
             ("kernel_vs_debian", boots(0), boots(1)),
         ];
@@ -167,27 +155,19 @@ impl Report {
             self.intervals.insert(name.into(), ratio.map(|ratio| [ratio.low, ratio.high]));
         }
     }
+}
 
-    /// The cold contender of the type that `launch` chooses by itself on such a machine.
-    #[must_use]
-    pub fn usual(&self) -> &'static str {
-        if self.emulated.is_some() { "launch-native-pv" } else { "launch-native-pvh" }
-    }
+impl Figures for Startup {
+    const NAME: &str = "startup-time";
 
-    /// Whether all that answered gave the same answer.
-    #[must_use]
-    pub fn is_equal_work(&self) -> bool {
-        let mut bodies: Vec<&String> =
-            self.contenders.iter().flat_map(|entry| &entry.bodies_sha256).collect();
-        bodies.sort();
-        bodies.dedup();
-        bodies.len() <= 1
+    fn answers(&self) -> Vec<(&str, Vec<&String>)> {
+        let bodies = self.contenders.iter().flat_map(|entry| &entry.bodies_sha256);
+        vec![("the contenders", bodies.collect())]
     }
 }
 
 /// Summarizes each contender, against crun and docker where those ran.
-#[must_use]
-pub fn entries(all: &[Series]) -> Vec<Entry> {
+pub(crate) fn entries(all: &[Series]) -> Vec<Entry> {
     let firsts_of = |name: &str| {
         let found = all.iter().find(|series| series.name == name);
         found.map(Series::firsts).unwrap_or_default()

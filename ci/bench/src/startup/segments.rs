@@ -1,8 +1,7 @@
 //! A launch cut into what follows each other, so that the parts add up to the whole.
 
-use super::phases::Phases;
+use super::phases::{Phases, WHOLE};
 use super::report::Entry;
-use super::rounds::WHOLE;
 
 /// Between two steps of the command, or of the guest.
 const BETWEEN: &str = "between these";
@@ -15,26 +14,23 @@ const REST: &str = "the rest: the app's own start";
 
 /// A part of a launch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// What was done.
-    pub name: String,
+    pub(crate) name: String,
     /// How long that took.
-    pub ms: f64,
+    pub(crate) ms: f64,
 }
 
 /// The parts of a contender's middle start: of those that told their phases, the one whose first
 /// answer is the median (the later of two). Medians of each phase would not add up.
-#[must_use]
-pub fn segments(entry: &Entry) -> Vec<Segment> {
+pub(crate) fn segments(entry: &Entry) -> Vec<Segment> {
     let mut all: Vec<(&Phases, &Phases, f64)> = (entry.samples_phase_starts_ms.iter())
         .zip(&entry.samples_phases_ms)
-        .filter_map(|(starts, took)| Some((starts, took, took.get(WHOLE)?)))
+        .filter_map(|(starts, took)| Some((starts, took, *took.get(WHOLE)?)))
         .collect();
     all.sort_by(|one, other| one.2.total_cmp(&other.2));
     match all.get(all.len() / 2) {
-        Some((starts, took, whole)) if !starts.0.is_empty() => {
-            join_small(cut(starts, took, *whole))
-        }
+        Some((starts, took, whole)) if !starts.is_empty() => join_small(cut(starts, took, *whole)),
         _ => Vec::new(),
     }
 }
@@ -63,10 +59,9 @@ fn is_of_guest(phase: &str) -> bool {
 /// What dom0 does beside the guest is no part of it.
 fn cut(starts: &Phases, took: &Phases, whole: f64) -> Vec<Segment> {
     let spans = || {
-        let lengths =
-            took.0.iter().filter(|(name, _)| name != WHOLE && !name.starts_with("in all"));
+        let lengths = took.iter().filter(|(name, _)| *name != WHOLE && !name.starts_with("in all"));
         lengths.filter_map(|(name, ms)| {
-            let start = starts.get(name)?;
+            let start = *starts.get(name)?;
             Some((name, start, start + ms))
         })
     };
@@ -99,7 +94,7 @@ mod tests {
 
     fn parts(spans: &[(&str, f64, f64)], whole: f64) -> Vec<(String, f64)> {
         let named = |of: fn(&(&str, f64, f64)) -> f64| {
-            Phases(spans.iter().map(|span| (span.0.to_owned(), of(span))).collect())
+            spans.iter().map(|span| (span.0.to_owned(), of(span))).collect::<Phases>()
         };
         let segments = cut(&named(|span| span.1), &named(|span| span.2), whole);
         let sum: f64 = segments.iter().map(|segment| segment.ms).sum();

@@ -1,166 +1,97 @@
-//! The sides: domains of either type, and a container of crun.
+//! The contenders: domains of either type, and a container of crun.
 
-use super::workload::{App, DISK_SCRIPT, with_command};
-use crate::compare::container::{Container, READY};
-use crate::compare::ground::{CLIENT, Ground, LAUNCH_READY, before_each, remove_apps};
+use super::workload::{DISK_SCRIPT, Served, with_command};
+use crate::side::{App, Side};
+use crate::testbed::{Testbed, remove_apps};
 use anyhow::{Context, Result, ensure};
-use lab_client::measure::Measure;
-use serde_json::Value;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// What all names of ours begin with.
 const PREFIX: &str = "throughput";
 /// The longest that an app may take to start, in seconds.
-const PATIENCE_S: &str = "120";
+const PATIENCE_S: u32 = 120;
+/// The contenders' names, in the order they are shown in.
+pub(crate) const NAMES: [&str; 3] = ["launch-pvh", "launch-pv", "crun"];
 
-/// One side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contender {
-    /// `launch-pvh`, `launch-pv` or `crun`.
-    pub name: String,
-    /// Memory of a domain in MiB.
-    pub memory_mib: u32,
+/// An app in a domain or in a container, with one thing to do after the other.
+#[derive(Debug)]
+pub(crate) struct Contender {
+    /// One of [`NAMES`].
+    pub(crate) name: &'static str,
+    pub(crate) app: App,
 }
 
 impl Contender {
-    /// Their names, in the order they are shown in.
-    pub const NAMES: [&str; 3] = ["launch-pvh", "launch-pv", "crun"];
-
-    fn kind(&self) -> Option<&str> {
-        self.name.strip_prefix("launch-")
-    }
-
-    fn own_name(&self) -> String {
-        format!("{PREFIX}-{}", self.name)
-    }
-
-    /// Where its app answers.
-    #[must_use]
-    pub fn address(&self) -> Ipv4Addr {
-        match self.kind() {
-            Some("pv") => Ipv4Addr::new(10, 107, 200, 1),
-            Some(_) => Ipv4Addr::new(10, 107, 200, 2),
-            None => Ipv4Addr::new(10, 112, 200, 3),
-        }
-    }
-
-    fn container(&self) -> Container {
-        Container {
-            program: "crun".into(),
-            name: self.own_name(),
-            address: self.address(),
-            veth: format!("v-{PREFIX}"),
-        }
-    }
-
-    /// What was ready before its app was started.
-    #[must_use]
-    pub fn ready(&self) -> Vec<String> {
-        match self.kind() {
-            Some(_) => LAUNCH_READY.map(Into::into).to_vec(),
-            None => READY.map(str::to_owned).into(),
-        }
-    }
-
-    /// The command that starts `command` of the image; `detached` or with its output.
-    #[must_use]
-    pub fn command(&self, image: &str, command: &[String], detached: bool) -> Vec<String> {
-        let Some(kind) = self.kind() else {
-            let all = self.container().command();
-            return all.into_iter().filter(|word| detached || word != "-d").collect();
+    /// The one of this name; its domain has so much memory.
+    pub(crate) fn new(name: &'static str, memory_mib: u32) -> Self {
+        let side = match name.strip_prefix("launch-") {
+            Some(kind) => Side::Domain { kind: kind.into(), memory_mib },
+            None => Side::crun(),
         };
-        let (name, ip) = (self.own_name(), self.address().to_string());
-        let memory = format!("{}m", self.memory_mib);
-        let mut all = vec!["launch", "run"];
-        all.extend(if detached { Some("-d") } else { None });
-        all.extend(["--name", &name, "--ip", &ip, "--type", kind, "--memory", &memory, image]);
-        all.into_iter().chain(command.iter().map(String::as_str)).map(str::to_owned).collect()
+        let address = match name {
+            "launch-pv" => Ipv4Addr::new(10, 107, 200, 1),
+            "launch-pvh" => Ipv4Addr::new(10, 107, 200, 2),
+            _ => Ipv4Addr::new(10, 112, 200, 3),
+        };
+        let (own_name, veth) = (format!("{PREFIX}-{name}"), format!("v-{PREFIX}"));
+        Self { name, app: App { side, name: own_name, address, veth } }
     }
 
-    /// The command that runs `true` beside its app.
-    #[must_use]
-    pub fn exec(&self) -> [String; 4] {
-        let program = if self.kind().is_some() { "launch" } else { "crun" };
-        [program.into(), "exec".into(), self.own_name(), "true".into()]
+    /// Where what it serves answers.
+    pub(crate) fn address(&self, served: &Served) -> SocketAddrV4 {
+        SocketAddrV4::new(self.app.address, served.port)
     }
 
     /// Starts an app and waits until it answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub fn start(&self, ground: &Ground, app: &App) -> Result<()> {
-        self.prepare(ground, &app.config(&ground.image.config))?;
-        let address = format!("{}:{}", self.address(), app.port);
-        let command = self.command(&ground.image.name, &app.command(), true);
-        let mut argv = vec![CLIENT, "measure", app.question, &address, PATIENCE_S];
-        argv.extend(command.iter().map(String::as_str));
-        let output = ground.place.run(&argv, &[])?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.code == 0, "the client fails: {text}");
-        let measure: Measure =
-            serde_json::from_slice(&output.stdout).context("the client gave no JSON")?;
-        ensure!(
-            measure.first_answer_ms.is_some(),
-            "{} does not answer: {:?} {}",
-            self.name,
-            measure.failures,
-            measure.output.trim()
-        );
+    pub(crate) fn start(&self, testbed: &Testbed, served: &Served) -> Result<()> {
+        let args = served.command();
+        self.app.prepare(testbed, &with_command(&testbed.image.config, &args))?;
+        let command = self.app.command(&testbed.image.name, &args, true);
+        let measure = testbed
+            .start(served.question, self.address(served), PATIENCE_S, &command)
+            .context("the client fails")?;
+        let (name, failures, output) = (self.name, &measure.failures, measure.output.trim());
+        ensure!(measure.first_answer_ms.is_some(), "{name} does not answer: {failures:?} {output}");
         Ok(())
-    }
-
-    /// Runs the disk's workload in a shell in the app's place; returns what it wrote.
-    ///
-    /// # Errors
-    /// When it fails.
-    pub fn run_disk(&self, ground: &Ground) -> Result<String> {
-        let shell = ["sh", "-c", DISK_SCRIPT].map(str::to_owned);
-        self.prepare(ground, &with_command(&ground.image.config, &shell))?;
-        let command = self.command(&ground.image.name, &shell, false);
-        let argv: Vec<&str> = command.iter().map(String::as_str).collect();
-        let output = ground.place.run(&argv, &[])?;
-        // `launch` shows the console, which has both streams; crun's come apart.
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        ensure!(output.code == 0, "{} ends with {}: {text}", self.name, output.code);
-        self.take_down(ground)?;
-        Ok(text)
-    }
-
-    fn prepare(&self, ground: &Ground, config: &Value) -> Result<()> {
-        if self.kind().is_none() {
-            let container = self.container();
-            container.write_bundle(ground, config)?;
-            ground.place.sh(&container.mount())?;
-        }
-        ground.place.sh(&before_each()).map(drop)
     }
 
     /// Takes its app down, as far as it is there, and starts it again: one that died (emulated guests do)
     /// is not to fail all rounds to come.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn start_anew(&self, ground: &Ground, app: &App) -> Result<()> {
-        let _ = self.take_down(ground);
-        self.start(ground, app)
+    pub(crate) fn start_again(&self, testbed: &Testbed, served: &Served) -> Result<()> {
+        let _ = self.take_down(testbed);
+        self.start(testbed, served)
+    }
+
+    /// The command that runs the disk's workload in a shell in the app's place.
+    pub(crate) fn disk_command(&self, testbed: &Testbed) -> Vec<String> {
+        self.app.command(&testbed.image.name, &disk_shell(), false)
+    }
+
+    /// Runs the disk's workload; returns what it wrote.
+    pub(crate) fn run_disk(&self, testbed: &Testbed) -> Result<String> {
+        self.app.prepare(testbed, &with_command(&testbed.image.config, &disk_shell()))?;
+        let command = self.disk_command(testbed);
+        let argv: Vec<&str> = command.iter().map(String::as_str).collect();
+        let output = testbed.dom0.run(&argv, &[])?;
+        // `launch` shows the console, which has both streams; crun's come apart.
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        ensure!(output.code == 0, "{} ends with {}: {text}", self.name, output.code);
+        self.take_down(testbed)?;
+        Ok(text)
     }
 
     /// Takes its app down.
-    ///
-    /// # Errors
-    /// When it stays.
-    pub fn take_down(&self, ground: &Ground) -> Result<()> {
-        let script = match self.kind() {
-            Some(_) => format!("launch rm -f {} >/dev/null", self.own_name()),
-            None => self.container().take_down(),
-        };
-        ground.place.sh(&script).map(drop)
+    pub(crate) fn take_down(&self, testbed: &Testbed) -> Result<()> {
+        testbed.dom0.sh(&self.app.take_down()).map(drop)
     }
 }
 
+fn disk_shell() -> [String; 3] {
+    ["sh", "-c", DISK_SCRIPT.trim_end()].map(str::to_owned)
+}
+
 /// A shell script that takes down whatever is left.
-#[must_use]
-pub fn take_down_all() -> String {
+pub(crate) fn take_down_all() -> String {
     format!("{}\ncrun delete -f {PREFIX}-crun 2>/dev/null", remove_apps(&format!("^{PREFIX}-")))
 }

@@ -1,8 +1,9 @@
 //! What was measured, as a picture: the rate of each side against crun's, and latencies.
 
-use super::report::{Entry, Measured, Report};
-use crate::compare::axis::{Axis, time};
-use crate::compare::svg::{Anchor, CONTAINER, INK, LAUNCH, PALE, Svg};
+use super::report::{Entry, Measured, Throughput};
+use crate::axis::{Axis, time};
+use crate::report::Report;
+use crate::svg::{Anchor, CONTAINER, INK, LAUNCH, PALE, Svg};
 
 const WIDTH: f64 = 1000.0;
 /// Where the rows' names end and the rates' axis begins.
@@ -16,9 +17,8 @@ const ROW: f64 = 24.0;
 const HEAD: f64 = 34.0;
 
 /// Draws all workloads.
-#[must_use]
-pub fn draw(report: &Report) -> String {
-    let all: Vec<&Measured> = report.workloads.iter().collect();
+pub(crate) fn draw(report: &Report<Throughput>) -> String {
+    let all: Vec<&Measured> = report.figures.workloads.iter().collect();
     let top = 106.0;
     #[expect(clippy::cast_precision_loss, reason = "a few rows")]
     let height = |measured: &Measured| HEAD + measured.contenders.len() as f64 * ROW;
@@ -29,8 +29,10 @@ pub fn draw(report: &Report) -> String {
         Some(_) => "EMULATED processor: no figure is a real machine's. ",
         None => "",
     };
-    let text =
-        format!("{kind}{} rounds; each dot is one round, the bar the median.", report.rounds);
+    let text = format!(
+        "{kind}{} rounds; each dot is one round, the bar the median.",
+        report.figures.rounds
+    );
     svg.text((20.0, 56.0), 13.0, Anchor::Start, INK, &text);
     svg.text((LEFT, 84.0), 13.0, Anchor::Start, INK, "rate: longer is better");
     let text = "latency: p50, p90, p99, p99.9; further left is better";
@@ -90,8 +92,8 @@ fn draw_row(svg: &mut Svg, y: f64, entry: &Entry, axis: Axis, latencies: Option<
         let points = [latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.p999_ms];
         let places = points.map(|ms| axis.place(ms));
         svg.line((places[0], y), (places[3], y), 2.0, color);
-        for (place, radius) in places.into_iter().zip([6.0, 4.5, 3.5, 2.5]) {
-            svg.dot(place, y, radius, color);
+        for (dom0, radius) in places.into_iter().zip([6.0, 4.5, 3.5, 2.5]) {
+            svg.dot(dom0, y, radius, color);
         }
     }
 }

@@ -1,93 +1,97 @@
 //! What was measured, as JSON.
 
-use crate::compare::statistics::{Ratio, Summary};
+use crate::report::Figures;
+use crate::statistics::{Ratio, Summary};
+use anyhow::Result;
+use lab::host::say;
 use lab_client::measure::Latency;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Raised when a reader of an earlier one would go wrong.
-pub const VERSION: u32 = 1;
-
-/// The whole of it; the fields' order is that of the file.
+/// What is measured; the fields' order is that of the file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Report {
-    /// Not on hardware: says so, and what that distorts.
-    pub emulated: Option<String>,
-    /// [`VERSION`].
-    pub version: u32,
-    /// When it was made, in UTC.
-    pub date: String,
-    /// The command line that made it.
-    pub command: String,
-    /// Machine, Xen, kernels, versions: name to value.
-    pub machine: BTreeMap<String, String>,
+pub(crate) struct Throughput {
     /// Reference and digest of each image.
-    pub images: Vec<String>,
+    pub(crate) images: Vec<String>,
     /// Rounds.
-    pub rounds: u16,
+    pub(crate) rounds: u16,
     /// Connections of a load, and its seconds.
-    pub connections: u32,
+    pub(crate) connections: u32,
     /// Length of each load.
-    pub seconds: u32,
+    pub(crate) seconds: u32,
     /// Memory of a domain.
-    pub memory_mib: u32,
+    pub(crate) memory_mib: u32,
     /// What was ready before each app was started, by contender.
-    pub ready: BTreeMap<String, Vec<String>>,
+    pub(crate) ready: BTreeMap<String, Vec<String>>,
     /// Each workload.
-    pub workloads: Vec<Measured>,
+    pub(crate) workloads: Vec<Measured>,
 }
 
 /// One workload on all sides.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// As on the command line.
-    pub name: String,
+    pub(crate) name: String,
     /// What it is.
-    pub title: String,
+    pub(crate) title: String,
     /// What `rate` counts in a second: `requests`, `MiB` or `writes`.
-    pub unit: String,
+    pub(crate) unit: String,
     /// Each side.
-    pub contenders: Vec<Entry>,
+    pub(crate) contenders: Vec<Entry>,
 }
 
 /// One side of a workload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// `launch-pvh`, `launch-pv` or `crun`.
-    pub name: String,
+    pub(crate) name: String,
     /// The command that started the app.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// Of each round that went well, units a second.
-    pub rate: Option<Summary>,
+    pub(crate) rate: Option<Summary>,
     /// Median over the rounds of each quantile; none where nothing was asked.
-    pub latency: Option<Latency>,
+    pub(crate) latency: Option<Latency>,
     /// Rate against crun's; none for crun itself.
-    pub ratio_to_crun: Option<Ratio>,
+    pub(crate) ratio_to_crun: Option<Ratio>,
     /// SHA-256 of each body; one where all did the same work.
-    pub bodies_sha256: Vec<String>,
+    pub(crate) bodies_sha256: Vec<String>,
     /// The rounds that went well.
-    pub rounds: Vec<Round>,
+    pub(crate) rounds: Vec<Round>,
     /// What went wrong.
-    pub failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
 }
 
 /// One round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Round {
+pub(crate) struct Round {
     /// Units a second.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// Units in all.
-    pub count: f64,
+    pub(crate) count: f64,
     /// Their time.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Of a load.
-    pub latency: Option<Latency>,
+    pub(crate) latency: Option<Latency>,
+}
+
+impl Round {
+    /// So many units in so much time.
+    pub(crate) fn new(count: f64, seconds: f64, latency: Option<Latency>) -> Self {
+        Self { rate: count / seconds, count, seconds, latency }
+    }
+}
+
+impl Figures for Throughput {
+    const NAME: &str = "throughput";
+
+    fn answers(&self) -> Vec<(&str, Vec<&String>)> {
+        self.workloads.iter().map(Measured::answers).collect()
+    }
 }
 
 impl Entry {
     /// One that has not run yet.
-    #[must_use]
-    pub fn new(name: &str, command: Vec<String>) -> Self {
+    pub(crate) fn new(name: &str, command: Vec<String>) -> Self {
         Self {
             name: name.into(),
             command,
@@ -106,8 +110,13 @@ impl Entry {
 }
 
 impl Measured {
+    fn answers(&self) -> (&str, Vec<&String>) {
+        let bodies = self.contenders.iter().flat_map(|entry| &entry.bodies_sha256);
+        (&self.name, bodies.collect())
+    }
+
     /// Sets the summaries and ratios from the rounds.
-    pub fn summarize(&mut self) {
+    pub(crate) fn summarize(&mut self) {
         let crun = self.contenders.iter().find(|entry| entry.name == "crun");
         let crun = crun.map(Entry::rates).unwrap_or_default();
         for entry in &mut self.contenders {
@@ -122,14 +131,28 @@ impl Measured {
         }
     }
 
-    /// Whether all that answered gave the same answer.
-    #[must_use]
-    pub fn is_equal_work(&self) -> bool {
-        let mut bodies: Vec<&String> =
-            self.contenders.iter().flat_map(|entry| &entry.bodies_sha256).collect();
-        bodies.sort();
-        bodies.dedup();
-        bodies.len() <= 1
+    /// Notes what came of a contender's turn; returns whether it went well.
+    pub(crate) fn note(
+        &mut self,
+        round: usize,
+        contender: usize,
+        result: Result<(Round, Vec<String>)>,
+    ) -> bool {
+        let Self { name, unit, contenders, .. } = self;
+        let entry = &mut contenders[contender];
+        let went_well = result.is_ok();
+        match result {
+            Ok((done, bodies)) => {
+                say(&format!("{round} {name} {}: {:.1} {unit}/s", entry.name, done.rate));
+                entry.rounds.push(done);
+                entry.bodies_sha256.extend(bodies);
+            }
+            Err(error) => {
+                say(&format!("{round} {name} {}: {error:#}", entry.name));
+                entry.failures.push(format!("round {round}: {error:#}"));
+            }
+        }
+        went_well
     }
 }
 
@@ -155,8 +178,7 @@ mod tests {
     fn rates_are_compared_with_those_of_crun() {
         let entry = |name: &str, rates: [f64; 3], body: &str| {
             let mut entry = Entry::new(name, Vec::new());
-            let round = |rate| Round { rate, count: rate, seconds: 1.0, latency: None };
-            entry.rounds = rates.map(round).into();
+            entry.rounds = rates.map(|rate| Round::new(rate, 1.0, None)).into();
             entry.bodies_sha256 = vec![body.into(), body.into()];
             entry
         };
@@ -167,8 +189,6 @@ mod tests {
         measured.summarize();
         assert_eq!(measured.contenders[0].ratio_to_crun.unwrap().value, 0.5);
         assert_eq!(measured.contenders[1].ratio_to_crun, None);
-        assert!(measured.is_equal_work());
-        measured.contenders[0].bodies_sha256 = vec!["b".into()];
-        assert!(!measured.is_equal_work());
+        assert_eq!(measured.contenders[0].bodies_sha256, ["a"]);
     }
 }

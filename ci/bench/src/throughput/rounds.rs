@@ -1,136 +1,124 @@
-//! The rounds: every side does every workload once in each, in an order that moves on by one a round.
+//! What is measured in rounds: every contender does every workload once in each.
 
 use super::contender::Contender;
 use super::report::{Entry, Measured, Round};
-use super::workload::{App, DISK, DISK_SCRIPT, LOADS, NGINX, SYNCED_WRITES, Workload, parse_dd};
-use crate::compare::ground::{CLIENT, Ground};
-use anyhow::{Context, Result, ensure};
+use super::workload::{DISK, LOADS, NGINX, SYNCED_WRITES, Served, Workload, parse_dd};
+use crate::command::Stop;
+use crate::rounds::turns;
+use crate::testbed::Testbed;
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use lab::host::say;
 use lab_client::measure::Load;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const MIB: f64 = 1_048_576.0;
 /// How many processes are run beside an app in a round.
 const PROCESSES: u32 = 10;
 
-/// How much is done.
-#[derive(Debug, Clone, Copy)]
-pub struct Extent {
-    /// Rounds.
-    pub rounds: u16,
+/// How much is done, by whom, and where.
+#[derive(Debug)]
+pub(crate) struct Extent<'a> {
+    pub(crate) testbed: &'a Testbed,
+    pub(crate) contenders: &'a [Contender],
+    pub(crate) rounds: usize,
     /// Connections of a load.
-    pub connections: u32,
+    pub(crate) connections: u32,
     /// Seconds of a load.
-    pub seconds: u32,
+    pub(crate) seconds: u32,
+    pub(crate) stop: &'a Stop,
 }
 
-/// Loads an app, which runs on all sides all the while.
-///
-/// # Errors
-/// When it does not start, or dom0 does not answer.
-pub fn run_loads(
-    ground: &Ground,
-    contenders: &[Contender],
-    app: &App,
-    extent: Extent,
-    stop: &AtomicBool,
-) -> Result<Vec<Measured>> {
-    for contender in contenders {
-        say(&format!("starting {} as {}", app.image, contender.name));
-        contender.start(ground, app)?;
+impl Extent<'_> {
+    /// A workload that none has done yet; `command` tells how a contender is started for it.
+    fn measured(
+        &self,
+        name: &str,
+        title: &str,
+        unit: &str,
+        command: impl Fn(&Contender) -> Vec<String>,
+    ) -> Measured {
+        let entries = self.contenders.iter().map(|one| Entry::new(one.name, command(one)));
+        let (name, title, unit) = (name.into(), title.into(), unit.into());
+        Measured { name, title, unit, contenders: entries.collect() }
     }
-    let entry = |contender: &Contender| {
-        let command = contender.command(&ground.image.name, &app.command(), true);
-        Entry::new(&contender.name, command)
-    };
-    let loads: Vec<&Workload> = LOADS.iter().filter(|load| load.app == *app).collect();
+
+    /// Each turn, until a signal comes.
+    fn turns(&self) -> impl Iterator<Item = Result<(usize, usize)>> {
+        let turns = turns(1..=self.rounds, self.contenders.len());
+        turns.map(|turn| self.stop.check().map(|()| turn))
+    }
+}
+
+/// Loads an app, which runs as all contenders all the while.
+pub(crate) fn run_loads(extent: &Extent<'_>, served: &Served) -> Result<Vec<Measured>> {
+    let Extent { testbed, contenders, .. } = extent;
+    for contender in *contenders {
+        say(&format!("starting {} as {}", served.image, contender.name));
+        contender.start(testbed, served)?;
+    }
+    let command = |one: &Contender| one.app.command(&testbed.image.name, &served.command(), true);
+    let loads: Vec<&Workload> = LOADS.iter().filter(|load| load.served == *served).collect();
     let mut all: Vec<Measured> = loads
         .iter()
-        .map(|load| Measured {
-            name: load.name.into(),
-            title: load.title.into(),
-            unit: if load.counts_bytes { "MiB" } else { "requests" }.into(),
-            contenders: contenders.iter().map(entry).collect(),
-        })
+        .map(|load| extent.measured(load.name, load.title, load.unit(), command))
         .collect();
-    for round in 1..=usize::from(extent.rounds) {
+    for round in 1..=extent.rounds {
         for (load, measured) in loads.iter().zip(&mut all) {
-            for offset in 0..contenders.len() {
-                ensure!(!stop.load(Ordering::Relaxed), "stopped by a signal");
-                let index = (offset + round) % contenders.len();
-                let entry = &mut measured.contenders[index];
-                let result = load_once(ground, &contenders[index], load, extent);
-                if !tell(round, &measured.name, &measured.unit, entry, result) {
-                    contenders[index].start_anew(ground, app)?;
+            for (_, index) in turns([round], contenders.len()) {
+                extent.stop.check()?;
+                let result = load_once(extent, &contenders[index], load);
+                if !measured.note(round, index, result) {
+                    contenders[index].start_again(testbed, served)?;
                 }
             }
         }
     }
-    if *app == NGINX {
-        all.push(run_processes(ground, contenders, app, extent.rounds, stop)?);
+    if *served == NGINX {
+        all.push(run_processes(extent, served)?);
     }
-    for contender in contenders {
-        contender.take_down(ground)?;
+    for contender in *contenders {
+        contender.take_down(testbed)?;
     }
     Ok(all)
 }
 
 /// Runs processes beside the apps, one after the other.
-fn run_processes(
-    ground: &Ground,
-    contenders: &[Contender],
-    app: &App,
-    rounds: u16,
-    stop: &AtomicBool,
-) -> Result<Measured> {
-    let entry = |contender: &Contender| Entry::new(&contender.name, contender.exec().into());
-    let mut measured = Measured {
-        name: "exec".into(),
-        title: "`exec` of `true` beside nginx, one after the other".into(),
-        unit: "processes".into(),
-        contenders: contenders.iter().map(entry).collect(),
-    };
-    for round in 1..=usize::from(rounds) {
-        for offset in 0..contenders.len() {
-            ensure!(!stop.load(Ordering::Relaxed), "stopped by a signal");
-            let index = (offset + round) % contenders.len();
-            let result = processes_once(ground, &contenders[index].exec().join(" "));
-            let entry = &mut measured.contenders[index];
-            if !tell(round, "exec", "processes", entry, result) {
-                contenders[index].start_anew(ground, app)?;
-            }
+fn run_processes(extent: &Extent<'_>, served: &Served) -> Result<Measured> {
+    let title = "`exec` of `true` beside nginx, one after the other";
+    let mut measured = extent.measured("exec", title, "processes", |one| one.app.exec());
+    for turn in extent.turns() {
+        let (round, index) = turn?;
+        let contender = &extent.contenders[index];
+        let result = processes_once(extent.testbed, &contender.app.exec().join(" "));
+        if !measured.note(round, index, result) {
+            contender.start_again(extent.testbed, served)?;
         }
     }
     Ok(measured)
 }
 
-fn processes_once(ground: &Ground, command: &str) -> Result<(Round, Vec<String>)> {
+fn processes_once(testbed: &Testbed, command: &str) -> Result<(Round, Vec<String>)> {
     // The first one warms up.
     let script = format!(
         "set -e; {command}; begin=$(date +%s%N)
         for i in $(seq {PROCESSES}); do {command}; done; echo $(($(date +%s%N) - begin))"
     );
-    let nanoseconds: u64 = ground.place.sh(&script)?.trim().parse().context("odd figure")?;
-    let (seconds, count) = (Duration::from_nanos(nanoseconds).as_secs_f64(), f64::from(PROCESSES));
-    Ok((Round { rate: count / seconds, count, seconds, latency: None }, Vec::new()))
+    let nanoseconds: u64 = testbed.dom0.sh(&script)?.trim().parse().context("odd figure")?;
+    let seconds = Duration::from_nanos(nanoseconds).as_secs_f64();
+    Ok((Round::new(f64::from(PROCESSES), seconds, None), Vec::new()))
 }
 
 fn load_once(
-    ground: &Ground,
+    extent: &Extent<'_>,
     contender: &Contender,
     load: &Workload,
-    extent: Extent,
 ) -> Result<(Round, Vec<String>)> {
-    let address = format!("{}:{}", contender.address(), load.app.port);
+    let address = contender.address(&load.served).to_string();
     let (connections, seconds) = (extent.connections.to_string(), extent.seconds.to_string());
-    let argv = [CLIENT, "load", load.asked, &address, &connections, &seconds];
-    let output = ground.place.run(&argv, &[])?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.code == 0, "{}", text.trim());
-    let done: Load = serde_json::from_slice(&output.stdout).context("the client gave no JSON")?;
+    let args = ["load", load.asked, &address, &connections, &seconds];
+    let done: Load = extent.testbed.ask_client(&args, &[])?;
     if let Some(error) = done.first_error {
-        anyhow::bail!("{} errors: {error}", done.errors);
+        bail!("{} errors: {error}", done.errors);
     }
     #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
     let count = match load.counts_bytes {
@@ -138,83 +126,40 @@ fn load_once(
         false => done.requests as f64,
     };
     ensure!(done.seconds > 0.0, "nothing was answered");
-    let (seconds, latency) = (done.seconds, Some(done.latency));
-    Ok((Round { rate: count / seconds, count, seconds, latency }, done.bodies_sha256))
-}
-
-/// Notes what came of a round; says whether it went well.
-fn tell(
-    round: usize,
-    name: &str,
-    unit: &str,
-    entry: &mut Entry,
-    result: Result<(Round, Vec<String>)>,
-) -> bool {
-    let went_well = result.is_ok();
-    match result {
-        Ok((done, bodies)) => {
-            say(&format!("{round} {name} {}: {:.1} {unit}/s", entry.name, done.rate));
-            entry.rounds.push(done);
-            entry.bodies_sha256.extend(bodies);
-        }
-        Err(error) => {
-            say(&format!("{round} {name} {}: {error:#}", entry.name));
-            entry.failures.push(format!("round {round}: {error:#}"));
-        }
-    }
-    went_well
+    Ok((Round::new(count, done.seconds, Some(done.latency)), done.bodies_sha256))
 }
 
 /// Has the disk written and the image read, in a fresh domain or container each time.
-///
-/// # Errors
-/// When dom0 does not answer.
-pub fn run_disk(
-    ground: &Ground,
-    contenders: &[Contender],
-    rounds: u16,
-    stop: &AtomicBool,
-) -> Result<Vec<Measured>> {
-    let shell = ["sh", "-c", DISK_SCRIPT].map(str::to_owned);
-    let entry = |contender: &Contender| {
-        Entry::new(&contender.name, contender.command(&ground.image.name, &shell, false))
-    };
+pub(crate) fn run_disk(extent: &Extent<'_>) -> Result<Vec<Measured>> {
+    let Extent { testbed, contenders, .. } = extent;
+    let command = |one: &Contender| one.disk_command(testbed);
     let mut all: Vec<Measured> = DISK
         .iter()
-        .map(|(name, title, counts_pieces)| Measured {
-            name: (*name).into(),
-            title: (*title).into(),
-            unit: if *counts_pieces { "writes" } else { "MiB" }.into(),
-            contenders: contenders.iter().map(entry).collect(),
+        .map(|(name, title, counts_pieces)| {
+            let unit = if *counts_pieces { "writes" } else { "MiB" };
+            extent.measured(name, title, unit, command)
         })
         .collect();
-    for round in 1..=usize::from(rounds) {
-        for offset in 0..contenders.len() {
-            ensure!(!stop.load(Ordering::Relaxed), "stopped by a signal");
-            let index = (offset + round) % contenders.len();
-            let contender = &contenders[index];
-            let result = contender.run_disk(ground).and_then(|output| {
-                let done = parse_dd(&output);
-                ensure!(done.len() == DISK.len(), "dd told something else:\n{output}");
-                Ok(done)
-            });
-            if result.is_err() {
-                // It may be there, or not.
-                let _ = contender.take_down(ground);
-            }
-            for (number, measured) in all.iter_mut().enumerate() {
-                let done = result.as_ref().map(|done| done[number]);
-                let done = done.map_err(|error| anyhow::anyhow!("{error:#}"));
-                let done = done.map(|(bytes, seconds)| {
-                    let count = match DISK[number].2 {
-                        true => f64::from(SYNCED_WRITES),
-                        false => bytes / MIB,
-                    };
-                    (Round { rate: count / seconds, count, seconds, latency: None }, Vec::new())
-                });
-                let (name, unit) = (measured.name.clone(), measured.unit.clone());
-                tell(round, &name, &unit, &mut measured.contenders[index], done);
-            }
+    for turn in extent.turns() {
+        let (round, index) = turn?;
+        let contender = &contenders[index];
+        let result = contender.run_disk(testbed).and_then(|output| {
+            let done = parse_dd(&output);
+            ensure!(done.len() == DISK.len(), "dd told something else:\n{output}");
+            Ok(done)
+        });
+        if result.is_err() {
+            // It may be there, or not.
+            let _ = contender.take_down(testbed);
+        }
+        for (number, measured) in all.iter_mut().enumerate() {
+            let round_of = |done: &Vec<(f64, f64)>| {
+                let (bytes, seconds) = done[number];
+                let pieces = DISK[number].2.then_some(f64::from(SYNCED_WRITES));
+                (Round::new(pieces.unwrap_or(bytes / MIB), seconds, None), Vec::new())
+            };
+            let done = result.as_ref().map(round_of).map_err(|error| anyhow!("{error:#}"));
+            measured.note(round, index, done);
         }
     }
     Ok(all)

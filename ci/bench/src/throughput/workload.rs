@@ -4,62 +4,62 @@ use serde_json::{Value, json};
 
 /// Something that is measured on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Workload {
+pub(crate) struct Workload {
     /// As it is called in the figures.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What it is, for people.
-    pub title: &'static str,
+    pub(crate) title: &'static str,
     /// Which app does it.
-    pub app: App,
+    pub(crate) served: Served,
     /// What the client asks for.
-    pub asked: &'static str,
+    pub(crate) asked: &'static str,
     /// Whether bytes are of interest more than requests.
-    pub counts_bytes: bool,
+    pub(crate) counts_bytes: bool,
 }
 
 /// An app that serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct App {
+pub(crate) struct Served {
     /// Its image.
-    pub image: &'static str,
+    pub(crate) image: &'static str,
     /// Its port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// How the client sees that it is up.
-    pub question: &'static str,
+    pub(crate) question: &'static str,
 }
 
 /// nginx.
-pub const NGINX: App = App { image: "nginx", port: 80, question: "http" };
+pub(crate) const NGINX: Served = Served { image: "nginx", port: 80, question: "http" };
 /// redis.
-pub const REDIS: App = App { image: "redis", port: 6379, question: "redis-ping" };
+pub(crate) const REDIS: Served = Served { image: "redis", port: 6379, question: "redis-ping" };
 
 /// Loads, in the order in which they are run.
-pub const LOADS: [Workload; 4] = [
+pub(crate) const LOADS: [Workload; 4] = [
     Workload {
         name: "nginx-page",
         title: "nginx, its own page",
-        app: NGINX,
+        served: NGINX,
         asked: "http:/",
         counts_bytes: false,
     },
     Workload {
         name: "nginx-1mib",
         title: "nginx, a file of 1 MiB",
-        app: NGINX,
+        served: NGINX,
         asked: "http:/one-mib",
         counts_bytes: true,
     },
     Workload {
         name: "redis-get",
         title: "redis, GET of 64 bytes",
-        app: REDIS,
+        served: REDIS,
         asked: "redis-get",
         counts_bytes: false,
     },
     Workload {
         name: "redis-set",
         title: "redis, SET of 64 bytes",
-        app: REDIS,
+        served: REDIS,
         asked: "redis-set",
         counts_bytes: false,
     },
@@ -67,7 +67,7 @@ pub const LOADS: [Workload; 4] = [
 
 /// What `dd` does, in the order of [`DISK_SCRIPT`]: name, what it is, whether its pieces are counted
 /// rather than its bytes.
-pub const DISK: [(&str, &str, bool); 4] = [
+pub(crate) const DISK: [(&str, &str, bool); 4] = [
     ("disk-write", "32 MiB written and synced", false),
     ("disk-sync", "writes of 4 KiB, each synced", true),
     ("image-read", "the image's programs and libraries, first read", false),
@@ -75,20 +75,21 @@ pub const DISK: [(&str, &str, bool); 4] = [
 ];
 
 /// Pieces of `disk-sync`.
-pub const SYNCED_WRITES: u32 = 64;
+pub(crate) const SYNCED_WRITES: u32 = 64;
 
 /// Run by a shell in the app's place; each `dd` tells its bytes and seconds.
-pub const DISK_SCRIPT: &str = "cd /
-dd if=/dev/zero of=/large bs=1M count=32 conv=fsync
-dd if=/dev/zero of=/small bs=4k count=64 oflag=dsync
-read_image() { find /usr/bin /usr/sbin /usr/lib -xdev -type f -size +64k -size -8192k -exec cat {} + | dd of=/dev/null bs=64k; }
-read_image
-read_image";
+pub(crate) const DISK_SCRIPT: &str = include_str!("../../pages/disk.sh");
 
-impl App {
+impl Workload {
+    /// What its rate counts.
+    pub(crate) fn unit(&self) -> &'static str {
+        if self.counts_bytes { "MiB" } else { "requests" }
+    }
+}
+
+impl Served {
     /// The app's command, which makes the 1 MiB file where it is nginx.
-    #[must_use]
-    pub fn command(&self) -> Vec<String> {
+    pub(crate) fn command(&self) -> Vec<String> {
         let words: &[&str] = match self.image {
             "nginx" => &[
                 "sh",
@@ -100,17 +101,10 @@ impl App {
         };
         words.iter().map(|word| (*word).to_owned()).collect()
     }
-
-    /// The image's config with that command in its place.
-    #[must_use]
-    pub fn config(&self, image: &Value) -> Value {
-        with_command(image, &self.command())
-    }
 }
 
 /// An image's config with another command.
-#[must_use]
-pub fn with_command(image: &Value, command: &[String]) -> Value {
+pub(crate) fn with_command(image: &Value, command: &[String]) -> Value {
     let mut config = image.clone();
     config["entrypoint"] = json!([]);
     config["cmd"] = json!(command);
@@ -118,8 +112,7 @@ pub fn with_command(image: &Value, command: &[String]) -> Value {
 }
 
 /// Bytes and seconds of each `dd` in what it wrote.
-#[must_use]
-pub fn parse_dd(output: &str) -> Vec<(f64, f64)> {
+pub(crate) fn parse_dd(output: &str) -> Vec<(f64, f64)> {
     let line = |line: &str| {
         let (bytes, rest) = line.trim().split_once(" bytes ")?;
         let (_, rest) = rest.split_once(" copied, ")?;

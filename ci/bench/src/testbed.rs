@@ -1,96 +1,110 @@
 //! What all contenders stand on in dom0: the client, the image, a bridge, addresses.
 
-use super::place::Place;
-use anyhow::{Context, Result};
+use crate::dom0::Dom0;
+use anyhow::{Context, Result, ensure};
 use lab::cargo::{Linking, build};
+use lab_client::measure::Measure;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// Everything of a comparison that lies in dom0 and is needed while it runs.
-pub const FOLDER: &str = "/var/lib/lab-compare";
+/// Everything of a benchmark that lies in dom0 and is needed while it runs.
+pub(crate) const FOLDER: &str = "/var/lib/lab-compare";
 /// The bridge of the contenders that bring none of their own.
-pub const BRIDGE: &str = "comparebr0";
+pub(crate) const BRIDGE: &str = "comparebr0";
 /// Its address.
-pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 112, 0, 1);
+pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 112, 0, 1);
 /// Bits of its network, which has room for as many containers as a bridge has ports.
-pub const PREFIX_BITS: u8 = 16;
+pub(crate) const PREFIX_BITS: u8 = 16;
 /// The client in dom0.
-pub const CLIENT: &str = "/var/lib/lab-compare/client";
-/// An app of `launch` by which the comparison learns something before it begins.
-const PROBE: &str = "compare-probe";
-/// What is there before each launch, with what [`Ground::prepare`] made.
-pub const LAUNCH_READY: [&str; 3] =
-    ["image converted to EROFS", "what its start reads is known from an earlier one", "bridge"];
+pub(crate) const CLIENT: &str = "/var/lib/lab-compare/client";
 /// The image's root, mounted read-only in dom0.
-pub const LOWER: &str = "/var/lib/lab-compare/lower";
+pub(crate) const LOWER: &str = "/var/lib/lab-compare/lower";
+/// An app of `launch` from which a benchmark learns something before it begins.
+const PROBE: &str = "compare-probe";
 
-/// The app that is started, as all contenders know it.
-#[derive(Debug, Clone)]
-pub struct Image {
+/// The image that is started, as all contenders know it.
+#[derive(Debug)]
+pub(crate) struct Image {
     /// As users type it.
-    pub name: String,
+    pub(crate) name: String,
     /// The manifest's digest.
-    pub digest: String,
+    pub(crate) digest: String,
     /// `launch`'s EROFS disk of it in dom0.
-    pub disk: String,
+    pub(crate) disk: String,
     /// What `launch inspect` calls `config`.
-    pub config: Value,
+    pub(crate) config: Value,
     /// User and group that the app runs as.
-    pub ids: (u32, u32),
+    pub(crate) ids: (u32, u32),
 }
 
 /// What is ready for all.
 #[derive(Debug)]
-pub struct Ground {
-    /// dom0.
-    pub place: Place,
-    /// The lab's registry as dom0 sees it; none where images come from Docker Hub.
-    pub registry: Option<String>,
-    /// What is started.
-    pub image: Image,
+pub(crate) struct Testbed {
+    pub(crate) dom0: Dom0,
+    /// The lab's registry as dom0 sees it; `None` where images come from Docker Hub.
+    pub(crate) registry: Option<String>,
+    pub(crate) image: Image,
     /// The client, as it was built.
-    pub client: Vec<u8>,
+    pub(crate) client: Vec<u8>,
 }
 
-impl Ground {
+impl Testbed {
     /// Puts the client, the image and the bridge into dom0; `take_down` is what [`clear`] is given.
-    ///
-    /// # Errors
-    /// When one of them cannot be made.
-    pub fn prepare(
-        place: Place,
+    pub(crate) fn prepare(
+        dom0: Dom0,
         registry: Option<String>,
         image: &str,
         take_down: &str,
     ) -> Result<Self> {
-        clear(&place, take_down)?;
-        let client = build_client()?;
-        place.write(CLIENT, 0o755, &client)?;
-        let image = prepare_image(&place, image)?;
-        place.sh(&format!(
+        clear(&dom0, take_down)?;
+        // A static program: dom0's C library need not be ours.
+        let built = build("lab-client", "lab-client", Linking::SmallStatic)?;
+        let client =
+            std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+        dom0.write(CLIENT, 0o755, &client)?;
+        let image = prepare_image(&dom0, image)?;
+        dom0.sh(&format!(
             "ip link add {BRIDGE} type bridge
 ip address add {GATEWAY}/{PREFIX_BITS} dev {BRIDGE}
 ip link set {BRIDGE} up"
         ))?;
-        Ok(Self { place, registry, image, client })
+        Ok(Self { dom0, registry, image, client })
+    }
+
+    /// Has the client start an app by `command` and ask for what `question` says at `address`, until it
+    /// answers or `patience_s` seconds have gone by.
+    pub(crate) fn start(
+        &self,
+        question: &str,
+        address: SocketAddrV4,
+        patience_s: u32,
+        command: &[String],
+    ) -> Result<Measure> {
+        let (address, patience) = (address.to_string(), patience_s.to_string());
+        let mut args = vec!["measure", question, &address, &patience];
+        args.extend(command.iter().map(String::as_str));
+        self.ask_client(&args, &[])
+    }
+
+    /// Runs the client in dom0 and reads the JSON that it prints.
+    pub(crate) fn ask_client<T: DeserializeOwned>(&self, args: &[&str], input: &[u8]) -> Result<T> {
+        let argv = [&[CLIENT], args].concat();
+        let output = self.dom0.run(&argv, input)?;
+        ensure!(output.code == 0, "{}", String::from_utf8_lossy(&output.stderr).trim());
+        serde_json::from_slice(&output.stdout).context("the client gave no JSON")
     }
 }
 
-/// As a static program: dom0's C library need not be ours.
-fn build_client() -> Result<Vec<u8>> {
-    let built = build("lab-client", "lab-client", Linking::SmallStatic)?;
-    std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))
-}
-
 /// Has `launch` pull the image, and mounts its disk for those who run it without `launch`.
-fn prepare_image(place: &Place, name: &str) -> Result<Image> {
-    let digest = place.sh(&format!("launch pull {name} | tail -n 1"))?.trim().to_owned();
-    let found = inspect(place, &digest)?;
+fn prepare_image(dom0: &Dom0, name: &str) -> Result<Image> {
+    let digest = dom0.sh(&format!("launch pull {name} | tail -n 1"))?.trim().to_owned();
+    let mut found = inspect(dom0, &digest)?;
     let disk = found["disk"].as_str().context("launch inspect names no disk")?.to_owned();
-    place.sh(&format!("mkdir -p {LOWER} && mount -t erofs -o ro,loop {disk} {LOWER}"))?;
-    place.sh(&learn_start_set(name, &disk)).context("the image's start set is not found out")?;
-    let config = found["config"].clone();
-    let ids = ids_of(place, config["user"].as_str().unwrap_or_default())?;
+    dom0.sh(&format!("mkdir -p {LOWER} && mount -t erofs -o ro,loop {disk} {LOWER}"))?;
+    dom0.sh(&learn_start_set(name, &disk)).context("the image's start set is not found out")?;
+    let config = found["config"].take();
+    let ids = ids_of(dom0, config["user"].as_str().unwrap_or_default())?;
     Ok(Image { name: name.to_owned(), digest, disk, config, ids })
 }
 
@@ -108,12 +122,12 @@ launch rm -f {PROBE} >/dev/null
 }
 
 /// The numbers of the image's user, looked up in its own `/etc/passwd`; root where it names none.
-fn ids_of(place: &Place, user: &str) -> Result<(u32, u32)> {
+fn ids_of(dom0: &Dom0, user: &str) -> Result<(u32, u32)> {
     if user.is_empty() {
         return Ok((0, 0));
     }
     let script = format!("awk -F: '$1 == \"{user}\" {{ print $3, $4 }}' {LOWER}/etc/passwd");
-    let text = place.sh(&script)?;
+    let text = dom0.sh(&script)?;
     let ids = text
         .trim()
         .split_once(' ')
@@ -121,49 +135,41 @@ fn ids_of(place: &Place, user: &str) -> Result<(u32, u32)> {
     ids.with_context(|| format!("the image's user {user} is not in its /etc/passwd"))
 }
 
-fn inspect(place: &Place, name: &str) -> Result<Value> {
-    let text = place.sh(&format!("launch inspect {name}"))?;
+fn inspect(dom0: &Dom0, name: &str) -> Result<Value> {
+    let text = dom0.sh(&format!("launch inspect {name}"))?;
     let mut found: Value = serde_json::from_str(&text).context("launch inspect gave no JSON")?;
     Ok(found[0].take())
 }
 
 /// An app of `launch` that runs.
-#[derive(Debug, Clone)]
-pub struct App {
-    /// Its address.
-    pub address: Ipv4Addr,
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) address: Ipv4Addr,
     /// `pv` or `pvh`.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Its guest kernel, …
-    pub kernel: String,
+    pub(crate) kernel: String,
     /// … initramfs …
-    pub ramdisk: String,
+    pub(crate) ramdisk: String,
     /// … and kernel command line.
-    pub cmdline: String,
-    /// Its memory in MiB.
-    pub memory_mib: u64,
+    pub(crate) cmdline: String,
+    pub(crate) memory_mib: u64,
 }
 
-impl App {
+impl Running {
     /// Asks `launch` about it.
-    ///
-    /// # Errors
-    /// When it is not there, or `launch inspect` has another shape.
-    pub fn inspect(place: &Place, name: &str) -> Result<Self> {
-        let found = inspect(place, name)?;
+    pub(crate) fn inspect(dom0: &Dom0, name: &str) -> Result<Self> {
+        let found = inspect(dom0, name)?;
         Self::parse(&found).with_context(|| format!("launch inspect {name} has another shape"))
     }
 
     /// Launches the image as a cold launch does, looks at it, and takes it away.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn of_probe(ground: &Ground) -> Result<Self> {
-        let name = PROBE;
-        let image = &ground.image.name;
-        ground.place.sh(&format!("launch run -d --memory 64m --name {name} {image} >/dev/null"))?;
-        let app = Self::inspect(&ground.place, name);
-        ground.place.sh(&format!("launch rm -f {name} >/dev/null"))?;
+    pub(crate) fn of_probe(testbed: &Testbed) -> Result<Self> {
+        let Testbed { dom0, image, .. } = testbed;
+        let run = format!("launch run -d --memory 64m --name {PROBE} {} >/dev/null", image.name);
+        dom0.sh(&run)?;
+        let app = Self::inspect(dom0, PROBE);
+        dom0.sh(&format!("launch rm -f {PROBE} >/dev/null"))?;
         app
     }
 
@@ -186,11 +192,10 @@ impl App {
 ///
 /// Linux asks for an unknown neighbour once a second. An app that is up just after such a question
 /// would be found a second late, by this client as by any other; so here it asks every 10 ms, on
-/// bridges only. On `launch0` dom0 knows all who are there: it asks for nobody, as a question before
-/// the command has come to its address would only wake every guest. [`clear`] gives them their old
+/// bridges only. On `launch0` dom0 knows all neighbours and asks for none: a question before the
+/// command has come to its address would only wake every guest. [`clear`] gives the settings their old
 /// values back. No answer of an earlier round is left over either.
-#[must_use]
-pub fn before_each() -> String {
+pub(crate) fn before_each() -> String {
     format!(
         "for folder in /sys/class/net/*/bridge; do
 name=${{folder%/bridge}}
@@ -208,12 +213,9 @@ sync"
     )
 }
 
-/// Takes everything away that a comparison made, as far as it is there. `take_down` is a shell script
+/// Takes everything away that a benchmark made, as far as it is there. `take_down` is a shell script
 /// that takes its own domains and containers down first.
-///
-/// # Errors
-/// When dom0 does not answer.
-pub fn clear(place: &Place, take_down: &str) -> Result<()> {
+pub(crate) fn clear(dom0: &Dom0, take_down: &str) -> Result<()> {
     let script = format!(
         "cd {FOLDER} 2>/dev/null || exit 0
 touch settings
@@ -225,13 +227,12 @@ umount {FOLDER}/*/root {LOWER} 2>/dev/null
 for device in $(cat loops 2>/dev/null); do losetup -d $device; done
 cd / && rm -rf --one-file-system {FOLDER}"
     );
-    place.run(&["sh", "-c", &script], &[]).map(drop)
+    dom0.run(&["sh", "-c", &script], &[]).map(drop)
 }
 
 /// A line of a script for [`clear`]: removes the apps of `launch` whose names match an extended
 /// regular expression.
-#[must_use]
-pub fn remove_apps(names: &str) -> String {
+pub(crate) fn remove_apps(names: &str) -> String {
     format!(
         "launch ps -a 2>/dev/null | awk '{{ print $NF }}' | grep -E '{names}' | xargs -r -n 16 launch rm -f"
     )

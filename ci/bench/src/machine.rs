@@ -1,6 +1,6 @@
 //! What the figures were measured on.
 
-use super::place::Place;
+use crate::dom0::Dom0;
 use anyhow::Result;
 use std::collections::BTreeMap;
 
@@ -22,26 +22,23 @@ const FACTS: [(&str, &str); 13] = [
 ];
 
 /// Asks dom0 for its facts, and this machine for its own where dom0 is a lab's.
-///
-/// # Errors
-/// When dom0 does not answer.
-pub fn facts(place: &Place) -> Result<BTreeMap<String, String>> {
-    let mut all = ask(place, &FACTS)?;
-    if matches!(place, Place::Lab(_)) {
+pub(crate) fn facts(dom0: &Dom0) -> Result<BTreeMap<String, String>> {
+    let mut all = ask(dom0, &FACTS)?;
+    if matches!(dom0, Dom0::Lab(_)) {
         let host = [
             ("host: processor", FACTS[0].1),
             ("host: processors", "nproc"),
             ("host: QEMU", "qemu-system-x86_64 --version | head -n 1"),
         ];
-        all.append(&mut ask(&Place::Here, &host)?);
+        all.append(&mut ask(&Dom0::Here, &host)?);
     }
     Ok(all)
 }
 
-fn ask(place: &Place, facts: &[(&str, &str)]) -> Result<BTreeMap<String, String>> {
+fn ask(dom0: &Dom0, facts: &[(&str, &str)]) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     for (name, command) in facts {
-        let output = place.run(&["sh", "-c", command], &[])?;
+        let output = dom0.run(&["sh", "-c", command], &[])?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if output.code == 0 && !text.is_empty() {
             all.insert((*name).to_owned(), text);

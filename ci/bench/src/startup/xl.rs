@@ -1,8 +1,8 @@
 //! Plain `xl create` with Xen's stock scripts.
 
-use super::{Here, Plan, own_address, words};
-use crate::compare::ground::{App, BRIDGE, FOLDER, GATEWAY, Ground, LOWER, PREFIX_BITS};
-use crate::compare::place::Place;
+use super::plan::{Here, Plan, own_address, words};
+use crate::dom0::Dom0;
+use crate::testbed::{BRIDGE, FOLDER, GATEWAY, LOWER, PREFIX_BITS, Running, Testbed};
 use anyhow::{Context, Result};
 use lab::cpio::Archive;
 use serde_json::Value;
@@ -14,26 +14,26 @@ const MODULES: &str = "xen-blkfront xen-netfront erofs overlay";
 const MEMORY_MIB: u32 = 256;
 
 /// Debian's kernel, an initramfs with its modules and busybox, the same root.
-pub(super) fn prepare_stock(ground: &Ground) -> Result<Here> {
-    let place = &ground.place;
-    let release = place.sh("uname -r")?.trim().to_owned();
+pub(crate) fn prepare_stock(testbed: &Testbed) -> Result<Here> {
+    let dom0 = &testbed.dom0;
+    let release = dom0.sh("uname -r")?.trim().to_owned();
     let kernel = format!("/boot/vmlinuz-{release}");
     for (needed, hint) in [
         ("xl", "Debian: xen-utils"),
         ("/bin/busybox", "Debian: busybox-static"),
         (kernel.as_str(), "Debian: linux-image-amd64"),
     ] {
-        if !place.has(needed)? {
+        if !dom0.has(needed)? {
             return Ok(Err(format!("{needed} is not there ({hint})")));
         }
     }
     let name = "xl-stock";
     let address = own_address(name);
     let initrd = format!("{FOLDER}/{name}/initrd");
-    let command = full_command(ground)?;
-    let init = render_init(&ground.image.config, &command, &address.to_string());
-    place.write(&initrd, 0o644, &stock_initrd(place, &init)?)?;
-    let disk = loop_device(place, &ground.image.disk, true)?;
+    let command = full_command(testbed)?;
+    let init = render_init(&testbed.image.config, &command, &address.to_string());
+    dom0.write(&initrd, 0o644, &stock_initrd(dom0, &init)?)?;
+    let disk = loop_device(dom0, &testbed.image.disk, true)?;
     let config = format!(
         "type = \"pvh\"
 name = \"{name}\"
@@ -47,28 +47,25 @@ vif = [\"bridge={BRIDGE}\"]
 "
     );
     let path = format!("{FOLDER}/{name}/domain.cfg");
-    place.write(&path, 0o644, config.as_bytes())?;
-    let ready = words(&[
+    dom0.write(&path, 0o644, config.as_bytes())?;
+    let ready = [
         "the image's root: launch's EROFS on a loop device",
         "an initramfs with Debian's modules and busybox; writes go to memory",
         "bridge",
-    ]);
-    Ok(Ok(xl_create(name, &path, address, ready)))
+    ];
+    Ok(Ok(xl_create(name, &path, address, &ready)))
 }
 
 /// `xl create` of the very domain that a cold launch makes, with stock scripts. Its app never
 /// answers, as nobody gives it orders; what counts is the return.
-///
-/// # Errors
-/// When it cannot be made ready.
-pub fn prepare_same_domain(app: &App, ground: &Ground) -> Result<Plan> {
-    let place = &ground.place;
+pub(crate) fn prepare_same_domain(app: &Running, testbed: &Testbed) -> Result<Plan> {
+    let dom0 = &testbed.dom0;
     let name = "xl-same";
     let writes = format!("{FOLDER}/{name}/writable");
-    place.sh(&format!("mkdir -p {FOLDER}/{name} && truncate -s 1G {writes}"))?;
-    let root = loop_device(place, &ground.image.disk, true)?;
-    let writes = loop_device(place, &writes, false)?;
-    let App { kind, kernel, ramdisk, cmdline, memory_mib, .. } = app;
+    dom0.sh(&format!("mkdir -p {FOLDER}/{name} && truncate -s 1G {writes}"))?;
+    let root = loop_device(dom0, &testbed.image.disk, true)?;
+    let writes = loop_device(dom0, &writes, false)?;
+    let Running { kind, kernel, ramdisk, cmdline, memory_mib, .. } = app;
     let config = format!(
         "type = \"{kind}\"
 name = \"{name}\"
@@ -82,69 +79,62 @@ vif = [\"bridge={BRIDGE}\"]
 "
     );
     let path = format!("{FOLDER}/{name}/domain.cfg");
-    place.write(&path, 0o644, config.as_bytes())?;
-    let ready = words(&["both disks on loop devices", "bridge"]);
-    Ok(xl_create(name, &path, own_address(name), ready))
+    dom0.write(&path, 0o644, config.as_bytes())?;
+    let ready = ["both disks on loop devices", "bridge"];
+    Ok(xl_create(name, &path, own_address(name), &ready))
 }
 
 /// Starts the domain `name` from the config at `path`.
-fn xl_create(name: &str, path: &str, address: Ipv4Addr, ready: Vec<String>) -> Plan {
-    Plan {
-        find_address: None,
-        ready,
-        address,
-        settle: String::new(),
-        before: String::new(),
-        command: words(&["xl", "create", path]),
-        after: format!("xl destroy {name} 2>/dev/null || true"),
-        at_end: String::new(),
-        explain: format!("xl list; tail -n 20 /var/log/xen/*{name}*.log"),
-    }
+fn xl_create(name: &str, path: &str, address: Ipv4Addr, ready: &[&str]) -> Plan {
+    let command = words(&["xl", "create", path]);
+    let after = format!("xl destroy {name} 2>/dev/null || true");
+    let explain = format!("xl list; tail -n 20 /var/log/xen/*{name}*.log");
+    Plan::new(ready, address, command, after, explain)
 }
 
-/// A loop device for a file; [`crate::compare::ground::clear`] detaches it.
-fn loop_device(place: &Place, file: &str, read_only: bool) -> Result<String> {
+/// A loop device for a file; [`crate::testbed::clear`] detaches it.
+fn loop_device(dom0: &Dom0, file: &str, read_only: bool) -> Result<String> {
     let flag = if read_only { "-r" } else { "" };
     let script = format!(
         "device=$(losetup {flag} --find --show {file})
 echo $device >>{FOLDER}/loops
 echo $device"
     );
-    Ok(place.sh(&script)?.trim().to_owned())
+    Ok(dom0.sh(&script)?.trim().to_owned())
 }
 
-fn stock_initrd(place: &Place, init: &str) -> Result<Vec<u8>> {
+fn stock_initrd(dom0: &Dom0, init: &str) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in ["bin", "dev", "lower", "modules", "newroot", "proc", "sys", "writes"] {
         archive.add_directory(folder, 0o755)?;
     }
     archive.add_character_device("dev/console", 0o600, (5, 1))?;
-    archive.add_file("bin/busybox", 0o755, &read(place, "cat /bin/busybox")?)?;
+    archive.add_file("bin/busybox", 0o755, &read(dom0, "cat /bin/busybox")?)?;
     archive.add_file("init", 0o755, init.as_bytes())?;
     let list =
-        place.sh(&format!("modprobe --show-depends --all {MODULES} | sed -n 's/^insmod //p'"))?;
+        dom0.sh(&format!("modprobe --show-depends --all {MODULES} | sed -n 's/^insmod //p'"))?;
     let mut seen = Vec::new();
     for path in list.split_whitespace().filter(|path| path.starts_with('/')) {
         if seen.contains(&path) {
             continue;
         }
         let how = if path.ends_with(".xz") { "xz -dc" } else { "cat" };
-        let module = read(place, &format!("{how} {path}"))?;
+        let module = read(dom0, &format!("{how} {path}"))?;
         archive.add_file(&format!("modules/{:02}.ko", seen.len()), 0o644, &module)?;
         seen.push(path);
     }
     archive.finish()
 }
 
-fn read(place: &Place, script: &str) -> Result<Vec<u8>> {
-    let output = place.run(&["sh", "-c", script], &[])?;
+fn read(dom0: &Dom0, script: &str) -> Result<Vec<u8>> {
+    let output = dom0.run(&["sh", "-c", script], &[])?;
     anyhow::ensure!(output.code == 0 && !output.stdout.is_empty(), "{script} gave nothing in dom0");
     Ok(output.stdout)
 }
 
 /// What the image starts, its program with its folder: busybox's `switch_root` knows no PATH.
-fn full_command(ground: &Ground) -> Result<Vec<String>> {
-    let config = &ground.image.config;
+fn full_command(testbed: &Testbed) -> Result<Vec<String>> {
+    let config = &testbed.image.config;
     let mut command = [list(config, "entrypoint"), list(config, "cmd")].concat();
     let program = command.first_mut().context("the image starts nothing")?;
     if !program.contains('/') {
@@ -157,7 +147,7 @@ done
 exit 1",
             path.unwrap_or("/usr/sbin:/usr/bin:/sbin:/bin")
         );
-        *program = ground.place.sh(&script)?.trim().to_owned();
+        *program = testbed.dom0.sh(&script)?.trim().to_owned();
     }
     Ok(command)
 }

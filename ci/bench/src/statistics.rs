@@ -9,21 +9,20 @@ const LEFT_OUT: f64 = 0.025;
 
 /// What a row of the table says about one measure, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The smallest.
-    pub min: f64,
+    pub(crate) min: f64,
     /// Half of the samples are below it.
-    pub median: f64,
+    pub(crate) median: f64,
     /// Nine tenths of the samples are below it.
-    pub p90: f64,
+    pub(crate) p90: f64,
     /// The largest.
-    pub max: f64,
+    pub(crate) max: f64,
 }
 
 impl Summary {
     /// Summarizes samples; `None` of none.
-    #[must_use]
-    pub fn of(samples: &[f64]) -> Option<Self> {
+    pub(crate) fn of(samples: &[f64]) -> Option<Self> {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
         Some(Self {
@@ -37,13 +36,13 @@ impl Summary {
 
 /// A ratio of two medians, with the interval that 95 % of redrawn samples fall into.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Ratio {
+pub(crate) struct Ratio {
     /// The ratio.
-    pub value: f64,
+    pub(crate) value: f64,
     /// Lower end of the interval.
-    pub low: f64,
+    pub(crate) low: f64,
     /// Upper end of the interval.
-    pub high: f64,
+    pub(crate) high: f64,
 }
 
 impl Ratio {
@@ -51,8 +50,7 @@ impl Ratio {
     ///
     /// The interval comes from a percentile bootstrap: both sides are drawn anew from themselves,
     /// with the same seed each time, so that the same samples give the same interval.
-    #[must_use]
-    pub fn of_medians(samples: &[f64], base: &[f64]) -> Option<Self> {
+    pub(crate) fn of_medians(samples: &[f64], base: &[f64]) -> Option<Self> {
         let value = Summary::of(samples)?.median / Summary::of(base)?.median;
         let mut random = fastrand::Rng::with_seed(1);
         let mut drawn: Vec<f64> = (0..DRAWS)

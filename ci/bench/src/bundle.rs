@@ -23,8 +23,7 @@ const CAPABILITIES: [&str; 14] = [
 /// Renders `config.json`: a root that is ready, namespaces of its own, and `hook`, a command that
 /// gives it its network. `ids` are its user and group, `image` is the `config` that
 /// `launch inspect` shows of an image.
-#[must_use]
-pub fn render_config(
+pub(crate) fn render_config(
     image: &Value,
     root: &str,
     hostname: &str,

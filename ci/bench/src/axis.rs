@@ -2,7 +2,7 @@
 
 /// An axis; its two ends in pixels may lie either way round.
 #[derive(Debug, Clone, Copy)]
-pub struct Axis {
+pub(crate) struct Axis {
     least: f64,
     most: f64,
     from: f64,
@@ -12,20 +12,17 @@ pub struct Axis {
 
 impl Axis {
     /// From zero to a bit more than `most`.
-    #[must_use]
-    pub fn from_zero(most: f64, (from, to): (f64, f64)) -> Self {
+    pub(crate) fn from_zero(most: f64, (from, to): (f64, f64)) -> Self {
         Self { least: 0.0, most: most.max(1e-9), from, to, is_logarithmic: false }
     }
 
     /// A logarithmic one, with some room at both ends.
-    #[must_use]
-    pub fn logarithmic(least: f64, most: f64, (from, to): (f64, f64)) -> Self {
+    pub(crate) fn logarithmic(least: f64, most: f64, (from, to): (f64, f64)) -> Self {
         Self { least: least.max(0.01) / 1.3, most: most * 1.3, from, to, is_logarithmic: true }
     }
 
     /// Where a value is.
-    #[must_use]
-    pub fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let part = match self.is_logarithmic {
             true => (value / self.least).ln() / (self.most / self.least).ln(),
             false => value / self.most,
@@ -34,8 +31,7 @@ impl Axis {
     }
 
     /// Round values on the axis: about six from zero on, or 1, 2 and 5 of each power of ten.
-    #[must_use]
-    pub fn ticks(&self) -> Vec<f64> {
+    pub(crate) fn ticks(&self) -> Vec<f64> {
         if self.is_logarithmic {
             let powers = (-2..7).map(|power| 10f64.powi(power));
             let all = powers.flat_map(|power| [power, 2.0 * power, 5.0 * power]);
@@ -57,8 +53,7 @@ fn round_step(least: f64) -> f64 {
 }
 
 /// A time in milliseconds as a picture says it.
-#[must_use]
-pub fn time(ms: f64) -> String {
+pub(crate) fn time(ms: f64) -> String {
     match ms {
         0.0 => "0".into(),
         _ if ms >= 10_000.0 => format!("{:.0} s", ms / 1e3),

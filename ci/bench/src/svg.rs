@@ -1,37 +1,19 @@
 //! The few shapes of SVG that the pictures are made of.
 
-use anyhow::{Context, Result};
-use lab::host::{find_program, run_quietly};
 use std::fmt::Write;
-use std::path::Path;
-use std::process::Command;
 
 /// Text.
-pub const INK: &str = "#222222";
+pub(crate) const INK: &str = "#222222";
 /// Lines of an axis.
-pub const PALE: &str = "#dddddd";
+pub(crate) const PALE: &str = "#dddddd";
 /// `launch`.
-pub const LAUNCH: &str = "#1f5fa8";
+pub(crate) const LAUNCH: &str = "#1f5fa8";
 /// Containers.
-pub const CONTAINER: &str = "#d9701a";
-
-/// Writes a picture as SVG, and beside it as PNG where `rsvg-convert` is installed.
-///
-/// # Errors
-/// When a file cannot be written.
-pub fn write(svg: &str, file: &Path) -> Result<()> {
-    std::fs::write(file, svg).with_context(|| format!("cannot write {}", file.display()))?;
-    if let Some(convert) = find_program("rsvg-convert") {
-        let png = file.with_extension("png");
-        let mut command = Command::new(convert);
-        run_quietly(command.args(["--zoom", "1.5", "--output"]).arg(png).arg(file))?;
-    }
-    Ok(())
-}
+pub(crate) const CONTAINER: &str = "#d9701a";
 
 /// A picture under construction; lengths are pixels, from the upper left corner.
 #[derive(Debug)]
-pub struct Svg {
+pub(crate) struct Svg {
     width: f64,
     height: f64,
     body: String,
@@ -39,7 +21,7 @@ pub struct Svg {
 
 /// Where a text stands against its point.
 #[derive(Debug, Clone, Copy)]
-pub enum Anchor {
+pub(crate) enum Anchor {
     /// The text begins there.
     Start,
     /// Its middle is there.
@@ -50,29 +32,28 @@ pub enum Anchor {
 
 impl Svg {
     /// An empty picture on white.
-    #[must_use]
-    pub fn new(width: f64, height: f64) -> Self {
+    pub(crate) fn new(width: f64, height: f64) -> Self {
         let mut svg = Self { width, height, body: String::new() };
         svg.rectangle(0.0, 0.0, width, height, "#ffffff");
         svg
     }
 
     /// A filled rectangle.
-    pub fn rectangle(&mut self, x: f64, y: f64, width: f64, height: f64, color: &str) {
+    pub(crate) fn rectangle(&mut self, x: f64, y: f64, width: f64, height: f64, color: &str) {
         self.add(&format!(
             "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{color}\"/>"
         ));
     }
 
     /// A filled circle that lets others shine through.
-    pub fn dot(&mut self, x: f64, y: f64, radius: f64, color: &str) {
+    pub(crate) fn dot(&mut self, x: f64, y: f64, radius: f64, color: &str) {
         self.add(&format!(
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"{color}\" fill-opacity=\"0.45\"/>"
         ));
     }
 
     /// A line.
-    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), width: f64, color: &str) {
+    pub(crate) fn line(&mut self, from: (f64, f64), to: (f64, f64), width: f64, color: &str) {
         let ((x1, y1), (x2, y2)) = (from, to);
         self.add(&format!(
             "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"{color}\" \
@@ -81,7 +62,14 @@ impl Svg {
     }
 
     /// A line of text; `y` is its base line.
-    pub fn text(&mut self, at: (f64, f64), size: f64, anchor: Anchor, color: &str, text: &str) {
+    pub(crate) fn text(
+        &mut self,
+        at: (f64, f64),
+        size: f64,
+        anchor: Anchor,
+        color: &str,
+        text: &str,
+    ) {
         let (x, y) = at;
         let anchor = match anchor {
             Anchor::Start => "start",
@@ -96,8 +84,7 @@ impl Svg {
     }
 
     /// The file.
-    #[must_use]
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let Self { width, height, body } = self;
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
