@@ -58,10 +58,10 @@ ensure_toolchain() {
     fi
 }
 
-# run_ours PROGRAM ARGUMENT…: builds a program of package `lab` when needed, and becomes it.
+# run_ours PACKAGE PROGRAM ARGUMENT…: builds a program of a package when needed, and becomes it.
 run_ours() {
-    program=$1
-    shift
+    package=$1 program=$2
+    shift 2
     ensure_toolchain
     # A relative one would mean another folder in each program that is started from elsewhere.
     case ${CARGO_TARGET_DIR:-} in
@@ -69,5 +69,5 @@ run_ours() {
     /*) ;;
     *) CARGO_TARGET_DIR=$PWD/$CARGO_TARGET_DIR ;;
     esac
-    exec cargo run --quiet --manifest-path "$ci/../Cargo.toml" --package lab --bin "$program" -- "$@"
+    exec cargo run --quiet --manifest-path "$ci/../Cargo.toml" --package "$package" --bin "$program" -- "$@"
 }

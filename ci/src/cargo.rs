@@ -28,26 +28,12 @@ const STATIC: [&str; 4] = ["-C", "target-feature=+crt-static", "-C", "relocation
 /// # Errors
 /// When cargo fails; its messages have been shown.
 pub fn build(package: &str, program: &str, linking: Linking) -> Result<PathBuf> {
-    build_with(package, program, linking, &[])
-}
-
-/// As [`build`], with more of cargo's flags.
-///
-/// # Errors
-/// When cargo fails; its messages have been shown.
-pub fn build_with(
-    package: &str,
-    program: &str,
-    linking: Linking,
-    flags: &[&str],
-) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(project_root())
         .args(["rustc", "--quiet", "--release", "--package", package, "--bin", program])
         .arg("--message-format=json-render-diagnostics")
-        .args(flags)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     match linking {

@@ -10,7 +10,6 @@ use crate::accelerator::Accelerator;
 use crate::cache::{Lock, cache_root, make_private_folder, remove_tree};
 use crate::clock::Clock;
 use crate::dom0::Extra;
-use crate::frame::Start;
 use crate::host::{install_missing, say};
 use crate::qemu::{Machine, Qemu, Setup, Size, console_tail, triple_faults};
 use crate::session::{Address, Collected, Session};
@@ -18,6 +17,7 @@ use crate::snapshot::find_or_make_snapshot;
 use crate::stage;
 use crate::xen_version::XenVersion;
 use crate::xenstored::Xenstored;
+use lab_agent::frame::Start;
 
 /// (program, package) of what the lab needs on the host.
 const HOST_PROGRAMS: &[(&str, &str)] = &[

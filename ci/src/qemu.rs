@@ -13,10 +13,10 @@ use crate::accelerator::Accelerator;
 use crate::clock::Clock;
 use crate::dom0::Extra;
 use crate::dom0_files::INIT;
-use crate::frame::AGENT_PORT;
 use crate::host::{last_lines, run_quietly};
 use crate::qmp::Qmp;
 use crate::xenstored::Xenstored;
+use lab_agent::frame::AGENT_PORT;
 
 /// How large the machine is, and dom0 in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

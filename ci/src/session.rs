@@ -7,8 +7,8 @@ use std::io::{IsTerminal, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::frame::{Frame, Start};
 use crate::terminal::{RawMode, size_of_stdin};
+use lab_agent::frame::{Frame, Start};
 
 /// Where a lab's agent is reached, and the secret it wants to hear.
 #[derive(Debug, Clone)]

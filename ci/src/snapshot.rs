@@ -7,24 +7,24 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::accelerator::Accelerator;
-use crate::agent::TOKEN_FILE;
 use crate::cache::{Key, find_or_make, make_private_folder};
-use crate::cargo::{Linking, build_with};
+use crate::cargo::{Linking, build};
 use crate::dom0::Dom0;
 use crate::dom0_files::{self, OwnFile};
-use crate::frame::Start;
 use crate::host::{find_program, run_quietly, say, with_progress};
 use crate::qemu::{Machine, Setup, console_tail, dom0_options, xen_options};
 use crate::session::{Address, Session};
 use crate::xen_version::XenVersion;
+use lab_agent::frame::Start;
+use lab_agent::serve::TOKEN_FILE;
 
 /// What the agent is built from. Two builds of the same sources need not have the same bytes, and a
 /// snapshot costs a minute.
 const AGENT_SOURCES: [&str; 4] = [
-    include_str!("agent.rs"),
-    include_str!("bin/lab-agent.rs"),
-    include_str!("frame.rs"),
-    include_str!("terminal.rs"),
+    include_str!("../agent/src/frame.rs"),
+    include_str!("../agent/src/main.rs"),
+    include_str!("../agent/src/pseudo_terminal.rs"),
+    include_str!("../agent/src/serve.rs"),
 ];
 
 /// Finds or makes the folder with `disk.img`, `xen`, `vmlinuz`, `initrd`, `token` and `state`.
@@ -75,8 +75,7 @@ fn find_or_build_agent() -> Result<PathBuf> {
     let key = Key::default().with("sources", AGENT_SOURCES.concat());
     let folder = find_or_make("agents", &key, |folder| {
         say("building the lab's agent");
-        let flags = ["--no-default-features"];
-        let built = build_with("lab", "lab-agent", Linking::SmallStatic, &flags)?;
+        let built = build("lab-agent", "lab-agent", Linking::SmallStatic)?;
         fs::copy(&built, folder.join("lab-agent")).context("cannot copy the agent")?;
         Ok(())
     })?;

@@ -5,12 +5,12 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lab::accelerator::Accelerator;
 use lab::app::{App, PORTS_TRIED};
-use lab::frame::Start;
 use lab::host::{project_root, say};
 use lab::instance::{Instance, Options, accelerator};
 use lab::registry;
 use lab::stage::default_stage;
 use lab::xen_version::XenVersion;
+use lab_agent::frame::Start;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 

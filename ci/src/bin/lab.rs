@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use lab::clock::Clock;
 use lab::dom0::Extra;
-use lab::frame::Start;
 use lab::host::say;
 use lab::instance::{Instance, Options};
 use lab::qemu::Size;
@@ -13,6 +12,7 @@ use lab::stage::default_stage;
 use lab::terminal::size_of_stdin;
 use lab::xen_version::XenVersion;
 use lab::xenstored::Xenstored;
+use lab_agent::frame::Start;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

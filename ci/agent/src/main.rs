@@ -1,0 +1,12 @@
+//! `lab-agent`: runs commands in the lab's dom0 for the host, one TCP connection each.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    match lab_agent::serve::serve() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab-agent: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

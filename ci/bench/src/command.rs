@@ -1,0 +1,169 @@
+//! What the benchmarks' command lines have in common, and the dom0 that they name.
+
+use crate::dom0::Dom0;
+use crate::machine::facts;
+use crate::page::render_emulated;
+use crate::report::{Figures, Report};
+use anyhow::{Context, Result, bail, ensure};
+use lab::accelerator::Accelerator;
+use lab::clock::Clock;
+use lab::dom0::Extra;
+use lab::host::project_root;
+use lab::instance::{Instance, Options, accelerator};
+use lab::qemu::Size;
+use lab::registry;
+use lab::stage::default_stage;
+use lab::xen_version::XenVersion;
+use lab::xenstored::Xenstored;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where a benchmark runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Where {
+    /// On this dom0 instead of in a lab
+    #[arg(long)]
+    pub(crate) here: bool,
+    /// Take the last build and build nothing
+    #[arg(long)]
+    no_build: bool,
+    /// Xen of the lab: 4.20 (Debian 13) or 4.17 (Debian 12)
+    #[arg(long, default_value_t, env = "LAB_XEN")]
+    xen: XenVersion,
+    /// What time is measured by in a lab whose processor is emulated [default: the command's own]
+    #[arg(long, value_enum, conflicts_with = "here")]
+    clock: Option<Clock>,
+    /// What serves xenstore in the lab: C answers a single launch sooner
+    #[arg(long, value_enum, default_value_t = Xenstored::C, env = "LAB_XENSTORED")]
+    xenstored: Xenstored,
+    /// Name of the lab [default: the command's own]
+    #[arg(long, env = "LAB_NAME")]
+    name: Option<String>,
+}
+
+/// The lab of a benchmark.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Its name, unless the user gives one.
+    pub(crate) name: &'static str,
+    /// What its dom0 has besides.
+    pub(crate) extra: Option<Extra>,
+    /// Its size, where that counts.
+    pub(crate) size: Option<Size>,
+    /// What its clock goes by, unless the user says.
+    pub(crate) clock: Clock,
+}
+
+/// A dom0 that is ready.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) dom0: Dom0,
+    /// The registry that it pulls from; `None` for Docker Hub.
+    pub(crate) registry: Option<String>,
+    /// Name of the lab, where it was brought up for this.
+    pub(crate) brought_up: Option<String>,
+}
+
+impl Where {
+    /// Finds dom0: this machine, or a lab with the current build installed.
+    pub(crate) fn open(&self, wanted: &Wanted) -> Result<Ready> {
+        if self.here {
+            ensure!(Path::new("/dev/xen/privcmd").exists(), "--here: this is not a Xen dom0");
+            ensure!(rustix::process::geteuid().is_root(), "--here needs root");
+            return Ok(Ready { dom0: Dom0::Here, registry: None, brought_up: None });
+        }
+        if !self.no_build {
+            let mut build = Command::new(project_root().join("ci/build"));
+            let status = build.stdout(Stdio::null()).status().context("cannot start ci/build")?;
+            ensure!(status.success(), "ci/build failed");
+        }
+        let port = registry::start()?;
+        let clock = self.clock.unwrap_or(wanted.clock);
+        let name = self.name.clone().unwrap_or_else(|| match clock {
+            Clock::Wall => wanted.name.into(),
+            Clock::Instructions => format!("{}-{}", wanted.name, clock.name()),
+        });
+        let is_new = Instance::find(&name)?.is_none();
+        let size = wanted.size.unwrap_or_default();
+        let lab = Instance::up(&Options {
+            name: name.clone(),
+            xen: self.xen,
+            extra: wanted.extra,
+            size,
+            clock: Some(clock),
+            xenstored: Some(self.xenstored),
+            share: None,
+        })?;
+        if wanted.size.is_some() && lab.size() != size {
+            bail!("the lab {name} runs with another size; `ci/lab down --name {name}` first");
+        }
+        ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build");
+        let dom0 = Dom0::Lab(lab);
+        let settings = registry::mirror_settings(port);
+        dom0.write("/etc/launch/config.toml", 0o644, settings.as_bytes())?;
+        let registry = Some(format!("10.0.2.2:{port}"));
+        Ok(Ready { dom0, registry, brought_up: is_new.then_some(name) })
+    }
+
+    /// A report of what was measured in `dom0`; `clock` is the benchmark's own.
+    pub(crate) fn report<F: Figures>(
+        &self,
+        dom0: &Dom0,
+        clock: Clock,
+        figures: F,
+    ) -> Result<Report<F>> {
+        let machine = facts(dom0)?;
+        let reason = match (self.here, accelerator()?) {
+            (false, Accelerator::Emulation(reason)) => Some(reason),
+            // So QEMU's emulation calls itself.
+            (true, _)
+                if machine
+                    .get("processor")
+                    .is_some_and(|name| name.starts_with("QEMU Virtual CPU")) =>
+            {
+                Some("the processor is QEMU's".into())
+            }
+            _ => None,
+        };
+        let is_counted = !self.here && self.clock.unwrap_or(clock) == Clock::Instructions;
+        let emulated = reason.map(|reason| render_emulated(&reason, is_counted)).transpose()?;
+        Report::new(emulated, machine, figures)
+    }
+}
+
+/// Ends a lab that was brought up for a benchmark.
+pub(crate) fn end(brought_up: Option<&String>) -> Result<()> {
+    match brought_up.map(|name| Instance::find(name)).transpose()?.flatten() {
+        Some(lab) => lab.down(),
+        None => Ok(()),
+    }
+}
+
+/// Whether SIGINT, SIGTERM or SIGHUP has come: what runs is then taken down.
+#[derive(Debug)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for these signals.
+    pub(crate) fn on_signal() -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&stop))
+                .context("cannot ask for signals")?;
+        }
+        Ok(Self(stop))
+    }
+
+    pub(crate) fn has_come(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// An error when one has come.
+    pub(crate) fn check(&self) -> Result<()> {
+        ensure!(!self.has_come(), "stopped by a signal");
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! `ci/density`: how many domains of one image fit, and what each costs.
+
+mod at_once;
+mod fill;
+mod memory;
+mod numbered;
+mod picture;
+mod report;
+
+use crate::command::{Ready, Stop, Wanted, Where, end};
+use crate::report::{Files, Report, exit, run};
+use crate::side::Side;
+use crate::testbed::{Running, Testbed, clear};
+use anyhow::{Result, ensure};
+use clap::Parser;
+use fill::fill;
+use lab::clock::Clock;
+use lab::host::say;
+use lab::qemu::Size;
+use numbered::{MOST, Numbered, take_down_all};
+use report::Density;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Launches at once are to show what two processors bring.
+const DEFAULT_CLOCK: Clock = Clock::Wall;
+
+/// Starts domains of one image until no more fit, then as many containers, and shows how launch time
+/// and memory grow. Ends by itself and takes everything down.
+///
+/// For exact figures nothing else should run on the machine.
+#[derive(Debug, Parser)]
+#[command(name = "ci/density", bin_name = "ci/density", max_term_width = 100)]
+struct Cli {
+    /// What is started: nginx or hello, asked for their page
+    #[arg(long, value_name = "IMAGE", default_value = "nginx", value_parser = ["nginx", "hello"])]
+    app: String,
+    /// Most domains, and most containers [default: as many domains as the memory takes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST)))]
+    max: Option<u16>,
+    /// Type of the domains, pv or pvh [default: what launch chooses here]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["pv", "pvh"])]
+    kind: Option<String>,
+    /// Memory of each domain in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    domain_memory: u32,
+    /// Also start so many at once, and in a row: PV and PVH; 0 leaves it out
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    at_once: u16,
+    /// Memory of the lab in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(4096..=20480))]
+    memory: u32,
+    /// Memory of the lab's dom0 in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1024..=8192))]
+    dom0_memory: u32,
+    #[command(flatten)]
+    dom0: Where,
+    #[command(flatten)]
+    files: Files,
+    /// Measure nothing: take what an earlier run wrote with --json
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let measure = || measure(&cli);
+    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure, picture::draw).map(drop))
+}
+
+fn measure(cli: &Cli) -> Result<Report<Density>> {
+    let stop = Stop::on_signal()?;
+    let size = Size { memory_mib: cli.memory, dom0_memory_mib: cli.dom0_memory, ..Size::default() };
+    let wanted = Wanted { name: "density", extra: None, size: Some(size), clock: DEFAULT_CLOCK };
+    let Ready { dom0, registry, brought_up } = cli.dom0.open(&wanted)?;
+    let take_down = take_down_all();
+    let result = Testbed::prepare(dom0, registry, &cli.app, &take_down).and_then(|testbed| {
+        let result = compare(cli, &testbed, &stop);
+        let cleared = clear(&testbed.dom0, &take_down);
+        result.and_then(|report| cleared.map(|()| report))
+    });
+    let ended = end(brought_up.as_ref());
+    let report = result?;
+    ended?;
+    Ok(report)
+}
+
+fn compare(cli: &Cli, testbed: &Testbed, stop: &Stop) -> Result<Report<Density>> {
+    let dom0 = &testbed.dom0;
+    let kind = match &cli.kind {
+        Some(kind) => kind.clone(),
+        None => Running::of_probe(testbed)?.kind,
+    };
+    let (domains, containers) =
+        (Numbered::domains(&kind, cli.domain_memory), Numbered(Side::crun()));
+    // The first start finds out which pages a start reads, and warms dom0's page cache up.
+    for side in [&domains, &containers] {
+        let name = side.0.name();
+        say(&format!("warm-up: {name}"));
+        let warm = fill(testbed, side, 1, stop)?;
+        stop.check()?;
+        ensure!(warm.starts.len() == 1, "{name} does not start: {:?}", warm.failures);
+    }
+    let mut at_once = Vec::new();
+    if cli.at_once > 0 {
+        for kind in ["pv", "pvh"] {
+            let (mib, count) = (cli.domain_memory, cli.at_once);
+            at_once.push(at_once::compare(testbed, kind, mib, count, stop)?);
+        }
+    }
+    let filled = fill(testbed, &domains, cli.max.unwrap_or(MOST), stop)?;
+    let count = u16::try_from(filled.starts.len())?.max(1);
+    let contained = fill(testbed, &containers, cli.max.unwrap_or(count).min(count), stop)?;
+
+    let bytes: f64 = dom0.sh(&format!("stat -c %s {}", testbed.image.disk))?.trim().parse()?;
+    let mut figures = Density {
+        image: format!("{} {}", testbed.image.name, testbed.image.digest),
+        image_mib: bytes / f64::from(1 << 20),
+        sides: vec![filled, contained],
+        at_once,
+        ratios: BTreeMap::new(),
+    };
+    figures.summarize();
+    cli.dom0.report(dom0, DEFAULT_CLOCK, figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::assert_docs_are_current;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["x", "--memory", "30000"]).is_err());
+        assert!(Cli::try_parse_from(["x", "--type", "pv", "--max", "150"]).is_ok());
+    }
+
+    #[test]
+    fn the_page_in_docs_is_what_its_figures_give() {
+        assert_docs_are_current::<Density>("density");
+    }
+}

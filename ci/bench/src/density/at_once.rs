@@ -1,0 +1,82 @@
+//! Launches at once against as many in a row.
+
+use super::fill::start_several;
+use super::numbered::Numbered;
+use crate::command::Stop;
+use crate::rounds::turns;
+use crate::side::App;
+use crate::statistics::Ratio;
+use crate::testbed::{Testbed, before_each};
+use anyhow::Result;
+use lab::host::say;
+use lab_client::measure::Several;
+use serde::{Deserialize, Serialize};
+
+/// Rounds of both, in turns.
+const ROUNDS: usize = 3;
+/// As the client calls both.
+const WAYS: [&str; 2] = ["in-a-row", "at-once"];
+
+/// Both ways of starting several, of one type of domain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AtOnce {
+    /// `pv` or `pvh`.
+    pub(crate) kind: String,
+    /// How many.
+    count: u16,
+    /// Each until all have answered, one after the other; rounds without a failure only.
+    in_a_row_ms: Vec<f64>,
+    /// Each until all have answered, started at once; rounds without a failure only.
+    at_once_ms: Vec<f64>,
+    /// What failed.
+    failures: Vec<String>,
+}
+
+impl AtOnce {
+    /// At once against in a row.
+    pub(crate) fn ratio(&self) -> Option<Ratio> {
+        Ratio::of_medians(&self.at_once_ms, &self.in_a_row_ms)
+    }
+}
+
+/// Starts `count` domains in a row and at once, in turns.
+pub(crate) fn compare(
+    testbed: &Testbed,
+    kind: &str,
+    memory_mib: u32,
+    count: u16,
+    stop: &Stop,
+) -> Result<AtOnce> {
+    let side = Numbered::domains(kind, memory_mib);
+    let all: Vec<App> = (1..=count).map(|number| side.app(number)).collect();
+    let (mut times_ms, mut failures) = ([Vec::new(), Vec::new()], Vec::new());
+    for (round, way) in turns(1..=ROUNDS, WAYS.len()) {
+        if stop.has_come() {
+            break;
+        }
+        let how = WAYS[way];
+        testbed.dom0.sh(&before_each())?;
+        let several = start_several(testbed, how, &all, false)?;
+        testbed.dom0.run(&["sh", "-u"], side.take_down(count).as_bytes())?;
+        say(&format!("{round}/{ROUNDS} {count} {kind} {how}: {:.0} ms", several.wall_ms));
+        let failed = failures_of(&several);
+        if failed.is_empty() {
+            times_ms[way].push(several.wall_ms);
+        } else {
+            let text = failed.join("; ");
+            failures.push(format!("round {round}, {how}: {} of {count}: {text}", failed.len()));
+        }
+    }
+    let [in_a_row_ms, at_once_ms] = times_ms;
+    Ok(AtOnce { kind: kind.into(), count, in_a_row_ms, at_once_ms, failures })
+}
+
+fn failures_of(several: &Several) -> Vec<String> {
+    let failed = several.starts.iter().filter(|start| start.first_answer_ms.is_none());
+    failed
+        .map(|start| match start.exit_code {
+            Some(0) => format!("no answer: {:?}", start.failures),
+            code => format!("exit code {code:?}: {}", start.output.trim()),
+        })
+        .collect()
+}

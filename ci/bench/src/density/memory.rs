@@ -1,0 +1,118 @@
+//! What memory is used for: Xen's, each domain's, dom0's, the monitors'.
+
+use crate::dom0::Dom0;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// Asks everything in one go. `xl info` counts in MiB, rounded down; `xentop` and Linux in KiB.
+const SCRIPT: &str = "xl info free_memory
+xentop -b -f -i 1 | awk '$1 ~ /^density-/ { sum += $5 } END { print sum + 0 }'
+awk '/^(MemTotal|MemAvailable):/ { print $2 }' /proc/meminfo
+cat $(for exe in /proc/[0-9]*/exe; do
+[ \"$(readlink $exe)\" = /usr/lib/launch/monitor ] && echo ${exe%exe}smaps_rollup
+done) /dev/null 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print sum + 0 }'";
+
+/// Memory at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Snapshot {
+    /// Free in Xen, in MiB.
+    pub(crate) free_mib: f64,
+    /// Of all our domains together, in MiB.
+    pub(crate) guests_mib: f64,
+    /// All that Linux in dom0 has.
+    pub(crate) dom0_total_mib: f64,
+    /// What Linux in dom0 could not give away: all less `MemAvailable`.
+    pub(crate) dom0_used_mib: f64,
+    /// Proportional set size of all monitors.
+    pub(crate) monitors_mib: f64,
+}
+
+impl Snapshot {
+    /// Asks dom0.
+    pub(crate) fn take(dom0: &Dom0) -> Result<Self> {
+        let text = dom0.sh(SCRIPT)?;
+        Self::parse(&text)
+            .with_context(|| format!("dom0 tells its memory in another way: {text:?}"))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let numbers: Vec<f64> =
+            text.split_whitespace().map(|word| word.parse().ok()).collect::<Option<_>>()?;
+        let [free, guests, total, available, monitors] = numbers[..] else {
+            return None;
+        };
+        Some(Self {
+            free_mib: free,
+            guests_mib: guests / 1024.0,
+            dom0_total_mib: total / 1024.0,
+            dom0_used_mib: (total - available) / 1024.0,
+            monitors_mib: monitors / 1024.0,
+        })
+    }
+}
+
+/// What was added since nothing ran, in MiB.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// How many ran.
+    pub(crate) running: u16,
+    /// The guests' own memory.
+    pub(crate) guest_mib: f64,
+    /// Xen's for them: what is missing in its free memory beyond the guests' own.
+    pub(crate) xen_mib: f64,
+    /// The monitors', by proportional set size.
+    pub(crate) monitors_mib: f64,
+    /// The rest of dom0's growth: backends, devices, xenstore; for containers all there is.
+    pub(crate) dom0_mib: f64,
+    /// All of it.
+    pub(crate) total_mib: f64,
+}
+
+impl Memory {
+    /// The difference of two moments, `running` domains or containers later.
+    pub(crate) fn between(before: &Snapshot, now: &Snapshot, running: u16) -> Self {
+        let taken = before.free_mib - now.free_mib;
+        let guest_mib = now.guests_mib - before.guests_mib;
+        let monitors_mib = now.monitors_mib - before.monitors_mib;
+        let grown = now.dom0_used_mib - before.dom0_used_mib;
+        Self {
+            running,
+            guest_mib,
+            xen_mib: taken - guest_mib,
+            monitors_mib,
+            dom0_mib: grown - monitors_mib,
+            total_mib: taken + grown,
+        }
+    }
+
+    /// The share of each of those that ran.
+    pub(crate) fn of_one(&self) -> Self {
+        let count = f64::from(self.running.max(1));
+        Self {
+            running: 1,
+            guest_mib: self.guest_mib / count,
+            xen_mib: self.xen_mib / count,
+            monitors_mib: self.monitors_mib / count,
+            dom0_mib: self.dom0_mib / count,
+            total_mib: self.total_mib / count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_add_up_to_what_is_missing_in_xen_and_in_dom0() {
+        let before = Snapshot::parse("2000\n0\n1500000\n1300000\n0\n").unwrap();
+        let now = Snapshot::parse("1860\n131072\n1500000\n1289760\n1024\n").unwrap();
+        let memory = Memory::between(&before, &now, 2);
+        assert_eq!((memory.guest_mib, memory.xen_mib), (128.0, 12.0));
+        assert_eq!((memory.monitors_mib, memory.dom0_mib), (1.0, 9.0));
+        let parts = memory.guest_mib + memory.xen_mib + memory.monitors_mib + memory.dom0_mib;
+        assert_eq!(parts, memory.total_mib);
+        assert_eq!(memory.of_one().guest_mib, 64.0);
+        assert_eq!(Snapshot::parse("2000\n0\n"), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! One side in any number: domains or containers, each with a name and an address of its own.
+
+use crate::side::{App, Side};
+use crate::testbed::remove_apps;
+use std::net::Ipv4Addr;
+
+/// The port that each answers at.
+pub(crate) const PORT: u16 = 80;
+/// Most on one side: a Linux bridge has 1024 ports.
+pub(crate) const MOST: u16 = 1000;
+/// What all names of ours begin with.
+const PREFIX: &str = "density";
+
+/// What is started again and again.
+#[derive(Debug)]
+pub(crate) struct Numbered(pub(crate) Side);
+
+impl Numbered {
+    /// Domains of a type.
+    pub(crate) fn domains(kind: &str, memory_mib: u32) -> Self {
+        Self(Side::Domain { kind: kind.into(), memory_mib })
+    }
+
+    /// The one with this number, from 1 on.
+    pub(crate) fn app(&self, number: u16) -> App {
+        let [high, low] = number.to_be_bytes();
+        let network = if let Side::Domain { .. } = self.0 { 107 } else { 112 };
+        App {
+            side: self.0.clone(),
+            name: format!("{PREFIX}-{number}"),
+            address: Ipv4Addr::new(10, network, 128 + high, low),
+            veth: format!("v-{number}"),
+        }
+    }
+
+    /// A shell script that takes the first `count` down.
+    pub(crate) fn take_down(&self, count: u16) -> String {
+        match self.0 {
+            Side::Domain { .. } => remove_apps(&format!("^{PREFIX}-[0-9]+$")) + " >/dev/null",
+            Side::Container { .. } => {
+                (1..=count).map(|number| self.app(number).take_down() + "\n").collect()
+            }
+        }
+    }
+}
+
+/// A shell script that tells more about a start that failed.
+pub(crate) fn explain(app: &App) -> String {
+    let name = &app.name;
+    match app.side {
+        Side::Container { .. } => format!("crun state {name}"),
+        Side::Domain { .. } => format!(
+            "launch ps -a | grep -w {name}; launch logs {name} 2>&1 | tail -n 60 | \
+             grep -aE 'launch-init|BUG|RIP|Comm|nginx' | head -n 8"
+        ),
+    }
+}
+
+/// A shell script that takes down whatever is left of both sides.
+pub(crate) fn take_down_all() -> String {
+    format!(
+        "{}
+for name in $(crun list -q 2>/dev/null | grep '^{PREFIX}-'); do crun delete -f $name; done",
+        remove_apps(&format!("^{PREFIX}-[0-9]+$"))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_has_an_address_and_a_name_of_its_own() {
+        for side in [Numbered::domains("pv", 64), Numbered(Side::crun())] {
+            let all: Vec<App> = (1..=MOST).map(|number| side.app(number)).collect();
+            let different =
+                |of: fn(&App) -> String| all.iter().map(of).collect::<BTreeSet<_>>().len();
+            assert_eq!(different(|app| app.address.to_string()), usize::from(MOST));
+            assert_eq!(different(|app| app.name.clone()), usize::from(MOST));
+            assert_eq!(all[299].address.octets()[2..], [129, 44]);
+            assert!(all.iter().all(|app| app.veth.len() <= 15), "too long for an interface");
+        }
+    }
+}

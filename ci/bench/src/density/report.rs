@@ -1,0 +1,163 @@
+//! What was measured, as JSON.
+
+use super::at_once::AtOnce;
+use super::memory::Memory;
+use crate::report::Figures;
+use crate::side::Side;
+use crate::statistics::{Ratio, Summary};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The first and the last launches that are compared: so many of each. `pages/density.md` says so too.
+const COMPARED: usize = 10;
+
+/// What is measured; the fields' order is that of the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Density {
+    /// Reference and digest of the image.
+    pub(crate) image: String,
+    /// Length of the image's disk.
+    pub(crate) image_mib: f64,
+    /// Domains first, then containers.
+    pub(crate) sides: Vec<Filled>,
+    /// Launches at once against as many in a row, of each type.
+    pub(crate) at_once: Vec<AtOnce>,
+    /// Ratios of medians; `null` where a side is missing.
+    pub(crate) ratios: BTreeMap<String, Option<Ratio>>,
+}
+
+/// One start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Start {
+    /// How many ran already.
+    pub(crate) running: u16,
+    /// From the command's start to the first right answer.
+    pub(crate) first_200_ms: f64,
+    /// From the command's start to its return.
+    pub(crate) returned_ms: Option<f64>,
+}
+
+/// One that did not come up, or did not stay.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// How many ran already.
+    pub(crate) running: u16,
+    /// What was said.
+    pub(crate) why: String,
+}
+
+/// Processor time while nobody asks anything, in percent of one processor.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Idle {
+    /// Of dom0.
+    pub(crate) dom0_percent: f64,
+    /// Of all domains together.
+    pub(crate) guests_percent: f64,
+}
+
+/// One side, filled up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Filled {
+    /// `launch-pv`, `launch-pvh` or `crun`.
+    pub(crate) name: String,
+    /// Memory that each domain was given.
+    pub(crate) memory_mib: Option<u32>,
+    /// How the first was started.
+    pub(crate) command: Vec<String>,
+    /// What was ready before each start.
+    pub(crate) ready: Vec<String>,
+    /// Every start that answered, one after the other.
+    pub(crate) starts: Vec<Start>,
+    /// Those that did not.
+    pub(crate) failures: Vec<Failure>,
+    /// SHA-256 of each body that was answered; one where all did the same work.
+    pub(crate) bodies_sha256: Vec<String>,
+    /// Why no more were started.
+    pub(crate) ended: String,
+    /// How many answered once more when all ran.
+    pub(crate) answered_at_end: u16,
+    /// What was added to what nothing used, now and then.
+    pub(crate) memory: Vec<Memory>,
+    /// Processor time when all ran.
+    pub(crate) idle: Option<Idle>,
+    /// Taking one down, with all running: all of it divided by their number.
+    pub(crate) taken_down_ms: f64,
+    /// The first [`COMPARED`] starts.
+    pub(crate) first: Option<Summary>,
+    /// The last [`COMPARED`] starts.
+    pub(crate) last: Option<Summary>,
+}
+
+impl Filled {
+    /// One of which none runs yet; `command` starts the first.
+    pub(crate) fn new(side: &Side, command: Vec<String>) -> Self {
+        let memory_mib = match side {
+            Side::Domain { memory_mib, .. } => Some(*memory_mib),
+            Side::Container { .. } => None,
+        };
+        Self {
+            name: side.name(),
+            memory_mib,
+            command,
+            ready: side.ready(),
+            starts: Vec::new(),
+            failures: Vec::new(),
+            bodies_sha256: Vec::new(),
+            ended: "as many as were asked for".into(),
+            answered_at_end: 0,
+            memory: Vec::new(),
+            idle: None,
+            taken_down_ms: 0.0,
+            first: None,
+            last: None,
+        }
+    }
+
+    /// Whether it is of domains.
+    pub(crate) fn is_launch(&self) -> bool {
+        self.name.starts_with("launch")
+    }
+
+    /// The share of one when most ran.
+    pub(crate) fn memory_of_one(&self) -> Option<Memory> {
+        self.memory.last().filter(|memory| memory.running > 0).map(Memory::of_one)
+    }
+
+    fn times(&self) -> Vec<f64> {
+        self.starts.iter().map(|start| start.first_200_ms).collect()
+    }
+}
+
+impl Density {
+    /// Sets [`Density::ratios`] and the sides' summaries from what was measured.
+    pub(crate) fn summarize(&mut self) {
+        for side in &mut self.sides {
+            // No start is in both.
+            let times = side.times();
+            let count = COMPARED.min(times.len() / 2);
+            let (first, last) = (&times[..count], &times[times.len() - count..]);
+            side.first = Summary::of(first);
+            side.last = Summary::of(last);
+            let ratio = Ratio::of_medians(last, first);
+            self.ratios.insert(format!("{}_last_vs_first", side.name), ratio);
+        }
+        for at_once in &self.at_once {
+            let name = format!("launch-{}_at_once_vs_in_a_row", at_once.kind);
+            self.ratios.insert(name, at_once.ratio());
+        }
+        if let Some(crun) = self.sides.iter().find(|side| !side.is_launch()) {
+            for side in self.sides.iter().filter(|side| side.is_launch()) {
+                let ratio = Ratio::of_medians(&side.times(), &crun.times());
+                self.ratios.insert(format!("{}_vs_crun", side.name), ratio);
+            }
+        }
+    }
+}
+
+impl Figures for Density {
+    const NAME: &str = "density";
+
+    fn answers(&self) -> Vec<(&str, Vec<&String>)> {
+        vec![("the sides", self.sides.iter().flat_map(|side| &side.bodies_sha256).collect())]
+    }
+}

@@ -1,0 +1,102 @@
+//! The dom0 that is measured: a lab's, or the one that this runs in.
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::instance::Instance;
+use lab::session::Collected;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Longest time for a step of preparation. A hang is longer, even on a busy emulated machine.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+#[derive(Debug)]
+pub(crate) enum Dom0 {
+    /// Of a lab.
+    Lab(Instance),
+    /// This machine.
+    Here,
+}
+
+impl Dom0 {
+    /// Runs a program to its end.
+    pub(crate) fn run(&self, argv: &[&str], input: &[u8]) -> Result<Collected> {
+        match self {
+            Self::Lab(lab) => lab.run(argv.iter().copied(), input, PATIENCE),
+            Self::Here => run_here(argv, input),
+        }
+    }
+
+    /// Runs a shell script that must succeed, and returns what it printed.
+    pub(crate) fn sh(&self, script: &str) -> Result<String> {
+        let output = self.run(&["sh", "-euc", script], &[])?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.code == 0, "this failed in dom0:\n{script}\n{}", text.trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Whether a program is installed.
+    pub(crate) fn has(&self, program: &str) -> Result<bool> {
+        let script = "command -v \"$0\" >/dev/null || [ -e \"$0\" ]";
+        Ok(self.run(&["sh", "-c", script, program], &[])?.code == 0)
+    }
+
+    /// Writes a file and the folders above it.
+    pub(crate) fn write(&self, path: &str, mode: u32, contents: &[u8]) -> Result<()> {
+        let script = format!(
+            "mkdir -p \"${{0%/*}}\" && cat >\"$0.part\" && chmod {mode:o} \"$0.part\" && mv \"$0.part\" \"$0\""
+        );
+        let output = self.run(&["sh", "-c", &script, path], contents)?;
+        ensure!(
+            output.code == 0,
+            "cannot write {path} in dom0: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+}
+
+fn run_here(argv: &[&str], input: &[u8]) -> Result<Collected> {
+    let Some((program, args)) = argv.split_first() else { bail!("no command was given") };
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
+    let stdin = child.stdin.take();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // The command may end without reading all: not an error.
+            if let Some(mut stdin) = stdin {
+                let _ = stdin.write_all(input);
+            }
+        });
+        let output = child.wait_with_output().with_context(|| format!("cannot run {program}"))?;
+        let code = output.status.code().unwrap_or(128);
+        Ok(Collected { code, stdout: output.stdout, stderr: output.stderr })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_that_fails_is_shown_with_what_it_said() {
+        let error = Dom0::Here.sh("echo before; echo why >&2; false; echo after").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("echo before") && text.ends_with("why"), "{text}");
+        assert_eq!(Dom0::Here.sh("echo yes").unwrap(), "yes\n");
+    }
+
+    #[test]
+    fn a_file_is_written_with_its_folder_and_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/c");
+        Dom0::Here.write(path.to_str().unwrap(), 0o755, b"x").unwrap();
+        assert!(Dom0::Here.has(path.to_str().unwrap()).unwrap());
+        assert!(!Dom0::Here.has("no-such-program").unwrap());
+    }
+}

@@ -1,0 +1,48 @@
+//! What the figures were measured on.
+
+use crate::dom0::Dom0;
+use anyhow::Result;
+use std::collections::BTreeMap;
+
+/// Facts of dom0: name, and the shell command that tells it. What is not there tells nothing.
+const FACTS: [(&str, &str); 13] = [
+    ("processor", "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1"),
+    ("processors of Xen", "xl info nr_cpus"),
+    ("processors of dom0", "nproc"),
+    ("memory of Xen, MiB", "xl info total_memory"),
+    ("memory of dom0, MiB", "awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo"),
+    ("Xen", "echo \"$(xl info xen_major).$(xl info xen_minor)$(xl info xen_extra)\""),
+    ("xenstored", "pgrep -l 'xenstored$' | cut -d ' ' -f 2"),
+    ("kernel of dom0", "uname -rv"),
+    ("crun", "crun --version | head -n 1"),
+    ("runc", "runc --version | head -n 1"),
+    ("podman", "podman --version"),
+    ("docker", "docker version -f 'client {{.Client.Version}}, server {{.Server.Version}}'"),
+    ("launch", "launch --version"),
+];
+
+/// Asks dom0 for its facts, and this machine for its own where dom0 is a lab's.
+pub(crate) fn facts(dom0: &Dom0) -> Result<BTreeMap<String, String>> {
+    let mut all = ask(dom0, &FACTS)?;
+    if matches!(dom0, Dom0::Lab(_)) {
+        let host = [
+            ("host: processor", FACTS[0].1),
+            ("host: processors", "nproc"),
+            ("host: QEMU", "qemu-system-x86_64 --version | head -n 1"),
+        ];
+        all.append(&mut ask(&Dom0::Here, &host)?);
+    }
+    Ok(all)
+}
+
+fn ask(dom0: &Dom0, facts: &[(&str, &str)]) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    for (name, command) in facts {
+        let output = dom0.run(&["sh", "-c", command], &[])?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if output.code == 0 && !text.is_empty() {
+            all.insert((*name).to_owned(), text);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,101 @@
+//! Pages of the documentation and what a terminal shows, from the templates in `pages/`.
+
+use crate::statistics::{Ratio, Summary};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior, Value, context};
+
+const TEMPLATES: [(&str, &str); 6] = [
+    ("density.md", include_str!("../pages/density.md")),
+    ("disk.sh", include_str!("../pages/disk.sh")),
+    ("emulated.md", include_str!("../pages/emulated.md")),
+    ("layout.md", include_str!("../pages/layout.md")),
+    ("startup-time.md", include_str!("../pages/startup-time.md")),
+    ("throughput.md", include_str!("../pages/throughput.md")),
+];
+
+/// Renders a whole page.
+pub(crate) fn render(template: &str, values: Value) -> anyhow::Result<String> {
+    Ok(single_spaced(&environment()?.get_template(template)?.render(values)?))
+}
+
+/// Renders the part of a page that has the results.
+pub(crate) fn render_results(template: &str, values: Value) -> anyhow::Result<String> {
+    let all = environment()?;
+    let mut page = all.get_template(template)?.render_captured(values)?;
+    Ok(single_spaced(&page.with_state_mut(|state| state.render_block("results"))?))
+}
+
+/// Says in one paragraph what an emulated processor distorts.
+pub(crate) fn render_emulated(reason: &str, counts_instructions: bool) -> anyhow::Result<String> {
+    let text = render("emulated.md", context! { reason, counts_instructions })?;
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Templates are laid out for those who edit them; a page has at most one blank line in a row.
+fn single_spaced(page: &str) -> String {
+    let mut lines: Vec<&str> = page.trim().lines().map(str::trim_end).collect();
+    lines.dedup_by(|next, line| next.is_empty() && line.is_empty());
+    lines.join("\n") + "\n"
+}
+
+fn environment() -> anyhow::Result<Environment<'static>> {
+    let mut all = Environment::new();
+    all.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    all.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    all.add_filter("fixed", fixed);
+    all.add_filter("ratio", ratio);
+    all.add_filter("median", |samples: Vec<f64>| Summary::of(&samples).map(|all| all.median));
+    all.add_filter("cause", |failure: &str| cause(failure).to_owned());
+    for (name, text) in TEMPLATES {
+        all.add_template(name, text)?;
+    }
+    Ok(all)
+}
+
+/// A number with so many digits after its point; nothing where there is none.
+fn fixed(value: Option<f64>, digits: Option<usize>) -> String {
+    let digits = digits.unwrap_or(0);
+    value.map_or(String::new(), |value| format!("{value:.digits$}"))
+}
+
+/// A ratio with its interval; nothing where there is none.
+fn ratio(ratio: Option<Serde<Ratio>>) -> String {
+    ratio.map_or(String::new(), |ratio| {
+        format!("{:.2} ({:.2} to {:.2})", ratio.value, ratio.low, ratio.high)
+    })
+}
+
+/// The last line of a failure, without its round.
+fn cause(failure: &str) -> &str {
+    let line = failure.lines().last().unwrap_or_default();
+    match line.split_once(": ") {
+        Some((round, rest)) if round.starts_with("round ") => rest,
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_by_its_last_line_without_the_round() {
+        assert_eq!(cause("round 6: sh failed\nlaunch: it is gone"), "launch: it is gone");
+        assert_eq!(cause("round 5: no answer: none"), "no answer: none");
+    }
+
+    #[test]
+    fn what_was_not_measured_leaves_its_cell_empty() {
+        assert_eq!((fixed(None, None), ratio(None)), (String::new(), String::new()));
+        assert_eq!(fixed(Some(2.46), Some(1)), "2.5");
+    }
+
+    #[test]
+    fn a_report_of_an_emulated_machine_names_the_reason_in_one_line() {
+        let counted = render_emulated("no svm", true).unwrap();
+        assert!(counted.contains("(no svm), with a clock that counts instructions"), "{counted}");
+        assert_eq!(counted.lines().count(), 1);
+        assert_ne!(counted, render_emulated("no svm", false).unwrap());
+    }
+}

@@ -1,0 +1,196 @@
+//! What was measured, and the files that it is written to: figures, picture, page.
+
+use crate::{page, table};
+use anyhow::{Context, Result, ensure};
+use lab::host::{find_program, install_missing, run_quietly, say};
+use minijinja::value::Serde;
+use minijinja::{Value, context};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// (program or file, package) of what a PNG is made with.
+const PICTURE_PROGRAMS: &[(&str, &str)] = &[
+    ("rsvg-convert", "librsvg2-bin"),
+    ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"),
+];
+
+/// What one benchmark measures.
+pub(crate) trait Figures: Serialize + DeserializeOwned {
+    /// Its script in `ci/`; also its template in `pages/`.
+    const NAME: &'static str;
+    /// Raised when a program that reads an earlier version would misread the file.
+    const VERSION: u32 = 1;
+
+    /// What was done by several, and the SHA-256 of the answers to each: one where all did equal work.
+    fn answers(&self) -> Vec<(&str, Vec<&String>)>;
+}
+
+/// The JSON file: the fields' order is the file's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Report<F> {
+    /// Not on hardware: says so, and what that distorts. First in the file, as no figure can be read
+    /// without it.
+    pub(crate) emulated: Option<String>,
+    /// [`Figures::VERSION`].
+    pub(crate) version: u32,
+    /// When it was made, in UTC.
+    pub(crate) date: String,
+    /// The command line that made it.
+    pub(crate) command: String,
+    /// Machine, Xen, kernels, versions: name to value.
+    pub(crate) machine: BTreeMap<String, String>,
+    /// What was measured.
+    #[serde(flatten)]
+    pub(crate) figures: F,
+}
+
+impl<F: Figures> Report<F> {
+    /// A report of this moment. The date is this machine's: a lab's own clock may go more slowly.
+    pub(crate) fn new(
+        emulated: Option<String>,
+        machine: BTreeMap<String, String>,
+        figures: F,
+    ) -> Result<Self> {
+        let date = run_quietly(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
+        let words = std::env::args().skip(1);
+        let command: Vec<String> = [format!("ci/{}", F::NAME)].into_iter().chain(words).collect();
+        Ok(Self {
+            emulated,
+            version: F::VERSION,
+            date: String::from_utf8_lossy(&date).trim().to_owned(),
+            command: command.join(" "),
+            machine,
+            figures,
+        })
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let explain = || format!("cannot read {}", path.display());
+        serde_json::from_slice(&std::fs::read(path).with_context(explain)?).with_context(explain)
+    }
+
+    /// The page; it names the picture and the file of figures as they are given here.
+    pub(crate) fn page(&self, picture: &str, json: &str) -> Result<String> {
+        page::render(&Self::template(), context! { picture, json, ..self.values() })
+    }
+
+    /// The results for a terminal.
+    pub(crate) fn results(&self) -> Result<String> {
+        let emulated = self.emulated.as_ref().map(|text| format!("EMULATED: {text}\n\n"));
+        let results = page::render_results(&Self::template(), self.values())?;
+        Ok(emulated.unwrap_or_default() + &table::align(&results))
+    }
+
+    fn template() -> String {
+        format!("{}.md", F::NAME)
+    }
+
+    fn values(&self) -> Value {
+        context! { name => F::NAME, picture => "", json => "", ..Value::from(Serde(self)) }
+    }
+}
+
+/// The files wanted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Files {
+    /// Write everything that was measured to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw it: an SVG file, and a PNG beside it
+    #[arg(long, value_name = "FILE.svg")]
+    picture: Option<PathBuf>,
+    /// Write it as a page; it names the picture and the JSON file
+    #[arg(long, value_name = "FILE.md", requires_all = ["json", "picture"])]
+    document: Option<PathBuf>,
+}
+
+impl Files {
+    fn write<F: Figures>(
+        &self,
+        report: &Report<F>,
+        draw: impl FnOnce(&Report<F>) -> String,
+    ) -> Result<()> {
+        let write = |path: &Path, text: String| {
+            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        };
+        if let Some(path) = &self.json {
+            write(path, serde_json::to_string_pretty(report)? + "\n")?;
+        }
+        if let Some(path) = &self.picture {
+            write(path, draw(report))?;
+            if let Some(convert) = find_program("rsvg-convert") {
+                let png = path.with_extension("png");
+                let mut convert = Command::new(convert);
+                run_quietly(convert.args(["--zoom", "1.5", "--output"]).arg(png).arg(path))?;
+            }
+        }
+        if let (Some(path), Some(picture), Some(json)) = (&self.document, &self.picture, &self.json)
+        {
+            write(path, report.page(&relative_to(picture, path), &relative_to(json, path))?)?;
+        }
+        Ok(())
+    }
+}
+
+/// How a page names a file: as it was given, less the page's own folder.
+fn relative_to(file: &Path, page: &Path) -> String {
+    let folder = page.parent().unwrap_or(Path::new(""));
+    file.strip_prefix(folder).unwrap_or(file).display().to_string()
+}
+
+/// Measures, or reads what an earlier run wrote to `from`; then writes the files that are wanted and shows
+/// the results. `here` is a dom0 in use, where nothing is installed.
+pub(crate) fn run<F: Figures>(
+    files: &Files,
+    from: Option<&PathBuf>,
+    here: bool,
+    measure: impl FnOnce() -> Result<Report<F>>,
+    draw: impl FnOnce(&Report<F>) -> String,
+) -> Result<Report<F>> {
+    if files.picture.is_some() && !here {
+        install_missing(PICTURE_PROGRAMS)?;
+    }
+    let report = match from {
+        Some(path) => Report::read(path)?,
+        None => measure()?,
+    };
+    files.write(&report, draw)?;
+    print!("{}", report.results()?);
+    for (what, mut bodies) in report.figures.answers() {
+        bodies.sort();
+        bodies.dedup();
+        ensure!(bodies.len() <= 1, "{what}: the answers differ, so not all did equal work");
+    }
+    Ok(report)
+}
+
+/// Tells the user why a benchmark failed.
+pub(crate) fn exit(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads `docs/NAME.json`, and compares the page and the file that it gives with those in `docs/`.
+#[cfg(test)]
+pub(crate) fn assert_docs_are_current<F: Figures>(name: &str) {
+    let docs = lab::host::project_root().join("docs");
+    let read =
+        |ending: &str| std::fs::read_to_string(docs.join(format!("{name}.{ending}"))).unwrap();
+    let report = Report::<F>::read(&docs.join(format!("{name}.json"))).unwrap();
+    let page = report.page(&format!("{name}.svg"), &format!("{name}.json")).unwrap();
+    assert!(
+        page == read("md"),
+        "docs/{name}.md is old: write it again with `ci/{} --from`",
+        F::NAME
+    );
+    assert!(serde_json::to_string_pretty(&report).unwrap() + "\n" == read("json"));
+    assert!(report.results().unwrap().starts_with("EMULATED: "));
+}

@@ -1,0 +1,201 @@
+//! `ci/startup-time`: how fast each way of starting an app is, side by side.
+
+mod contender;
+mod engine;
+mod kernels;
+mod launch;
+mod limits;
+mod phases;
+mod picture;
+mod plan;
+mod prepare;
+mod report;
+mod segments;
+mod series;
+mod xl;
+
+use crate::command::{Ready, Wanted, Where};
+use crate::report::{Files, Report, exit, run};
+use crate::testbed::{Running, Testbed, clear};
+use anyhow::{Result, bail, ensure};
+use clap::Parser;
+use contender::Contender;
+use lab::clock::Clock;
+use lab::dom0::Extra;
+use lab::host::{project_root, say};
+use report::{Entry, Startup, entries};
+use series::Series;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What can be started: the image, what it is asked, and the port it answers at.
+const APPS: [(&str, &str, u16); 2] = [("nginx", "http", 80), ("redis", "redis-ping", 6379)];
+/// Starts that tell their phases, and boots of each kernel.
+const MOST_PHASE_ROUNDS: usize = 5;
+/// One start at a time: two runs are to agree.
+const DEFAULT_CLOCK: Clock = Clock::Instructions;
+
+/// Starts an app in every way there is, side by side and round by round, and shows how long each
+/// took to the first right answer.
+///
+/// For exact figures nothing else should run on the machine.
+#[derive(Debug, Parser)]
+#[command(name = "ci/startup-time", bin_name = "ci/startup-time", max_term_width = 100)]
+struct Cli {
+    /// What is started: nginx, asked for its page, or redis, asked to PING
+    #[arg(long, value_name = "IMAGE", default_value = "nginx", value_parser = ["nginx", "redis"])]
+    app: String,
+    /// Contenders to run: launch-native-pvh, launch-native-pv, launch-xl-pvh, launch-xl-pv,
+    /// launch-pool, launch-pool-image, xl-stock, crun, runc, podman, docker; and xl-create and
+    /// kernels, which ratios need [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_name)]
+    only: Vec<String>,
+    /// Starts of each contender, after one that warms up
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    #[command(flatten)]
+    dom0: Where,
+    #[command(flatten)]
+    files: Files,
+    /// Fail when a ratio is above its limit in ci/startup-limits.toml
+    #[arg(long)]
+    check: bool,
+    /// Measure nothing: take what an earlier run wrote with --json
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["app", "here", "only", "rounds"])]
+    from: Option<PathBuf>,
+}
+
+impl Cli {
+    fn app(&self) -> (&'static str, &'static str, u16) {
+        APPS.into_iter().find(|(name, ..)| *name == self.app).unwrap_or(APPS[0])
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|wanted| wanted == name)
+    }
+}
+
+fn parse_name(name: &str) -> Result<String, String> {
+    match name {
+        "xl-create" | "kernels" => Ok(name.into()),
+        _ => name.parse::<Contender>().map(|contender| contender.to_string()),
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    exit(compare_and_check(&Cli::parse()))
+}
+
+fn compare_and_check(cli: &Cli) -> Result<()> {
+    let report = run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(cli), picture::draw)?;
+    if cli.check {
+        let file = project_root().join("ci/startup-limits.toml");
+        let broken = limits::broken(&report.figures, &file)?;
+        ensure!(broken.is_empty(), "above the limits:\n{}", broken.join("\n"));
+    }
+    Ok(())
+}
+
+fn measure(cli: &Cli) -> Result<Report<Startup>> {
+    let wanted = Wanted {
+        name: "startup",
+        extra: Some(Extra::Containers),
+        size: None,
+        clock: DEFAULT_CLOCK,
+    };
+    let Ready { dom0, registry, .. } = cli.dom0.open(&wanted)?;
+    let take_down = prepare::take_down();
+    let testbed = Testbed::prepare(dom0, registry, cli.app().0, &take_down)?;
+    let result = compare(cli, &testbed);
+    let cleared = clear(&testbed.dom0, &take_down);
+    let report = result?;
+    cleared?;
+    Ok(report)
+}
+
+fn compare(cli: &Cli, testbed: &Testbed) -> Result<Report<Startup>> {
+    let (_, question, port) = cli.app();
+    let (mut all, missing) = prepare_all(cli, testbed)?;
+    let app = match cli.wants("xl-create") || cli.wants("kernels") {
+        true => Some(Running::of_probe(testbed)?),
+        false => None,
+    };
+    if let (Some(app), true) = (&app, cli.wants("xl-create")) {
+        let plan = xl::prepare_same_domain(app, testbed)?;
+        all.push(Series::new("xl-create".into(), plan, "nothing", false));
+    }
+    let rounds = usize::from(cli.rounds);
+    let few = rounds.min(MOST_PHASE_ROUNDS);
+    let result = series::run(testbed, &mut all, port, rounds, few);
+    for series in &all {
+        testbed.dom0.sh(&series.plan.at_end)?;
+    }
+    result?;
+    let kernels = match &app {
+        Some(app) if cli.wants("kernels") => kernels::compare(app, testbed, few)?.into(),
+        _ => Vec::new(),
+    };
+    if all.is_empty() && kernels.is_empty() {
+        bail!("none of the contenders is here");
+    }
+    let (xl_create, contenders): (Vec<Entry>, Vec<Entry>) =
+        entries(&all).into_iter().partition(|entry| entry.name == "xl-create");
+    let figures = Startup {
+        image: format!("{} {}", testbed.image.name, testbed.image.digest),
+        question: question.into(),
+        rounds,
+        contenders,
+        xl_create: xl_create.into_iter().next(),
+        kernels,
+        missing,
+        ratios: BTreeMap::new(),
+        intervals: BTreeMap::new(),
+    };
+    let mut report = cli.dom0.report(&testbed.dom0, DEFAULT_CLOCK, figures)?;
+    report.figures.set_ratios(report.emulated.is_some());
+    Ok(report)
+}
+
+/// The contenders that are wanted and here, and why others are not.
+fn prepare_all(cli: &Cli, testbed: &Testbed) -> Result<(Vec<Series>, BTreeMap<String, String>)> {
+    let (mut all, mut missing) = (Vec::new(), BTreeMap::new());
+    for contender in Contender::ALL {
+        let name = contender.to_string();
+        if !cli.wants(&name) {
+            continue;
+        }
+        say(&format!("preparing {name}"));
+        match prepare::prepare(contender, testbed)? {
+            Ok(plan) => all.push(Series::new(name, plan, cli.app().1, contender.is_launch())),
+            Err(reason) => {
+                say(&format!("{name} is not here: {reason}"));
+                missing.insert(name, reason);
+            }
+        }
+    }
+    Ok((all, missing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::assert_docs_are_current;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let cli = Cli::parse_from(["x", "--only", "crun,kernels"]);
+        assert!(cli.wants("crun") && !cli.wants("runc"));
+        assert!(Cli::try_parse_from(["x", "--only", "lxc"]).is_err());
+    }
+
+    #[test]
+    fn the_page_in_docs_is_what_its_figures_give() {
+        assert_docs_are_current::<Startup>("startup-time");
+        assert_docs_are_current::<Startup>("startup-time-wall");
+    }
+}

@@ -1,0 +1,74 @@
+//! `launch`, cold and with domains that wait.
+
+use super::plan::{Here, Plan, words};
+use crate::side::LAUNCH_READY;
+use crate::testbed::{Running, Testbed};
+use anyhow::Result;
+
+/// Memory of a cold domain in MiB: the default, said aloud so that no waiting domain fits.
+const COLD_MIB: u32 = 64;
+
+/// Makes a cold launch ready: one is started, which shows that it works and what address it gets.
+pub(crate) fn prepare(name: &str, toolstack: &str, kind: &str, testbed: &Testbed) -> Result<Here> {
+    let memory = format!("{COLD_MIB}m");
+    let flags = ["--toolstack", toolstack, "--type", kind, "--memory", &memory];
+    plan(name, &flags, true, testbed)
+}
+
+/// Makes a pool of one domain and a launch out of it ready.
+///
+/// A launch takes a waiting domain of its own size: one MiB more for each pool keeps the contenders
+/// from taking each other's.
+pub(crate) fn prepare_pool(name: &str, image: Option<&str>, testbed: &Testbed) -> Result<Here> {
+    if testbed.dom0.run(&["launch", "pool", "--help"], &[])?.code != 0 {
+        return Ok(Err("this launch has no pool".into()));
+    }
+    let mib = COLD_MIB + if image.is_some() { 2 } else { 1 };
+    let memory = format!("{mib}m");
+    let (of_image, waiting) = match image {
+        Some(image) => {
+            (format!(" --image {image}"), "a domain with interface and the image's disk that waits")
+        }
+        None => (String::new(), "a domain with its interface that waits"),
+    };
+    let pool = format!("launch pool --memory {memory} --size 1{of_image}");
+    let output = testbed.dom0.run(&["sh", "-c", &pool], &[])?;
+    if output.code != 0 {
+        return Ok(Err(format!("{pool} fails: {}", last_line(&output.stderr))));
+    }
+    let mut here = plan(name, &["--memory", &memory], false, testbed)?;
+    if let Ok(plan) = &mut here {
+        plan.ready.push(waiting.into());
+        // The waiting domain has its address already, and another each time.
+        let ours = format!("select(.Memory == \"{mib} MiB\") | .Addresses");
+        plan.find_address = Some(format!("launch pool --format json | jq -r '{ours}'"));
+        // It is filled again in the background after a launch; this waits for that.
+        plan.settle = "launch pool --fill >/dev/null".into();
+        plan.explain += "; launch pool; xl list; xl dmesg | tail -n 5";
+        plan.at_end = pool.replace("--size 1", "--size 0");
+    }
+    Ok(here)
+}
+
+/// `ip`: asks for the same address each time.
+fn plan(name: &str, flags: &[&str], ip: bool, testbed: &Testbed) -> Result<Here> {
+    let start = ["launch", "run", "-d", "--name", name];
+    let image = [testbed.image.name.as_str()];
+    let output = testbed.dom0.run(&[&start, flags, &image].concat(), &[])?;
+    if output.code != 0 {
+        return Ok(Err(format!("launch fails: {}", last_line(&output.stderr))));
+    }
+    let address = Running::inspect(&testbed.dom0, name)?.address;
+    let after = format!("launch rm -f {name} >/dev/null");
+    testbed.dom0.sh(&after)?;
+    // What it was given by itself: the client must know it.
+    let (ip_text, none) = (address.to_string(), []);
+    let ip: &[&str] = if ip { &["--ip", &ip_text] } else { &none };
+    let command = words(&[&start, ip, flags, &image].concat());
+    let explain = format!("launch ps -a; launch logs {name} 2>&1 | tail -n 20");
+    Ok(Ok(Plan::new(&LAUNCH_READY, address, command, after, explain)))
+}
+
+fn last_line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).lines().last().unwrap_or_default().to_owned()
+}

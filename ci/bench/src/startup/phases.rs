@@ -1,0 +1,72 @@
+//! What `launch run --time` says: when each phase of a start began, and its milliseconds.
+
+use crate::statistics::Summary;
+use indexmap::IndexMap;
+
+/// Names and milliseconds, in the order of the phases.
+pub(crate) type Phases = IndexMap<String, f64>;
+
+/// Name of the phase that holds all of a start.
+pub(crate) const WHOLE: &str = "first answer";
+
+/// A start: the phases' beginnings, on the clock of the command, and their lengths. Phases overlap
+/// where the guest does one thing and dom0 another.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Timeline {
+    /// When each began.
+    pub(crate) starts: Phases,
+    /// How long each took.
+    pub(crate) took: Phases,
+}
+
+impl Timeline {
+    /// Reads the lines `start ms  took ms  name` out of a command's output.
+    pub(crate) fn parse(output: &str) -> Self {
+        let line = |line: &str| -> Option<(String, f64, f64)> {
+            let (start, rest) = line.trim().split_once(" ms ")?;
+            let (took, name) = rest.trim().split_once(" ms ")?;
+            Some((name.trim().to_owned(), start.parse().ok()?, took.trim().parse().ok()?))
+        };
+        let mut timeline = Self::default();
+        for (name, start, took) in output.lines().filter_map(line) {
+            timeline.starts.insert(name.clone(), start);
+            timeline.took.insert(name, took);
+        }
+        timeline
+    }
+}
+
+/// The median of each phase over several starts, in the first one's order.
+pub(crate) fn medians(starts: &[Phases]) -> Phases {
+    let names = starts.iter().take(1).flat_map(IndexMap::keys);
+    let median = |name: &String| {
+        let samples: Vec<f64> =
+            starts.iter().filter_map(|start| start.get(name)).copied().collect();
+        Some((name.clone(), Summary::of(&samples)?.median))
+    };
+    names.filter_map(median).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "     start        took\n       0.0 ms       13.4 ms  settings and state\n      \
+        13.5 ms      310.4 ms  domain\nf068d1c3ba89\n     323.9 ms      674.5 ms  guest: kernel\n";
+
+    #[test]
+    fn the_lines_of_a_start_are_read_in_order_and_others_left_out() {
+        let timeline = Timeline::parse(OUTPUT);
+        let names: Vec<&String> = timeline.took.keys().collect();
+        assert_eq!(names, ["settings and state", "domain", "guest: kernel"]);
+        assert_eq!(timeline.took["domain"], 310.4);
+        assert_eq!(timeline.starts["guest: kernel"], 323.9);
+    }
+
+    #[test]
+    fn each_phase_has_its_own_median() {
+        let start = |a, b| Phases::from([("b".to_owned(), a), ("a".to_owned(), b)]);
+        let medians = medians(&[start(1.0, 9.0), start(2.0, 8.0), start(3.0, 1.0)]);
+        assert_eq!(serde_json::to_string(&medians).unwrap(), r#"{"b":2.0,"a":8.0}"#);
+    }
+}

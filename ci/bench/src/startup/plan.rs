@@ -1,0 +1,57 @@
+//! How a contender is started and taken down.
+
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// A contender that can be started. Scripts are shell scripts and are not timed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// What was ready before the clock started.
+    pub(crate) ready: Vec<String>,
+    /// Where the app will answer.
+    pub(crate) address: Ipv4Addr,
+    /// A script that prints where the app of the next start will answer, where that changes.
+    pub(crate) find_address: Option<String>,
+    /// A script after each start, before the next: waits until nothing of it goes on any more.
+    pub(crate) settle: String,
+    /// A script before each start.
+    pub(crate) before: String,
+    /// What is timed.
+    pub(crate) command: Vec<String>,
+    /// A script after each start.
+    pub(crate) after: String,
+    /// A script when all is over.
+    pub(crate) at_end: String,
+    /// A script that tells more about a start that failed, before it is taken down.
+    pub(crate) explain: String,
+}
+
+impl Plan {
+    /// A plan without the scripts that only some contenders need.
+    pub(crate) fn new(
+        ready: &[&str],
+        address: Ipv4Addr,
+        command: Vec<String>,
+        after: String,
+        explain: String,
+    ) -> Self {
+        let (settle, before, at_end) = Default::default();
+        let ready = words(ready);
+        let find_address = None;
+        Self { ready, address, find_address, settle, before, command, after, at_end, explain }
+    }
+}
+
+/// A plan, or the reason why the contender is not here.
+pub(crate) type Here = Result<Plan, String>;
+
+/// Words of a command or of a list.
+pub(crate) fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// An address on our own bridge, apart from the others' so that no round hears of another.
+pub(crate) fn own_address(name: &str) -> Ipv4Addr {
+    let last = ["crun", "runc", "xl-stock"].iter().position(|known| *known == name).unwrap_or(3);
+    Ipv4Addr::new(10, 112, 0, 10 + u8::try_from(last).unwrap_or(0))
+}

@@ -1,0 +1,121 @@
+//! Order statistics of a few samples, and ratios of medians with an interval.
+
+use serde::{Deserialize, Serialize};
+
+/// How often samples are drawn anew for an interval.
+const DRAWS: usize = 4000;
+/// Part of the drawn ratios that an interval leaves out at each end: 95 % are in it.
+const LEFT_OUT: f64 = 0.025;
+
+/// What a row of the table says about one measure, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// The smallest.
+    pub(crate) min: f64,
+    /// Half of the samples are below it.
+    pub(crate) median: f64,
+    /// Nine tenths of the samples are below it.
+    pub(crate) p90: f64,
+    /// The largest.
+    pub(crate) max: f64,
+}
+
+impl Summary {
+    /// Summarizes samples; `None` of none.
+    pub(crate) fn of(samples: &[f64]) -> Option<Self> {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        Some(Self {
+            min: *sorted.first()?,
+            median: quantile(&sorted, 0.5),
+            p90: quantile(&sorted, 0.9),
+            max: *sorted.last()?,
+        })
+    }
+}
+
+/// A ratio of two medians, with the interval that 95 % of redrawn samples fall into.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ratio {
+    /// The ratio.
+    pub(crate) value: f64,
+    /// Lower end of the interval.
+    pub(crate) low: f64,
+    /// Upper end of the interval.
+    pub(crate) high: f64,
+}
+
+impl Ratio {
+    /// The median of `samples` against that of `base`; `None` where one of them is empty.
+    ///
+    /// The interval comes from a percentile bootstrap: both sides are drawn anew from themselves,
+    /// with the same seed each time, so that the same samples give the same interval.
+    pub(crate) fn of_medians(samples: &[f64], base: &[f64]) -> Option<Self> {
+        let value = Summary::of(samples)?.median / Summary::of(base)?.median;
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut drawn: Vec<f64> = (0..DRAWS)
+            .map(|_| median_of_draw(samples, &mut random) / median_of_draw(base, &mut random))
+            .collect();
+        drawn.sort_by(f64::total_cmp);
+        Some(Self {
+            value,
+            low: quantile(&drawn, LEFT_OUT),
+            high: quantile(&drawn, 1.0 - LEFT_OUT),
+        })
+    }
+}
+
+fn median_of_draw(samples: &[f64], random: &mut fastrand::Rng) -> f64 {
+    let mut drawn: Vec<f64> =
+        samples.iter().map(|_| samples[random.usize(..samples.len())]).collect();
+    drawn.sort_by(f64::total_cmp);
+    quantile(&drawn, 0.5)
+}
+
+/// The value below which a part of the samples lies, between two of them where it falls there.
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a number of rounds")]
+    let place = part * (sorted.len() - 1) as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the length"
+    )]
+    let below = place.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (sorted[above] - sorted[below]) * place.fract()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_sorts_and_goes_between_two_samples() {
+        let summary = Summary::of(&[4.0, 1.0, 3.0, 2.0]).unwrap();
+        assert_eq!((summary.min, summary.median, summary.max), (1.0, 2.5, 4.0));
+        assert!((summary.p90 - 3.7).abs() < 1e-9);
+        assert_eq!(Summary::of(&[]), None);
+        assert_eq!(Summary::of(&[7.0]).unwrap().p90, 7.0);
+    }
+
+    #[test]
+    fn a_ratio_lies_in_its_interval_and_the_interval_grows_with_the_scatter() {
+        let base = [10.0; 10];
+        let calm: Vec<f64> = (0..10).map(|n| 20.0 + f64::from(n) * 0.1).collect();
+        let wild: Vec<f64> = (0..10).map(|n| 20.0 + f64::from(n) * 4.0).collect();
+        let calm = Ratio::of_medians(&calm, &base).unwrap();
+        let wild = Ratio::of_medians(&wild, &base).unwrap();
+        for ratio in [calm, wild] {
+            assert!(ratio.low <= ratio.value && ratio.value <= ratio.high, "{ratio:?}");
+        }
+        assert!(wild.high - wild.low > 10.0 * (calm.high - calm.low));
+        assert_eq!(Ratio::of_medians(&[], &base), None);
+    }
+
+    #[test]
+    fn the_same_samples_give_the_same_interval() {
+        let samples = [1.0, 2.0, 5.0, 9.0];
+        assert_eq!(Ratio::of_medians(&samples, &[1.0]), Ratio::of_medians(&samples, &[1.0]));
+    }
+}

@@ -1,0 +1,148 @@
+//! `ci/throughput`: how much an app does in a domain and in a container.
+
+mod contender;
+mod picture;
+mod report;
+mod rounds;
+mod workload;
+
+use crate::command::{Ready, Stop, Wanted, Where, end};
+use crate::dom0::Dom0;
+use crate::report::{Files, Report, exit, run};
+use crate::testbed::{Testbed, clear};
+use anyhow::{Context, Result};
+use clap::Parser;
+use contender::{Contender, take_down_all};
+use lab::clock::Clock;
+use lab::qemu::Size;
+use report::Throughput;
+use rounds::{Extent, run_disk, run_loads};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use workload::{NGINX, REDIS};
+
+/// Client and server work at once.
+const DEFAULT_CLOCK: Clock = Clock::Wall;
+
+/// Loads nginx and redis in domains and in a container of crun, in turns, and has each write to its
+/// disk and read its image; shows rates and tail latencies.
+///
+/// For exact figures nothing else should run on the machine.
+#[derive(Debug, Parser)]
+#[command(name = "ci/throughput", bin_name = "ci/throughput", max_term_width = 100)]
+struct Cli {
+    /// Sides to run: launch-pvh, launch-pv, crun [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = contender::NAMES)]
+    only: Vec<String>,
+    /// Rounds of each workload
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Seconds of each load
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Connections of each load
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    connections: u32,
+    /// Memory of each domain in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 128)]
+    domain_memory: u32,
+    #[command(flatten)]
+    dom0: Where,
+    #[command(flatten)]
+    files: Files,
+    /// Measure nothing: take what an earlier run wrote with --json
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let measure = || measure(&cli);
+    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure, picture::draw).map(drop))
+}
+
+fn measure(cli: &Cli) -> Result<Report<Throughput>> {
+    // A container and the client share dom0's processors: two, as a domain has one of its own.
+    let size = Size { dom0_vcpus: 2, ..Size::default() };
+    let wanted = Wanted { name: "throughput", extra: None, size: Some(size), clock: DEFAULT_CLOCK };
+    let stop = Stop::on_signal()?;
+    let Ready { dom0, registry, brought_up } = cli.dom0.open(&wanted)?;
+    let result = compare(cli, dom0, registry.as_ref(), &stop);
+    let ended = end(brought_up.as_ref());
+    let report = result?;
+    ended?;
+    Ok(report)
+}
+
+fn compare(
+    cli: &Cli,
+    mut dom0: Dom0,
+    registry: Option<&String>,
+    stop: &Stop,
+) -> Result<Report<Throughput>> {
+    let is_wanted = |name: &&str| cli.only.is_empty() || cli.only.iter().any(|only| only == name);
+    let contenders: Vec<Contender> = contender::NAMES
+        .into_iter()
+        .filter(is_wanted)
+        .map(|name| Contender::new(name, cli.domain_memory))
+        .collect();
+    let take_down = take_down_all();
+    let (mut workloads, mut images) = (Vec::new(), Vec::new());
+    for served in [NGINX, REDIS] {
+        let testbed = Testbed::prepare(dom0, registry.cloned(), served.image, &take_down)?;
+        images.push(format!("{} {}", testbed.image.name, testbed.image.digest));
+        let extent = Extent {
+            testbed: &testbed,
+            contenders: &contenders,
+            rounds: cli.rounds.into(),
+            connections: cli.connections,
+            seconds: cli.seconds,
+            stop,
+        };
+        let result = run_loads(&extent, &served).and_then(|mut all| {
+            if served == NGINX {
+                all.extend(run_disk(&extent)?);
+            }
+            Ok(all)
+        });
+        let cleared = clear(&testbed.dom0, &take_down);
+        workloads.extend(result.with_context(|| format!("cannot measure {}", served.image))?);
+        cleared?;
+        dom0 = testbed.dom0;
+    }
+    for measured in &mut workloads {
+        measured.summarize();
+    }
+    let ready = contenders.iter().map(|one| (one.name.to_owned(), one.app.side.ready())).collect();
+    let figures = Throughput {
+        images,
+        rounds: cli.rounds,
+        connections: cli.connections,
+        seconds: cli.seconds,
+        memory_mib: cli.domain_memory,
+        ready,
+        workloads,
+    };
+    cli.dom0.report(&dom0, DEFAULT_CLOCK, figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::assert_docs_are_current;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["x", "--only", "crun,launch-pv"]).is_ok());
+        assert!(Cli::try_parse_from(["x", "--only", "docker"]).is_err());
+    }
+
+    #[test]
+    fn the_page_in_docs_is_what_its_figures_give() {
+        assert_docs_are_current::<Throughput>("throughput");
+    }
+}

@@ -1,0 +1,97 @@
+//! The contenders: domains of either type, and a container of crun.
+
+use super::workload::{DISK_SCRIPT, Served, with_command};
+use crate::side::{App, Side};
+use crate::testbed::{Testbed, remove_apps};
+use anyhow::{Context, Result, ensure};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// What all names of ours begin with.
+const PREFIX: &str = "throughput";
+/// The longest that an app may take to start, in seconds.
+const PATIENCE_S: u32 = 120;
+/// The contenders' names, in the order they are shown in.
+pub(crate) const NAMES: [&str; 3] = ["launch-pvh", "launch-pv", "crun"];
+
+/// An app in a domain or in a container, with one thing to do after the other.
+#[derive(Debug)]
+pub(crate) struct Contender {
+    /// One of [`NAMES`].
+    pub(crate) name: &'static str,
+    pub(crate) app: App,
+}
+
+impl Contender {
+    /// The one of this name; its domain has so much memory.
+    pub(crate) fn new(name: &'static str, memory_mib: u32) -> Self {
+        let side = match name.strip_prefix("launch-") {
+            Some(kind) => Side::Domain { kind: kind.into(), memory_mib },
+            None => Side::crun(),
+        };
+        let address = match name {
+            "launch-pv" => Ipv4Addr::new(10, 107, 200, 1),
+            "launch-pvh" => Ipv4Addr::new(10, 107, 200, 2),
+            _ => Ipv4Addr::new(10, 112, 200, 3),
+        };
+        let (own_name, veth) = (format!("{PREFIX}-{name}"), format!("v-{PREFIX}"));
+        Self { name, app: App { side, name: own_name, address, veth } }
+    }
+
+    /// Where what it serves answers.
+    pub(crate) fn address(&self, served: &Served) -> SocketAddrV4 {
+        SocketAddrV4::new(self.app.address, served.port)
+    }
+
+    /// Starts an app and waits until it answers.
+    pub(crate) fn start(&self, testbed: &Testbed, served: &Served) -> Result<()> {
+        let args = served.command();
+        self.app.prepare(testbed, &with_command(&testbed.image.config, &args))?;
+        let command = self.app.command(&testbed.image.name, &args, true);
+        let measure = testbed
+            .start(served.question, self.address(served), PATIENCE_S, &command)
+            .context("the client fails")?;
+        let (name, failures, output) = (self.name, &measure.failures, measure.output.trim());
+        ensure!(measure.first_answer_ms.is_some(), "{name} does not answer: {failures:?} {output}");
+        Ok(())
+    }
+
+    /// Takes its app down, as far as it is there, and starts it again: one that died (emulated guests do)
+    /// is not to fail all rounds to come.
+    pub(crate) fn start_again(&self, testbed: &Testbed, served: &Served) -> Result<()> {
+        let _ = self.take_down(testbed);
+        self.start(testbed, served)
+    }
+
+    /// The command that runs the disk's workload in a shell in the app's place.
+    pub(crate) fn disk_command(&self, testbed: &Testbed) -> Vec<String> {
+        self.app.command(&testbed.image.name, &disk_shell(), false)
+    }
+
+    /// Runs the disk's workload; returns what it wrote.
+    pub(crate) fn run_disk(&self, testbed: &Testbed) -> Result<String> {
+        self.app.prepare(testbed, &with_command(&testbed.image.config, &disk_shell()))?;
+        let command = self.disk_command(testbed);
+        let argv: Vec<&str> = command.iter().map(String::as_str).collect();
+        let output = testbed.dom0.run(&argv, &[])?;
+        // `launch` shows the console, which has both streams; crun's come apart.
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        ensure!(output.code == 0, "{} ends with {}: {text}", self.name, output.code);
+        self.take_down(testbed)?;
+        Ok(text)
+    }
+
+    /// Takes its app down.
+    pub(crate) fn take_down(&self, testbed: &Testbed) -> Result<()> {
+        testbed.dom0.sh(&self.app.take_down()).map(drop)
+    }
+}
+
+fn disk_shell() -> [String; 3] {
+    ["sh", "-c", DISK_SCRIPT.trim_end()].map(str::to_owned)
+}
+
+/// A shell script that takes down whatever is left.
+pub(crate) fn take_down_all() -> String {
+    format!("{}\ncrun delete -f {PREFIX}-crun 2>/dev/null", remove_apps(&format!("^{PREFIX}-")))
+}

@@ -1,0 +1,194 @@
+//! What was measured, as JSON.
+
+use crate::report::Figures;
+use crate::statistics::{Ratio, Summary};
+use anyhow::Result;
+use lab::host::say;
+use lab_client::measure::Latency;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is measured; the fields' order is that of the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Throughput {
+    /// Reference and digest of each image.
+    pub(crate) images: Vec<String>,
+    /// Rounds.
+    pub(crate) rounds: u16,
+    /// Connections of a load, and its seconds.
+    pub(crate) connections: u32,
+    /// Length of each load.
+    pub(crate) seconds: u32,
+    /// Memory of a domain.
+    pub(crate) memory_mib: u32,
+    /// What was ready before each app was started, by contender.
+    pub(crate) ready: BTreeMap<String, Vec<String>>,
+    /// Each workload.
+    pub(crate) workloads: Vec<Measured>,
+}
+
+/// One workload on all sides.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    /// As on the command line.
+    pub(crate) name: String,
+    /// What it is.
+    pub(crate) title: String,
+    /// What `rate` counts in a second: `requests`, `MiB` or `writes`.
+    pub(crate) unit: String,
+    /// Each side.
+    pub(crate) contenders: Vec<Entry>,
+}
+
+/// One side of a workload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// `launch-pvh`, `launch-pv` or `crun`.
+    pub(crate) name: String,
+    /// The command that started the app.
+    pub(crate) command: Vec<String>,
+    /// Of each round that went well, units a second.
+    pub(crate) rate: Option<Summary>,
+    /// Median over the rounds of each quantile; none where nothing was asked.
+    pub(crate) latency: Option<Latency>,
+    /// Rate against crun's; none for crun itself.
+    pub(crate) ratio_to_crun: Option<Ratio>,
+    /// SHA-256 of each body; one where all did the same work.
+    pub(crate) bodies_sha256: Vec<String>,
+    /// The rounds that went well.
+    pub(crate) rounds: Vec<Round>,
+    /// What went wrong.
+    pub(crate) failures: Vec<String>,
+}
+
+/// One round.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Round {
+    /// Units a second.
+    pub(crate) rate: f64,
+    /// Units in all.
+    pub(crate) count: f64,
+    /// Their time.
+    pub(crate) seconds: f64,
+    /// Of a load.
+    pub(crate) latency: Option<Latency>,
+}
+
+impl Round {
+    /// So many units in so much time.
+    pub(crate) fn new(count: f64, seconds: f64, latency: Option<Latency>) -> Self {
+        Self { rate: count / seconds, count, seconds, latency }
+    }
+}
+
+impl Figures for Throughput {
+    const NAME: &str = "throughput";
+
+    fn answers(&self) -> Vec<(&str, Vec<&String>)> {
+        self.workloads.iter().map(Measured::answers).collect()
+    }
+}
+
+impl Entry {
+    /// One that has not run yet.
+    pub(crate) fn new(name: &str, command: Vec<String>) -> Self {
+        Self {
+            name: name.into(),
+            command,
+            rate: None,
+            latency: None,
+            ratio_to_crun: None,
+            bodies_sha256: Vec::new(),
+            rounds: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    fn rates(&self) -> Vec<f64> {
+        self.rounds.iter().map(|round| round.rate).collect()
+    }
+}
+
+impl Measured {
+    fn answers(&self) -> (&str, Vec<&String>) {
+        let bodies = self.contenders.iter().flat_map(|entry| &entry.bodies_sha256);
+        (&self.name, bodies.collect())
+    }
+
+    /// Sets the summaries and ratios from the rounds.
+    pub(crate) fn summarize(&mut self) {
+        let crun = self.contenders.iter().find(|entry| entry.name == "crun");
+        let crun = crun.map(Entry::rates).unwrap_or_default();
+        for entry in &mut self.contenders {
+            let rates = entry.rates();
+            entry.rate = Summary::of(&rates);
+            if entry.name != "crun" {
+                entry.ratio_to_crun = Ratio::of_medians(&rates, &crun);
+            }
+            entry.latency = median_of(&entry.rounds);
+            entry.bodies_sha256.sort();
+            entry.bodies_sha256.dedup();
+        }
+    }
+
+    /// Notes what came of a contender's turn; returns whether it went well.
+    pub(crate) fn note(
+        &mut self,
+        round: usize,
+        contender: usize,
+        result: Result<(Round, Vec<String>)>,
+    ) -> bool {
+        let Self { name, unit, contenders, .. } = self;
+        let entry = &mut contenders[contender];
+        let went_well = result.is_ok();
+        match result {
+            Ok((done, bodies)) => {
+                say(&format!("{round} {name} {}: {:.1} {unit}/s", entry.name, done.rate));
+                entry.rounds.push(done);
+                entry.bodies_sha256.extend(bodies);
+            }
+            Err(error) => {
+                say(&format!("{round} {name} {}: {error:#}", entry.name));
+                entry.failures.push(format!("round {round}: {error:#}"));
+            }
+        }
+        went_well
+    }
+}
+
+fn median_of(rounds: &[Round]) -> Option<Latency> {
+    let all: Vec<Latency> = rounds.iter().filter_map(|round| round.latency).collect();
+    let median = |of: fn(&Latency) -> f64| {
+        Some(Summary::of(&all.iter().map(of).collect::<Vec<f64>>())?.median)
+    };
+    Some(Latency {
+        p50_ms: median(|latency| latency.p50_ms)?,
+        p90_ms: median(|latency| latency.p90_ms)?,
+        p99_ms: median(|latency| latency.p99_ms)?,
+        p999_ms: median(|latency| latency.p999_ms)?,
+        max_ms: median(|latency| latency.max_ms)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_compared_with_those_of_crun() {
+        let entry = |name: &str, rates: [f64; 3], body: &str| {
+            let mut entry = Entry::new(name, Vec::new());
+            entry.rounds = rates.map(|rate| Round::new(rate, 1.0, None)).into();
+            entry.bodies_sha256 = vec![body.into(), body.into()];
+            entry
+        };
+        let contenders =
+            vec![entry("launch-pv", [50.0, 40.0, 60.0], "a"), entry("crun", [100.0; 3], "a")];
+        let (name, title, unit) = Default::default();
+        let mut measured = Measured { name, title, unit, contenders };
+        measured.summarize();
+        assert_eq!(measured.contenders[0].ratio_to_crun.unwrap().value, 0.5);
+        assert_eq!(measured.contenders[1].ratio_to_crun, None);
+        assert_eq!(measured.contenders[0].bodies_sha256, ["a"]);
+    }
+}

@@ -1,0 +1,144 @@
+//! What the apps are made to do.
+
+use serde_json::{Value, json};
+
+/// Something that is measured on both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Workload {
+    /// As it is called in the figures.
+    pub(crate) name: &'static str,
+    /// What it is, for people.
+    pub(crate) title: &'static str,
+    /// Which app does it.
+    pub(crate) served: Served,
+    /// What the client asks for.
+    pub(crate) asked: &'static str,
+    /// Whether bytes are of interest more than requests.
+    pub(crate) counts_bytes: bool,
+}
+
+/// An app that serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// Its image.
+    pub(crate) image: &'static str,
+    /// Its port.
+    pub(crate) port: u16,
+    /// How the client sees that it is up.
+    pub(crate) question: &'static str,
+}
+
+/// nginx.
+pub(crate) const NGINX: Served = Served { image: "nginx", port: 80, question: "http" };
+/// redis.
+pub(crate) const REDIS: Served = Served { image: "redis", port: 6379, question: "redis-ping" };
+
+/// Loads, in the order in which they are run.
+pub(crate) const LOADS: [Workload; 4] = [
+    Workload {
+        name: "nginx-page",
+        title: "nginx, its own page",
+        served: NGINX,
+        asked: "http:/",
+        counts_bytes: false,
+    },
+    Workload {
+        name: "nginx-1mib",
+        title: "nginx, a file of 1 MiB",
+        served: NGINX,
+        asked: "http:/one-mib",
+        counts_bytes: true,
+    },
+    Workload {
+        name: "redis-get",
+        title: "redis, GET of 64 bytes",
+        served: REDIS,
+        asked: "redis-get",
+        counts_bytes: false,
+    },
+    Workload {
+        name: "redis-set",
+        title: "redis, SET of 64 bytes",
+        served: REDIS,
+        asked: "redis-set",
+        counts_bytes: false,
+    },
+];
+
+/// What `dd` does, in the order of [`DISK_SCRIPT`]: name, what it is, whether its pieces are counted
+/// rather than its bytes.
+pub(crate) const DISK: [(&str, &str, bool); 4] = [
+    ("disk-write", "32 MiB written and synced", false),
+    ("disk-sync", "writes of 4 KiB, each synced", true),
+    ("image-read", "the image's programs and libraries, first read", false),
+    ("image-read-again", "the same once more", false),
+];
+
+/// Pieces of `disk-sync`.
+pub(crate) const SYNCED_WRITES: u32 = 64;
+
+/// Run by a shell in the app's place; each `dd` tells its bytes and seconds.
+pub(crate) const DISK_SCRIPT: &str = include_str!("../../pages/disk.sh");
+
+impl Workload {
+    /// What its rate counts.
+    pub(crate) fn unit(&self) -> &'static str {
+        if self.counts_bytes { "MiB" } else { "requests" }
+    }
+}
+
+impl Served {
+    /// The app's command, which makes the 1 MiB file where it is nginx.
+    pub(crate) fn command(&self) -> Vec<String> {
+        let words: &[&str] = match self.image {
+            "nginx" => &[
+                "sh",
+                "-c",
+                "yes 0123456789abcdef | head -c 1048576 >/var/www/html/one-mib && exec nginx -g 'daemon off;'",
+            ],
+            // Without snapshots, whose forks would come at times of their own.
+            _ => &["redis-server", "--protected-mode", "no", "--save", ""],
+        };
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+}
+
+/// An image's config with another command.
+pub(crate) fn with_command(image: &Value, command: &[String]) -> Value {
+    let mut config = image.clone();
+    config["entrypoint"] = json!([]);
+    config["cmd"] = json!(command);
+    config
+}
+
+/// Bytes and seconds of each `dd` in what it wrote.
+pub(crate) fn parse_dd(output: &str) -> Vec<(f64, f64)> {
+    let line = |line: &str| {
+        let (bytes, rest) = line.trim().split_once(" bytes ")?;
+        let (_, rest) = rest.split_once(" copied, ")?;
+        let (seconds, _) = rest.split_once(" s,")?;
+        Some((bytes.parse().ok()?, seconds.parse().ok()?))
+    };
+    output.lines().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dd_tells_its_bytes_and_seconds() {
+        let output = "32+0 records in\n32+0 records out\n\
+            33554432 bytes (34 MB, 32 MiB) copied, 0.5 s, 67.1 MB/s\n\
+            262144 bytes (262 kB, 256 KiB) copied, 1.25 s, 210 kB/s\r\n";
+        assert_eq!(parse_dd(output), [(33_554_432.0, 0.5), (262_144.0, 1.25)]);
+    }
+
+    #[test]
+    fn the_file_is_made_where_it_is_asked_for() {
+        let wanted = LOADS.iter().find(|load| load.name == "nginx-1mib").unwrap();
+        assert!(wanted.asked.ends_with("/one-mib"));
+        assert!(NGINX.command()[2].contains("/one-mib &&"));
+        assert!(DISK_SCRIPT.contains(&format!("count={SYNCED_WRITES} oflag")));
+    }
+}
