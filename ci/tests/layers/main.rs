@@ -25,7 +25,6 @@ const STILL_TIED: &[&str] = &[
     "launcher/image",
     "launcher/init",
     "launcher/sandbox",
-    "launcher/xen",
 ];
 
 /// A crate under `launcher/` or `ci/`.
