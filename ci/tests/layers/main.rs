@@ -22,7 +22,6 @@ const STILL_TIED: &[&str] = &[
     "launcher/cli",
     "launcher/contract",
     "launcher/domain",
-    "launcher/image",
     "launcher/init",
     "launcher/sandbox",
 ];
