@@ -16,12 +16,11 @@ pub mod store;
 pub mod streams;
 pub mod talk;
 pub mod untrusted;
+mod version;
 
 pub use orders::{Host, Limit, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};
 pub use start_set::StartSet;
 pub use streams::Stream;
 pub use untrusted::Untrusted;
-
-/// The version of everything in this crate.
-pub const VERSION: u32 = 4;
+pub use version::VERSION;

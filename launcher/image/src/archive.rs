@@ -1,6 +1,7 @@
 //! Images in files: OCI layouts (folder or tar), docker-archives and plain root file systems.
 
 mod docker;
+mod error;
 mod index;
 mod layout;
 mod rootfs;
@@ -9,53 +10,6 @@ pub(crate) use docker::DockerArchive;
 pub(crate) use index::TarIndex;
 pub(crate) use layout::{Folder, Layout};
 pub(crate) use rootfs::{rootfs, rootfs_config};
-
-use std::io;
-
-/// What is wrong with an archive or a layout.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ArchiveError {
-    #[error("cannot read {archive}")]
-    Read { archive: String, source: io::Error },
-    #[error("{archive} is not a tar archive, or a damaged one")]
-    NotTar { archive: String, source: io::Error },
-    #[error("{archive} is compressed with {method}; decompress it first")]
-    Compressed { archive: String, method: &'static str },
-    #[error("{archive} is a pipe; save it to a file first")]
-    Pipe { archive: String },
-    #[error("{archive} is not {kind}: it has no {file}")]
-    Kind { archive: String, kind: &'static str, file: &'static str },
-    #[error("{archive} has more than {allowed} entries")]
-    Entries { archive: String, allowed: usize },
-    #[error("{file} of {archive} is not there")]
-    NoFile { archive: String, file: String },
-    #[error("{file} of {archive} is longer than {allowed} bytes")]
-    Long { archive: String, file: String, allowed: u64 },
-    #[error("{file} of {archive} is not valid")]
-    Json { archive: String, file: &'static str, source: serde_json::Error },
-    #[error("{archive} has OCI layout version {version:?}; only 1.x is known")]
-    Version { archive: String, version: String },
-    #[error("{archive} has no image {wanted}; there {there}")]
-    NoImage { archive: String, wanted: String, there: String },
-    #[error("{archive} has several images; name one, as in {example}: {names}")]
-    Several { archive: String, example: String, names: String },
-    #[error("{file} of {archive} has digest {found}")]
-    Digest { archive: String, file: String, found: crate::Digest },
-}
-
-/// For messages: what images are there.
-fn list_names(names: &[String]) -> String {
-    const SHOWN: usize = 10;
-    let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        text.push_str(", …");
-    }
-    match names.len() {
-        0 => "are no names".to_owned(),
-        1 => format!("is {text}"),
-        _ => format!("are {text}"),
-    }
-}
 
 #[cfg(test)]
 mod tests;

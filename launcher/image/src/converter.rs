@@ -1,6 +1,7 @@
 //! Layers in, one guest disk out.
 
 use crate::erofs::{DataArea, DataError, MetadataError, write_metadata};
+use crate::failure::{Failure, FailureKind, is_full};
 use crate::layer::{Archive, ArchiveError, Entry, Kind};
 use crate::limits::{LimitError, Limits};
 use crate::tree::{Node, PathError, Tree, TreeError, components};
@@ -296,4 +297,29 @@ fn show(name: &[u8]) -> String {
     const MOST: usize = 200;
     let shown = name[..name.len().min(MOST)].escape_ascii();
     if name.len() > MOST { format!("{shown}...") } else { shown.to_string() }
+}
+
+impl From<ConvertError> for Failure {
+    fn from(error: ConvertError) -> Self {
+        let kind = match &error {
+            ConvertError::Write(error) if is_full(error) => FailureKind::DiskFull,
+            ConvertError::Write(_) => FailureKind::Other,
+            _ => FailureKind::Image,
+        };
+        Self::new(kind, &error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_errors_through_the_converter() {
+        let full = io::Error::from_raw_os_error(libc::ENOSPC);
+        let failure = Failure::from(ConvertError::Write(full));
+        assert_eq!(failure.kind, FailureKind::DiskFull);
+        assert!(failure.message.ends_with(": no space left on device"), "{failure}");
+    }
 }

@@ -1,8 +1,8 @@
 //! Credentials for registries: `~/.docker/config.json` and the helper programs it names.
 
-use crate::{fetch::Credentials, reference::Reference, settings::Settings};
+use crate::{reference::DEFAULT_REGISTRY, reference::Reference, settings::Settings};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs,
@@ -15,6 +15,24 @@ use std::{
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// The user name a helper program gives with an identity token.
 const TOKEN_USER: &str = "<token>";
+
+/// A user's account at a registry.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Credentials {
+    Password {
+        user: String,
+        password: String,
+    },
+    /// An OAuth2 refresh token.
+    IdentityToken(String),
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Credentials(…)")
+    }
+}
 
 /// Docker's client settings, as far as they are about credentials.
 #[derive(Debug, Default, Deserialize)]
@@ -81,7 +99,7 @@ fn read() -> io::Result<DockerConfig> {
 
 impl DockerConfig {
     fn credentials(&self, host: &str) -> Option<Credentials> {
-        let key = if host == crate::DEFAULT_REGISTRY { DOCKER_HUB } else { host };
+        let key = if host == DEFAULT_REGISTRY { DOCKER_HUB } else { host };
         let for_host = self.cred_helpers.get(key).or_else(|| self.cred_helpers.get(host));
         if let Some(program) = for_host.or(self.creds_store.as_ref()) {
             match ask(program, key) {

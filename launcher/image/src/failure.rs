@@ -1,10 +1,30 @@
 //! Failures of the fetching child: what kind, and one line for the user.
 
-use crate::{
-    archive::ArchiveError, converter::ConvertError, fetch::FailureKind, layers::LayersError,
-    manifest::ManifestError, registry::RegistryError,
-};
+use serde::{Deserialize, Serialize};
 use std::{error::Error, fmt, io};
+
+/// Kinds of failures, for callers that act on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// No such image, file, tag or digest.
+    NotFound,
+    /// The registry wants other credentials.
+    Denied,
+    /// The registry cannot be reached or does not work.
+    Unreachable,
+    /// Contents do not have the digest or the size they should have.
+    Mismatch,
+    /// The image is for another architecture or system.
+    Platform,
+    /// No space left for the disk.
+    DiskFull,
+    /// The image breaks the rules or a limit.
+    Image,
+    /// Anything else.
+    Other,
+}
 
 /// Any error of the child, with its kind told at once.
 #[derive(Debug)]
@@ -23,7 +43,7 @@ impl fmt::Display for Failure {
 impl Error for Failure {}
 
 impl Failure {
-    fn new(kind: FailureKind, error: &(dyn Error + 'static)) -> Self {
+    pub(crate) fn new(kind: FailureKind, error: &(dyn Error + 'static)) -> Self {
         Self { kind, message: one_line(error) }
     }
 
@@ -37,74 +57,7 @@ impl Failure {
     }
 }
 
-impl From<RegistryError> for Failure {
-    fn from(error: RegistryError) -> Self {
-        Self::new(registry_kind(&error), &error)
-    }
-}
-
-fn registry_kind(error: &RegistryError) -> FailureKind {
-    match error {
-        RegistryError::NotFound { .. } => FailureKind::NotFound,
-        RegistryError::Denied { .. } | RegistryError::Credentials { .. } => FailureKind::Denied,
-        RegistryError::Unreachable { .. } | RegistryError::Status { .. } => {
-            FailureKind::Unreachable
-        }
-        RegistryError::Protocol { .. }
-        | RegistryError::Long { .. }
-        | RegistryError::Digest { .. } => FailureKind::Mismatch,
-        RegistryError::Mirror { .. } | RegistryError::Certificates { .. } => FailureKind::Other,
-        RegistryError::Several { error, .. } => registry_kind(error),
-    }
-}
-
-impl From<ManifestError> for Failure {
-    fn from(error: ManifestError) -> Self {
-        let kind = match error {
-            ManifestError::Platform { .. } => FailureKind::Platform,
-            ManifestError::ConfigDigest { .. } => FailureKind::Mismatch,
-            _ => FailureKind::Image,
-        };
-        Self::new(kind, &error)
-    }
-}
-
-impl From<ArchiveError> for Failure {
-    fn from(error: ArchiveError) -> Self {
-        let kind = match error {
-            ArchiveError::NoImage { .. } | ArchiveError::NoFile { .. } => FailureKind::NotFound,
-            ArchiveError::Several { .. } => FailureKind::Other,
-            ArchiveError::Digest { .. } => FailureKind::Mismatch,
-            _ => FailureKind::Image,
-        };
-        Self::new(kind, &error)
-    }
-}
-
-impl From<LayersError> for Failure {
-    fn from(error: LayersError) -> Self {
-        let kind = match error {
-            LayersError::Digest { .. } | LayersError::DiffId { .. } | LayersError::Size { .. } => {
-                FailureKind::Mismatch
-            }
-            _ => FailureKind::Image,
-        };
-        Self::new(kind, &error)
-    }
-}
-
-impl From<ConvertError> for Failure {
-    fn from(error: ConvertError) -> Self {
-        let kind = match &error {
-            ConvertError::Write(error) if is_full(error) => FailureKind::DiskFull,
-            ConvertError::Write(_) => FailureKind::Other,
-            _ => FailureKind::Image,
-        };
-        Self::new(kind, &error)
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
@@ -144,14 +97,6 @@ pub(crate) fn plain(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_full_disk_is_told_from_other_errors_through_the_converter() {
-        let full = io::Error::from_raw_os_error(libc::ENOSPC);
-        let failure = Failure::from(ConvertError::Write(full));
-        assert_eq!(failure.kind, FailureKind::DiskFull);
-        assert!(failure.message.ends_with(": no space left on device"), "{failure}");
-    }
 
     #[test]
     fn a_failure_survives_a_reader() {

@@ -7,6 +7,7 @@
 mod channel;
 mod child;
 mod claim;
+mod error;
 mod job;
 mod messages;
 mod opened;
@@ -16,115 +17,10 @@ mod sandbox;
 mod watch;
 
 pub use child::fetch_child;
-pub(crate) use job::Host;
-pub(crate) use messages::Credentials;
+pub use error::FetchError;
 pub(crate) use parent::{Decision, FetchedImage, fetch};
 #[cfg(test)]
 pub(crate) use {
     job::run,
-    messages::{Identity, Input, Request, Resolved},
+    messages::{Input, Request},
 };
-
-use crate::limits::LimitError;
-use contract::Untrusted;
-use serde::{Deserialize, Serialize};
-use std::io;
-use std::path::PathBuf;
-
-/// Why an image could not be fetched or converted.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The child says why; one line that names object, cause and next step.
-    #[error("{message}")]
-    Failed {
-        /// What kind of failure it is.
-        kind: FailureKind,
-        /// The line: the child saw what the image and its registry say.
-        message: Untrusted,
-    },
-    /// The program of the child could not be started.
-    #[error(
-        "cannot start {}, which fetches images; install it, or set `fetcher` in [image] of \
-         /etc/launch/config.toml", program.display()
-    )]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The child could not be talked to.
-    #[error("cannot {action}")]
-    Child {
-        /// What was tried.
-        action: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The child says of the image what cannot be; it may be in the image's hands.
-    #[error("{name} is not taken, as the child that fetches it contradicts itself: {what}")]
-    Untrue {
-        /// The image.
-        name: String,
-        /// What it did.
-        what: Untrusted,
-    },
-    /// The child ran into its memory limit.
-    #[error("{name} takes too much memory to convert")]
-    Memory {
-        /// The image.
-        name: String,
-        /// The limit.
-        #[source]
-        limit: LimitError,
-    },
-    /// The child wrote past the size that a disk may have.
-    #[error("the guest disk of {name} is too large")]
-    Large {
-        /// The image.
-        name: String,
-        /// The limit.
-        #[source]
-        limit: LimitError,
-    },
-    /// The time is over.
-    #[error("{name} takes too long to fetch and convert, in seconds")]
-    Slow {
-        /// The image.
-        name: String,
-        /// The limit.
-        #[source]
-        limit: LimitError,
-    },
-    /// The child was ended from outside, or by its own sandbox.
-    #[error("the child that fetches {name} {how}")]
-    Died {
-        /// The image.
-        name: String,
-        /// `was killed by signal 31 (…)` or `left with code 1`, and what the child wrote last.
-        how: Untrusted,
-    },
-}
-
-/// Kinds of failures, for callers that act on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// No such image, file, tag or digest.
-    NotFound,
-    /// The registry wants other credentials.
-    Denied,
-    /// The registry cannot be reached or does not work.
-    Unreachable,
-    /// Contents do not have the digest or the size they should have.
-    Mismatch,
-    /// The image is for another architecture or system.
-    Platform,
-    /// No space left for the disk.
-    DiskFull,
-    /// The image breaks the rules or a limit.
-    Image,
-    /// Anything else.
-    Other,
-}

@@ -6,7 +6,7 @@
 use crate::{
     converter::{ConvertError, Converter, Disk},
     digest::{Digest, HashingReader},
-    failure::Failure,
+    failure::{Failure, FailureKind},
     limits::{LimitError, Limits},
     oci::{Layer, Plan},
     progress::Event,
@@ -48,6 +48,18 @@ pub(crate) enum LayersError {
     Large { image: String, layer: usize, source: LimitError },
     #[error("layer {layer} of {image} does not decompress")]
     Inflate { image: String, layer: usize, source: io::Error },
+}
+
+impl From<LayersError> for Failure {
+    fn from(error: LayersError) -> Self {
+        let kind = match error {
+            LayersError::Digest { .. } | LayersError::DiffId { .. } | LayersError::Size { .. } => {
+                FailureKind::Mismatch
+            }
+            _ => FailureKind::Image,
+        };
+        Self::new(kind, &error)
+    }
 }
 
 /// From the reading thread to the converting one.

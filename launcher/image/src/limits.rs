@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The kernel's own bound on shared attributes of one inode (`EROFS_MAX_SHARED_XATTRS`).
+pub(crate) const MAX_XATTRS: u32 = 128;
+
 /// Caps on what the layers of one image may ask for.
 ///
 /// An image is not trusted. Each of these stops a small download from becoming a large bill in

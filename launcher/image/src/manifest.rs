@@ -1,6 +1,7 @@
 //! Manifests and indexes, OCI's and Docker's, which have the same shape.
 
 use crate::digest::{Digest, DigestError};
+use crate::failure::{Failure, FailureKind};
 use crate::limits::LimitError;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -240,6 +241,17 @@ impl Platform {
 
 fn shortened(text: &str) -> String {
     text.chars().take(200).collect()
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        let kind = match error {
+            ManifestError::Platform { .. } => FailureKind::Platform,
+            ManifestError::ConfigDigest { .. } => FailureKind::Mismatch,
+            _ => FailureKind::Image,
+        };
+        Self::new(kind, &error)
+    }
 }
 
 #[cfg(test)]

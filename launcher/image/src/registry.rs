@@ -3,15 +3,18 @@
 mod addresses;
 mod auth;
 mod blob;
+mod challenge;
 mod client;
 mod endpoint;
+mod error;
+mod get;
 #[cfg(test)]
 mod tests;
 
 use crate::{
+    credentials::Credentials,
     digest::Digest,
     failure::Failure,
-    fetch::Credentials,
     manifest::{ACCEPTED, Descriptor, MAX_MANIFEST_BYTES},
     oci::Blobs,
     progress::Event,
@@ -21,46 +24,16 @@ use crate::{
 use blob::BlobReader;
 use client::Client;
 use endpoint::Endpoint;
+use error::RegistryError;
+use get::get;
 use std::{
     collections::BTreeMap,
-    io::{self, Read},
+    io::Read,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
-
-/// What a registry, or the way to it, does wrong.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RegistryError {
-    #[error("image not found: {image} at {at}; check its name and tag")]
-    NotFound { image: String, at: String },
-    #[error(
-        "image not found: {image} at {at}, or it needs credentials ({said}); check its name, or \
-         log in with `docker login`, whose credentials are used"
-    )]
-    Denied { image: String, at: String, said: String },
-    #[error(
-        "{at} does not take the credentials for {image} ({said}); log in again with `docker login`"
-    )]
-    Credentials { image: String, at: String, said: String },
-    #[error("registry {at} cannot be reached: {cause}; {next}")]
-    Unreachable { at: String, cause: String, next: &'static str },
-    #[error("registry {at} answers {status} for {what}{said}")]
-    Status { at: String, status: u16, what: String, said: String },
-    #[error("registry {at} sends {what} that breaks the protocol: {cause}")]
-    Protocol { at: String, what: String, cause: String },
-    #[error("{what} from {at} is longer than {allowed} bytes")]
-    Long { at: String, what: String, allowed: u64 },
-    #[error("{what} from {at} has digest {found}, not {wanted}")]
-    Digest { at: String, what: String, found: Digest, wanted: Digest },
-    #[error("mirror {text:?} in the settings is not http[s]://HOST[:PORT][/PREFIX]")]
-    Mirror { text: String },
-    #[error("cannot read certificates from {path}: {cause}")]
-    Certificates { path: String, cause: String },
-    #[error("{error}; and {others}")]
-    Several { error: Box<RegistryError>, others: String },
-}
 
 /// An image in a registry.
 pub(crate) struct Remote {
@@ -103,7 +76,8 @@ impl Remote {
         self.first_that_has(|endpoint| {
             let path = format!("manifests/{version}");
             let image = self.reference.to_string();
-            let response = self.client.get(
+            let response = get(
+                &self.client,
                 endpoint,
                 self.reference.repository(),
                 &path,
@@ -149,22 +123,6 @@ impl Remote {
     }
 }
 
-impl RegistryError {
-    /// One error of all endpoints'. The last is the registry's own and counts, unless it cannot
-    /// be reached (as behind a firewall) where a mirror can, which does not have the image.
-    fn of(mut errors: Vec<Self>) -> Self {
-        let last = errors.len().saturating_sub(1);
-        let out_of_reach = matches!(errors.last(), Some(Self::Unreachable { .. }));
-        let not_found = errors.iter().position(|error| matches!(error, Self::NotFound { .. }));
-        let error = errors.swap_remove(not_found.filter(|_| out_of_reach).unwrap_or(last));
-        if errors.is_empty() {
-            return error;
-        }
-        let others = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; and ");
-        Self::Several { error: Box::new(error), others }
-    }
-}
-
 impl Blobs for Remote {
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Failure> {
         let digest = &descriptor.digest;
@@ -182,9 +140,4 @@ impl Blobs for Remote {
         })?;
         Ok(Box::new(reader))
     }
-}
-
-/// Carries a registry's error through a reader.
-fn into_io(error: RegistryError) -> io::Error {
-    io::Error::other(Failure::from(error))
 }

@@ -1,7 +1,7 @@
 //! Files, TCP ports, signals: Landlock's rules.
 #![expect(unsafe_code, reason = "Landlock has no safe interface in rustix or std")]
 
-use crate::{Fence, Gap, Gaps, SandboxError, failed};
+use crate::error::{Fence, Gap, Gaps, SandboxError, failed};
 use rustix::fs::{Mode, OFlags};
 use std::{
     io,

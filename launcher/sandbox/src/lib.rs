@@ -10,13 +10,16 @@
 
 #![deny(unsafe_code)]
 
+mod error;
 mod landlock;
 mod seccomp;
 
+pub use error::{Fence, Gap, Gaps, SandboxError};
 pub use landlock::{Access, Landlock, open_place};
 pub use rustix::process::Resource;
 pub use seccomp::{Calls, Test};
 
+use error::failed;
 use rustix::{
     process::{
         DumpableBehavior, Gid, Rlimit, Signal, Uid, set_dumpable_behavior,
@@ -27,7 +30,7 @@ use rustix::{
         set_thread_groups, set_thread_res_gid, set_thread_res_uid,
     },
 };
-use std::{fmt, io, os::unix::fs::MetadataExt as _};
+use std::{io, os::unix::fs::MetadataExt as _};
 
 /// What the process keeps. All else is taken away by [`Sandbox::enter`].
 ///
@@ -46,77 +49,6 @@ pub struct Sandbox<'a> {
     pub landlock: Landlock<'a>,
     /// System calls.
     pub calls: Calls<'a>,
-}
-
-/// A protection that some kernels do not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fence {
-    /// Landlock keeps the process from all files but the ones listed (Linux 5.13).
-    Files,
-    /// Landlock keeps the process from connecting to other TCP ports than the ones listed (6.7).
-    TcpConnect,
-    /// Landlock keeps the process from listening on other TCP ports than the ones listed (6.7).
-    TcpBind,
-    /// Landlock keeps the process from signalling processes outside the sandbox (6.12).
-    Signals,
-    /// Landlock keeps the process from abstract Unix sockets of processes outside (6.12).
-    AbstractSockets,
-    /// Seccomp keeps the process from all system calls but the ones listed (3.17).
-    Calls,
-}
-
-impl fmt::Display for Fence {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Files => "Landlock (files)",
-            Self::TcpConnect => "Landlock (TCP connections)",
-            Self::TcpBind => "Landlock (listening on TCP)",
-            Self::Signals => "Landlock (signals)",
-            Self::AbstractSockets => "Landlock (abstract Unix sockets)",
-            Self::Calls => "seccomp",
-        })
-    }
-}
-
-/// A fence that does not stand.
-#[derive(Debug)]
-pub struct Gap {
-    /// Which one.
-    pub fence: Fence,
-    /// Why not: the kernel's answer, or its Landlock version.
-    pub cause: io::Error,
-}
-
-/// Fences that do not stand; all others do.
-#[derive(Debug, Default)]
-pub struct Gaps(pub Vec<Gap>);
-
-impl fmt::Display for Gaps {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, Gap { fence, cause }) in self.0.iter().enumerate() {
-            let separator = if number == 0 { "" } else { ", " };
-            write!(formatter, "{separator}{fence}: {cause}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Why the sandbox is not whole.
-#[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
-    /// A right that every kernel takes away on request is still there. The process may have lost
-    /// other rights and must not go on.
-    #[error("cannot {step}")]
-    Step {
-        /// What failed, as a verb with its object.
-        step: &'static str,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// This kernel does not have these protections. All others stand: a caller whose user has
-    /// agreed to it may go on.
-    #[error("this kernel lacks {0}")]
-    Gaps(Gaps),
 }
 
 impl Sandbox<'_> {
@@ -170,10 +102,6 @@ impl Sandbox<'_> {
             false => Err(SandboxError::Gaps(Gaps(needed))),
         }
     }
-}
-
-fn failed<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> SandboxError {
-    move |error| SandboxError::Step { step, source: error.into() }
 }
 
 /// Landlock, seccomp and capabilities belong to a thread: a second thread would keep its rights.

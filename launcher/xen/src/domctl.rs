@@ -1,7 +1,7 @@
 //! Operations on one domain: its life, limits and state.
 
+use crate::argument::{padded, sysctl};
 use crate::error::{Cause, XenError};
-use crate::hypervisor::sysctl;
 use crate::{DomId, Hypervisor};
 use rustix::io::Errno;
 use std::time::Duration;
@@ -353,24 +353,9 @@ impl Hypervisor {
     }
 }
 
-/// The argument of a domctl or sysctl, filled up with zeroes.
-pub(crate) fn padded<P: Plain>(payload: &P) -> [u64; 16] {
-    const { assert!(size_of::<P>() <= domctl::PAYLOAD_BYTES) };
-    let mut bytes = [0u8; domctl::PAYLOAD_BYTES];
-    bytes[..size_of::<P>()].copy_from_slice(payload.as_bytes());
-    <[u64; 16]>::from_bytes(&bytes).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_argument_starts_the_payload_and_zeroes_fill_it_up() {
-        let payload = padded(&domctl::MaxMem { max_memkb: 65536 });
-        assert_eq!(payload[0], 65536);
-        assert!(payload[1..].iter().all(|word| *word == 0));
-    }
 
     #[test]
     fn a_pvh_domain_has_a_local_apic_and_a_pv_domain_has_nothing_emulated() {

@@ -1,5 +1,6 @@
-//! Xen itself: opening it, its version, and the machine it runs on.
+//! Xen itself: opening it, its version, and the host it runs on.
 
+use crate::argument::sysctl;
 use crate::call::Call;
 use crate::error::XenError;
 use rustix::io::Errno;
@@ -16,9 +17,9 @@ pub struct Hypervisor {
     version: (u16, u16),
 }
 
-/// The machine, as Xen shares it out.
+/// The host, as Xen shares it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Machine {
+pub struct Host {
     /// Memory that Xen knows of, in 4 KiB pages.
     pub total_pages: u64,
     /// Memory that a new domain can have, in 4 KiB pages.
@@ -61,17 +62,17 @@ impl Hypervisor {
         self.version
     }
 
-    /// The machine's memory and abilities, as they are now.
+    /// The host's memory and abilities, as they are now.
     ///
     /// # Errors
     /// [`XenError::Refused`].
     ///
     /// Source: `xen/include/public/sysctl.h` (`xen_sysctl_physinfo`).
-    pub fn machine(&self) -> Result<Machine, XenError> {
+    pub fn host(&self) -> Result<Host, XenError> {
         let info = physinfo(&self.call, self.sysctl_version)
             .map_err(|errno| XenError::refused("ask Xen for the machine's memory", errno))?;
         let can = |flag| info.capabilities & flag != 0;
-        Ok(Machine {
+        Ok(Host {
             total_pages: info.total_pages,
             // Claimed memory is counted as free, but spoken for.
             free_pages: info.free_pages.saturating_sub(info.outstanding_pages),
@@ -142,24 +143,6 @@ fn probe_domctl(call: &Call, version: u32) -> Result<(), Errno> {
 fn physinfo(call: &Call, version: u32) -> Result<sysctl::PhysInfo, Errno> {
     // SAFETY: this operation has no addresses in its argument.
     unsafe { sysctl(call, version, sysctl::PHYSINFO, &sysctl::PhysInfo::zeroed()) }
-}
-
-/// Carries out one sysctl and returns its argument as Xen left it.
-///
-/// # Safety
-/// Addresses in `payload` must be those of buffers that are as large as this operation accesses
-/// them.
-pub(crate) unsafe fn sysctl<P: Plain>(
-    call: &Call,
-    version: u32,
-    cmd: u32,
-    payload: &P,
-) -> Result<P, Errno> {
-    let payload = crate::domctl::padded(payload);
-    let mut sysctl = sysctl::Sysctl { cmd, interface_version: version, payload };
-    // SAFETY: as the caller promises.
-    unsafe { call.invoke(hypercall::SYSCTL, &mut sysctl, |address| [address, 0, 0, 0, 0]) }?;
-    P::from_bytes(sysctl.payload.as_bytes()).ok_or(Errno::IO)
 }
 
 #[cfg(test)]

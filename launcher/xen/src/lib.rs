@@ -3,6 +3,7 @@
 //! One module a concern. [`store`], [`vchan`], [`EventChannels`] and [`SharedMemory`] work in dom0 and in
 //! guests; the rest is for dom0.
 
+mod argument;
 pub mod builder;
 mod call;
 mod domctl;
@@ -14,6 +15,7 @@ mod gnttab;
 mod hvm;
 mod hypervisor;
 mod memory;
+pub mod paths;
 mod pv;
 pub mod store;
 pub mod vchan;
@@ -24,4 +26,4 @@ pub use domid::{DomId, ParseDomIdError};
 pub use error::{Cause, XenError};
 pub use evtchn::{EventChannelError, EventChannels, NOTIFY_REQUEST, Port};
 pub use gnttab::{GrantError, GrantRef, SharedMemory};
-pub use hypervisor::{Hypervisor, Machine, processor_is_emulated};
+pub use hypervisor::{Host, Hypervisor, processor_is_emulated};

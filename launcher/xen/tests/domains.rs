@@ -136,7 +136,7 @@ fn more_memory_than_xen_has_is_refused_with_both_figures_and_undone() {
     let Some(dom0) = dom0() else { return };
     for kind in [Kind::Pvh, Kind::Pv] {
         let before = dom0.xen.domains().unwrap().len();
-        let free_mib = dom0.xen.machine().unwrap().free_pages / 256;
+        let free_mib = dom0.xen.host().unwrap().free_pages / 256;
         let memory_mib = u32::try_from(free_mib).unwrap() + 100;
         let guest = Guest { memory_mib, ..guest(&dom0, "test-large", kind) };
         let error = build(&dom0, &guest).unwrap_err();

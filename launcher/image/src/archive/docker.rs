@@ -1,6 +1,10 @@
 //! Docker-archives, as `docker save` and `podman save` make them.
 
-use super::{ArchiveError, TarIndex, layout::read_small, list_names};
+use super::{
+    error::{ArchiveError, list_names},
+    index::TarIndex,
+    layout::read_small,
+};
 use crate::{
     failure::Failure,
     limits::Limits,

@@ -1,6 +1,6 @@
 //! The files of a tar archive by name, each readable on its own while others are read.
 
-use super::ArchiveError;
+use super::error::ArchiveError;
 use crate::failure::Failure;
 use std::{
     collections::HashMap,

@@ -1,10 +1,13 @@
 //! OCI image layouts: `index.json` and blobs by digest, in a folder or in a tar.
 
-use super::{ArchiveError, TarIndex, list_names};
+use super::{
+    error::{ArchiveError, list_names},
+    index::TarIndex,
+};
 use crate::{
     digest::Digest,
-    failure::Failure,
-    fetch::Host,
+    failure::{Failure, FailureKind},
+    host::Host,
     manifest::{self, Descriptor, MAX_MANIFEST_BYTES, ManifestError, Parsed},
     oci::Blobs,
 };
@@ -60,7 +63,7 @@ impl Layout {
         let layout = Self { files, name: name.to_owned() };
         let file = "oci-layout";
         let json = layout.read(file, 4096).map_err(|failure| match failure.kind {
-            crate::FailureKind::NotFound => {
+            FailureKind::NotFound => {
                 ArchiveError::Kind { archive: name.to_owned(), kind: "an OCI layout", file }.into()
             }
             _ => failure,

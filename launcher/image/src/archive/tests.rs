@@ -1,7 +1,9 @@
 //! Archives and layouts that are odd, wrong or hostile.
 
+use super::error::ArchiveError;
 use super::*;
 use crate::{FailureKind, digest::Digest, failure::Failure, manifest};
+use std::io;
 use std::{collections::BTreeMap, fs::File, io::Read, io::Write as _, sync::Arc};
 use tar::{Builder, EntryType, Header};
 
@@ -236,12 +238,12 @@ fn a_changed_manifest_in_a_layout_is_told() {
 #[test]
 fn a_folder_that_is_no_layout_is_said_to_be_none() {
     struct Nothing;
-    impl crate::fetch::Host for Nothing {
+    impl crate::host::Host for Nothing {
         fn event(&self, _: crate::Event) {}
         fn open(&self, _: &str) -> io::Result<File> {
             Err(io::ErrorKind::NotFound.into())
         }
-        fn resolved(&self, _: crate::fetch::Resolved) -> io::Result<Option<File>> {
+        fn resolved(&self, _: crate::host::Resolved) -> io::Result<Option<File>> {
             Ok(None)
         }
     }

@@ -1,7 +1,7 @@
 //! Contents of files: streamed once, straight to their place on the disk.
 
+use super::block::{BLOCK_BYTES, blocks};
 use super::space::Space;
-use super::{BLOCK_BYTES, blocks};
 use crate::layer::SparseMap;
 use crate::limits::{LimitError, Limits};
 use crate::room;

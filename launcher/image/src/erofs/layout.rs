@@ -1,8 +1,9 @@
 //! Where every inode and every directory block goes, before a byte of them is written.
 
+use super::block::BLOCK_BYTES;
+use super::directory;
 use super::format::{COMPACT_BYTES, DataLayout, EXTENDED_BYTES, SLOT_BYTES};
 use super::xattr::SharedXattrs;
-use super::{BLOCK_BYTES, directory};
 use crate::tree::{Inode, InodeId, Node, Time, Tree};
 use std::collections::HashMap;
 

@@ -1,12 +1,12 @@
 //! Writes all but the contents of files: superblock, directories, attributes, inodes.
 
+use super::block::{BLOCK_BYTES, blocks};
 use super::directory::{self, Dirent};
 use super::format::{
     DataLayout, InodeFields, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, SLOT_BYTES,
     Superblock, device_number, dirent_type,
 };
 use super::layout::{Layout, Place, with_dots};
-use super::{BLOCK_BYTES, blocks};
 use crate::limits::LimitError;
 use crate::tree::{Inode, InodeId, Node, Tree};
 use std::fs::File;

@@ -15,6 +15,7 @@
 //!
 //! Source of the format: Linux `fs/erofs/erofs_fs.h` and `Documentation/filesystems/erofs.rst`.
 
+mod block;
 mod checksum;
 mod data;
 mod directory;
@@ -26,14 +27,3 @@ mod xattr;
 
 pub(crate) use data::{DataArea, DataError};
 pub(crate) use metadata::{MetadataError, write_metadata};
-
-/// The kernel's own bound on shared attributes of one inode (`EROFS_MAX_SHARED_XATTRS`).
-pub(crate) const MAX_XATTRS: u32 = 128;
-
-/// Bytes of a block.
-const BLOCK_BYTES: u64 = 4096;
-
-/// Blocks that `bytes` need.
-fn blocks(bytes: u64) -> u64 {
-    bytes.div_ceil(BLOCK_BYTES)
-}

@@ -2,11 +2,15 @@
 
 use super::{
     channel::Channel,
-    job::{self, Host},
-    messages::{Answer, Order, Resolved},
+    job,
+    messages::{Answer, Order},
     sandbox,
 };
-use crate::{failure::Failure, progress::Event};
+use crate::{
+    failure::{Failure, FailureKind},
+    host::{Host, Resolved},
+    progress::Event,
+};
 use std::{
     fs::File,
     io,
@@ -39,7 +43,7 @@ fn serve() -> io::Result<()> {
     };
     let host = Arc::new(Launcher(Mutex::new(channel)));
     let answer = match sandbox::enter(&request) {
-        Err(message) => Answer::Failed { kind: super::FailureKind::Other, message },
+        Err(message) => Answer::Failed { kind: FailureKind::Other, message },
         Ok(gaps) => {
             if !gaps.0.is_empty() {
                 host.event(Event::Unsandboxed { missing: gaps.to_string().into() });

@@ -4,11 +4,11 @@
 //! image's hands can still write what it likes to the disk that it was given, but not under the
 //! digest of documents that it does not have, and not with another config than the manifest names.
 
-use super::messages::Identity;
 use crate::{
     archive::rootfs_config,
     config::Config,
     digest::Digest,
+    host::Identity,
     manifest::{self, Descriptor, Parsed},
     oci::parse_config,
     source::Source,

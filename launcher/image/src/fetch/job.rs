@@ -1,25 +1,15 @@
 //! The work of the child, from the request to the finished disk, without any process around it.
 
-use super::messages::{Done, Identity, Input, Request, Resolved};
+use super::messages::{Done, Input, Request};
 use crate::{
     archive::{DockerArchive, Folder, Layout, TarIndex, rootfs},
     failure::Failure,
+    host::{Host, Identity, Resolved},
     layers,
     oci::{self, Blobs, Plan},
-    progress::Event,
     registry::Remote,
 };
 use std::{fs::File, io, sync::Arc};
-
-/// What the work needs of the launcher.
-pub(crate) trait Host: Send + Sync {
-    /// Something happened.
-    fn event(&self, event: Event);
-    /// A file of the layout folder.
-    fn open(&self, path: &str) -> io::Result<File>;
-    /// It is known which image it is; `None`: the disk is there already.
-    fn resolved(&self, resolved: Resolved) -> io::Result<Option<File>>;
-}
 
 /// Fetches and converts; `None` when the launcher has the disk already.
 pub(crate) fn run(

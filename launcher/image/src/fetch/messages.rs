@@ -1,7 +1,9 @@
 //! What launcher and child say to each other.
 
-use super::FailureKind;
-use crate::{progress::Event, reference::Reference, settings::Settings};
+use crate::{
+    credentials::Credentials, failure::FailureKind, host::Resolved, progress::Event,
+    reference::Reference, settings::Settings,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -50,24 +52,6 @@ pub(crate) enum Input {
     Rootfs,
 }
 
-/// A user's account at a registry.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Credentials {
-    Password {
-        user: String,
-        password: String,
-    },
-    /// An OAuth2 refresh token.
-    IdentityToken(String),
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Credentials(…)")
-    }
-}
-
 /// From the child to the launcher. The child may be in an image's hands, so all of it is checked
 /// before it is used.
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,26 +68,6 @@ pub(super) enum Answer {
         kind: FailureKind,
         message: String,
     },
-}
-
-/// Which image it is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Resolved {
-    pub(crate) identity: Identity,
-    /// Full names that an archive gives it.
-    pub(crate) names: Vec<String>,
-}
-
-/// What the launcher computes the image's digest from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Identity {
-    /// The document that was asked for, then each index's choice, the manifest last.
-    Manifests(Vec<String>),
-    /// The image's config, where there is no manifest: in a docker-archive.
-    Config(String),
-    /// The finished disk: a root file system has no documents.
-    Contents,
 }
 
 /// The disk is written.

@@ -1,7 +1,11 @@
 //! What the source of an image has on this machine, opened with the launcher's rights.
 
-use super::{FailureKind, FetchError};
-use crate::{digest::Digest, failure::plain, source::Source, store::StoreError};
+use super::error::FetchError;
+use crate::{
+    digest::Digest,
+    failure::{FailureKind, plain},
+    source::Source,
+};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::{fs::File, io, os::fd::OwnedFd, path::Path};
 
@@ -13,7 +17,7 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    pub(super) fn of(source: &Source) -> Result<Self, StoreError> {
+    pub(super) fn of(source: &Source) -> Result<Self, FetchError> {
         let io_error = |path: &Path, source: io::Error| {
             let kind = match source.kind() {
                 io::ErrorKind::NotFound => FailureKind::NotFound,
@@ -36,7 +40,7 @@ impl Opened {
                 let file = File::open(path).map_err(|error| io_error(path, error))?;
                 let is_folder = file.metadata().is_ok_and(|metadata| metadata.is_dir());
                 if is_folder {
-                    return Err(io_error(path, io::ErrorKind::IsADirectory.into()).into());
+                    return Err(io_error(path, io::ErrorKind::IsADirectory.into()));
                 }
                 Ok(Self { archive: Some(file), folder: None })
             }

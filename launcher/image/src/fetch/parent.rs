@@ -1,9 +1,9 @@
 //! The launcher's side: starts the child, answers it, and believes as little as it can.
 
 use super::{
-    FetchError,
     channel::Channel,
     claim::Claim,
+    error::FetchError,
     messages::{Answer, Done, Input, Order, Request},
     opened::Opened,
     running::{Running, one_line},
@@ -18,7 +18,6 @@ use crate::{
     reference::Reference,
     settings::Settings,
     source::Source,
-    store::StoreError,
 };
 use std::{
     fs::File,
@@ -57,16 +56,31 @@ pub(crate) struct FetchedImage {
 }
 
 /// Asked once, when the digest is known or is known to be unknown until the end.
-type Decide<'a> =
-    &'a mut dyn FnMut(Option<Digest>, &mut dyn Progress) -> Result<Decision, StoreError>;
+type Decide<'a, E> = &'a mut dyn FnMut(Option<Digest>, &mut dyn Progress) -> Result<Decision, E>;
+
+/// Why a fetch ended early.
+enum Ended<E> {
+    Fetch(FetchError),
+    /// The caller's own error, when it was asked for a [`Decision`].
+    Decision(E),
+}
+
+impl<E> From<FetchError> for Ended<E> {
+    fn from(error: FetchError) -> Self {
+        Self::Fetch(error)
+    }
+}
 
 /// Fetches and converts `source` in a child without root.
-pub(crate) fn fetch(
+///
+/// # Errors
+/// Those of `decide`, and [`FetchError`] for all else.
+pub(crate) fn fetch<E: From<FetchError>>(
     source: &Source,
     settings: &Settings,
     progress: &mut dyn Progress,
-    decide: Decide<'_>,
-) -> Result<Fetched, StoreError> {
+    decide: Decide<'_, E>,
+) -> Result<Fetched, E> {
     let name = source.to_string();
     let opened = Opened::of(source)?;
     let request = Request {
@@ -89,7 +103,7 @@ pub(crate) fn fetch(
         let _stop = Stop(&watch);
         // Whatever the launcher waits for ends with the socket.
         scope.spawn(|| watch.run(|| drop(other.shut())));
-        sent.map_err(broken)?;
+        sent.map_err(broken).map_err(Ended::Fetch)?;
         let conversation =
             Conversation { source, settings, name: &name, opened: &opened, watch: &watch };
         conversation.hold(&mut running.channel, progress, decide)
@@ -98,10 +112,11 @@ pub(crate) fn fetch(
         (Ok(Some(fetched)), _) => Ok(fetched),
         (_, Some(failed)) => Err(failed.into()),
         // It left without a result; how it ended says more than a broken socket.
-        (Ok(None) | Err(StoreError::Fetch(FetchError::Child { .. })), None) => {
+        (Ok(None) | Err(Ended::Fetch(FetchError::Child { .. })), None) => {
             Err(running.end(&name, &settings.limits).into())
         }
-        (Err(error), None) => Err(error),
+        (Err(Ended::Fetch(error)), None) => Err(error.into()),
+        (Err(Ended::Decision(error)), None) => Err(error),
     }
 }
 
@@ -116,12 +131,12 @@ struct Conversation<'a> {
 
 impl Conversation<'_> {
     /// Answers the child until it has a result; `None`: it left without one.
-    fn hold(
+    fn hold<E>(
         &self,
         channel: &mut Channel,
         progress: &mut dyn Progress,
-        decide: Decide<'_>,
-    ) -> Result<Option<Fetched>, StoreError> {
+        decide: Decide<'_, E>,
+    ) -> Result<Option<Fetched>, Ended<E>> {
         let mut resolved: Option<(Claim, Vec<String>)> = None;
         while let Some((answer, _)) = channel.receive::<Answer>().map_err(broken)? {
             match answer {
@@ -132,13 +147,14 @@ impl Conversation<'_> {
                 }
                 Answer::Open { path } => self.open(channel, &path)?,
                 Answer::Resolved(_) if resolved.is_some() => {
-                    return Err(self.lie("it changed its mind about the image"));
+                    return Err(self.lie("it changed its mind about the image").into());
                 }
                 Answer::Resolved(told) => {
                     let claim =
                         Claim::check(told.identity, self.source).map_err(|what| self.lie(&what))?;
                     let names = self.archived_names(&told.names);
-                    let decision = self.watch.pause(|| decide(claim.digest(), progress))?;
+                    let decision = self.watch.pause(|| decide(claim.digest(), progress));
+                    let decision = decision.map_err(Ended::Decision)?;
                     match decision {
                         Decision::Write(disk) => {
                             channel.send(&Order::Write, Some(disk.as_fd())).map_err(broken)?;
@@ -153,7 +169,7 @@ impl Conversation<'_> {
                 }
                 Answer::Done(done) => {
                     let Some((claim, archived_names)) = resolved else {
-                        return Err(self.lie("it skipped a step"));
+                        return Err(self.lie("it skipped a step").into());
                     };
                     let image = self.finish(claim, *done)?;
                     return Ok(Some(Fetched { archived_names, image: Some(image) }));
@@ -166,7 +182,7 @@ impl Conversation<'_> {
         Ok(None)
     }
 
-    fn open(&self, channel: &mut Channel, path: &str) -> Result<(), StoreError> {
+    fn open(&self, channel: &mut Channel, path: &str) -> Result<(), FetchError> {
         let sent = match self.opened.open(path) {
             Ok(file) => channel.send(&Order::File, Some(file.as_fd())),
             Err(error) => {
@@ -174,10 +190,10 @@ impl Conversation<'_> {
                 channel.send(&Order::NoFile { missing, cause: plain(&error) }, None)
             }
         };
-        Ok(sent.map_err(broken)?)
+        sent.map_err(broken)
     }
 
-    fn finish(&self, claim: Claim, done: Done) -> Result<FetchedImage, StoreError> {
+    fn finish(&self, claim: Claim, done: Done) -> Result<FetchedImage, FetchError> {
         let digest = claim.digest();
         let config = claim.config(done.config, self.name).map_err(|what| self.lie(&what))?;
         Ok(FetchedImage { digest, config, disk_bytes: done.disk_bytes })
@@ -190,8 +206,8 @@ impl Conversation<'_> {
         tags.map(|name| name.to_string()).collect()
     }
 
-    fn lie(&self, what: &str) -> StoreError {
-        FetchError::Untrue { name: self.name.to_owned(), what: one_line(what) }.into()
+    fn lie(&self, what: &str) -> FetchError {
+        FetchError::Untrue { name: self.name.to_owned(), what: one_line(what) }
     }
 }
 

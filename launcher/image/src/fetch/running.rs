@@ -1,6 +1,6 @@
 //! The running child: how it is started, how it ends, and what it writes to standard error.
 
-use super::{FetchError, channel::Channel};
+use super::{channel::Channel, error::FetchError};
 use crate::limits::{LimitError, Limits};
 use contract::Untrusted;
 use std::{

@@ -1,9 +1,9 @@
 //! Watches over a fetch from outside, whatever the child says of itself: its time, and the room that
 //! it leaves on the file system of the disk.
 
-use super::{FailureKind, FetchError};
+use super::error::FetchError;
 use crate::{
-    failure::plain,
+    failure::{FailureKind, plain},
     limits::{LimitError, Limits},
     room,
 };

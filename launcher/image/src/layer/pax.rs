@@ -2,7 +2,7 @@
 
 use super::number::{parse_decimal, parse_time};
 use super::{ArchiveError, sparse};
-use crate::limits::{LimitError, Limits};
+use crate::limits::{LimitError, Limits, MAX_XATTRS};
 use crate::tree::{Time, Xattr};
 
 const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
@@ -77,7 +77,7 @@ impl Pax {
         let bytes: usize = self.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
         let most = u64::from(limits.max_xattr_bytes);
         LimitError::check("max_xattr_bytes", bytes as u64, most).map_err(ArchiveError::Xattrs)?;
-        let most = u64::from(limits.max_xattrs.min(crate::erofs::MAX_XATTRS));
+        let most = u64::from(limits.max_xattrs.min(MAX_XATTRS));
         LimitError::check("max_xattrs", self.xattrs.len() as u64, most)
             .map_err(ArchiveError::Xattrs)
     }

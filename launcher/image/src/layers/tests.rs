@@ -1,7 +1,7 @@
 //! Layers that are what they claim, and layers that are not.
 
 use super::*;
-use crate::fetch::FailureKind;
+use crate::failure::FailureKind;
 use std::{io::Write as _, sync::Mutex};
 
 /// A tar of one file, whose contents do not compress to nothing.

@@ -1,6 +1,11 @@
 //! Blobs: a layer as a stream that goes on where a broken connection ended.
 
-use super::{RegistryError, client::Client, endpoint::Endpoint, into_io};
+use super::{
+    client::Client,
+    endpoint::Endpoint,
+    error::{RegistryError, into_io},
+    get::get,
+};
 use crate::{failure::plain, manifest::Descriptor, reference::Reference};
 use std::{
     io::{self, Read},
@@ -50,7 +55,7 @@ impl BlobReader {
         let image = self.reference.to_string();
         let repository = self.reference.repository();
         let answer =
-            self.client.get(&self.endpoint, repository, &self.path, "*/*", self.offset, &image)?;
+            get(&self.client, &self.endpoint, repository, &self.path, "*/*", self.offset, &image)?;
         let resumes = answer.status() == StatusCode::PARTIAL_CONTENT;
         let skip = if resumes { 0 } else { self.offset };
         let start = match resumes {

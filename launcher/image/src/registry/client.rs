@@ -1,12 +1,11 @@
 //! The HTTP client: one request with authentication, retries, time-outs and bounded bodies.
 
 use super::{
-    RegistryError,
     addresses::{Guard, LedInside},
-    auth::{self, Challenge},
     endpoint::{Endpoint, is_loopback},
+    error::RegistryError,
 };
-use crate::{fetch::Credentials, progress::Event, settings::Settings};
+use crate::{credentials::Credentials, progress::Event, settings::Settings};
 use contract::Untrusted;
 use std::{
     collections::BTreeMap,
@@ -35,7 +34,7 @@ const BUNDLES: &[&str] = &[
     "/var/lib/ca-certificates/ca-bundle.pem",
 ];
 
-type Answer = Response<Body>;
+pub(super) type Answer = Response<Body>;
 
 pub(super) struct Client {
     agent: Agent,
@@ -48,7 +47,7 @@ pub(super) struct Client {
 }
 
 /// Why a try failed, when another may not.
-struct Obstacle {
+pub(super) struct Obstacle {
     cause: String,
     pause: Option<Duration>,
     /// What more there can be tried after this one.
@@ -95,74 +94,8 @@ impl Client {
         self.retries
     }
 
-    /// Gets `path` of `repository`, from byte `from` on; the answer's status is 200 or 206.
-    ///
-    /// Redirects are followed; ureq leaves out `Authorization` from the first one on.
-    pub(super) fn get(
-        &self,
-        endpoint: &Endpoint,
-        repository: &str,
-        path: &str,
-        accept: &str,
-        from: u64,
-        image: &str,
-    ) -> Result<Answer, RegistryError> {
-        let url = endpoint.url(repository, path);
-        let scope = endpoint.scope(repository);
-        let key = (endpoint.to_string(), scope.clone());
-        let mut asked = false;
-        let mut tries = 0;
-        loop {
-            let authorization = self.authorizations().get(&key).cloned();
-            let obstacle = match self.send(endpoint, &url, accept, from, authorization.as_deref()) {
-                Err(error) => self.obstacle(&error),
-                Ok(answer) => match answer.status().as_u16() {
-                    200 | 206 => return Ok(answer),
-                    401 if !asked => {
-                        asked = true;
-                        self.authorizations().remove(&key);
-                        let values = answer.headers().get_all(header::WWW_AUTHENTICATE);
-                        let values = values.iter().filter_map(|value| value.to_str().ok());
-                        let challenge = Challenge::parse(values);
-                        let found = match &challenge {
-                            Some(challenge) => {
-                                auth::answer(self, endpoint, challenge, &scope, image)?
-                            }
-                            None => None,
-                        };
-                        let Some(found) = found else {
-                            return Err(self.refused(endpoint, image, answer));
-                        };
-                        self.authorizations().insert(key.clone(), found);
-                        continue;
-                    }
-                    401 | 403 => return Err(self.refused(endpoint, image, answer)),
-                    404 => {
-                        let (image, at) = (image.to_owned(), endpoint.to_string());
-                        return Err(RegistryError::NotFound { image, at });
-                    }
-                    408 | 425 | 429 | 500..=599 => self.busy(answer),
-                    status => {
-                        let said = match self.said(answer) {
-                            said if said.is_empty() => said,
-                            said => format!(": {said}"),
-                        };
-                        let at = endpoint.to_string();
-                        return Err(RegistryError::Status {
-                            at,
-                            status,
-                            what: path.to_owned(),
-                            said,
-                        });
-                    }
-                },
-            };
-            self.pause(endpoint, &mut tries, obstacle)?;
-        }
-    }
-
     /// Waits before the next try, or says that there is none.
-    fn pause(
+    pub(super) fn pause(
         &self,
         endpoint: &Endpoint,
         tries: &mut u32,
@@ -191,7 +124,7 @@ impl Client {
         std::thread::sleep(pause);
     }
 
-    fn send(
+    pub(super) fn send(
         &self,
         endpoint: &Endpoint,
         url: &str,
@@ -308,7 +241,12 @@ impl Client {
         said.filter(|said| !said.is_empty()).unwrap_or(status).chars().take(200).collect()
     }
 
-    fn refused(&self, endpoint: &Endpoint, image: &str, answer: Answer) -> RegistryError {
+    pub(super) fn refused(
+        &self,
+        endpoint: &Endpoint,
+        image: &str,
+        answer: Answer,
+    ) -> RegistryError {
         let (image, at, said) = (image.to_owned(), endpoint.to_string(), self.said(answer));
         match self.credentials(endpoint) {
             Some(_) => RegistryError::Credentials { image, at, said },
@@ -316,7 +254,7 @@ impl Client {
         }
     }
 
-    fn busy(&self, answer: Answer) -> Obstacle {
+    pub(super) fn busy(&self, answer: Answer) -> Obstacle {
         let after = answer.headers().get(header::RETRY_AFTER);
         let pause = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let cause = match answer.status().as_u16() {
@@ -327,7 +265,7 @@ impl Client {
         Obstacle { cause, pause, retries: u32::MAX, next: "try again later" }
     }
 
-    fn obstacle(&self, error: &ureq::Error) -> Obstacle {
+    pub(super) fn obstacle(&self, error: &ureq::Error) -> Obstacle {
         let (retries, next) = match error {
             error if is_unknown_host(error) => (1, "check the name, the network and DNS"),
             ureq::Error::ConnectionFailed => (1, "check the network and the registry"),
@@ -352,7 +290,9 @@ impl Client {
         Obstacle { cause: describe(error), pause: None, retries, next }
     }
 
-    fn authorizations(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), String>> {
+    pub(super) fn authorizations(
+        &self,
+    ) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), String>> {
         self.authorizations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

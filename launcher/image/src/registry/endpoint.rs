@@ -1,6 +1,6 @@
 //! Endpoints: the URLs that stand for a registry, mirrors among them.
 
-use super::RegistryError;
+use super::error::RegistryError;
 use crate::{reference::DEFAULT_REGISTRY, settings::Settings};
 use std::fmt;
 

@@ -4,8 +4,9 @@ mod server;
 
 use super::*;
 use crate::{
-    failure::Failure,
-    fetch::{FailureKind, Host, Request, run},
+    failure::{Failure, FailureKind},
+    fetch::{Request, run},
+    host::{Host, Identity, Resolved},
 };
 use server::{Answer, Registry, answer};
 use std::{fs::File, io, sync::Mutex};
@@ -26,8 +27,8 @@ impl Host for Listener {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn resolved(&self, resolved: crate::fetch::Resolved) -> io::Result<Option<File>> {
-        if let crate::fetch::Identity::Manifests(documents) = resolved.identity {
+    fn resolved(&self, resolved: Resolved) -> io::Result<Option<File>> {
+        if let Identity::Manifests(documents) = resolved.identity {
             *self.manifest.lock().unwrap() =
                 documents.last().map(|json| Digest::of(json.as_bytes()));
         }

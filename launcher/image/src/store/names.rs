@@ -1,6 +1,6 @@
 //! Names of images: one small JSON file, replaced whole by a rename.
 
-use super::{StoreError, io_error, sync_folder};
+use super::error::{StoreError, io_error, sync_folder};
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
 use std::{

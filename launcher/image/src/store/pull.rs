@@ -1,14 +1,16 @@
 //! Pulling into the store, and converting to a path.
 
 use super::{
-    DESCRIPTION, DISK, Description, Image, Names, Store, StoreError, io_error,
-    names::write_synced,
-    sync_folder,
+    description::{DESCRIPTION, Description},
+    error::{StoreError, io_error, sync_folder},
+    images::{DISK, Image, Store},
+    names::{Names, write_synced},
     work::{self, Work},
 };
 use crate::{
     digest::Digest,
-    fetch::{self, Decision, FailureKind, FetchError, FetchedImage},
+    failure::FailureKind,
+    fetch::{self, Decision, FetchError, FetchedImage},
     progress::{Event, Progress},
     settings::Settings,
     source::Source,

@@ -1,6 +1,6 @@
 //! Working folders: where an image is made, locked by its maker, swept when the maker died.
 
-use super::{StoreError, io_error};
+use super::error::{StoreError, io_error};
 use crate::digest::Digest;
 use rustix::fs::{FlockOperation, flock};
 use std::{

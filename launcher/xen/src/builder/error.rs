@@ -1,6 +1,5 @@
 //! Why a domain could not be built.
 
-use super::kernel::KernelError;
 use crate::DomId;
 use crate::error::XenError;
 use crate::store::{Refusal, StoreError};
@@ -80,6 +79,37 @@ pub enum BuildError {
         error: Box<BuildError>,
         /// Why it could not be undone.
         undo: Box<BuildError>,
+    },
+}
+
+/// Why a file cannot be a guest's kernel.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// No ELF file, or a damaged one.
+    #[error("the kernel is not a whole ELF file ({0}); it must be a vmlinux, not a bzImage")]
+    Damaged(String),
+    /// For another processor.
+    #[error("the kernel is not for 64-bit x86")]
+    WrongMachine,
+    /// Ends before its last segment does.
+    #[error("the kernel is cut off: a segment ends at byte {wanted}, the file at {found}")]
+    Truncated {
+        /// Where the segment ends, in bytes.
+        wanted: u64,
+        /// The file's size, in bytes.
+        found: u64,
+    },
+    /// Segments that make no sense.
+    #[error("the kernel's segments make no sense")]
+    BadSegments,
+    /// Not built for this kind of domain.
+    #[error("the kernel has no ELF note {note}; it was built without {option}")]
+    MissingNote {
+        /// The note's name in `elfnote.h`.
+        note: &'static str,
+        /// Linux's option that makes it.
+        option: &'static str,
     },
 }
 

@@ -1,7 +1,8 @@
 //! The guest kernel: an ELF file with Xen's notes.
 
+use super::error::KernelError;
 use super::payload::Payload;
-use super::ram::{Data, Piece};
+use super::piece::{Data, Piece};
 use elf::ElfStream;
 use elf::abi::{EM_X86_64, PT_LOAD, PT_NOTE};
 use elf::endian::LittleEndian;
@@ -21,37 +22,6 @@ const NOTE_PHYS32_ENTRY: u64 = 18;
 
 /// The largest kernel, its bss included.
 const MAX_MEMORY_BYTES: u64 = 512 << 20;
-
-/// Why a file cannot be a guest's kernel.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KernelError {
-    /// No ELF file, or a damaged one.
-    #[error("the kernel is not a whole ELF file ({0}); it must be a vmlinux, not a bzImage")]
-    Damaged(String),
-    /// For another processor.
-    #[error("the kernel is not for 64-bit x86")]
-    WrongMachine,
-    /// Ends before its last segment does.
-    #[error("the kernel is cut off: a segment ends at byte {wanted}, the file at {found}")]
-    Truncated {
-        /// Where the segment ends, in bytes.
-        wanted: u64,
-        /// The file's size, in bytes.
-        found: u64,
-    },
-    /// Segments that make no sense.
-    #[error("the kernel's segments make no sense")]
-    BadSegments,
-    /// Not built for this kind of domain.
-    #[error("the kernel has no ELF note {note}; it was built without {option}")]
-    MissingNote {
-        /// The note's name in `elfnote.h`.
-        note: &'static str,
-        /// Linux's option that makes it.
-        option: &'static str,
-    },
-}
 
 /// A part of the kernel that is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]

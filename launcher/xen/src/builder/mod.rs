@@ -5,16 +5,18 @@
 
 mod acpi;
 mod error;
+mod guest;
 mod kernel;
 mod nodes;
 mod pagetables;
 mod payload;
+mod piece;
 mod pv;
 mod pvh;
 mod ram;
 
-pub use error::BuildError;
-pub use kernel::KernelError;
+pub use error::{BuildError, KernelError};
+pub use guest::{Devices, Disk, Guest, Interface, Kind, Nodes, PromisedDisk};
 pub use nodes::disk_number;
 pub use payload::Payload;
 
@@ -23,6 +25,7 @@ use crate::error::Cause;
 use crate::evtchn::EventChannels;
 use crate::store::Store;
 use crate::{DomId, Hypervisor};
+use guest::{Ports, Rings};
 
 /// What Xen's tools grant a domain beyond its memory, in KiB; special pages come out of it.
 const SLACK_KIB: u64 = 1024;
@@ -32,130 +35,6 @@ const MAX_GRANT_VERSION: u32 = 1;
 /// Event channels of dom0 that a domain takes: one each of xenstored, xenconsoled and its two disks, two of
 /// its interface.
 const DOM0_PORTS: u32 = 6;
-
-/// A domain to be built.
-#[derive(Clone, Copy, Debug)]
-pub struct Guest<'a> {
-    /// Its name, as `xl list` shows it. That it is unique is the caller's care.
-    pub name: &'a str,
-    /// Its UUID. A caller that notes it down before building finds the domain again by
-    /// [`Hypervisor::domains`] if it is killed meanwhile, and can [`destroy`] it.
-    pub uuid: [u8; 16],
-    /// PVH or PV.
-    pub kind: Kind,
-    /// The kernel, a whole ELF file (`vmlinux`).
-    pub kernel: Payload<'a>,
-    /// The initrd.
-    pub initrd: Option<Payload<'a>>,
-    /// The kernel's command line.
-    pub cmdline: &'a str,
-    /// Its memory.
-    pub memory_mib: u32,
-    /// Its vcpus, 1 to 128.
-    pub vcpus: u32,
-}
-
-/// What a domain has beside its memory and vcpus.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Devices<'a> {
-    /// Its disks.
-    pub disks: &'a [Disk<'a>],
-    /// Its network interfaces; the first is the guest's `eth0`.
-    pub interfaces: &'a [Interface<'a>],
-    /// Further xenstore nodes.
-    pub nodes: Nodes<'a>,
-}
-
-/// Xenstore nodes below `/local/domain/<domid>` that the guest may read: path and value each.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Nodes<'a> {
-    /// Written before all else, each by itself: nobody looks at them before `together` is there.
-    pub before: &'a [(&'a str, &'a str)],
-    /// Written with the devices in one transaction. They become visible in this order, and all at
-    /// once.
-    pub together: &'a [(&'a str, &'a str)],
-}
-
-/// The kind of a domain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Hardware virtualization, nothing emulated.
-    Pvh,
-    /// Paravirtualized throughout; needs no hardware support.
-    Pv,
-}
-
-impl Kind {
-    /// As libxl names it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pvh => "pvh",
-            Self::Pv => "pv",
-        }
-    }
-}
-
-/// A disk, served by dom0's kernel from a block device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Disk<'a> {
-    /// In the guest: `xvda` to `xvdp`.
-    pub device: &'a str,
-    /// Dom0's block device: major and minor number.
-    pub physical_device: (u32, u32),
-    /// Whether the guest may only read it.
-    pub read_only: bool,
-    /// The file or device that the disk is, as `xl block-list` shows it.
-    pub params: &'a str,
-    /// The program that libxl runs with `remove` when `xl destroy` takes the disk away.
-    pub script: &'a str,
-}
-
-/// A disk that a domain will have: everything is said of it but where it comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PromisedDisk<'a> {
-    /// In the guest: `xvda` to `xvdp`.
-    pub device: &'a str,
-    /// Whether the guest may only read it.
-    pub read_only: bool,
-    /// The program that libxl runs with `remove` when `xl destroy` takes the disk away.
-    pub script: &'a str,
-}
-
-impl<'a> Disk<'a> {
-    /// The same without its source.
-    fn promised(&self) -> PromisedDisk<'a> {
-        let Self { device, read_only, script, .. } = *self;
-        PromisedDisk { device, read_only, script }
-    }
-}
-
-/// A network interface, served by dom0's kernel as `vif<domid>.<index>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interface<'a> {
-    /// Its link address.
-    pub mac: [u8; 6],
-    /// Its largest packet, in bytes.
-    pub mtu: u32,
-    /// The bridge that the caller joins it to.
-    pub bridge: &'a str,
-    /// The program that libxl runs with `offline` when `xl destroy` takes the interface away.
-    pub script: &'a str,
-}
-
-/// The domain's ports for its xenstore and console rings.
-#[derive(Clone, Copy, Debug)]
-struct Ports {
-    store: u32,
-    console: u32,
-}
-
-/// The frames of the domain's xenstore and console rings, as dom0 maps them.
-#[derive(Clone, Copy, Debug)]
-struct Rings {
-    store: u64,
-    console: u64,
-}
 
 /// A domain with memory and vcpus that xenstore does not know yet. Dropping it destroys it.
 #[derive(Debug)]
@@ -266,7 +145,7 @@ pub fn build<'a>(
 ) -> Result<BuiltDomain<'a>, BuildError> {
     check(guest)?;
     check_event_channels()?;
-    let hap = check_machine(xen, guest.kind)?;
+    let hap = check_host(xen, guest.kind)?;
     let new = NewDomain {
         uuid: guest.uuid,
         hvm: guest.kind == Kind::Pvh,
@@ -310,7 +189,7 @@ fn out_of_memory(xen: &Hypervisor, guest: &Guest<'_>, error: BuildError) -> Buil
             Kind::Pvh => pvh::paging_bytes(guest).div_ceil(1 << 20),
             Kind::Pv => 0,
         };
-    match xen.machine().map(|machine| machine.free_pages / 256) {
+    match xen.host().map(|host| host.free_pages / 256) {
         Ok(free_mib) if free_mib < wanted_mib => BuildError::OutOfMemory { wanted_mib, free_mib },
         _ => error,
     }
@@ -400,17 +279,17 @@ fn check(guest: &Guest<'_>) -> Result<(), BuildError> {
 }
 
 /// Checks that this machine can run such domains; tells whether with hardware page tables.
-fn check_machine(xen: &Hypervisor, kind: Kind) -> Result<bool, BuildError> {
-    let machine = xen.machine()?;
+fn check_host(xen: &Hypervisor, kind: Kind) -> Result<bool, BuildError> {
+    let host = xen.host()?;
     match kind {
-        Kind::Pvh if !machine.hvm => Err(BuildError::KindUnsupported {
+        Kind::Pvh if !host.hvm => Err(BuildError::KindUnsupported {
             kind: "PVH",
             why: "its processor has no virtualization, or the firmware has it off; use --type pv",
         }),
-        Kind::Pv if !machine.pv => Err(BuildError::KindUnsupported {
+        Kind::Pv if !host.pv => Err(BuildError::KindUnsupported {
             kind: "PV",
             why: "its Xen is built without PV; use --type pvh",
         }),
-        _ => Ok(machine.hap),
+        _ => Ok(host.hap),
     }
 }

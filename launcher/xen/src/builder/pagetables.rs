@@ -103,7 +103,7 @@ impl Area {
         let mut tables: Vec<Table> = levels
             .iter()
             .flat_map(|level| level.pages.clone())
-            .map(|pfn| Table { pfn, entries: vec![0; super::ram::to_index(ENTRIES)] })
+            .map(|pfn| Table { pfn, entries: vec![0; super::piece::to_index(ENTRIES)] })
             .collect();
 
         for level in &levels {
@@ -129,17 +129,17 @@ impl Area {
 /// Writes the entry for `address` into the table of `level` that covers it.
 fn enter(tables: &mut [Table], first_pfn: u64, level: &Level, address: u64, entry: u64) {
     let table = (address - level.address) >> Level::entry_shift(level.number + 1);
-    let index = super::ram::to_index(level.pages.start + table - first_pfn);
+    let index = super::piece::to_index(level.pages.start + table - first_pfn);
     tables[index].entries[slot(address, level.number)] = entry;
 }
 
 fn slot(address: u64, level: u32) -> usize {
-    super::ram::to_index((address >> Level::entry_shift(level)) % ENTRIES)
+    super::piece::to_index((address >> Level::entry_shift(level)) % ENTRIES)
 }
 
 /// An empty root table at guest page `pfn`.
 pub(super) fn root(pfn: u64) -> Table {
-    Table { pfn, entries: vec![0; super::ram::to_index(ENTRIES)] }
+    Table { pfn, entries: vec![0; super::piece::to_index(ENTRIES)] }
 }
 
 #[cfg(test)]

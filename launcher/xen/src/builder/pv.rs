@@ -5,11 +5,12 @@
 //! to grow, initrd, p2m list, page tables of that.
 
 use super::error::BuildError;
+use super::guest::{Guest, Ports, Rings};
 use super::kernel::{Kernel, PvEntry};
 use super::pagetables::{self, Area, Table};
+use super::piece::{Data, Piece, pages_of};
 use super::pvh::{DR6_DEFAULT, DR7_DEFAULT};
-use super::ram::{Data, Piece, Ram, pages_of};
-use super::{Guest, Ports, Rings};
+use super::ram::Ram;
 use crate::{DomId, Hypervisor, XenError};
 use std::ops::Range;
 use xen_sys::{PAGE_BYTES, PAGE_SHIFT, Plain, pv};

@@ -4,9 +4,10 @@
 
 use super::acpi;
 use super::error::BuildError;
+use super::guest::{Guest, Ports, Rings};
 use super::kernel::Kernel;
-use super::ram::{Data, Piece, Ram, pages_of, to_index};
-use super::{Guest, Ports, Rings};
+use super::piece::{Data, Piece, pages_of, to_index};
+use super::ram::Ram;
 use crate::{DomId, Hypervisor};
 use xen_sys::memory::{E820_ACPI, E820_RAM, E820_RESERVED, E820Entry};
 use xen_sys::{PAGE_BYTES, PAGE_SHIFT, Plain, hvm};
@@ -268,7 +269,7 @@ fn record(mut saved: &[u8], typecode: u16) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Kind;
+    use super::super::guest::Kind;
     use super::super::kernel::tests::elf_file;
     use super::super::payload::{Payload, file_of};
     use super::*;

@@ -3,34 +3,23 @@
 //! A request takes xenstored microseconds, but its answer takes two task switches. A new domain
 //! has about a hundred nodes.
 
-use super::Store;
 use super::error::StoreError;
+use super::link::Link;
 use super::permission::Permission;
-use super::transaction::check_path;
+use super::request::{BatchedRequest, check_path};
 use super::wire::Kind;
 
 /// Changes that are collected, then sent together, in order: each for itself, or all of a transaction.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    store: &'a Store,
+    link: &'a Link,
     transaction: u32,
     requests: Vec<BatchedRequest>,
 }
 
-/// One request of a batch.
-#[derive(Debug)]
-pub(super) struct BatchedRequest {
-    pub(super) kind: Kind,
-    /// What it is about, for error messages.
-    pub(super) subject: String,
-    pub(super) payload: Vec<u8>,
-    /// Whether "does not exist" is an answer as good as any.
-    pub(super) may_be_absent: bool,
-}
-
 impl<'a> Batch<'a> {
-    pub(super) fn new(store: &'a Store, transaction: u32) -> Self {
-        Self { store, transaction, requests: Vec::new() }
+    pub(super) fn new(link: &'a Link, transaction: u32) -> Self {
+        Self { link, transaction, requests: Vec::new() }
     }
 
     /// Adds a [`super::Store::write`].
@@ -82,6 +71,6 @@ impl<'a> Batch<'a> {
     /// The first that failed, as the single operations have them; those after it were tried too,
     /// so a transaction should be given up.
     pub fn send(self) -> Result<(), StoreError> {
-        self.store.exchange_all(self.transaction, &self.requests)
+        self.link.exchange_all(self.transaction, &self.requests)
     }
 }

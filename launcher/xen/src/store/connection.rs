@@ -1,8 +1,8 @@
 //! The conversation on a connection: requests out, replies in, watch events put aside.
 
-use super::batch::BatchedRequest;
 use super::channel::Channel;
 use super::error::{Refusal, Request, StoreError};
+use super::request::BatchedRequest;
 use super::wire::{self, Decoder, HEADER_BYTES, Kind, MAX_PAYLOAD, Message, WireError};
 use std::collections::VecDeque;
 use std::io;

@@ -10,7 +10,9 @@ mod batch;
 mod channel;
 mod connection;
 mod error;
+mod link;
 mod permission;
+mod request;
 #[cfg(test)]
 mod tests;
 mod traits;
@@ -26,8 +28,7 @@ pub use wire::WireError;
 
 use crate::DomId;
 use channel::Channel;
-use connection::Connection;
-use std::cell::RefCell;
+use link::Link;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 use wire::Kind;
@@ -36,10 +37,7 @@ use wire::Kind;
 ///
 /// It may move between threads; threads that use xenstore at the same time take one each.
 #[derive(Debug)]
-pub struct Store {
-    channel: Channel,
-    connection: RefCell<Connection>,
-}
+pub struct Store(Link);
 
 impl Store {
     /// How often [`Store::transaction`] starts over before it gives up.
@@ -74,7 +72,7 @@ impl Store {
     }
 
     fn over(channel: Channel) -> Self {
-        Self { channel, connection: RefCell::default() }
+        Self(Link::over(channel))
     }
 
     /// Reads a node's value.
@@ -82,7 +80,7 @@ impl Store {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::NotPermitted`]; [`StoreError::NotText`].
     pub fn read(&self, path: &str) -> Result<String, StoreError> {
-        Transaction::none(self).read(path)
+        Transaction::none(&self.0).read(path)
     }
 
     /// Reads a node's value; `None` where the node does not exist.
@@ -90,7 +88,7 @@ impl Store {
     /// # Errors
     /// As [`Store::read`], but for [`Refusal::NotFound`].
     pub fn read_optional(&self, path: &str) -> Result<Option<String>, StoreError> {
-        Transaction::none(self).read_optional(path)
+        Transaction::none(&self.0).read_optional(path)
     }
 
     /// Reads a node that a guest may write; `None` where it does not exist, or holds no text.
@@ -110,7 +108,7 @@ impl Store {
     /// [`Refusal::NotPermitted`], [`Refusal::Quota`]; [`StoreError::Malformed`] where path and
     /// value together do not fit one message of 4,096 bytes.
     pub fn write(&self, path: &str, value: &str) -> Result<(), StoreError> {
-        Transaction::none(self).write(path, value)
+        Transaction::none(&self.0).write(path, value)
     }
 
     /// Makes an empty node, and those above it; one that exists stays as it is.
@@ -118,7 +116,7 @@ impl Store {
     /// # Errors
     /// [`Refusal::NotPermitted`], [`Refusal::Quota`].
     pub fn mkdir(&self, path: &str) -> Result<(), StoreError> {
-        Transaction::none(self).mkdir(path)
+        Transaction::none(&self.0).mkdir(path)
     }
 
     /// Removes a node and all below it; one that does not exist is no error.
@@ -126,7 +124,7 @@ impl Store {
     /// # Errors
     /// [`Refusal::NotPermitted`].
     pub fn remove(&self, path: &str) -> Result<(), StoreError> {
-        Transaction::none(self).remove(path)
+        Transaction::none(&self.0).remove(path)
     }
 
     /// Lists the names of a node's children, in no order.
@@ -134,7 +132,7 @@ impl Store {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::NotPermitted`].
     pub fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
-        Transaction::none(self).list(path)
+        Transaction::none(&self.0).list(path)
     }
 
     /// Reads a node's permissions; the first entry is the owner's.
@@ -142,7 +140,7 @@ impl Store {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::NotPermitted`].
     pub fn permissions(&self, path: &str) -> Result<Vec<Permission>, StoreError> {
-        Transaction::none(self).permissions(path)
+        Transaction::none(&self.0).permissions(path)
     }
 
     /// Sets a node's permissions; the first entry names the owner.
@@ -154,13 +152,13 @@ impl Store {
         path: &str,
         permissions: &[Permission],
     ) -> Result<(), StoreError> {
-        Transaction::none(self).set_permissions(path, permissions)
+        Transaction::none(&self.0).set_permissions(path, permissions)
     }
 
     /// Collects changes to be sent together, each of them for itself.
     #[must_use]
     pub fn batch(&self) -> Batch<'_> {
-        Batch::new(self, 0)
+        Batch::new(&self.0, 0)
     }
 
     /// Carries out `changes` as one transaction, from the start again as long as other clients
@@ -189,7 +187,7 @@ impl Store {
     /// # Errors
     /// [`Refusal::Quota`] where this client has too many open.
     pub fn start_transaction(&self) -> Result<Transaction<'_>, StoreError> {
-        Transaction::start(self)
+        Transaction::start(&self.0)
     }
 
     /// Asks for an [`Event`] with `token` whenever the node at `path` or one below it changes.
@@ -209,18 +207,18 @@ impl Store {
     /// [`Refusal::NotFound`] where there is no such watch.
     pub fn unwatch(&self, path: &str, token: &str) -> Result<(), StoreError> {
         self.exchange_watch(Kind::Unwatch, path, token)?;
-        self.connection.borrow_mut().drop_events(token);
+        self.0.drop_events(token);
         Ok(())
     }
 
     fn exchange_watch(&self, kind: Kind, path: &str, token: &str) -> Result<(), StoreError> {
-        transaction::check_path(kind, path)?;
+        request::check_path(kind, path)?;
         if token.contains('\0') {
             let reason = "the token contains a NUL";
             return Err(StoreError::Malformed { request: Request::new(kind, path), reason });
         }
         let parts = [path.as_bytes(), b"\0", token.as_bytes(), b"\0"];
-        self.exchange(kind, 0, path, &parts).map(drop)
+        self.0.exchange(kind, 0, path, &parts).map(drop)
     }
 
     /// Waits for the next watch event; `None` after `timeout` without one.
@@ -232,7 +230,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Lost`], [`StoreError::Protocol`].
     pub fn wait_event(&self, timeout: Option<Duration>) -> Result<Option<Event>, StoreError> {
-        self.connection.borrow_mut().wait_event(&self.channel, timeout)
+        self.0.wait_event(timeout)
     }
 
     /// Tells xenstored of a new domain: the frame of its xenstore ring and the domain's event
@@ -243,7 +241,7 @@ impl Store {
     /// the frame or bind the port.
     pub fn introduce(&self, domid: DomId, ring_gfn: u64, port: u32) -> Result<(), StoreError> {
         let payload = format!("{domid}\0{ring_gfn}\0{port}\0");
-        self.exchange(Kind::Introduce, 0, &domid.to_string(), &[payload.as_bytes()]).map(drop)
+        self.0.exchange(Kind::Introduce, 0, &domid.to_string(), &[payload.as_bytes()]).map(drop)
     }
 
     /// Makes xenstored let go of a domain (`XS_RELEASE`).
@@ -274,33 +272,14 @@ impl Store {
 
     fn about_domain(&self, kind: Kind, domid: DomId) -> Result<Vec<u8>, StoreError> {
         let subject = domid.to_string();
-        self.exchange(kind, 0, &subject, &[subject.as_bytes(), b"\0"])
-    }
-
-    fn exchange(
-        &self,
-        kind: Kind,
-        transaction: u32,
-        subject: &str,
-        parts: &[&[u8]],
-    ) -> Result<Vec<u8>, StoreError> {
-        let mut connection = self.connection.borrow_mut();
-        connection.exchange(&self.channel, kind, transaction, subject, parts)
-    }
-
-    fn exchange_all(
-        &self,
-        transaction: u32,
-        requests: &[batch::BatchedRequest],
-    ) -> Result<(), StoreError> {
-        self.connection.borrow_mut().exchange_all(&self.channel, transaction, requests)
+        self.0.exchange(kind, 0, &subject, &[subject.as_bytes(), b"\0"])
     }
 }
 
 impl AsFd for Store {
     /// Readable when watch events may be there; see [`Store::wait_event`].
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
+        self.0.as_fd()
     }
 }
 

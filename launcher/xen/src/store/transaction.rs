@@ -1,30 +1,31 @@
 //! Changes that become visible all at once, or not at all.
 
-use super::Store;
 use super::batch::Batch;
-use super::error::{Request, StoreError};
+use super::error::{Refusal, StoreError};
+use super::link::Link;
 use super::permission::Permission;
-use super::wire::{self, Kind, MAX_ABSOLUTE_PATH, MAX_RELATIVE_PATH, WireError};
+use super::request::check_path;
+use super::wire::{self, Kind, WireError};
 
-/// An open transaction: the same operations as on [`Store`], seen by others only after
+/// An open transaction: the same operations as on [`super::Store`], seen by others only after
 /// [`Transaction::commit`]. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Transaction<'a> {
-    store: &'a Store,
+    link: &'a Link,
     /// 0 outside of any transaction.
     id: u32,
 }
 
 impl<'a> Transaction<'a> {
     /// The operations outside of a transaction, each for itself.
-    pub(super) fn none(store: &'a Store) -> Self {
-        Self { store, id: 0 }
+    pub(super) fn none(link: &'a Link) -> Self {
+        Self { link, id: 0 }
     }
 
-    pub(super) fn start(store: &'a Store) -> Result<Self, StoreError> {
-        let reply = store.exchange(Kind::TransactionStart, 0, "", &[b"\0"])?;
+    pub(super) fn start(link: &'a Link) -> Result<Self, StoreError> {
+        let reply = link.exchange(Kind::TransactionStart, 0, "", &[b"\0"])?;
         match wire::one_string(&reply)?.parse() {
-            Ok(id) if id != 0 => Ok(Self { store, id }),
+            Ok(id) if id != 0 => Ok(Self { link, id }),
             _ => Err(WireError::NotANumber.into()),
         }
     }
@@ -33,13 +34,13 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// [`super::Refusal::Conflict`] where someone else changed a node that this transaction
-    /// read or wrote: nothing was changed, start over. [`Store::transaction`] does so by itself.
+    /// read or wrote: nothing was changed, start over. [`super::Store::transaction`] does so by itself.
     pub fn commit(mut self) -> Result<(), StoreError> {
         let id = std::mem::take(&mut self.id);
-        self.store.exchange(Kind::TransactionEnd, id, "", &[b"T\0"]).map(drop)
+        self.link.exchange(Kind::TransactionEnd, id, "", &[b"T\0"]).map(drop)
     }
 
-    /// See [`Store::read`].
+    /// See [`super::Store::read`].
     ///
     /// # Errors
     /// As there.
@@ -48,7 +49,7 @@ impl<'a> Transaction<'a> {
         String::from_utf8(value).map_err(|_| StoreError::NotText { path: path.to_owned() })
     }
 
-    /// See [`Store::read_optional`].
+    /// See [`super::Store::read_optional`].
     ///
     /// # Errors
     /// As there.
@@ -60,7 +61,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// See [`Store::write`].
+    /// See [`super::Store::write`].
     ///
     /// # Errors
     /// As there.
@@ -68,7 +69,7 @@ impl<'a> Transaction<'a> {
         self.on_node(Kind::Write, path, &[value.as_bytes()]).map(drop)
     }
 
-    /// See [`Store::mkdir`].
+    /// See [`super::Store::mkdir`].
     ///
     /// # Errors
     /// As there.
@@ -76,7 +77,7 @@ impl<'a> Transaction<'a> {
         self.on_node(Kind::Mkdir, path, &[]).map(drop)
     }
 
-    /// See [`Store::remove`].
+    /// See [`super::Store::remove`].
     ///
     /// # Errors
     /// As there.
@@ -87,16 +88,14 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// See [`Store::list`].
+    /// See [`super::Store::list`].
     ///
     /// # Errors
     /// As there.
     pub fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
         match self.on_node(Kind::Directory, path, &[]) {
             Ok(reply) => Ok(owned(wire::strings(&reply)?)),
-            Err(error) if error.refusal() == Some(&super::Refusal::TooBig) => {
-                self.list_in_parts(path)
-            }
+            Err(error) if error.refusal() == Some(&Refusal::TooBig) => self.list_in_parts(path),
             Err(error) => Err(error),
         }
     }
@@ -129,7 +128,7 @@ impl<'a> Transaction<'a> {
         Err(StoreError::Contended { attempts })
     }
 
-    /// See [`Store::permissions`].
+    /// See [`super::Store::permissions`].
     ///
     /// # Errors
     /// As there.
@@ -140,7 +139,7 @@ impl<'a> Transaction<'a> {
         Ok(parsed?)
     }
 
-    /// See [`Store::set_permissions`].
+    /// See [`super::Store::set_permissions`].
     ///
     /// # Errors
     /// As there.
@@ -156,14 +155,14 @@ impl<'a> Transaction<'a> {
     /// Collects changes to be sent together.
     #[must_use]
     pub fn batch(&self) -> Batch<'_> {
-        Batch::new(self.store, self.id)
+        Batch::new(self.link, self.id)
     }
 
     fn on_node(&self, kind: Kind, path: &str, rest: &[&[u8]]) -> Result<Vec<u8>, StoreError> {
         check_path(kind, path)?;
         let mut parts = vec![path.as_bytes(), b"\0"];
         parts.extend_from_slice(rest);
-        self.store.exchange(kind, self.id, path, &parts)
+        self.link.exchange(kind, self.id, path, &parts)
     }
 }
 
@@ -171,24 +170,9 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.id != 0 {
             // Where this fails the connection is gone, and the transaction with it.
-            let _ = self.store.exchange(Kind::TransactionEnd, self.id, "", &[b"F\0"]);
+            let _ = self.link.exchange(Kind::TransactionEnd, self.id, "", &[b"F\0"]);
         }
     }
-}
-
-/// Refuses a path that would be cut off at a NUL and so name another node, or is too long.
-pub(super) fn check_path(kind: Kind, path: &str) -> Result<(), StoreError> {
-    let limit = if path.starts_with('/') { MAX_ABSOLUTE_PATH } else { MAX_RELATIVE_PATH };
-    let reason = if path.is_empty() {
-        "the path is empty"
-    } else if path.contains('\0') {
-        "the path contains a NUL"
-    } else if path.len() > limit {
-        "the path is too long"
-    } else {
-        return Ok(());
-    };
-    Err(StoreError::Malformed { request: Request::new(kind, path), reason })
 }
 
 fn owned(strings: Vec<&str>) -> Vec<String> {

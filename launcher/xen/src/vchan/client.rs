@@ -1,12 +1,16 @@
 //! The end that maps what the other domain shares.
 
-use super::{
-    AWAITED, Buffer, CLIENT_LIVE, GONE, GRANTS, LEFT, LEFT_ORDER, LIVE, Orders, RIGHT, Ring,
-    SERVER_LIVE, SERVER_NOTIFY, Side, Vchan, VchanError, buffer, pages, wire,
+use super::end::{Side, Vchan};
+use super::error::VchanError;
+use super::page::{
+    AWAITED, CLIENT_LIVE, GONE, GRANTS, LEFT, LEFT_ORDER, LIVE, Orders, RIGHT, SERVER_LIVE,
+    SERVER_NOTIFY, buffer, pages,
 };
+use super::ring::{Buffer, Ring};
 use crate::{DomId, EventChannels, GrantRef, Port, SharedMemory};
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
+use xen_sys::vchan as wire;
 
 /// The client's end of a vchan. Dropping it, or the death of its process, tells the server.
 #[derive(Debug)]

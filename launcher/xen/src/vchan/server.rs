@@ -1,13 +1,22 @@
 //! The end that shares its pages.
 
-use super::{
-    AWAITED, CLIENT_LIVE, CLIENT_NOTIFY, EVENT_CHANNEL, GRANTS, LEFT, LEFT_ORDER, LIVE, Orders,
-    PAGE_ORDER, RIGHT, RING_REF, Ring, SERVER_LIVE, Side, Vchan, VchanError, buffer, wire,
+use super::end::{Side, Vchan};
+use super::error::VchanError;
+use super::page::{
+    AWAITED, CLIENT_LIVE, CLIENT_NOTIFY, GRANTS, LEFT, LEFT_ORDER, LIVE, Orders, PAGE_ORDER, RIGHT,
+    SERVER_LIVE, buffer,
 };
+use super::ring::Ring;
 use crate::store::Store;
 use crate::{DomId, EventChannels, GrantRef, SharedMemory};
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
+use xen_sys::vchan as wire;
+
+/// The node below a vchan's path that names the shared page's grant.
+pub const RING_REF: &str = "ring-ref";
+/// The node below a vchan's path that names the server's event channel port.
+pub const EVENT_CHANNEL: &str = "event-channel";
 
 /// What a server knows of its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,81 @@
+//! Why an image could not be fetched.
+
+use crate::{failure::FailureKind, limits::LimitError};
+use contract::Untrusted;
+use std::io;
+use std::path::PathBuf;
+
+/// Why an image could not be fetched or converted.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The child says why; one line that names object, cause and next step.
+    #[error("{message}")]
+    Failed {
+        /// What kind of failure it is.
+        kind: FailureKind,
+        /// The line: the child saw what the image and its registry say.
+        message: Untrusted,
+    },
+    /// The program of the child could not be started.
+    #[error(
+        "cannot start {}, which fetches images; install it, or set `fetcher` in [image] of \
+         /etc/launch/config.toml", program.display()
+    )]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The child could not be talked to.
+    #[error("cannot {action}")]
+    Child {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The child says of the image what cannot be; it may be in the image's hands.
+    #[error("{name} is not taken, as the child that fetches it contradicts itself: {what}")]
+    Untrue {
+        /// The image.
+        name: String,
+        /// What it did.
+        what: Untrusted,
+    },
+    /// The child ran into its memory limit.
+    #[error("{name} takes too much memory to convert")]
+    Memory {
+        /// The image.
+        name: String,
+        /// The limit.
+        #[source]
+        limit: LimitError,
+    },
+    /// The child wrote past the size that a disk may have.
+    #[error("the guest disk of {name} is too large")]
+    Large {
+        /// The image.
+        name: String,
+        /// The limit.
+        #[source]
+        limit: LimitError,
+    },
+    /// The time is over.
+    #[error("{name} takes too long to fetch and convert, in seconds")]
+    Slow {
+        /// The image.
+        name: String,
+        /// The limit.
+        #[source]
+        limit: LimitError,
+    },
+    /// The child was ended from outside, or by its own sandbox.
+    #[error("the child that fetches {name} {how}")]
+    Died {
+        /// The image.
+        name: String,
+        /// `was killed by signal 31 (…)` or `left with code 1`, and what the child wrote last.
+        how: Untrusted,
+    },
+}

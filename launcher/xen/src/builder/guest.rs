@@ -1,0 +1,127 @@
+//! What a domain is built from: a description of itself and of its devices.
+
+use super::payload::Payload;
+
+/// A domain to be built.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest<'a> {
+    /// Its name, as `xl list` shows it. That it is unique is the caller's care.
+    pub name: &'a str,
+    /// Its UUID. A caller that notes it down before building finds the domain again by
+    /// [`crate::Hypervisor::domains`] if it is killed meanwhile, and can [`super::destroy`] it.
+    pub uuid: [u8; 16],
+    /// PVH or PV.
+    pub kind: Kind,
+    /// The kernel, a whole ELF file (`vmlinux`).
+    pub kernel: Payload<'a>,
+    /// The initrd.
+    pub initrd: Option<Payload<'a>>,
+    /// The kernel's command line.
+    pub cmdline: &'a str,
+    /// Its memory.
+    pub memory_mib: u32,
+    /// Its vcpus, 1 to 128.
+    pub vcpus: u32,
+}
+
+/// What a domain has beside its memory and vcpus.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Devices<'a> {
+    /// Its disks.
+    pub disks: &'a [Disk<'a>],
+    /// Its network interfaces; the first is the guest's `eth0`.
+    pub interfaces: &'a [Interface<'a>],
+    /// Further xenstore nodes.
+    pub nodes: Nodes<'a>,
+}
+
+/// Xenstore nodes below `/local/domain/<domid>` that the guest may read: path and value each.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nodes<'a> {
+    /// Written before all else, each by itself: nobody looks at them before `together` is there.
+    pub before: &'a [(&'a str, &'a str)],
+    /// Written with the devices in one transaction. They become visible in this order, and all at
+    /// once.
+    pub together: &'a [(&'a str, &'a str)],
+}
+
+/// The kind of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Hardware virtualization, nothing emulated.
+    Pvh,
+    /// Paravirtualized throughout; needs no hardware support.
+    Pv,
+}
+
+impl Kind {
+    /// As libxl names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pvh => "pvh",
+            Self::Pv => "pv",
+        }
+    }
+}
+
+/// A disk, served by dom0's kernel from a block device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk<'a> {
+    /// In the guest: `xvda` to `xvdp`.
+    pub device: &'a str,
+    /// Dom0's block device: major and minor number.
+    pub physical_device: (u32, u32),
+    /// Whether the guest may only read it.
+    pub read_only: bool,
+    /// The file or device that the disk is, as `xl block-list` shows it.
+    pub params: &'a str,
+    /// The program that libxl runs with `remove` when `xl destroy` takes the disk away.
+    pub script: &'a str,
+}
+
+/// A disk that a domain will have: everything is said of it but where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromisedDisk<'a> {
+    /// In the guest: `xvda` to `xvdp`.
+    pub device: &'a str,
+    /// Whether the guest may only read it.
+    pub read_only: bool,
+    /// The program that libxl runs with `remove` when `xl destroy` takes the disk away.
+    pub script: &'a str,
+}
+
+impl<'a> Disk<'a> {
+    /// The same without its source.
+    pub(super) fn promised(&self) -> PromisedDisk<'a> {
+        let Self { device, read_only, script, .. } = *self;
+        PromisedDisk { device, read_only, script }
+    }
+}
+
+/// A network interface, served by dom0's kernel as `vif<domid>.<index>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface<'a> {
+    /// Its link address.
+    pub mac: [u8; 6],
+    /// Its largest packet, in bytes.
+    pub mtu: u32,
+    /// The bridge that the caller joins it to.
+    pub bridge: &'a str,
+    /// The program that libxl runs with `offline` when `xl destroy` takes the interface away.
+    pub script: &'a str,
+}
+
+/// The domain's ports for its xenstore and console rings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ports {
+    pub(super) store: u32,
+    pub(super) console: u32,
+}
+
+/// The frames of the domain's xenstore and console rings, as dom0 maps them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rings {
+    pub(super) store: u64,
+    pub(super) console: u64,
+}

@@ -1,0 +1,30 @@
+//! Requests that are checked before they are sent.
+
+use super::error::{Request, StoreError};
+use super::wire::{Kind, MAX_ABSOLUTE_PATH, MAX_RELATIVE_PATH};
+
+/// One request of a batch.
+#[derive(Debug)]
+pub(super) struct BatchedRequest {
+    pub(super) kind: Kind,
+    /// What it is about, for error messages.
+    pub(super) subject: String,
+    pub(super) payload: Vec<u8>,
+    /// Whether "does not exist" is an answer as good as any.
+    pub(super) may_be_absent: bool,
+}
+
+/// Refuses a path that would be cut off at a NUL and so name another node, or is too long.
+pub(super) fn check_path(kind: Kind, path: &str) -> Result<(), StoreError> {
+    let limit = if path.starts_with('/') { MAX_ABSOLUTE_PATH } else { MAX_RELATIVE_PATH };
+    let reason = if path.is_empty() {
+        "the path is empty"
+    } else if path.contains('\0') {
+        "the path contains a NUL"
+    } else if path.len() > limit {
+        "the path is too long"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::Malformed { request: Request::new(kind, path), reason })
+}

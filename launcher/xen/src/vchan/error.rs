@@ -1,0 +1,42 @@
+//! Why a vchan cannot be had or used.
+
+use super::ring::Corrupt;
+use crate::evtchn::EventChannelError;
+use crate::gnttab::GrantError;
+use crate::store::StoreError;
+
+/// Why a vchan cannot be had or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VchanError {
+    /// Pages cannot be shared or mapped.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// Event channels fail.
+    #[error(transparent)]
+    Events(#[from] EventChannelError),
+    /// Xenstore refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another client has it.
+    #[error("the vchan is in use")]
+    Busy,
+    /// The server does not await a client.
+    #[error("the vchan's server does not answer")]
+    NotReady,
+    /// Ring sizes that cannot be.
+    #[error("the other domain offers a vchan that cannot be ({0})")]
+    Invalid(&'static str),
+    /// An index that cannot be.
+    #[error("the other domain has corrupted its vchan")]
+    Corrupt,
+    /// The other side has ended.
+    #[error("the other domain has closed its vchan")]
+    Closed,
+}
+
+impl From<Corrupt> for VchanError {
+    fn from(Corrupt: Corrupt) -> Self {
+        Self::Corrupt
+    }
+}
