@@ -1,48 +1,29 @@
 //! Apps: created, found, listed; started and ended in the files below.
 
-mod ask;
-mod change;
-mod end;
-mod error;
-mod network;
-mod start;
-mod waiting;
-
-pub use ask::Condition;
-pub use change::{Change, Changed};
-pub use error::AppsError;
-pub use waiting::Waiting;
-
-use crate::WritableChoice;
+use crate::domain_state::DomainState;
 use crate::domains::Domains;
-use crate::folder::{self, FileError, Folder, Lock};
-use crate::follow::Follow;
-use crate::launch::{Launch, MachineWish};
-use crate::log::Part;
+use crate::error::AppsError;
+use crate::folder::{self, Folder};
+use crate::ids::ids_in;
+use crate::launch::MachineWish;
+use crate::lock::Lock;
 use crate::names::Names;
 use crate::native::Native;
-use crate::reconcile::Repair;
 use crate::record::{Phase, Record, State};
-use crate::resolve::{self, Identity};
 use crate::settings::Settings;
-use crate::spec::{Kind, Uuid};
-use crate::start_set;
-use crate::timing::{Timings, timed};
-use crate::toolstack::{DomainState, Toolstack, ToolstackKind};
-use crate::writable;
+use crate::spec::{Kind, ToolstackKind};
+use crate::toolstack::Toolstack;
+use crate::waiting::Waiting;
 use crate::xl::Xl;
+use files::FileError;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use xen::DomId;
-
-/// Bytes of an id; twice as many hex digits, as Docker shows.
-const ID_BYTES: usize = 6;
 
 /// All that is ever in the state folder.
 const STATE: [&str; 8] =
@@ -51,12 +32,12 @@ const STATE: [&str; 8] =
 /// All apps of this machine.
 #[derive(Debug)]
 pub struct Apps {
-    state_dir: PathBuf,
-    settings: Settings,
-    network: net::Network,
-    network_settings: net::Settings,
-    domains: Arc<Domains>,
-    native: Native,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) settings: Settings,
+    pub(crate) network: net::Network,
+    pub(crate) network_settings: net::Settings,
+    pub(crate) domains: Arc<Domains>,
+    pub(crate) native: Native,
     xl: Xl,
 }
 
@@ -70,10 +51,10 @@ pub struct App {
     pub state: State,
     /// Held from its creation to its start, so that nobody takes it for left behind.
     #[serde(skip)]
-    lock: Option<Lock>,
+    pub(crate) lock: Option<Lock>,
     /// The domain that waited for it, from its creation to its start.
     #[serde(skip)]
-    waiting: Option<Waiting>,
+    pub(crate) waiting: Option<Waiting>,
 }
 
 impl App {
@@ -128,7 +109,7 @@ impl Apps {
     }
 
     /// The toolstack of a new app.
-    fn choose_toolstack(&self, wish: &MachineWish) -> ToolstackKind {
+    pub(crate) fn choose_toolstack(&self, wish: &MachineWish) -> ToolstackKind {
         let wish = wish.toolstack.or(self.settings.toolstack);
         wish.unwrap_or_else(|| match self.domains.known() {
             Ok(false) => ToolstackKind::Xl,
@@ -178,142 +159,6 @@ impl Apps {
             Ok(file)
         };
         lock().map_err(FileError::io("lock", &path))
-    }
-
-    /// Makes an app, which does not run yet.
-    ///
-    /// # Errors
-    /// The name is taken, the launch makes no sense, or the disk is full; nothing is left then.
-    pub fn create(&self, launch: &Launch) -> Result<App, AppsError> {
-        self.make(launch, false, &mut Timings::new())
-    }
-
-    /// Makes an app and starts it. Its domain, if there is not one that waits, boots while the rest
-    /// is made.
-    ///
-    /// # Errors
-    /// As [`Apps::create`] and [`Apps::start`]; nothing is left then.
-    pub fn launch(&self, launch: &Launch) -> Result<(App, Timings), AppsError> {
-        let mut timings = Timings::new();
-        let mut app = self.make(launch, true, &mut timings)?;
-        match self.start_timed(&mut app, &mut timings, launch.detached) {
-            Ok(()) => Ok((app, timings)),
-            // A launch that failed leaves nothing; Docker would keep an app that never ran.
-            Err(error) => Err(error.and(self.remove(&app, true))),
-        }
-    }
-
-    fn make(
-        &self,
-        launch: &Launch,
-        to_start: bool,
-        timings: &mut Timings,
-    ) -> Result<App, AppsError> {
-        let _span = tracing::info_span!("create").entered();
-        let named = Some((&launch.image.config, launch.image_name.as_str()));
-        let toolstack = self.choose_toolstack(&launch.machine);
-        let kind = self.choose_kind(&launch.machine);
-        let machine = resolve::machine(&launch.machine, named, &self.settings, (toolstack, kind))?;
-        if to_start {
-            self.domains.check()?;
-        }
-        let waiting =
-            |waiting: &Waiting| to_start && waiting.fits(&machine, launch, &self.settings);
-        let (folder, lock, mut waiting) = timed(timings, "folder", || self.reserve(waiting))?;
-        let id = folder.id().to_owned();
-        let mut name = None;
-        let made = || -> Result<(Record, State), AppsError> {
-            let name = name.insert(self.take_name(launch, &id)?).clone();
-            if to_start {
-                self.domains.check_name(&name)?;
-            }
-            let identity =
-                Identity { uuid: uuid_of(&id), id: id.clone(), name, created_unix_ms: now_ms() };
-            let record = resolve::resolve(launch, machine, identity, &self.settings)?;
-            if to_start && waiting.is_none() && toolstack == ToolstackKind::Native {
-                waiting = Some(timed(timings, "domain", || self.boot(&record))?);
-            }
-            let state =
-                timed(timings, "disks", || self.fill(&folder, launch, &record, waiting.as_ref()))?;
-            Ok((record, state))
-        };
-        match made() {
-            Ok((record, state)) => Ok(App { record, state, lock: Some(lock), waiting }),
-            Err(error) => {
-                let released = name.map_or(Ok(()), |name| self.names().release(&id, &name));
-                let error = error.and(released).and(self.destroy_waiting(waiting.as_ref(), &id));
-                Err(error.and(folder.remove().map_err(AppsError::from)))
-            }
-        }
-    }
-
-    /// A folder for a new app: that of a domain which waits and fits, or else an empty one.
-    fn reserve(
-        &self,
-        fits: impl Fn(&Waiting) -> bool,
-    ) -> Result<(Folder, Lock, Option<Waiting>), AppsError> {
-        // To others a folder looks as if its maker had died, until there is a record in it.
-        let _common = self.common_lock()?;
-        if let Some((folder, lock, waiting)) = self.take_waiting(fits)? {
-            return Ok((folder, lock, Some(waiting)));
-        }
-        let folder = self.folder(&new_id()?);
-        let lock = folder.make()?;
-        Ok((folder, lock, None))
-    }
-
-    fn take_name(&self, launch: &Launch, id: &str) -> Result<String, AppsError> {
-        let base = if launch.image_name.is_empty() { "app" } else { &launch.image_name };
-        let exists = |holder: &str| self.folder(holder).path().exists();
-        let _common = self.common_lock()?;
-        self.names().take(id, launch.name.as_deref(), base, exists)
-    }
-
-    fn fill(
-        &self,
-        folder: &Folder,
-        launch: &Launch,
-        record: &Record,
-        waiting: Option<&Waiting>,
-    ) -> Result<State, AppsError> {
-        // Until there is a record, nobody else knows that this app has the image.
-        let _held = launch.image.hold()?;
-        if waiting.is_none_or(|waiting| waiting.image.is_none()) {
-            link_disk(&launch.image.disk, &folder.file(folder::ROOT_DISK))?;
-            start_set::link(&launch.image.disk, folder)?;
-        }
-        let has_layer = waiting.is_some_and(|waiting| waiting.furnished);
-        if record.writable == WritableChoice::Disk && !has_layer {
-            self.make_writable(folder, record.storage_mib)?;
-        }
-        let log = folder.file(folder::LOG);
-        let made = OpenOptions::new().append(true).create(true).mode(0o600).open(&log);
-        made.map_err(FileError::io("make", &log))?;
-        // With a domain there is something to take down if this process is killed now.
-        let state = match waiting {
-            Some(waiting) => {
-                State { phase: Phase::Starting, domid: Some(waiting.domid), ..State::default() }
-            }
-            None => State::default(),
-        };
-        folder.write_state_lightly(&state)?;
-        // Last: a folder with a record is complete.
-        folder.write_record(record)?;
-        Ok(state)
-    }
-
-    fn make_writable(&self, folder: &Folder, size_mib: u64) -> Result<(), AppsError> {
-        let path = folder.file(folder::WRITABLE_DISK);
-        Ok(writable::make(&self.state_dir.join("templates"), &path, size_mib)?)
-    }
-
-    /// Writes the writable layer of an app again that a power cut took right after it was made.
-    fn mend_writable(&self, folder: &Folder, record: &Record) -> Result<(), AppsError> {
-        let path = folder.file(folder::WRITABLE_DISK);
-        if writable::mend(&self.state_dir.join("templates"), &path, record.storage_mib)? {
-            tracing::warn!("the writable layer of app {} was empty; made it anew", record.name);
-        }
-        Ok(())
     }
 
     /// The app with this name or id, or the only one whose name or id begins so.
@@ -392,36 +237,7 @@ impl Apps {
 
     /// The ids of all state folders, complete or not.
     pub(crate) fn ids(&self) -> Result<Vec<String>, AppsError> {
-        ids_in(&self.folders())
-    }
-
-    /// The app's output, and what is still to come of it.
-    ///
-    /// # Errors
-    /// The log cannot be opened.
-    pub fn follow(&self, app: &App, part: Part) -> Result<Follow<'_>, AppsError> {
-        Follow::new(self, app, part)
-    }
-
-    /// Puts right what killed processes left behind; cheap where there is nothing.
-    ///
-    /// # Errors
-    /// The state folder cannot be read. What cannot be repaired is a [`Repair`] that says so.
-    pub fn reconcile(&self) -> Result<Vec<Repair>, AppsError> {
-        crate::reconcile::all(self)
-    }
-
-    /// The same, unless it was done in the last few seconds.
-    ///
-    /// # Errors
-    /// As [`Apps::reconcile`].
-    pub fn reconcile_at_times(&self) -> Result<Vec<Repair>, AppsError> {
-        crate::reconcile::at_times(self)
-    }
-
-    /// The same for one app.
-    pub(crate) fn repair(&self, id: &str) -> Result<Option<Repair>, AppsError> {
-        crate::reconcile::app(self, id)
+        Ok(ids_in(&self.folders())?)
     }
 
     /// Whether the domain noted in `state` is still there.
@@ -443,57 +259,6 @@ impl Apps {
 /// The file system refuses.
 pub fn make_state_folder(path: &Path) -> Result<(), FileError> {
     files::make_private_with(path, &STATE).map_err(FileError::io("make", path))
-}
-
-/// The ids of the state folders in `path`.
-fn ids_in(path: &Path) -> Result<Vec<String>, AppsError> {
-    let failed = || FileError::io("read", path);
-    let mut ids = Vec::new();
-    for entry in fs::read_dir(path).map_err(failed())? {
-        let name = entry.map_err(failed())?.file_name().into_string();
-        ids.extend(name.ok().filter(|name| {
-            name.len() == 2 * ID_BYTES && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-        }));
-    }
-    Ok(ids)
-}
-
-/// A new app's id.
-fn new_id() -> Result<String, AppsError> {
-    Ok(random::<ID_BYTES>()?.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// The handle of the domain of the app `id`.
-pub(crate) fn uuid_of(id: &str) -> Uuid {
-    let mut bytes = [0; ID_BYTES];
-    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
-        let digits = id.get(at..at + 2).unwrap_or_default();
-        *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
-    }
-    Uuid::of_app(bytes)
-}
-
-/// A hard link keeps the disk when its image is removed; across file systems only the other kind
-/// is possible.
-fn link_disk(disk: &Path, link: &Path) -> Result<(), AppsError> {
-    let linked = fs::hard_link(disk, link).or_else(|error| match error.raw_os_error() {
-        Some(libc::EXDEV) => std::os::unix::fs::symlink(disk, link),
-        _ => Err(error),
-    });
-    Ok(linked.map_err(FileError::io("link", disk))?)
-}
-
-fn random<const N: usize>() -> Result<[u8; N], AppsError> {
-    let path = Path::new("/dev/urandom");
-    let mut bytes = [0; N];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(FileError::io("read", path))?;
-    Ok(bytes)
-}
-
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

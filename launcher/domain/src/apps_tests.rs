@@ -2,10 +2,16 @@
 
 use super::*;
 use crate::follow::Followed;
+use crate::launch::Launch;
+use crate::log::Part;
 use crate::log::Stream;
-use crate::record::{Outcome, Phase};
+use crate::names::NameError;
+use crate::outcome::Outcome;
+use crate::record::Phase;
+use crate::writable_choice::WritableChoice;
 use image::{Config, Digest, Image};
 use std::collections::BTreeSet;
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -138,10 +144,10 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
         created_unix_ms: 0,
         domid: 9,
     };
-    folder::write_json(&waiting.file(folder::WAITING), &noted).unwrap();
+    files::write_json(&waiting.file(folder::WAITING), &noted).unwrap();
     let older = Folder::new(apps.pool().join("ba9876543210"));
     drop(older.make().unwrap());
-    folder::write_json(&older.file(folder::WAITING), &Waiting { address: None, ..noted }).unwrap();
+    files::write_json(&older.file(folder::WAITING), &Waiting { address: None, ..noted }).unwrap();
 
     let leases = machine.root.path().join("state/leases");
     let ports = machine.root.path().join("state/ports");
@@ -253,7 +259,7 @@ fn a_taken_name_is_refused_and_free_again_after_removal() {
     let machine = machine();
     let launch = Launch { name: Some("web".into()), ..machine.launch() };
     let app = machine.apps.create(&launch).unwrap();
-    assert!(matches!(machine.apps.create(&launch), Err(AppsError::NameTaken(_))));
+    assert!(matches!(machine.apps.create(&launch), Err(AppsError::Name(NameError::Taken(_)))));
     machine.apps.remove(&app, false).unwrap();
     assert!(machine.leftovers().is_empty(), "{:?}", machine.leftovers());
     machine.apps.create(&launch).unwrap();

@@ -7,7 +7,7 @@
 //! as systemd may have read before who is to get it.
 #![expect(unsafe_code, reason = "std and rustix do not set what a signal does")]
 
-use crate::folder::FileError;
+use files::FileError;
 use std::fs;
 use std::io::ErrorKind;
 use std::mem::MaybeUninit;

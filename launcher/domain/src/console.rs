@@ -1,6 +1,6 @@
 //! The domain's console.
 
-use crate::folder::FileError;
+use files::FileError;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};

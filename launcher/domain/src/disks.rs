@@ -1,9 +1,9 @@
 //! The loop devices of domains, known by their labels: `launch vbd 12/51712`.
 
 use crate::domains::Domains;
-use crate::hotplug::describe;
 use crate::loopdev::{self, Attached, BlockDevice, LoopError};
-use crate::toolstack::ToolstackError;
+use crate::toolstack_error::ToolstackError;
+use contract::one_line;
 use std::path::Path;
 use xen::DomId;
 use xen::store::Store;
@@ -114,7 +114,7 @@ pub fn detach_orphans(domains: &Domains) -> Result<Vec<String>, ToolstackError> 
                 let path = path.display();
                 repaired.push(format!("detached {path}, which no domain uses any more"));
             }
-            Err(error) => repaired.push(describe(&error)),
+            Err(error) => repaired.push(one_line(&error)),
         }
     }
     Ok(repaired)

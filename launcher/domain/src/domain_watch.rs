@@ -2,7 +2,7 @@
 
 use crate::domains::{AppDomain, Domains};
 use crate::spec::Uuid;
-use crate::toolstack::ToolstackError;
+use crate::toolstack_error::ToolstackError;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,10 @@
 //! Asking Xen about domains, in the same way whatever toolstack built them.
 
+use crate::domain_state::DomainState;
 use crate::schedule::Schedule;
 use crate::spec::{Kind, Uuid};
-use crate::toolstack::{DomainState, ShutdownReason, ToolstackError};
-use crate::xl;
+use crate::toolstack_error::ToolstackError;
+use crate::xl_command as xl;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -138,7 +139,7 @@ impl Domains {
         };
         Ok(match info {
             Some(info) if info.uuid == uuid.0 && !info.dying => {
-                info.shutdown.map_or(DomainState::Alive, |why| DomainState::ShutDown(reason(why)))
+                info.shutdown.map_or(DomainState::Alive, DomainState::ShutDown)
             }
             _ => DomainState::Gone,
         })
@@ -277,17 +278,6 @@ impl Domains {
 /// Xenstore refuses the request.
 pub fn shut_down(store: &Store, domain: AppDomain) -> Result<(), ToolstackError> {
     Ok(store.write(&format!("{}/control/shutdown", domain.home()), "poweroff")?)
-}
-
-fn reason(why: xen::ShutdownReason) -> ShutdownReason {
-    match why {
-        xen::ShutdownReason::PowerOff => ShutdownReason::PowerOff,
-        xen::ShutdownReason::Reboot => ShutdownReason::Reboot,
-        xen::ShutdownReason::Suspend => ShutdownReason::Suspend,
-        xen::ShutdownReason::Crash => ShutdownReason::Crash,
-        xen::ShutdownReason::Watchdog => ShutdownReason::Watchdog,
-        _ => ShutdownReason::Other,
-    }
 }
 
 fn find_in_xenstore(uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {

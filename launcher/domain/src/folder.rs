@@ -5,12 +5,14 @@
 //! run says that its monitor died. The last thing a monitor does is to write the app's outcome
 //! into the lock file, so that those who wait on the lock learn it even when the folder goes.
 
-use crate::record::{Outcome, Record, State};
-use rustix::fs::{FlockOperation, Mode, flock};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use crate::lock::{Lock, LockWatch};
+use crate::record::{Record, State};
+use files::{
+    FileError, read_json, remove_if_there, replace_lightly, write_json, write_json_lightly,
+};
+use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub const RECORD: &str = "app.json";
 /// How far it has come.
 pub const STATE: &str = "state.json";
-/// What a domain is that waits for an app; see [`crate::apps::Waiting`].
+/// What a domain is that waits for an app; see [`crate::Waiting`].
 pub const WAITING: &str = "waiting.json";
 /// The orders for the guest.
 pub const ORDERS: &str = "orders.json";
@@ -45,48 +47,6 @@ pub const KEPT: &str = "kept";
 pub const TOUCHED: &str = "touched";
 /// Who is in charge.
 pub const LOCK: &str = "lock";
-
-/// Why a file of the state could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// The operating system said no.
-    #[error("cannot {action} {path}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// It is not what it should be.
-    #[error("{path} is damaged")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-}
-
-impl FileError {
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
-    }
-
-    /// Whether the file is not there.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
-    }
-
-    /// Whether the file is there and does not hold what it should.
-    #[must_use]
-    pub fn is_damaged(&self) -> bool {
-        matches!(self, Self::Damaged { .. })
-    }
-}
 
 /// An app's state folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +92,7 @@ impl Folder {
         let file = made.map_err(FileError::io("make", &path))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| FileError::io("lock", &path)(errno.into()))?;
-        Ok(Lock { file, path })
+        Ok(Lock::of(file, path))
     }
 
     /// Takes the lock if it is free.
@@ -144,7 +104,7 @@ impl Folder {
         let opened = OpenOptions::new().read(true).write(true).open(&path);
         let file = opened.map_err(FileError::io("open", &path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Lock { file, path })),
+            Ok(()) => Ok(Some(Lock::of(file, path))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(FileError::io("lock", &path)(errno.into())),
         }
@@ -172,7 +132,7 @@ impl Folder {
     pub fn watch_lock(&self) -> Result<LockWatch, FileError> {
         let path = self.file(LOCK);
         let file = File::open(&path).map_err(FileError::io("open", &path))?;
-        Ok(LockWatch { file, path })
+        Ok(LockWatch::of(file, path))
     }
 
     /// Reads `app.json`.
@@ -226,8 +186,7 @@ impl Folder {
     /// # Errors
     /// Disk full and the like.
     pub fn write_state_lightly(&self, state: &State) -> Result<(), FileError> {
-        let path = self.file(STATE);
-        write_replacing(&path, &render_json(&path, state)?, false)
+        write_json_lightly(&self.file(STATE), state)
     }
 
     /// Writes a file that a start makes anew each time, without waiting for the disk.
@@ -235,7 +194,7 @@ impl Folder {
     /// # Errors
     /// Disk full and the like.
     pub fn write_lightly(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        write_replacing(&self.file(name), bytes, false)
+        replace_lightly(&self.file(name), bytes)
     }
 
     /// Makes a mark: [`STOPPED`], [`ENDS_WITH_HOST`], [`KEPT`] or [`TOUCHED`].
@@ -266,7 +225,7 @@ impl Folder {
     /// The file system refuses.
     pub fn unmark(&self, name: &str) -> Result<(), FileError> {
         let path = self.file(name);
-        gone(&path, fs::remove_file(&path))
+        remove_if_there(&path)
     }
 
     /// Whether an open file is this folder's lock file.
@@ -285,7 +244,12 @@ impl Folder {
     /// Something in it cannot be removed.
     pub fn remove(&self) -> Result<(), FileError> {
         self.remove_record()?;
-        gone(&self.0, fs::remove_dir_all(&self.0))
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FileError::io("remove", &self.0)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes the record alone: what is left is not an app any more.
@@ -294,174 +258,14 @@ impl Folder {
     /// It stays.
     pub fn remove_record(&self) -> Result<(), FileError> {
         let path = self.file(RECORD);
-        gone(&path, fs::remove_file(&path))
+        remove_if_there(&path)
     }
-}
-
-/// What is not there is as wished.
-fn gone(path: &Path, removed: io::Result<()>) -> Result<(), FileError> {
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(FileError::io("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The right to change an app. It is given up when the last copy of its file is closed.
-#[derive(Debug)]
-pub struct Lock {
-    file: File,
-    path: PathBuf,
-}
-
-impl Lock {
-    /// Takes over a lock whose file this process inherited, e.g. as its standard input.
-    ///
-    /// # Errors
-    /// Someone else holds the lock.
-    pub fn inherit(file: File, folder: &Folder) -> Result<Self, FileError> {
-        let path = folder.file(LOCK);
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|errno| FileError::io("lock", &path)(errno.into()))?;
-        Ok(Self { file, path })
-    }
-
-    /// A second handle of the same lock, for a child process to inherit.
-    ///
-    /// # Errors
-    /// Out of file descriptors.
-    pub fn share(&self) -> Result<File, FileError> {
-        self.file.try_clone().map_err(FileError::io("share", &self.path))
-    }
-
-    /// Forgets the outcome of an earlier run.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn clear(&self) -> Result<(), FileError> {
-        self.file.set_len(0).map_err(FileError::io("write", &self.path))
-    }
-
-    /// Leaves the outcome for those who wait.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn leave(&self, outcome: &Outcome) -> Result<(), FileError> {
-        let json = serde_json::to_vec(outcome)
-            .map_err(|source| FileError::Damaged { path: self.path.clone(), source })?;
-        let write = || {
-            let mut file = &self.file;
-            file.set_len(0)?;
-            file.rewind()?;
-            file.write_all(&json)
-        };
-        write().map_err(FileError::io("write", &self.path))
-    }
-}
-
-/// An app's lock file, opened by someone who waits for the app's end.
-#[derive(Debug)]
-pub struct LockWatch {
-    file: File,
-    path: PathBuf,
-}
-
-impl LockWatch {
-    /// Whether somebody is in charge of the app right now.
-    ///
-    /// # Errors
-    /// The file system knows no locks.
-    pub fn is_held(&self) -> Result<bool, FileError> {
-        match flock(&self.file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => {
-                flock(&self.file, FlockOperation::Unlock)
-                    .map_err(|errno| FileError::io("unlock", &self.path)(errno.into()))?;
-                Ok(false)
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
-            Err(errno) => Err(FileError::io("lock", &self.path)(errno.into())),
-        }
-    }
-
-    /// What the last one in charge left; `None` where it died before.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn outcome(&self) -> Result<Option<Outcome>, FileError> {
-        let mut json = Vec::new();
-        let mut file = &self.file;
-        file.rewind()
-            .and_then(|()| file.read_to_end(&mut json))
-            .map_err(FileError::io("read", &self.path))?;
-        Ok(serde_json::from_slice(&json).ok())
-    }
-}
-
-/// Reads a JSON file.
-///
-/// # Errors
-/// It is not there or damaged.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
-    let bytes = fs::read(path).map_err(FileError::io("read", path))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|source| FileError::Damaged { path: path.to_owned(), source })
-}
-
-/// Writes a JSON file so that readers see the old or the new content and nothing else.
-///
-/// # Errors
-/// Disk full and the like; the old content is still there then.
-pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
-    write_replacing(path, &render_json(path, value)?, true)
-}
-
-fn render_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, FileError> {
-    let mut json = serde_json::to_vec_pretty(value)
-        .map_err(|source| FileError::Damaged { path: path.to_owned(), source })?;
-    json.push(b'\n');
-    Ok(json)
-}
-
-/// Writes a file that only root may read, through a temporary one beside it.
-fn write_replacing(path: &Path, bytes: &[u8], durable: bool) -> Result<(), FileError> {
-    // Several processes may write the same file at once: each its own temporary one.
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        if durable {
-            file.sync_all()?;
-        }
-        fs::rename(&temporary, path)?;
-        if durable { sync_folder(path) } else { Ok(()) }
-    };
-    write().map_err(|source| {
-        // The error to report is the first one.
-        let _ = fs::remove_file(&temporary);
-        FileError::Io { action: "write", path: path.to_owned(), source }
-    })
-}
-
-/// Makes a rename in the folder of `path` last through a power cut.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let flags =
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let fd = rustix::fs::open(folder, flags, Mode::empty())?;
-    Ok(rustix::fs::fsync(fd)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Outcome;
 
     fn folder() -> (tempfile::TempDir, Folder) {
         let root = tempfile::tempdir().unwrap();
@@ -485,7 +289,7 @@ mod tests {
         let copy = file.try_clone().unwrap();
         drop(file);
         assert!(folder.watch_lock().unwrap().is_held().unwrap());
-        drop(Lock::inherit(copy, &folder).unwrap());
+        drop(Lock::inherit(copy, folder.file(LOCK)).unwrap());
         assert!(!folder.watch_lock().unwrap().is_held().unwrap());
     }
 

@@ -1,25 +1,16 @@
 //! Waiting for an app's output and its end, without polling.
 
-use crate::apps::{App, Apps, AppsError};
-use crate::folder::{FileError, Folder, LOCK, LockWatch};
+use crate::apps::{App, Apps};
+use crate::end_watch::EndWatch;
+use crate::error::AppsError;
 use crate::log::{Entry, Parser, Part};
 use crate::log_files::{LogFiles, Piece};
-use crate::record::{Outcome, Phase};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::io::Errno;
-use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use crate::outcome::Outcome;
+use crate::record::Phase;
 use std::time::{Duration, Instant};
 
 /// So many entries are kept at least when only the last ones are wanted.
 const MAX_ENTRIES: usize = 64 * 1024;
-/// Events are the rule; this is how long a lost one can delay things.
-const LONGEST_SLEEP: Duration = Duration::from_millis(500);
-/// The kernel announces the close of a lock file a moment before it lets go of the lock.
-const LOCK_MOMENT: Duration = Duration::from_millis(1);
 
 /// What [`Follow::next`] brought.
 #[derive(Debug)]
@@ -32,6 +23,16 @@ pub enum Followed {
     Nothing,
     /// The app has ended, everything is taken down, and all output was brought before.
     Ended(Outcome),
+}
+
+impl Apps {
+    /// The app's output, and what is still to come of it.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub fn follow(&self, app: &App, part: Part) -> Result<Follow<'_>, AppsError> {
+        Follow::new(self, app, part)
+    }
 }
 
 /// An app's log, followed.
@@ -134,73 +135,5 @@ impl<'a> Follow<'a> {
             Err(error) if error.is_not_found() => Err(AppsError::Unknown(self.id.clone())),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// Wakes up when something happens in an app's state folder, and knows whether it has ended.
-#[derive(Debug)]
-pub(crate) struct EndWatch {
-    pub(crate) lock: LockWatch,
-    events: OwnedFd,
-    path: PathBuf,
-}
-
-impl EndWatch {
-    pub(crate) fn new(folder: &Folder) -> Result<Self, AppsError> {
-        let path = folder.path().to_owned();
-        let watch = || -> io::Result<OwnedFd> {
-            let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-            let interest = WatchFlags::MODIFY
-                | WatchFlags::CLOSE_WRITE
-                | WatchFlags::MOVED_TO
-                | WatchFlags::CREATE
-                | WatchFlags::ONLYDIR;
-            inotify::add_watch(&events, &path, interest)?;
-            // By itself too: with `--rm` it has left the folder when it is closed.
-            inotify::add_watch(&events, folder.file(LOCK), WatchFlags::CLOSE_WRITE)?;
-            Ok(events)
-        };
-        let events = watch().map_err(FileError::io("watch", &path))?;
-        Ok(Self { lock: folder.watch_lock()?, events, path })
-    }
-
-    /// Sleeps until something happens; says `false` when a signal arrived instead.
-    pub(crate) fn sleep(&self, timeout: Duration) -> Result<bool, AppsError> {
-        let failed = |errno: Errno| FileError::io("watch", &self.path)(errno.into());
-        let timeout = Timespec::try_from(timeout.min(LONGEST_SLEEP)).unwrap_or_default();
-        let mut fds = [PollFd::new(&self.events, PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok(false),
-            Err(errno) => return Err(failed(errno).into()),
-        }
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut events = inotify::Reader::new(&self.events, &mut buffer);
-        let mut closed = false;
-        loop {
-            match events.next() {
-                // Events of the lock file itself have no name.
-                Ok(event) => closed |= event.file_name().is_none(),
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed(errno).into()),
-            }
-        }
-        if closed {
-            std::thread::sleep(LOCK_MOMENT);
-        }
-        Ok(true)
-    }
-
-    /// Waits until nobody is in charge of the app any more; says `false` at `deadline`.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Result<bool, AppsError> {
-        while self.lock.is_held()? {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Ok(false);
-            }
-            self.sleep(left.unwrap_or(LONGEST_SLEEP))?;
-        }
-        Ok(true)
     }
 }

@@ -1,8 +1,9 @@
 //! What a guest is told: the nodes that its domain gets in xenstore.
 
-use crate::folder::{FileError, Folder};
+use crate::folder::Folder;
 use crate::start_set;
 use contract::store::{self, CHUNK_BYTES, MAX_ORDERS_BYTES, Nodes};
+use files::FileError;
 
 /// Why a guest cannot be told.
 #[derive(Debug, thiserror::Error)]

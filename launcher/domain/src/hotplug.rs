@@ -11,8 +11,8 @@ use crate::folder::Folder;
 use crate::handover::{self, HandoverError, Told};
 use crate::loopdev::LoopError;
 use contract::devices;
+use contract::one_line;
 use contract::store::FOLDER;
-use contract::untrusted::printable;
 use std::path::{Path, PathBuf};
 use xen::DomId;
 use xen::store::{Access, Permission, Store, StoreError};
@@ -121,23 +121,10 @@ pub fn run(call: &Call) -> Result<(), HotplugError> {
     };
     if let Err(error) = &done {
         // The cause is what matters; where xenstore fails too, libxl still sees the exit code.
-        let _ = store.write(&format!("{}/hotplug-error", call.backend), &describe(error));
+        let _ = store.write(&format!("{}/hotplug-error", call.backend), &one_line(error));
         let _ = store.write(&format!("{}/hotplug-status", call.backend), "error");
     }
     done
-}
-
-/// An error with its causes, in one line: what guests and images say in it is cleaned.
-#[must_use]
-pub fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    printable(&text).into_owned()
 }
 
 fn add_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
@@ -244,16 +231,5 @@ mod tests {
     fn a_call_by_hand_says_what_is_missing() {
         let error = Call::parse(Some("add".into()), |_| None).unwrap_err().to_string();
         assert!(error.contains("XENBUS_PATH") && error.contains("not by hand"), "{error}");
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_causes_in_one_line() {
-        let error = HotplugError::from(
-            crate::loopdev::attach(Path::new("/nonexistent"), false, "").unwrap_err(),
-        );
-        assert_eq!(
-            describe(&error),
-            "cannot open disk /nonexistent: No such file or directory (os error 2)"
-        );
     }
 }

@@ -1,9 +1,9 @@
 //! What a user asks for, before anything is resolved.
 
-use crate::restart::RestartPolicy;
+use crate::restart_policy::RestartPolicy;
 use crate::schedule::Schedule;
-use crate::spec::Kind;
-use crate::toolstack::ToolstackKind;
+use crate::spec::{Kind, ToolstackKind};
+use crate::writable_choice::WritableChoice;
 use contract::{Host, Limit, Tmpfs};
 use image::Image;
 use std::collections::BTreeMap;
@@ -154,17 +154,4 @@ pub struct MachineWish {
     pub extra: Option<String>,
     /// Lets the guest kernel write its messages to the log.
     pub verbose_kernel: bool,
-}
-
-/// What takes the writes to `/`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WritableChoice {
-    /// A disk of its own, kept until the app is removed.
-    #[default]
-    Disk,
-    /// The guest's memory.
-    Memory,
-    /// Nothing: `/` is read-only.
-    Nothing,
 }

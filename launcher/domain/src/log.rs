@@ -9,9 +9,10 @@
 //! 2026-11-25T03:15:00.123456789Z stdout F ready to accept connections
 //! ```
 
-use crate::folder::{FileError, Folder, LOG, OLD_LOG};
+use crate::folder::{Folder, LOG, OLD_LOG};
 use crate::timestamp;
 pub use contract::Stream;
+use files::FileError;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,6 +1,7 @@
 //! Reading a log's two files while another process writes and rotates them.
 
-use crate::folder::{FileError, Folder, LOG, OLD_LOG};
+use crate::folder::{Folder, LOG, OLD_LOG};
+use files::FileError;
 use std::collections::VecDeque;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};

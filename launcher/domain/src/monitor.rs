@@ -10,6 +10,7 @@
 //! end, which the guest's end is one of, and looks at the guest's nodes then and at a few moments after the start.
 
 mod channel;
+mod current_reader;
 mod fence;
 mod keeper;
 mod looks;
@@ -19,51 +20,34 @@ mod reader;
 mod readers;
 mod refill;
 
-use crate::apps::{Apps, AppsError};
-use crate::cgroup;
-use crate::folder::{FileError, Folder, Lock};
-use crate::hotplug::describe;
+use crate::apps::Apps;
+use crate::error::AppsError;
+use crate::folder;
+use crate::folder::Folder;
+use crate::lock::Lock;
 use crate::log::LogPaths;
-use crate::record::{Outcome, Phase};
-use crate::settings::Settings;
-use crate::start_set;
-use crate::toolstack::{DomainState, ShutdownReason};
+use crate::monitor_start::MonitorStart;
+use crate::record::Phase;
+use crate::{cgroup, start_set};
+use contract::one_line;
+use current_reader::Reader;
+use files::FileError;
 use keeper::{Keeper, Reading};
 use looks::Looks;
-use readers::Reader;
 use refill::Refill;
-use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::Duration;
 use xen::DomId;
 use xen::store::Store;
-
-/// What a monitor is told by the launcher that starts it, as JSON in its one argument.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Start {
-    /// The app.
-    pub id: String,
-    /// Where images and apps are kept.
-    pub state_dir: PathBuf,
-    /// About domains.
-    pub settings: Settings,
-    /// About the network.
-    pub network: net::Settings,
-    /// The launcher, to fill pools with.
-    pub launcher: PathBuf,
-    /// How long it lets the app's start have dom0's processor before it does anything, in milliseconds.
-    pub pause_ms: u64,
-}
 
 /// The body of the monitor, whose standard input is the app's lock file. The caller must be the only thread of its
 /// process.
 ///
 /// # Errors
 /// The app cannot be watched; the next `launch` command starts a monitor anew.
-pub fn run(start: &Start) -> Result<(), AppsError> {
+pub fn run(start: &MonitorStart) -> Result<(), AppsError> {
     let apps = &Apps::open(&start.state_dir, &start.settings, &start.network)?;
     let folder = apps.folder(&start.id);
     let Some(lock) = take_lock(&folder)? else { return Ok(()) };
@@ -101,7 +85,7 @@ pub fn run(start: &Start) -> Result<(), AppsError> {
         complaints: 0,
     };
     if let Err(error) = left {
-        keeper.complain(&describe(&error));
+        keeper.complain(&one_line(&error));
     }
     let outcome = keeper.watch()?;
     keeper.refill(Refill::start);
@@ -114,24 +98,7 @@ fn take_lock(folder: &Folder) -> Result<Option<Lock>, AppsError> {
     let failed = FileError::io("examine", folder.path());
     let inherited = io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(failed)?;
     if folder.is_lock(&inherited) {
-        return Ok(Some(Lock::inherit(inherited, folder)?));
+        return Ok(Some(Lock::inherit(inherited, folder.file(folder::LOCK))?));
     }
     Ok(folder.try_lock()?)
-}
-
-/// What to say of a domain that ended without a report.
-pub(crate) fn unreported(state: DomainState) -> Outcome {
-    let (code, message) = match state {
-        // As Docker has it for an app that was killed.
-        DomainState::Alive | DomainState::Gone => (137, "the domain was destroyed"),
-        DomainState::ShutDown(ShutdownReason::Crash) => {
-            (125, "the guest kernel crashed; see the log, and try --verbose-kernel")
-        }
-        DomainState::ShutDown(ShutdownReason::Watchdog) => (125, "the guest's watchdog ran out"),
-        DomainState::ShutDown(ShutdownReason::Reboot) => {
-            (125, "the guest started over without a report: its kernel died of a fault in a fault")
-        }
-        DomainState::ShutDown(_) => (125, "the guest shut down without a report"),
-    };
-    Outcome { code, message: Some(message.into()) }
 }

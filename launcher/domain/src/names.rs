@@ -1,7 +1,6 @@
 //! Names: unique on this machine, each a symbolic link to its app's folder.
 
-use crate::apps::AppsError;
-use crate::folder::FileError;
+use files::FileError;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,13 +8,34 @@ use std::path::{Path, PathBuf};
 /// The longest name; Xen's own tools show 40 characters.
 const MAX_BYTES: usize = 63;
 
+/// Why a name cannot be given or found.
+#[derive(Debug, thiserror::Error)]
+pub enum NameError {
+    /// A name that cannot be given.
+    #[error("name {name:?} {reason}")]
+    Invalid {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Another app has the name.
+    #[error(
+        "the name {0:?} is taken by another app; choose another with --name, or remove that app with `launch rm`"
+    )]
+    Taken(String),
+    /// The folder of names cannot be read or changed.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
 /// The folder of names; whoever changes it holds the apps' common lock.
 #[derive(Clone, Debug)]
 pub(crate) struct Names(pub(crate) PathBuf);
 
 impl Names {
     /// The id of the app with this name.
-    pub(crate) fn find(&self, name: &str) -> Result<Option<String>, AppsError> {
+    pub(crate) fn find(&self, name: &str) -> Result<Option<String>, NameError> {
         if check(name).is_err() {
             return Ok(None);
         }
@@ -28,7 +48,7 @@ impl Names {
     }
 
     /// The names that begin so, with their apps' ids.
-    pub(crate) fn beginning(&self, start: &str) -> Result<Vec<(String, String)>, AppsError> {
+    pub(crate) fn beginning(&self, start: &str) -> Result<Vec<(String, String)>, NameError> {
         let failed = || FileError::io("read", &self.0);
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.0).map_err(failed())? {
@@ -47,12 +67,12 @@ impl Names {
         wanted: Option<&str>,
         base: &str,
         exists: impl Fn(&str) -> bool,
-    ) -> Result<String, AppsError> {
+    ) -> Result<String, NameError> {
         if let Some(name) = wanted {
             check(name)?;
             return match self.try_take(id, name, &exists)? {
                 true => Ok(name.to_owned()),
-                false => Err(AppsError::NameTaken(name.to_owned())),
+                false => Err(NameError::Taken(name.to_owned())),
             };
         }
         let base = base_name(base);
@@ -62,7 +82,7 @@ impl Names {
                 return Ok(name);
             }
         }
-        Err(AppsError::NameTaken(base))
+        Err(NameError::Taken(base))
     }
 
     fn try_take(
@@ -70,7 +90,7 @@ impl Names {
         id: &str,
         name: &str,
         exists: &impl Fn(&str) -> bool,
-    ) -> Result<bool, AppsError> {
+    ) -> Result<bool, NameError> {
         let path = self.0.join(name);
         let target = Path::new("../domains").join(id);
         for _ in 0..2 {
@@ -90,7 +110,7 @@ impl Names {
     }
 
     /// Takes the name back, if it is `id`'s.
-    pub(crate) fn release(&self, id: &str, name: &str) -> Result<(), AppsError> {
+    pub(crate) fn release(&self, id: &str, name: &str) -> Result<(), NameError> {
         if self.find(name)?.as_deref() == Some(id) {
             let path = self.0.join(name);
             fs::remove_file(&path).map_err(FileError::io("remove", &path))?;
@@ -99,7 +119,7 @@ impl Names {
     }
 
     /// Takes back whatever name `id` has.
-    pub(crate) fn release_all(&self, id: &str) -> Result<(), AppsError> {
+    pub(crate) fn release_all(&self, id: &str) -> Result<(), NameError> {
         let failed = || FileError::io("read", &self.0);
         for entry in fs::read_dir(&self.0).map_err(failed())? {
             let name = entry.map_err(failed())?.file_name();
@@ -116,8 +136,8 @@ fn id_of(target: &Path) -> Option<String> {
 }
 
 /// Docker's rule, and what `xl` could not tell from a domain number.
-fn check(name: &str) -> Result<(), AppsError> {
-    let wrong = |reason| Err(AppsError::Name { name: name.chars().take(80).collect(), reason });
+fn check(name: &str) -> Result<(), NameError> {
+    let wrong = |reason| Err(NameError::Invalid { name: name.chars().take(80).collect(), reason });
     if name.is_empty() || name.len() > MAX_BYTES {
         return wrong("has to have 1 to 63 characters");
     }

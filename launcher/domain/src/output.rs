@@ -9,12 +9,12 @@
 //! is used up, neither console nor vchan is read, their buffers fill up, and the guest waits.
 
 use crate::console::{Console, ReadOutcome};
-use crate::folder::FileError;
 use crate::limiter::{Clocks, Limiter};
 use crate::log::Log;
-use crate::talk::Session;
+use crate::session::Session;
 use contract::streams::Splitter;
 use contract::talk::Answer;
+use files::FileError;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -289,7 +289,7 @@ enum Next {
     Nothing,
 }
 
-fn next(session: &mut Session) -> Result<Next, crate::talk::TalkError> {
+fn next(session: &mut Session) -> Result<Next, crate::talk_error::TalkError> {
     session.take_notifications()?;
     session.begin_turn();
     Ok(match session.next_answer()? {

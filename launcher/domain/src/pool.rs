@@ -1,10 +1,12 @@
 //! Pools: how many domains are to wait for which apps, and keeping them filled.
 
-use crate::apps::{Apps, AppsError, Waiting};
-use crate::folder::{self, FileError};
+use crate::apps::Apps;
+use crate::domain_state::DomainState;
+use crate::error::AppsError;
 use crate::launch::MachineWish;
-use crate::spec::Machine;
-use crate::toolstack::{DomainState, ToolstackKind};
+use crate::spec::{Machine, ToolstackKind};
+use crate::waiting::Waiting;
+use files::FileError;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -155,7 +157,7 @@ impl Apps {
     }
 
     fn is_alive(&self, id: &str, waiting: &Waiting) -> bool {
-        let state = self.domains().state(DomId(waiting.domid), crate::apps::uuid_of(id));
+        let state = self.domains().state(DomId(waiting.domid), crate::ids::uuid_of(id));
         state.is_ok_and(|state| state == DomainState::Alive)
     }
 
@@ -172,7 +174,7 @@ impl Apps {
     }
 
     fn read_pools(&self) -> Result<Vec<Pool>, AppsError> {
-        match folder::read_json(&self.pool().join(POOLS)) {
+        match files::read_json(&self.pool().join(POOLS)) {
             Ok(pools) => Ok(pools),
             Err(error) if error.is_not_found() => Ok(vec![]),
             Err(error) => Err(error.into()),
@@ -189,7 +191,7 @@ impl Apps {
                 _ => Ok(()),
             };
         }
-        Ok(folder::write_json(&path, &pools)?)
+        Ok(files::write_json(&path, &pools)?)
     }
 }
 

@@ -1,12 +1,15 @@
 //! Putting right what killed launchers and monitors left behind.
 
-use crate::apps::{Apps, AppsError};
+use crate::apps::Apps;
 use crate::disks;
-use crate::folder::{self, FileError, Folder, Lock};
-use crate::hotplug::describe;
-use crate::monitor::unreported;
-use crate::record::{Outcome, Phase, Record, State};
-use crate::toolstack::DomainState;
+use crate::domain_state::DomainState;
+use crate::error::AppsError;
+use crate::folder::{self, Folder};
+use crate::lock::Lock;
+use crate::outcome::Outcome;
+use crate::record::{Phase, Record, State};
+use contract::one_line;
+use files::FileError;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
@@ -24,6 +27,41 @@ pub struct Repair(String);
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Apps {
+    /// Puts right what killed processes left behind; cheap where there is nothing.
+    ///
+    /// # Errors
+    /// The state folder cannot be read. What cannot be repaired is a [`Repair`] that says so.
+    pub fn reconcile(&self) -> Result<Vec<Repair>, AppsError> {
+        all(self)
+    }
+
+    /// The same, unless it was done in the last few seconds.
+    ///
+    /// # Errors
+    /// As [`Apps::reconcile`].
+    pub fn reconcile_at_times(&self) -> Result<Vec<Repair>, AppsError> {
+        at_times(self)
+    }
+
+    /// Removes an app whose files cannot be read, by its id or name, with its domain; says whether it is gone.
+    ///
+    /// # Errors
+    /// Xen or the file system refuses.
+    pub fn remove_damaged(&self, name: &str) -> Result<bool, AppsError> {
+        let id = self.names().find(name)?.unwrap_or_else(|| name.to_owned());
+        if !self.ids()?.contains(&id) {
+            return Ok(false);
+        }
+        Ok(remove_incomplete(self, &id, &self.folder(&id))?.is_some())
+    }
+
+    /// The same for one app.
+    pub(crate) fn repair(&self, id: &str) -> Result<Option<Repair>, AppsError> {
+        app(self, id)
     }
 }
 
@@ -50,7 +88,7 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
                     }
                     _ => String::new(),
                 };
-                let error = describe(&error);
+                let error = one_line(&error);
                 repairs.push(Repair(format!("cannot look after app {id}: {error}{next}")));
             }
         }
@@ -59,11 +97,11 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
         Ok(removed) => repairs.extend(removed.into_iter().map(|id| {
             Repair(format!("removed domain waiting-{id}, which was built only in part"))
         })),
-        Err(error) => repairs.push(Repair(describe(&error))),
+        Err(error) => repairs.push(Repair(one_line(&error))),
     }
     match disks::detach_orphans(apps.domains()) {
         Ok(detached) => repairs.extend(detached.into_iter().map(Repair)),
-        Err(error) => repairs.push(Repair(describe(&error))),
+        Err(error) => repairs.push(Repair(one_line(&error))),
     }
     match apps.with_mended_network(|network| {
         network.retain(|id| {
@@ -80,7 +118,7 @@ pub(crate) fn all(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
                 Repair(format!("gave back address and ports of app {id}, which is gone"))
             }))
         }
-        Err(error) => repairs.push(Repair(describe(&error))),
+        Err(error) => repairs.push(Repair(one_line(&error))),
     }
     Ok(repairs)
 }
@@ -174,11 +212,11 @@ fn with_lock(
                 ))));
             }
             if let Some(repair) =
-                to_restart(apps, folder, record, &mut state, unreported(now), &lock)?
+                to_restart(apps, folder, record, &mut state, Outcome::unreported(now), &lock)?
             {
                 return Ok(Some(repair));
             }
-            apps.finish(folder, record, &mut state, unreported(now), &lock)?;
+            apps.finish(folder, record, &mut state, Outcome::unreported(now), &lock)?;
             Ok(Some(Repair(format!(
                 "app {name} ended while nobody watched; took down what was left"
             ))))

@@ -1,10 +1,11 @@
 //! The small files of an app's state folder, as types.
 
-use crate::launch::WritableChoice;
-use crate::restart::RestartPolicy;
+use crate::outcome::Outcome;
+use crate::restart_policy::RestartPolicy;
 use crate::schedule::Schedule;
 use crate::spec::{Machine, Uuid};
 use crate::timing::Moment;
+use crate::writable_choice::WritableChoice;
 use contract::{Host, Process, Tmpfs, Untrusted};
 use net::{InterfaceName, Publish};
 use serde::{Deserialize, Serialize};
@@ -136,14 +137,4 @@ pub enum Phase {
     Restarting,
     /// It ended, and its domain is gone.
     Exited,
-}
-
-/// How an app ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// The exit code as Docker reports it.
-    pub code: u8,
-    /// Why there is no exit code of the app's own: often in the guest's words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<Untrusted>,
 }

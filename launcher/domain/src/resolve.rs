@@ -1,13 +1,13 @@
 //! From what a user asks to what is run: Docker's rules for merging an image with its flags.
 
 use crate::image_wish;
-use crate::launch::{Launch, MachineWish, WritableChoice};
+use crate::launch::{Launch, MachineWish};
 use crate::record::{Network, Record};
 use crate::settings::Settings;
 use crate::signal::{self, SignalError, parse_signal};
 use crate::size::SizeError;
-use crate::spec::{Disk, DomainSpec, Kind, Machine, Uuid, Vif};
-use crate::toolstack::ToolstackKind;
+use crate::spec::{Disk, DomainSpec, Kind, Machine, ToolstackKind, Uuid, Vif};
+use crate::writable_choice::WritableChoice;
 use contract::{Neighbour, Orders, Process, Root, Untrusted, Writable, devices};
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -4,17 +4,19 @@
 //! everything down, waits, and turns into a launcher that has its lock. That one starts the app
 //! and a monitor anew.
 
-use crate::apps::{App, Apps, AppsError, now_ms};
-use crate::folder::{self, FileError, Folder, Lock};
-use crate::follow::EndWatch;
-use crate::record::{Outcome, Phase, Record, State};
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use crate::apps::{App, Apps};
+use crate::end_watch::EndWatch;
+use crate::error::AppsError;
+use crate::folder::{self, Folder};
+use crate::lock::Lock;
+use crate::outcome::Outcome;
+use crate::record::{Phase, Record, State};
+use crate::timing::now_ms;
+use files::FileError;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 use std::time::Duration;
 
 /// The first pause before an app is started again; each further one is twice as long. Docker's.
@@ -26,95 +28,6 @@ const WELL_MS: u64 = 10_000;
 /// What the launcher is called with that starts an app again, before the app's id; the app's lock
 /// file is its standard input.
 pub const RESTART_ROLE: &str = "__restart";
-
-/// When an app that ended is started again: Docker's `--restart`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RestartPolicy {
-    /// Never.
-    #[default]
-    No,
-    /// When it ended with another code than 0.
-    OnFailure {
-        /// So often at most; without a limit where absent.
-        at_most: Option<u32>,
-    },
-    /// Always, until a user stops it; and when the host starts, even then.
-    Always,
-    /// Always, until a user stops it.
-    UnlessStopped,
-}
-
-impl RestartPolicy {
-    /// Whether an app is started again that has ended with `code` and was started again
-    /// `restarts` times before; `stopped` is whether a user has stopped it.
-    #[must_use]
-    pub fn wants(self, code: u8, restarts: u32, stopped: bool) -> bool {
-        match self {
-            _ if stopped => false,
-            Self::No => false,
-            Self::OnFailure { at_most } => code != 0 && at_most.is_none_or(|most| restarts < most),
-            Self::Always | Self::UnlessStopped => true,
-        }
-    }
-
-    /// Whether an app that has ended is started when the host starts.
-    #[must_use]
-    pub fn at_boot(self, stopped: bool) -> bool {
-        match self {
-            Self::No | Self::OnFailure { .. } => false,
-            Self::Always => true,
-            Self::UnlessStopped => !stopped,
-        }
-    }
-
-    /// Docker's name of it, without the number.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::No => "no",
-            Self::OnFailure { .. } => "on-failure",
-            Self::Always => "always",
-            Self::UnlessStopped => "unless-stopped",
-        }
-    }
-}
-
-impl fmt::Display for RestartPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OnFailure { at_most: Some(most) } => write!(f, "on-failure:{most}"),
-            other => f.write_str(other.name()),
-        }
-    }
-}
-
-/// Not a restart policy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "restart policy {0:?} is not known; use no, on-failure, on-failure:N, always or unless-stopped"
-)]
-pub struct RestartPolicyError(String);
-
-impl FromStr for RestartPolicy {
-    type Err = RestartPolicyError;
-
-    fn from_str(text: &str) -> Result<Self, RestartPolicyError> {
-        let error = || RestartPolicyError(text.chars().take(64).collect());
-        Ok(match (text, text.strip_prefix("on-failure:")) {
-            ("no" | "", _) => Self::No,
-            ("always", _) => Self::Always,
-            ("unless-stopped", _) => Self::UnlessStopped,
-            ("on-failure", _) => Self::OnFailure { at_most: None },
-            (_, Some(number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let most: u32 = number.parse().map_err(|_| error())?;
-                // As Docker has it: 0 is no limit.
-                Self::OnFailure { at_most: Some(most).filter(|most| *most > 0) }
-            }
-            _ => return Err(error()),
-        })
-    }
-}
 
 /// How long to wait before an app is started again, which ran for `ran_ms` and had waited for
 /// `last_ms` before.
@@ -230,12 +143,12 @@ impl Apps {
             let wrong = io::Error::new(io::ErrorKind::InvalidInput, "not the app's lock file");
             return Err(FileError::io("use", folder.path())(wrong).into());
         }
-        let lock = Lock::inherit(inherited, &folder)?;
+        let lock = Lock::inherit(inherited, folder.file(folder::LOCK))?;
         let mut app = self.read(id)?.ok_or_else(|| AppsError::Unknown(id.to_owned()))?;
         app.hold(lock);
         let Err(error) = self.start_again(&mut app) else { return Ok(()) };
         let Some(lock) = app.release() else { return Err(error) };
-        let message = crate::hotplug::describe(&error);
+        let message = contract::one_line(&error);
         let outcome = Outcome { code: 125, message: Some(message.into()) };
         let (record, state) = (&app.record, &mut app.state);
         if self.wants_restart(&folder, state, &outcome) {
@@ -251,45 +164,6 @@ impl Apps {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn policy(text: &str) -> RestartPolicy {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn policies_are_read_as_docker_writes_them() {
-        for text in ["no", "always", "unless-stopped", "on-failure", "on-failure:3"] {
-            assert_eq!(policy(text).to_string(), text);
-        }
-        assert_eq!(policy("on-failure:0"), policy("on-failure"));
-        for text in ["never", "on-failure:", "on-failure:x", "on-failure:-1", "always:3", "Always"]
-        {
-            assert!(text.parse::<RestartPolicy>().is_err(), "{text:?} was taken");
-        }
-    }
-
-    #[test]
-    fn an_app_is_started_again_as_its_policy_says() {
-        assert!(!policy("no").wants(1, 0, false));
-        assert!(
-            policy("always").wants(0, 1000, false) && policy("unless-stopped").wants(0, 0, false)
-        );
-        assert!(
-            policy("on-failure").wants(3, 1000, false) && !policy("on-failure").wants(0, 0, false)
-        );
-        assert!(
-            policy("on-failure:2").wants(3, 1, false) && !policy("on-failure:2").wants(3, 2, false)
-        );
-    }
-
-    #[test]
-    fn one_that_a_user_stopped_comes_back_with_the_host_only_where_it_is_always() {
-        for text in ["on-failure", "always", "unless-stopped"] {
-            assert!(!policy(text).wants(1, 0, true), "{text}");
-        }
-        assert!(policy("always").at_boot(true) && !policy("unless-stopped").at_boot(true));
-        assert!(policy("unless-stopped").at_boot(false) && !policy("on-failure").at_boot(false));
-    }
 
     #[test]
     fn pauses_double_up_to_a_minute_and_start_over_after_a_good_run() {

@@ -1,7 +1,6 @@
 //! `[domain]` in `/etc/launch/config.toml`.
 
-use crate::spec::Kind;
-use crate::toolstack::ToolstackKind;
+use crate::spec::{Kind, ToolstackKind};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

@@ -1,6 +1,5 @@
 //! What a toolstack builds: pure data, the same for every toolstack.
 
-use crate::toolstack::ToolstackKind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
@@ -80,6 +79,42 @@ impl FromStr for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("domain type {0:?} is not known; use pv or pvh")]
 pub struct KindError(String);
+
+/// The toolstacks there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolstackKind {
+    /// Our own, for a Xen whose interface is known.
+    Native,
+    /// Xen's `xl`, for any Xen.
+    Xl,
+}
+
+impl fmt::Display for ToolstackKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Xl => "xl",
+        })
+    }
+}
+
+impl FromStr for ToolstackKind {
+    type Err = ToolstackKindError;
+
+    fn from_str(text: &str) -> Result<Self, ToolstackKindError> {
+        match text {
+            "native" => Ok(Self::Native),
+            "xl" => Ok(Self::Xl),
+            _ => Err(ToolstackKindError(text.to_owned())),
+        }
+    }
+}
+
+/// Not a toolstack.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("toolstack {0:?} is not known; use native or xl")]
+pub struct ToolstackKindError(String);
 
 /// A disk: a raw file in dom0 that the guest sees as a block device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,10 +8,11 @@
 //! An app's folder has a link to where its image's set is or will be. A guest is asked to find a set out as long as
 //! there is none for it.
 
-use crate::folder::{self, FileError, Folder};
+use crate::folder::{self, Folder};
 use crate::record::Record;
 use contract::StartSet;
 use contract::store::MAX_START_SET_BYTES;
+use files::FileError;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::symlink;

@@ -3,17 +3,16 @@
 //! Dom0 does not trust the guest. [`Session`] bounds what the guest can cost: in memory, in time, and in
 //! how long it keeps a command from hearing anything else.
 
-mod session;
-
-pub use session::Session;
-
-use crate::apps::{App, Apps, AppsError};
+use crate::apps::{App, Apps};
 use crate::domain_watch::DomainWatch;
+use crate::error::AppsError;
 use crate::folder;
 use crate::resolve;
+use crate::session::Session;
+use crate::talk_error::Deadline;
+use crate::talk_error::TalkError;
 use contract::talk::{self, Answer, Ask, Exec, Hello, Request, Size, Stats};
 use contract::{Exit, Process, Untrusted};
-use std::io;
 use std::time::{Duration, Instant};
 use xen::store::Store;
 use xen::vchan::{self, Client, VchanError};
@@ -29,61 +28,6 @@ const RETRY: Duration = Duration::from_millis(20);
 const VCHANS: &str = "vchans";
 /// What the slowest guest reads of a first frame in a millisecond.
 const BYTES_PER_MS: u64 = 128;
-
-/// Why a command cannot talk to a guest.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TalkError {
-    /// The app's state cannot be read, or the app does not run.
-    #[error(transparent)]
-    Apps(#[from] AppsError),
-    /// The vchan fails.
-    #[error("cannot talk to the guest of app {name}")]
-    Vchan {
-        /// The app.
-        name: String,
-        /// Why.
-        source: VchanError,
-    },
-    /// The guest sent bytes that are not a valid frame.
-    #[error("the guest of app {name} sent an invalid message")]
-    Frame {
-        /// The app.
-        name: String,
-        /// What is wrong with the frame.
-        source: talk::FrameError,
-    },
-    /// The guest sent a valid answer to another request.
-    #[error("the guest of app {0} sent an answer that does not belong to the request")]
-    Unexpected(String),
-    /// The guest gave no answer in time.
-    #[error(
-        "the guest of app {name} did not answer within {seconds} seconds; it may be paused or out of memory: see `launch logs {name}` and `xl list`; `launch stop {name}` ends it"
-    )]
-    Silent {
-        /// The app.
-        name: String,
-        /// How long the command waited.
-        seconds: u64,
-    },
-    /// The app's domain has ended.
-    #[error("app {0} has ended")]
-    Ended(String),
-    /// The guest refuses the request; its own words.
-    #[error("{0}")]
-    Refused(Untrusted),
-    /// The request is larger than a guest accepts.
-    #[error("arguments and environment are too large: {0} bytes, at most {max}", max = talk::MAX_HELLO_BYTES)]
-    TooLarge(usize),
-    /// The operating system refuses to wait.
-    #[error("cannot wait for the guest of app {name}")]
-    Wait {
-        /// The app.
-        name: String,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 /// A process to run beside an app; `None` and empty mean "as the app".
 #[derive(Clone, Debug, Default)]
@@ -167,24 +111,6 @@ impl Apps {
         let watch = watch.ok_or_else(|| TalkError::Ended(name.clone()))?;
         let vchan = free_vchan(name, &watch, &deadline)?;
         Ok(Session::new(name.clone(), vchan, Some(watch), hello, deadline))
-    }
-}
-
-/// When a guest's first answer must have come.
-#[derive(Clone, Copy, Debug)]
-struct Deadline {
-    at: Instant,
-    /// How long that is from the beginning, for the message.
-    patience: Duration,
-}
-
-impl Deadline {
-    fn left(&self) -> Duration {
-        self.at.saturating_duration_since(Instant::now())
-    }
-
-    fn silent(&self, name: &str) -> TalkError {
-        TalkError::Silent { name: name.to_owned(), seconds: self.patience.as_secs() }
     }
 }
 

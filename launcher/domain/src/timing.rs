@@ -1,6 +1,5 @@
 //! When each step of a start was, on dom0's clock: those of dom0 and those of the guest.
 
-use crate::apps::AppsError;
 use contract::{Report, Untrusted};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,14 +28,14 @@ pub struct Moment {
 }
 
 /// Does one step of a start and notes how long it took.
-pub(crate) fn timed<T, E: Into<AppsError>>(
+pub(crate) fn timed<T, E>(
     timings: &mut Timings,
     step: &'static str,
     work: impl FnOnce() -> Result<T, E>,
-) -> Result<T, AppsError> {
+) -> Result<T, E> {
     let _span = tracing::info_span!("step", step).entered();
     let begin = Instant::now();
-    let result = work().map_err(Into::into);
+    let result = work();
     timings.push(Timing { step, begin, took: begin.elapsed() });
     result
 }
@@ -46,6 +45,12 @@ pub(crate) fn timed<T, E: Into<AppsError>>(
 pub fn now_unix_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Dom0's real-time clock, in milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The marks of a report that was read at `read_unix_us`, on dom0's clock.

@@ -1,6 +1,7 @@
 //! What an app's domain uses, as Xen and dom0's backends count it.
 
-use crate::apps::{App, Apps, AppsError};
+use crate::apps::{App, Apps};
+use crate::error::AppsError;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};

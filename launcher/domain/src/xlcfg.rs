@@ -223,8 +223,7 @@ fn xl_value(value: &Value) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Machine, Uuid};
-    use crate::toolstack::ToolstackKind;
+    use crate::spec::{Machine, ToolstackKind, Uuid};
 
     fn spec(kind: Kind) -> DomainSpec {
         let folder = Path::new("/var/lib/launch/domains/5f0c6e9a1b2d");

@@ -1,8 +1,19 @@
 //! State that only root reads: folders have mode 0700 and files 0600.
 //!
+//! A file is replaced by renaming a complete new one, so that readers see the old or the new content and nothing
+//! else.
+//!
 //! Images hold what their owners would not show to every user of dom0, programs with their set-user-ID
 //! bits among it. Older versions made some folders with mode 0755, so what is there is mended.
 #![forbid(unsafe_code)]
+
+mod error;
+mod json;
+mod replace;
+
+pub use error::FileError;
+pub use json::{read_json, render_json, write_json, write_json_lightly};
+pub use replace::{remove_if_there, replace, replace_lightly};
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;

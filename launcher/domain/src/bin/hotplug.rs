@@ -1,7 +1,8 @@
 //! `/usr/lib/launch/hotplug`: connects disks and interfaces of new domains for libxl.
 #![forbid(unsafe_code)]
 
-use domain::hotplug::{Call, HotplugError, describe, run};
+use contract::one_line;
+use domain::hotplug::{Call, HotplugError, run};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -13,6 +14,6 @@ fn main() -> ExitCode {
 }
 
 fn report(error: &HotplugError) -> ExitCode {
-    eprintln!("hotplug: {}", describe(error));
+    eprintln!("hotplug: {}", one_line(error));
     ExitCode::FAILURE
 }

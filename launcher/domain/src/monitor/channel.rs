@@ -1,6 +1,6 @@
 //! The socket pair between the monitor's two processes: packets with a bound, some of which bring a file.
 
-use super::messages::MAX_PACKET_BYTES;
+use crate::monitor::messages::MAX_PACKET_BYTES;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,

@@ -1,20 +1,24 @@
 //! The keeper: the monitor's process that has the app's lock and all rights, and parses nothing of the guest's.
 
-use super::looks::Looks;
-use super::messages::{MAX_PACKET_BYTES, Order, Word};
-use super::readers::{READER_TIME, READERS_AT_THE_END, Reader};
-use super::refill::Refill;
-use super::unreported;
-use crate::apps::{Apps, AppsError};
+use crate::apps::Apps;
 use crate::console::Console;
-use crate::folder::{FileError, Folder, Lock};
-use crate::hotplug::describe;
+use crate::domain_state::DomainState;
+use crate::error::AppsError;
+use crate::folder::Folder;
+use crate::lock::Lock;
 use crate::log::LogPaths;
-use crate::record::{Outcome, Record, State};
+use crate::monitor::current_reader::ANSWER_TIME;
+use crate::monitor::current_reader::{READER_TIME, READERS_AT_THE_END, Reader};
+use crate::monitor::looks::Looks;
+use crate::monitor::messages::{MAX_PACKET_BYTES, Order, Word};
+use crate::monitor::refill::Refill;
+use crate::outcome::Outcome;
+use crate::record::{Record, State};
 use crate::start_set;
 use crate::timing::{moments, now_unix_us};
-use crate::toolstack::DomainState;
+use contract::one_line;
 use contract::store as nodes;
+use files::FileError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io;
@@ -30,8 +34,6 @@ const MAX_COMPLAINTS: u32 = 16;
 const MAX_START_SET_NODES: usize = nodes::MAX_START_SET_BYTES / nodes::FOUND_CHUNK_BYTES + 2;
 /// The keeper takes so many messages of the reader's, or of xenstore's, before it looks at all else.
 const MESSAGES_A_TURN: usize = 64;
-/// How long a reader may take to parse what it was given.
-pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The process that parses nothing of the guest's.
 pub(super) struct Keeper<'a> {
@@ -75,7 +77,7 @@ impl Keeper<'_> {
         self.store.watch(RELEASE, RELEASE)?;
         // The number was read from a file. After a power cut it may be another domain's, of which nothing may be read.
         if self.apps.domains().of_app(self.domid, self.record.uuid)?.is_none() {
-            return Ok(unreported(DomainState::Gone));
+            return Ok(Outcome::unreported(DomainState::Gone));
         }
         if !self.open_console()? {
             // Dom0's own node, which the guest cannot write.
@@ -128,7 +130,7 @@ impl Keeper<'_> {
         match Console::open(&path) {
             Ok(console) => self.console = Some(console),
             // The domain may have gone in this moment; the app matters more than its log.
-            Err(error) => self.complain(&describe(&error)),
+            Err(error) => self.complain(&one_line(&error)),
         }
         Ok(self.console.is_some())
     }
@@ -202,7 +204,7 @@ impl Keeper<'_> {
                 break;
             }
         }
-        Ok(Some(unreported(state)))
+        Ok(Some(Outcome::unreported(state)))
     }
 
     /// Takes what the reader says; returns how the app has ended once the guest has told.
@@ -225,7 +227,7 @@ impl Keeper<'_> {
                         let kept =
                             set.map(|json| start_set::keep(&self.folder, &self.record, &json));
                         if let Some(Err(error)) = kept {
-                            self.complain(&describe(&error));
+                            self.complain(&one_line(&error));
                         }
                     }
                 }
@@ -253,7 +255,7 @@ impl Keeper<'_> {
         if marks != self.state.marks {
             self.state.marks = marks;
             if let Err(error) = self.folder.write_state_lightly(&self.state) {
-                self.complain(&describe(&error));
+                self.complain(&one_line(&error));
             }
         }
         if !self.state.marks.is_empty() {
@@ -272,7 +274,7 @@ impl Keeper<'_> {
     pub(super) fn refill(&mut self, step: fn(&mut Refill, Option<&Path>) -> io::Result<()>) {
         let launcher = Some(self.launcher).filter(|_| self.apps.has_pools());
         if let Err(error) = step(&mut self.refill, launcher) {
-            self.complain(&describe(&error));
+            self.complain(&one_line(&error));
         }
     }
 

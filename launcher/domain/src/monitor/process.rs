@@ -4,7 +4,7 @@
     reason = "std has neither fork nor a way to close files that it does not know"
 )]
 
-use super::channel::Channel;
+use crate::monitor::channel::Channel;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::fs::File;
 use std::io;

@@ -4,19 +4,20 @@
 //! of xenstore for it. It opens nothing by a path: the console, the vchan and the log's first file are open
 //! when it begins, and the log's next ones come from the keeper.
 
-use super::channel::{Channel, Received};
-use super::fence;
-use super::messages::{Order, Progress, Word};
 use crate::console::Console;
-use crate::folder::{FileError, Folder};
-use crate::hotplug::describe;
+use crate::folder::Folder;
 use crate::limiter::{Budget, Clocks, Limiter};
 use crate::log::Log;
+use crate::monitor::channel::{Channel, Received};
+use crate::monitor::fence;
+use crate::monitor::messages::{Order, Progress, Word};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::talk;
+use contract::one_line;
 use contract::streams::Splitter;
 use contract::{Report, StartSet, store as nodes};
+use files::FileError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -69,14 +70,14 @@ pub(super) fn run(setup: Setup<'_>) -> io::Result<()> {
     let vchan = match with_vchan.then(|| talk::output(name, domid)) {
         Some(Ok(vchan)) => vchan,
         Some(Err(error)) => {
-            tracing::debug!("{}", describe(&error));
+            tracing::debug!("{}", one_line(&error));
             None
         }
         None => None,
     };
     let line = Arc::new(Line { channel, waiting: Mutex::default() });
     if let Err(error) = fence::enter(settings, &mut |text| line.say(&Word::Said(text))) {
-        line.say(&Word::Said(describe(&*error)))?;
+        line.say(&Word::Said(one_line(&*error)))?;
         return line.say(&Word::Unfenced);
     }
     let log_bytes = settings.log_mib << 20;
@@ -86,7 +87,7 @@ pub(super) fn run(setup: Setup<'_>) -> io::Result<()> {
     };
     let log = match Log::over(log, log_bytes, folder, next_file) {
         Ok(log) => log,
-        Err(error) => return line.say(&Word::Said(describe(&error))),
+        Err(error) => return line.say(&Word::Said(one_line(&error))),
     };
     let mut limiter = limiter(settings);
     limiter.owe(progress.debt);
@@ -247,7 +248,7 @@ impl Reader<'_> {
             return Ok(());
         }
         self.complaints += 1;
-        self.line.say(&Word::Said(describe(error)))
+        self.line.say(&Word::Said(one_line(error)))
     }
 }
 
@@ -272,10 +273,10 @@ enum StartSetError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::process::{Process, keep_only};
     use super::*;
     use crate::folder::{LOG, OLD_LOG};
     use crate::log::LogPaths;
+    use crate::monitor::process::{Process, keep_only};
     use std::fs;
     use std::io::Write;
     use std::os::fd::AsFd;

@@ -1,14 +1,17 @@
 //! The keeper's side of the reader: starting, telling, hearing and ending it.
 
-use super::channel::Received;
-use super::keeper::{ANSWER_TIME, Keeper};
-use super::messages::{Order, Progress, Word};
-use super::process::{self, Process};
-use super::reader::{self, Setup};
-use crate::apps::AppsError;
 use crate::console::Console;
-use crate::folder::FileError;
-use crate::hotplug::describe;
+use crate::error::AppsError;
+use crate::monitor::channel::Received;
+use crate::monitor::current_reader::ANSWER_TIME;
+use crate::monitor::current_reader::READERS_AT_THE_END;
+use crate::monitor::current_reader::Reader;
+use crate::monitor::keeper::Keeper;
+use crate::monitor::messages::{Order, Progress, Word};
+use crate::monitor::process::{self, Process};
+use crate::monitor::reader::{self, Setup};
+use contract::one_line;
+use files::FileError;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -16,31 +19,6 @@ use std::time::{Duration, Instant};
 
 /// A reader that died is followed by the next one after this time.
 const READER_PAUSE: Duration = Duration::from_secs(1);
-/// A reader that ended to have a vchan is followed by the next one no sooner than this after it began.
-pub(super) const READER_TIME: Duration = Duration::from_millis(250);
-/// If readers die or are replaced while the app ends, so many are tried.
-pub(super) const READERS_AT_THE_END: u32 = 3;
-
-/// The other process.
-pub(super) enum Reader {
-    Runs(Process, Instant),
-    /// None runs; the next one is to begin then.
-    Due {
-        at: Instant,
-        progress: Progress,
-        with_vchan: bool,
-    },
-    /// None can be had.
-    Impossible,
-}
-
-impl Reader {
-    /// None runs yet, and the first one is to begin.
-    pub(super) fn first() -> Self {
-        Self::Due { at: Instant::now(), progress: Progress::default(), with_vchan: false }
-    }
-}
-
 impl Keeper<'_> {
     /// Ends the reader that runs, if any, and has the next one begin at once.
     pub(super) fn replace_reader(&mut self) {
@@ -69,7 +47,7 @@ impl Keeper<'_> {
         };
         match self.fork_reader(progress, with_vchan) {
             Ok(reader) => self.reader = Reader::Runs(reader, Instant::now()),
-            Err(error) => self.complain(&describe(&error)),
+            Err(error) => self.complain(&one_line(&error)),
         }
     }
 
@@ -126,7 +104,7 @@ impl Keeper<'_> {
         match self.log.rotate() {
             Ok(file) => drop(self.tell_reader(&Order::NextLog, Some(&file))),
             Err(error) => {
-                self.complain(&describe(&error));
+                self.complain(&one_line(&error));
                 self.tell_reader(&Order::NoLog, None);
             }
         }

@@ -1,12 +1,15 @@
 //! Ending an app: asked to, by force, by itself; and taking everything down.
 
-use super::{App, Apps, AppsError, now_ms};
+use crate::apps::{App, Apps};
 use crate::domains::AppDomain;
-use crate::folder::{self, Folder, Lock};
-use crate::follow::EndWatch;
-use crate::reconcile;
-use crate::record::{Outcome, Phase, Record, State};
+use crate::end_watch::EndWatch;
+use crate::error::AppsError;
+use crate::folder::{self, Folder};
+use crate::lock::Lock;
+use crate::outcome::Outcome;
+use crate::record::{Phase, Record, State};
 use crate::spec::Uuid;
+use crate::timing::now_ms;
 use std::time::{Duration, Instant};
 use xen::DomId;
 
@@ -112,18 +115,6 @@ impl Apps {
         Ok(())
     }
 
-    /// Removes an app whose files cannot be read, by its id or name, with its domain; says whether it is gone.
-    ///
-    /// # Errors
-    /// Xen or the file system refuses.
-    pub fn remove_damaged(&self, name: &str) -> Result<bool, AppsError> {
-        let id = self.names().find(name)?.unwrap_or_else(|| name.to_owned());
-        if !self.ids()?.contains(&id) {
-            return Ok(false);
-        }
-        Ok(reconcile::remove_incomplete(self, &id, &self.folder(&id))?.is_some())
-    }
-
     /// Removes folder and name of an app; the caller has its lock.
     pub(crate) fn forget(&self, record: &Record, folder: &Folder) -> Result<(), AppsError> {
         let _common = self.common_lock()?;
@@ -167,7 +158,7 @@ impl Apps {
     ) -> Result<(), AppsError> {
         let down = self.take_down(record, state.domid.map(DomId));
         if let Err(error) = &down {
-            let error = crate::hotplug::describe(error);
+            let error = contract::one_line(error);
             let message = match &outcome.message {
                 Some(message) => format!("{message}; and then: {error}"),
                 None => error,

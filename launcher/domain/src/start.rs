@@ -1,13 +1,16 @@
 //! Starting an app: its network, its orders, its domain, its monitor.
 
-use super::{App, Apps, AppsError, now_ms, random};
-use crate::WritableChoice;
+use crate::apps::{App, Apps};
 use crate::cgroup::Spared;
-use crate::folder::{self, Folder, Lock};
-use crate::monitor;
+use crate::error::AppsError;
+use crate::folder::{self, Folder};
+use crate::ids::random;
+use crate::lock::Lock;
+use crate::monitor_start::MonitorStart;
 use crate::record::{Network, Phase, Record, State};
 use crate::resolve::{self, Link};
-use crate::timing::{Timings, timed};
+use crate::timing::{Timings, now_ms, timed};
+use crate::writable_choice::WritableChoice;
 use crate::xlcfg;
 use std::fs::OpenOptions;
 use std::io;
@@ -94,7 +97,7 @@ impl Apps {
                 app.state = before;
                 // Whoever removes it now still is in charge of it.
                 app.lock = Some(lock);
-                Err(error.and(folder.write_state(&app.state).map_err(AppsError::from)))
+                Err(error.and(folder.write_state(&app.state)))
             }
         }
     }
@@ -228,7 +231,7 @@ impl Apps {
                 .create(true)
                 .mode(0o600)
                 .open(folder.file(folder::MONITOR_LOG))?;
-            let start = monitor::Start {
+            let start = MonitorStart {
                 id: record.id.clone(),
                 state_dir: self.state_dir.clone(),
                 settings: self.settings.clone(),

@@ -1,11 +1,12 @@
 //! What a running app is asked for: a signal, or to stop; and pausing it.
 
-use super::{App, Apps, AppsError};
+use crate::apps::{App, Apps};
 use crate::domains::{self, AppDomain};
-use crate::folder;
-use crate::follow::EndWatch;
-use crate::record::{Outcome, Phase};
-use crate::timestamp;
+use crate::end_watch::EndWatch;
+use crate::error::AppsError;
+use crate::outcome::Outcome;
+use crate::record::Phase;
+use crate::{folder, timestamp};
 use contract::store as nodes;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
@@ -105,7 +106,7 @@ impl Apps {
             folder.mark(folder::KEPT)?;
         }
         if let Err(error) = self.stop(app, timeout) {
-            return Err(error.and(folder.unmark(folder::KEPT).map_err(AppsError::from)));
+            return Err(error.and(folder.unmark(folder::KEPT)));
         }
         self.find(&app.record.id)
     }
@@ -169,7 +170,7 @@ impl Apps {
     ) -> Result<bool, AppsError> {
         // There is one place for it: the next sender waits for this one's answer.
         let path = self.folder(&app.record.id).path().to_owned();
-        let failed = |source| crate::folder::FileError::Io { action: "lock", path, source };
+        let failed = |source| files::FileError::Io { action: "lock", path, source };
         let _turn = File::open(self.folder(&app.record.id).path())
             .and_then(|folder| Ok(flock(&folder, FlockOperation::LockExclusive).map(|()| folder)?))
             .map_err(failed)?;

@@ -1,10 +1,11 @@
 //! Changing an app that is there: its name, and what its domain may have.
 
-use super::{App, Apps, AppsError};
+use crate::apps::{App, Apps};
 use crate::domains::AppDomain;
+use crate::error::AppsError;
 use crate::record::Record;
 use crate::resolve;
-use crate::restart::RestartPolicy;
+use crate::restart_policy::RestartPolicy;
 use crate::schedule::Schedule;
 use xen::store::Store;
 

@@ -1,10 +1,12 @@
 //! Why something could not be done with an app.
 
-use crate::folder::FileError;
+use crate::names::NameError;
 use crate::resolve::ResolveError;
-use crate::toolstack::ToolstackError;
+use crate::toolstack_error::ToolstackError;
 use crate::writable::WritableError;
 use crate::xlcfg;
+use contract::one_line;
+use files::FileError;
 use std::io;
 
 /// Why something could not be done with an app.
@@ -16,19 +18,9 @@ pub enum AppsError {
     /// Several begin so.
     #[error("several apps have a name or id that begins with {0:?}: {1}; give more of it")]
     Ambiguous(String, String),
-    /// A name that cannot be given.
-    #[error("name {name:?} {reason}")]
-    Name {
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// Another app has the name.
-    #[error(
-        "the name {0:?} is taken by another app; choose another with --name, or remove that app with `launch rm`"
-    )]
-    NameTaken(String),
+    /// A name that cannot be given, or is taken.
+    #[error(transparent)]
+    Name(NameError),
     /// It is called so.
     #[error("app {0} already has this name")]
     SameName(String),
@@ -108,15 +100,25 @@ pub enum AppsError {
         source: io::Error,
     },
     /// Something failed, and so did undoing it.
-    #[error("{}; and then: {}", crate::hotplug::describe(.0.as_ref()), crate::hotplug::describe(.1.as_ref()))]
+    #[error("{}; and then: {}", one_line(.0.as_ref()), one_line(.1.as_ref()))]
     Both(Box<AppsError>, Box<AppsError>),
 }
 
+impl From<NameError> for AppsError {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::File(error) => Self::File(error),
+            error => Self::Name(error),
+        }
+    }
+}
+
 impl AppsError {
-    pub(crate) fn and(self, undo: Result<(), Self>) -> Self {
+    /// This error, and that of undoing what it left half-done.
+    pub(crate) fn and<E: Into<Self>>(self, undo: Result<(), E>) -> Self {
         match undo {
             Ok(()) => self,
-            Err(second) => Self::Both(Box::new(self), Box::new(second)),
+            Err(second) => Self::Both(Box::new(self), Box::new(second.into())),
         }
     }
 }

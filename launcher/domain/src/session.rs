@@ -9,8 +9,8 @@
 //! - **The end of the domain** is an event: a domain that is destroyed, crashes or reboots does not
 //!   close its vchan, so xenstore tells of it.
 
-use super::{Deadline, TalkError};
 use crate::domain_watch::DomainWatch;
+use crate::talk_error::{Deadline, TalkError};
 use contract::talk::{Answer, Ask, Decoder, STDIN_WINDOW};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -55,7 +55,7 @@ enum Received {
 }
 
 impl Session {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: String,
         vchan: Client,
         watch: Option<DomainWatch>,
@@ -225,7 +225,7 @@ impl Session {
             vchan.wait(Some(Duration::ZERO)).map(drop).map_err(|source| self.failed(source))?;
         }
         let Some(watch) = &self.watch else { return Ok(()) };
-        if watch.has_ended().map_err(crate::AppsError::from)? {
+        if watch.has_ended().map_err(crate::error::AppsError::from)? {
             self.let_go()?;
         }
         Ok(())
@@ -238,7 +238,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn flush(&mut self) -> Result<(), TalkError> {
+    pub(crate) fn flush(&mut self) -> Result<(), TalkError> {
         if self.sent < self.out.len() {
             match self.vchan.as_mut().map(|vchan| vchan.write(&self.out[self.sent..])) {
                 Some(Ok(count)) => self.sent += count,

@@ -1,7 +1,9 @@
 //! What apps have of our own network, and its files made anew where they were damaged.
 
-use super::{Apps, AppsError, ids_in};
+use crate::apps::Apps;
+use crate::error::AppsError;
 use crate::folder::{self, Folder};
+use crate::ids::ids_in;
 use crate::record::{Network, Phase};
 use net::{Holding, NetworkError};
 use std::collections::BTreeMap;
@@ -89,5 +91,5 @@ impl Apps {
 
 /// The address of a domain that waits, or waited for this app.
 fn noted_address(folder: &Folder) -> Option<Ipv4Addr> {
-    folder::read_json::<super::Waiting>(&folder.file(folder::WAITING)).ok()?.address
+    files::read_json::<super::Waiting>(&folder.file(folder::WAITING)).ok()?.address
 }

@@ -3,65 +3,27 @@
 //! Each has a folder of its own under `pool`, with the id of the app to be. A launch that it fits
 //! takes it by renaming the folder, which succeeds for one only.
 
-use super::{Apps, AppsError, ids_in, link_disk, new_id, now_ms, uuid_of};
-use crate::WritableChoice;
-use crate::folder::{self, FileError, Folder, Lock};
-use crate::launch::Launch;
+use crate::apps::Apps;
+use crate::domain_state::DomainState;
+use crate::error::AppsError;
+use crate::folder::{self, Folder};
+use crate::ids::{ids_in, new_id, uuid_of};
+use crate::lock::Lock;
 use crate::native::join_bridge;
 use crate::record::Record;
 use crate::resolve;
-use crate::settings::Settings;
+use crate::root::link_disk;
 use crate::spec::{DomainSpec, Machine};
 use crate::start_set;
-use crate::toolstack::{DomainState, Toolstack};
-use serde::{Deserialize, Serialize};
+use crate::timing::now_ms;
+use crate::toolstack::Toolstack;
+use crate::waiting::Waiting;
+use crate::writable_choice::WritableChoice;
+use files::FileError;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
 use xen::DomId;
-
-/// A domain that waits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
-    /// What it has.
-    pub machine: Machine,
-    /// The manifest digest of the image whose disk it has already.
-    pub image: Option<String>,
-    /// Whether it has the disk of a writable layer of the usual size, an interface on our own
-    /// bridge with a lease for it, and the promise of an image's disk where it has none.
-    pub furnished: bool,
-    /// The address that its lease is for.
-    #[serde(default)]
-    pub address: Option<Ipv4Addr>,
-    /// When it was built; milliseconds since 1970.
-    pub created_unix_ms: u64,
-    /// Its number.
-    pub domid: u16,
-}
-
-impl Waiting {
-    /// Whether an app of this machine and image can have it.
-    pub(super) fn fits(&self, machine: &Machine, launch: &Launch, settings: &Settings) -> bool {
-        let usual_disk = launch.writable == WritableChoice::Disk
-            && launch.storage_mib.is_none_or(|size_mib| size_mib == settings.storage_mib);
-        let usual_interface =
-            launch.network == net::Choice::Launch && launch.ip.is_none() && launch.mac.is_none();
-        let usual_image = |digest: &String| *digest == launch.image.digest.to_string();
-        self.machine == *machine
-            && self.image.as_ref().is_none_or(usual_image)
-            && (usual_disk && usual_interface || !self.furnished)
-            && self.is_current()
-    }
-
-    /// Whether kernel and `init` are still those that it runs; an upgrade brings new ones.
-    pub(crate) fn is_current(&self) -> bool {
-        let built = UNIX_EPOCH + Duration::from_millis(self.created_unix_ms);
-        [&self.machine.kernel, &self.machine.ramdisk].into_iter().all(|path| {
-            fs::metadata(path).and_then(|data| data.modified()).is_ok_and(|time| time <= built)
-        })
-    }
-}
 
 impl Apps {
     /// Where the domains that wait have their folders.
@@ -74,7 +36,7 @@ impl Apps {
         let mut found = Vec::new();
         for folder in self.waiting_folders()? {
             // One that is being built has no note yet; one that was just taken is not here any more.
-            if let Ok(waiting) = folder::read_json::<Waiting>(&folder.file(folder::WAITING)) {
+            if let Ok(waiting) = files::read_json::<Waiting>(&folder.file(folder::WAITING)) {
                 found.push((folder, waiting));
             }
         }
@@ -176,7 +138,7 @@ impl Apps {
         let lock = folder.make()?;
         self.fill_waiting(&folder, &lock, machine, image).map_err(|error| {
             let error = error.and(self.with_network(|network| network.release(&id)));
-            error.and(folder.remove().map_err(AppsError::from))
+            error.and(folder.remove())
         })
     }
 
@@ -210,7 +172,7 @@ impl Apps {
         let domid = self.native.create(&spec, folder.path(), lock.share()?)?;
         let undone = |error: AppsError| {
             let gone = self.native.destroy(domid, uuid_of(folder.id()));
-            error.and(gone.map_err(AppsError::from))
+            error.and(gone)
         };
         for disk in &promised {
             self.native.promise(domid, disk).map_err(|error| undone(error.into()))?;
@@ -226,7 +188,7 @@ impl Apps {
             created_unix_ms: now_ms(),
             domid: domid.0,
         };
-        let noted = folder::write_json(&folder.file(folder::WAITING), &waiting);
+        let noted = files::write_json(&folder.file(folder::WAITING), &waiting);
         noted.map_err(|error| undone(error.into()))
     }
 
@@ -234,7 +196,7 @@ impl Apps {
     /// or is being built, is let be.
     pub(crate) fn remove_waiting(&self, folder: &Folder) -> Result<bool, AppsError> {
         let Ok(Some(_lock)) = folder.try_lock() else { return Ok(false) };
-        match folder::read_json::<Waiting>(&folder.file(folder::WAITING)) {
+        match files::read_json::<Waiting>(&folder.file(folder::WAITING)) {
             // One whose destruction was cut short is not found by its UUID, but has nodes yet.
             Ok(waiting) => self.native.destroy(DomId(waiting.domid), uuid_of(folder.id()))?,
             Err(_) => self.destroy_domain_of(folder.id())?,
@@ -260,7 +222,7 @@ impl Apps {
         let mut removed = Vec::new();
         for folder in self.waiting_folders()? {
             // Nobody takes a domain without a note that can be read, of another version as well.
-            let note = folder::read_json::<Waiting>(&folder.file(folder::WAITING));
+            let note = files::read_json::<Waiting>(&folder.file(folder::WAITING));
             if note.is_err() && self.remove_waiting(&folder)? {
                 removed.push(folder.id().to_owned());
             }
@@ -272,8 +234,8 @@ impl Apps {
         let pool = self.pool();
         match ids_in(&pool) {
             Ok(ids) => Ok(ids.into_iter().map(|id| Folder::new(pool.join(id))).collect()),
-            Err(AppsError::File(error)) if error.is_not_found() => Ok(vec![]),
-            Err(error) => Err(error),
+            Err(error) if error.is_not_found() => Ok(vec![]),
+            Err(error) => Err(error.into()),
         }
     }
 }

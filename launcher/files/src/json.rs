@@ -1,0 +1,45 @@
+//! Files that hold one value as JSON.
+
+use crate::error::FileError;
+use crate::replace::{replace, replace_lightly};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::path::Path;
+
+/// Reads a JSON file.
+///
+/// # Errors
+/// It is not there or damaged.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+    let bytes = fs::read(path).map_err(FileError::io("read", path))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|source| FileError::Damaged { path: path.to_owned(), source })
+}
+
+/// Replaces a JSON file, as [`replace`].
+///
+/// # Errors
+/// As [`replace`].
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    replace(path, &render_json(path, value)?)
+}
+
+/// Replaces a JSON file, as [`replace_lightly`].
+///
+/// # Errors
+/// As [`replace_lightly`].
+pub fn write_json_lightly<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    replace_lightly(path, &render_json(path, value)?)
+}
+
+/// The bytes of a JSON file; `path` is named in the error.
+///
+/// # Errors
+/// The value has no form in JSON.
+pub fn render_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, FileError> {
+    let mut json = serde_json::to_vec_pretty(value)
+        .map_err(|source| FileError::Damaged { path: path.to_owned(), source })?;
+    json.push(b'\n');
+    Ok(json)
+}
