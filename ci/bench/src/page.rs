@@ -1,15 +1,17 @@
 //! Pages of the documentation and what a terminal shows, from the templates in `pages/`.
 
+use crate::picture::{Axis, Picture};
 use crate::statistics::{Ratio, Summary};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, Value, context};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("density.md", include_str!("../pages/density.md")),
     ("disk.sh", include_str!("../pages/disk.sh")),
     ("emulated.md", include_str!("../pages/emulated.md")),
     ("layout.md", include_str!("../pages/layout.md")),
+    ("picture.svg", include_str!("../pages/picture.svg")),
     ("startup-time.md", include_str!("../pages/startup-time.md")),
     ("throughput.md", include_str!("../pages/throughput.md")),
 ];
@@ -32,6 +34,11 @@ pub(crate) fn render_emulated(reason: &str, counts_instructions: bool) -> anyhow
     Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// Draws a picture as SVG.
+pub(crate) fn render_picture(picture: &Picture) -> anyhow::Result<String> {
+    render("picture.svg", Value::from(Serde(picture)))
+}
+
 /// Templates are laid out for those who edit them; a page has at most one blank line in a row.
 fn single_spaced(page: &str) -> String {
     let mut lines: Vec<&str> = page.trim().lines().map(str::trim_end).collect();
@@ -47,10 +54,25 @@ fn environment() -> anyhow::Result<Environment<'static>> {
     all.add_filter("ratio", ratio);
     all.add_filter("median", |samples: Vec<f64>| Summary::of(&samples).map(|all| all.median));
     all.add_filter("cause", |failure: &str| cause(failure).to_owned());
+    all.add_filter("x", |value: f64, axis: Serde<Axis>, more: Option<f64>| {
+        rounded(axis.x(value) + more.unwrap_or(0.0))
+    });
+    all.add_filter("y", |value: f64, axis: Serde<Axis>, more: Option<f64>| {
+        rounded(axis.y(value) + more.unwrap_or(0.0))
+    });
+    all.set_auto_escape_callback(|name| match name.ends_with(".svg") {
+        true => AutoEscape::Html,
+        false => AutoEscape::None,
+    });
     for (name, text) in TEMPLATES {
         all.add_template(name, text)?;
     }
     Ok(all)
+}
+
+/// Pixels, to a tenth.
+fn rounded(pixels: f64) -> f64 {
+    (pixels * 10.0).round() / 10.0
 }
 
 /// A number with so many digits after its point; nothing where there is none.

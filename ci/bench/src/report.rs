@@ -1,5 +1,6 @@
 //! What was measured, and the files that it is written to: figures, picture, page.
 
+use crate::picture::Picture;
 use crate::{page, table};
 use anyhow::{Context, Result, ensure};
 use lab::host::{find_program, install_missing, run_quietly, say};
@@ -111,7 +112,7 @@ impl Files {
     fn write<F: Figures>(
         &self,
         report: &Report<F>,
-        draw: impl FnOnce(&Report<F>) -> String,
+        draw: impl FnOnce(&Report<F>) -> Picture,
     ) -> Result<()> {
         let write = |path: &Path, text: String| {
             std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
@@ -120,7 +121,7 @@ impl Files {
             write(path, serde_json::to_string_pretty(report)? + "\n")?;
         }
         if let Some(path) = &self.picture {
-            write(path, draw(report))?;
+            write(path, page::render_picture(&draw(report))?)?;
             if let Some(convert) = find_program("rsvg-convert") {
                 let png = path.with_extension("png");
                 let mut convert = Command::new(convert);
@@ -148,7 +149,7 @@ pub(crate) fn run<F: Figures>(
     from: Option<&PathBuf>,
     here: bool,
     measure: impl FnOnce() -> Result<Report<F>>,
-    draw: impl FnOnce(&Report<F>) -> String,
+    draw: impl FnOnce(&Report<F>) -> Picture,
 ) -> Result<Report<F>> {
     if files.picture.is_some() && !here {
         install_missing(PICTURE_PROGRAMS)?;

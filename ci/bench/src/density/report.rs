@@ -118,11 +118,6 @@ impl Filled {
         self.name.starts_with("launch")
     }
 
-    /// The share of one when most ran.
-    pub(crate) fn memory_of_one(&self) -> Option<Memory> {
-        self.memory.last().filter(|memory| memory.running > 0).map(Memory::of_one)
-    }
-
     fn times(&self) -> Vec<f64> {
         self.starts.iter().map(|start| start.first_200_ms).collect()
     }
