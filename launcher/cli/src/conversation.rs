@@ -15,7 +15,7 @@ use anyhow::Result;
 use contract::Exit;
 use contract::talk::{Answer, Ask};
 use domain::{Session, Stream, TalkError};
-use input::{Input, Passed};
+use input::{Input, InputEvent};
 use output::Pending;
 use std::os::unix::net::UnixStream;
 
@@ -48,7 +48,7 @@ pub(crate) fn converse(
 
 /// How [`give`] came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Given {
+pub(crate) enum SessionEnd {
     /// The app has ended, or is not to be given anything any more.
     Ended,
     /// The detach keys were pressed.
@@ -64,7 +64,7 @@ pub(crate) fn give(
     signals: &Signals,
     keys: Option<&DetachKeys>,
     end: &UnixStream,
-) -> Result<Given> {
+) -> Result<SessionEnd> {
     let mut input = Input::new(interactive, keys);
     if let Some(screen) = screen {
         session.send(&Ask::Resize(screen.size()))?;
@@ -75,14 +75,14 @@ pub(crate) fn give(
             match session.next_answer() {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
-                Err(TalkError::Ended(_)) => return Ok(Given::Ended),
+                Err(TalkError::Ended(_)) => return Ok(SessionEnd::Ended),
                 Err(error) => return Err(error.into()),
             }
         }
         match input.pass_on(session, screen, signals, Some(end), &mut Pending::default())? {
-            Passed::Detach => return Ok(Given::Detached),
-            Passed::End => return Ok(Given::Ended),
-            Passed::Something => {}
+            InputEvent::Detach => return Ok(SessionEnd::Detached),
+            InputEvent::End => return Ok(SessionEnd::Ended),
+            InputEvent::Something => {}
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What a user sees of an error: one line, and an exit code.
 
 use crate::output::say;
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Exit code of everything that failed.
@@ -19,8 +18,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 /// Prints what is wrong with a command line on one line of stderr, and where help is; help itself
-/// as it is.
-pub(crate) fn report_usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
+/// as it is. `command` is the command that was given, if there is such a one.
+pub(crate) fn report_usage(error: &clap::Error, command: Option<&str>) -> ExitCode {
     use clap::error::ErrorKind::{
         DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
     };
@@ -33,9 +32,7 @@ pub(crate) fn report_usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
     }
-    let command = args.get(1).and_then(|command| command.to_str()).unwrap_or_default();
-    let known = crate::is_command(command);
-    let command = if known { format!(" {command}") } else { String::new() };
+    let command = command.map_or_else(String::new, |command| format!(" {command}"));
     say(format_args!("{}; see `launch{command} --help`", usage_line(&error.to_string())));
     ExitCode::from(USAGE)
 }

@@ -54,7 +54,10 @@ fn main() -> ExitCode {
     let args = with_default_command(args);
     let command = match tracing::info_span!("arguments").in_scope(|| parse(&args)) {
         Ok(command) => command,
-        Err(error) => return failure::report_usage(&error, &args),
+        Err(error) => {
+            let command = args.get(1).and_then(|command| command.to_str());
+            return failure::report_usage(&error, command.filter(|command| is_command(command)));
+        }
     };
     match command.run(begin) {
         Ok(code) => code,

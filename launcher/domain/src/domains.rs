@@ -102,7 +102,7 @@ impl Domains {
     /// # Errors
     /// It does not.
     pub fn check_kind(&self, kind: Kind) -> Result<(), ToolstackError> {
-        let Some(machine) = self.ask(Hypervisor::machine)? else { return Ok(()) };
+        let Some(machine) = self.ask(Hypervisor::host)? else { return Ok(()) };
         let possible = match kind {
             Kind::Pv => machine.pv,
             Kind::Pvh => machine.hvm,
@@ -114,7 +114,7 @@ impl Domains {
     /// only an emulated one, which is slow and now and then corrupts its guests' registers.
     #[must_use]
     pub fn usual_kind(&self) -> Kind {
-        match self.ask(Hypervisor::machine) {
+        match self.ask(Hypervisor::host) {
             Ok(Some(machine)) if machine.pv && (!machine.hap || xen::processor_is_emulated()) => {
                 Kind::Pv
             }
@@ -126,7 +126,7 @@ impl Domains {
     /// Memory that a new domain can have, in MiB, where that is known.
     #[must_use]
     pub fn free_mib(&self) -> Option<u64> {
-        self.ask(Hypervisor::machine).ok().flatten().map(|machine| machine.free_pages / 256)
+        self.ask(Hypervisor::host).ok().flatten().map(|machine| machine.free_pages / 256)
     }
 
     /// What has become of a domain.

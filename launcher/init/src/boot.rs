@@ -1,25 +1,24 @@
 //! The whole life of a domain, in order.
 
+use crate::bulk_output::BulkOutput;
 use crate::children::Children;
-use crate::console::{Console, Relay};
-use crate::detour::Detour;
+use crate::console::Console;
 use crate::failure::{Failure, OrFail};
-use crate::program::Program;
-use crate::root::{self, HeadStart, Root};
+use crate::program::{self, Program};
+use crate::relay::Relay;
+use crate::root::{self, EarlyMounts, Root};
 use crate::signals::{self, Signals};
-use crate::spawn::{Streams, spawn};
+use crate::spawn::spawn;
 use crate::start_set::Recorder;
+use crate::streams::{Kind, Stdio, Target};
 use crate::supervise::{Stop, Supervisor};
-use crate::talk::{Talk, Target};
-use crate::terminal::Terminal;
-use crate::{clock, end, etc, file_systems, marks, network, orders, user};
+use crate::talk::GuestServer;
+use crate::{clock, end, etc, file_systems, marks, network, orders};
 use contract::talk::Size;
-use contract::{Exit, Orders, Process, Stream, devices};
-use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
+use contract::{Exit, Orders, Process, devices};
 use rustix::mount::{MountFlags, mount};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use xen::store::Store;
@@ -49,7 +48,7 @@ pub fn run() -> ! {
 struct Domain {
     console: Option<Console>,
     xenstore: Option<Store>,
-    head_start: Option<HeadStart>,
+    early: Option<EarlyMounts>,
     root: Option<Root>,
 }
 
@@ -58,14 +57,14 @@ impl Domain {
         mount("dev", "/dev", "devtmpfs", MountFlags::NOSUID, c"mode=0755")
             .or_fail(|| "mount devtmpfs on /dev".into())?;
         let signals = Signals::open()?;
-        self.head_start = HeadStart::advance(None);
+        self.early = EarlyMounts::advance(None);
         let console = self.console.insert(Console::open()?);
         let xenstore =
             self.xenstore.insert(Store::connect().map_err(|error| Failure::from_error(&error))?);
         // Its disks come later than a domain that waits.
-        let head_start = &mut self.head_start;
+        let early = &mut self.early;
         let orders = orders::receive(xenstore, &signals, prepare_to_wait, || {
-            *head_start = HeadStart::advance(head_start.take());
+            *early = EarlyMounts::advance(early.take());
         })?;
         marks::note("orders");
 
@@ -76,14 +75,14 @@ impl Domain {
             }
         }
         let writable = &orders.root.writable;
-        let begun = HeadStart::with_orders(writable, self.head_start.take(), &signals)?;
-        self.head_start = Some(begun);
+        let begun = EarlyMounts::with_orders(writable, self.early.take(), &signals)?;
+        self.early = Some(begun);
         network::configure(devices::INTERFACE, orders.network.as_ref(), &signals)?;
         marks::note("network");
-        let head_start = self.head_start.take();
-        let root = self.root.insert(Root::mount(writable, head_start, &signals)?);
+        let early = self.early.take();
+        let root = self.root.insert(Root::mount(writable, early, &signals)?);
         root.enter()?;
-        furnish(&orders)?;
+        set_up_root(&orders)?;
         marks::note("furnished");
         let program = prepare(&orders)?;
         root.seal()?;
@@ -104,7 +103,7 @@ impl Domain {
         let children = Arc::new(Children::default());
         children.set_app(Some(app));
         let detour = relay.detour();
-        Talk::begin(hostname, Arc::clone(&children), input, detour);
+        GuestServer::begin(hostname, Arc::clone(&children), input, detour);
         let xenstore = Some(&*xenstore);
         let mut supervisor =
             Supervisor { signals: &signals, console, relay, children: &children, xenstore };
@@ -128,7 +127,7 @@ impl Domain {
         match self.root.as_ref().map(Root::close) {
             Some(Ok(())) => {}
             Some(Err(failure)) => self.say(&failure.message),
-            None => root::abandon(self.head_start.take()),
+            None => root::abandon(self.early.take()),
         }
         if let Some(xenstore) = &self.xenstore {
             if let Err(error) = end::report(xenstore, Some(exit), &marks::list()) {
@@ -158,7 +157,7 @@ fn sleep_when_idle() {
 ///
 /// # Errors
 /// A mount or a file that the app needs cannot be made.
-pub fn furnish(orders: &Orders) -> Result<(), Failure> {
+pub fn set_up_root(orders: &Orders) -> Result<(), Failure> {
     file_systems::mount_kernel_file_systems()?;
     signals::register_stop_command()?;
     network::relax_limits();
@@ -175,21 +174,9 @@ pub fn furnish(orders: &Orders) -> Result<(), Failure> {
 /// # Errors
 /// No such user, no command, or no such folder can be made.
 pub fn prepare(orders: &Orders) -> Result<Program, Failure> {
-    let program = program(&orders.process, &orders.hostname)?;
+    let program = program::find(&orders.process, &orders.hostname)?;
     file_systems::make_folder(&program.cwd.to_string_lossy())?;
     Ok(program)
-}
-
-/// Works out what to run, from a process's description and the image's user database.
-///
-/// # Errors
-/// No such user, or no command.
-pub fn program(process: &Process, hostname: &str) -> Result<Program, Failure> {
-    let read = |path| user::read_database(path).or_fail(|| format!("read the image's {path}"));
-    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
-    let user = user::resolve(&process.user, &passwd, &group)
-        .map_err(|error| Failure::from_error(&error))?;
-    Program::prepare(process, hostname, user)
 }
 
 /// Starts the app; its output comes out of the relay, its input goes to the target if it has any.
@@ -201,56 +188,14 @@ pub fn start(
     process: &Process,
 ) -> Result<(Pid, Relay, Option<Target>), Failure> {
     raise_open_files();
-    let uid = program.user.uid;
-    let detour = Arc::new(Detour::new().or_fail(|| "make an event".into())?);
-    if process.terminal {
-        let Terminal { ours, theirs } = Terminal::open(uid, USUAL_SIZE)?;
-        let relayed = ours.try_clone().or_fail(|| "copy a terminal's descriptor".into())?;
-        let app = spawn(program, Streams::terminal(theirs.as_fd()))?;
-        let target = Target { file: Arc::new(ours), is_terminal: true };
-        return Ok((app, Relay::new([(Stream::Stdout, relayed)], detour), Some(target)));
-    }
-    let (stdin, target) = match process.stdin {
-        true => {
-            let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)
-                .or_fail(|| "make a pipe for the app's input".into())?;
-            rustix::io::ioctl_fionbio(&ours, true)
-                .or_fail(|| "make the input pipe non-blocking".into())?;
-            (theirs, Some(Target { file: Arc::new(ours), is_terminal: false }))
-        }
-        false => {
-            let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-            (null.or_fail(|| "open /dev/null".into())?, None)
-        }
+    let detour = Arc::new(BulkOutput::new().or_fail(|| "make an event".into())?);
+    let kind = match process.terminal {
+        true => Kind::Terminal(USUAL_SIZE),
+        false => Kind::Pipes { stdin: process.stdin },
     };
-    let (from_stdout, stdout) = output_pipe(uid)?;
-    let (from_stderr, stderr) = output_pipe(uid)?;
-    let streams = Streams {
-        stdin: stdin.as_fd(),
-        stdout: stdout.as_fd(),
-        stderr: stderr.as_fd(),
-        is_terminal: false,
-    };
-    let sources = [(Stream::Stdout, from_stdout), (Stream::Stderr, from_stderr)];
-    let relay = Relay::new(sources, detour);
-    Ok((spawn(program, streams)?, relay, target))
-}
-
-/// A pipe for output: `init`'s end, which does not block, and the process's.
-///
-/// # Errors
-/// There are too many.
-pub(crate) fn output_pipe(uid: u32) -> Result<(OwnedFd, OwnedFd), Failure> {
-    let (ours, theirs) =
-        pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe for output".into())?;
-    rustix::io::ioctl_fionbio(&ours, true)
-        .or_fail(|| "make the output pipe non-blocking".into())?;
-    // So that a process may open /dev/stdout anew when it does not run as root.
-    if uid != 0 {
-        fchown(&theirs, Some(Uid::from_raw(uid)), None::<Gid>)
-            .or_fail(|| format!("give the output pipe to user {uid}"))?;
-    }
-    Ok((ours, theirs))
+    let stdio = Stdio::open(kind, program.user.uid)?;
+    let app = spawn(program, stdio.streams())?;
+    Ok((app, Relay::new(stdio.outputs, detour), stdio.input))
 }
 
 /// As far as the kernel allows; an app that needs more than it gets says so itself.

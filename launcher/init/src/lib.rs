@@ -7,11 +7,11 @@
 //! worth reading ahead.
 
 pub mod boot;
+pub mod bulk_output;
 pub mod children;
 pub mod clock;
 pub mod console;
 pub mod copy;
-pub mod detour;
 pub mod device;
 pub mod end;
 pub mod etc;
@@ -23,10 +23,12 @@ pub mod netlink;
 pub mod network;
 pub mod orders;
 pub mod program;
+pub mod relay;
 pub mod root;
 pub mod signals;
 pub mod spawn;
 pub mod start_set;
+pub mod streams;
 pub mod supervise;
 pub mod talk;
 pub mod terminal;

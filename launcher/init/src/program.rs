@@ -1,7 +1,7 @@
 //! The app's program: arguments, environment, and where to look for the file to run.
 
-use crate::failure::{Failure, cause};
-use crate::user::User;
+use crate::failure::{Failure, OrFail, cause};
+use crate::user::{self, User};
 use contract::{Limit, Process};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -105,6 +105,18 @@ impl Program {
         let as_path = |text: &CString| PathBuf::from(std::ffi::OsStr::from_bytes(text.as_bytes()));
         as_path(&self.cwd).join(as_path(candidate))
     }
+}
+
+/// Works out what to run, from a process's description and the image's user database.
+///
+/// # Errors
+/// No such user, or no command.
+pub fn find(process: &Process, hostname: &str) -> Result<Program, Failure> {
+    let read = |path| user::read_database(path).or_fail(|| format!("read the image's {path}"));
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+    let user = user::resolve(&process.user, &passwd, &group)
+        .map_err(|error| Failure::from_error(&error))?;
+    Program::prepare(process, hostname, user)
 }
 
 fn strings(what: &str, texts: impl IntoIterator<Item = String>) -> Result<Vec<CString>, Failure> {

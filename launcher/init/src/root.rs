@@ -37,7 +37,7 @@ const OVERLAY: &CStr =
 /// Mounting is a dozen disk accesses, each waiting for the one before. Signals must be blocked
 /// already: the threads that do it are not to take any.
 #[derive(Debug)]
-pub struct HeadStart {
+pub struct EarlyMounts {
     writable: Writable,
     layer: Begun<()>,
     image: Begun<Image>,
@@ -47,7 +47,7 @@ pub struct HeadStart {
 
 type Begun<T> = Option<JoinHandle<Result<T, Failure>>>;
 
-impl HeadStart {
+impl EarlyMounts {
     /// Begins, or goes on with, what the disks that are there allow, as the usual orders will have
     /// it.
     #[must_use]
@@ -147,11 +147,11 @@ fn is_there(disk: &str) -> bool {
     access(format!("/dev/{disk}"), Access::EXISTS).is_ok()
 }
 
-/// Takes back what [`HeadStart`] or a failed [`Root::mount`] mounted; the writable disk is clean
+/// Takes back what [`EarlyMounts`] or a failed [`Root::mount`] mounted; the writable disk is clean
 /// after it. This process's root must still be the initramfs.
-pub fn abandon(head_start: Option<HeadStart>) {
-    if let Some(head_start) = head_start {
-        head_start.settle();
+pub fn abandon(early: Option<EarlyMounts>) {
+    if let Some(early) = early {
+        early.settle();
     }
     for folder in [NEW_ROOT, UPPER] {
         let _ = unmount(folder, UnmountFlags::empty());
@@ -175,12 +175,12 @@ impl Root {
     /// A disk does not appear or holds no such file system.
     pub fn mount(
         writable: &Writable,
-        head_start: Option<HeadStart>,
+        early: Option<EarlyMounts>,
         signals: &Signals,
     ) -> Result<Self, Failure> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let initramfs = open("/", flags, Mode::empty()).or_fail(|| "open the initramfs".into())?;
-        let image = HeadStart::with_orders(writable, head_start, signals)?.join()?;
+        let image = EarlyMounts::with_orders(writable, early, signals)?.join()?;
         Ok(Self { initramfs, writable: writable.clone(), image })
     }
 

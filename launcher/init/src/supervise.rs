@@ -1,7 +1,8 @@
 //! While the app runs: its output, its end, other children's ends, and requests to stop it.
 
 use crate::children::{Children, send};
-use crate::console::{Console, Relay, Wait};
+use crate::console::Console;
+use crate::relay::{Relay, Wait};
 use crate::signals::{Event, Signals};
 use contract::{Exit, store as nodes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -12,7 +12,7 @@ use init::boot;
 use init::children::Children;
 use init::console::Console;
 use init::failure::Failure;
-use init::root::{self, HeadStart, Root};
+use init::root::{self, EarlyMounts, Root};
 use init::signals::Signals;
 use init::start_set::{find_out, read_ahead};
 use init::supervise::{Stop, Supervisor};
@@ -155,11 +155,11 @@ fn boot(stage: &Stage, orders: &Orders) -> Domain {
     enter_initramfs(stage);
     let signals = Signals::open().unwrap();
     // Where the orders say otherwise, what was begun is taken back.
-    let head_start = HeadStart::advance(None);
-    assert!(head_start.is_some());
-    let root = Root::mount(&orders.root.writable, head_start, &signals).unwrap();
+    let early = EarlyMounts::advance(None);
+    assert!(early.is_some());
+    let root = Root::mount(&orders.root.writable, early, &signals).unwrap();
     root.enter().unwrap();
-    boot::furnish(orders).unwrap();
+    boot::set_up_root(orders).unwrap();
     Domain { root, signals }
 }
 
@@ -271,7 +271,7 @@ fn writable_disk_keeps_files(stage: &Stage) {
 fn abandoned_root(stage: &Stage) {
     enter_initramfs(stage);
     let _signals = Signals::open().unwrap();
-    root::abandon(HeadStart::advance(None));
+    root::abandon(EarlyMounts::advance(None));
     assert_eq!(std::fs::read_dir("/newroot").unwrap().count(), 0);
     assert_eq!(std::fs::read_dir("/upper").unwrap().count(), 0);
 }

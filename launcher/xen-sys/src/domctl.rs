@@ -4,7 +4,8 @@
 //! `createdomain` differs: 0x17 has one field more.
 #![expect(missing_docs, reason = "fields and constants are documented in the header")]
 
-use crate::layout::{constants, layout};
+use crate::layout::{constants, layouts};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The interface versions known here, the newest first.
 pub const VERSIONS: [u32; 3] = [0x17, 0x16, 0x15];
@@ -55,7 +56,7 @@ constants!(CONSTANTS {
     SHUTDOWN_SOFT_RESET: u32 = 5 => "SHUTDOWN_soft_reset";
 });
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Domctl {
     pub cmd: u32,
@@ -66,24 +67,16 @@ pub struct Domctl {
     pub payload: [u64; PAYLOAD_BYTES / 8],
 }
 
-layout!(Domctl = "struct xen_domctl", 144, {
-    cmd @ 0, interface_version @ 4, domain @ 8, pad @ 10 as "_pad", payload @ 16 as "u",
-});
-
 /// `struct xen_arch_domainconfig`, x86.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct ArchDomainConfig {
     pub emulation_flags: u32,
     pub misc_flags: u32,
 }
 
-layout!(ArchDomainConfig = "struct xen_arch_domainconfig", 8, {
-    emulation_flags @ 0, misc_flags @ 4,
-});
-
 /// `createdomain` up to version 0x16.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct CreateDomain16 {
     pub ssidref: u32,
@@ -100,14 +93,8 @@ pub struct CreateDomain16 {
     pub arch: ArchDomainConfig,
 }
 
-layout!(CreateDomain16 = "struct xen_domctl_createdomain", 64, domctl 0x15 ..= 0x16, {
-    ssidref @ 0, handle @ 4, flags @ 20, iommu_opts @ 24, max_vcpus @ 28, max_evtchn_port @ 32,
-    max_grant_frames @ 36, max_maptrack_frames @ 40, grant_opts @ 44, vmtrace_size @ 48,
-    cpupool_id @ 52, arch @ 56,
-});
-
 /// `createdomain` of version 0x17.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct CreateDomain17 {
     pub ssidref: u32,
@@ -126,13 +113,7 @@ pub struct CreateDomain17 {
     pub arch: ArchDomainConfig,
 }
 
-layout!(CreateDomain17 = "struct xen_domctl_createdomain", 68, domctl 0x17 ..= 0x17, {
-    ssidref @ 0, handle @ 4, flags @ 20, iommu_opts @ 24, max_vcpus @ 28, max_evtchn_port @ 32,
-    max_grant_frames @ 36, max_maptrack_frames @ 40, grant_opts @ 44, altp2m_opts @ 48,
-    vmtrace_size @ 52, cpupool_id @ 56, arch @ 60,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct GetDomainInfo {
     pub domain: u16,
@@ -156,30 +137,19 @@ pub struct GetDomainInfo {
     pub arch_config: ArchDomainConfig,
 }
 
-layout!(GetDomainInfo = "struct xen_domctl_getdomaininfo", 112, {
-    domain @ 0, pad1 @ 2, flags @ 4, tot_pages @ 8, max_pages @ 16, outstanding_pages @ 24,
-    shr_pages @ 32, paged_pages @ 40, shared_info_frame @ 48, cpu_time @ 56,
-    nr_online_vcpus @ 64, max_vcpu_id @ 68, ssidref @ 72, handle @ 76, cpupool @ 92,
-    gpaddr_bits @ 96, pad2 @ 97, arch_config @ 104,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct MaxMem {
     pub max_memkb: u64,
 }
 
-layout!(MaxMem = "struct xen_domctl_max_mem", 8, { max_memkb @ 0 });
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct MaxVcpus {
     pub max: u32,
 }
 
-layout!(MaxVcpus = "struct xen_domctl_max_vcpus", 4, { max @ 0 });
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct VcpuContext {
     pub vcpu: u32,
@@ -188,20 +158,13 @@ pub struct VcpuContext {
     pub ctxt: u64,
 }
 
-// The padding has no name in C.
-layout!(VcpuContext = "struct xen_domctl_vcpucontext", 16, {
-    vcpu @ 0, pad @ 4 as "", ctxt @ 8,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct HypercallInit {
     pub gmfn: u64,
 }
 
-layout!(HypercallInit = "struct xen_domctl_hypercall_init", 8, { gmfn @ 0 });
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct HvmContext {
     pub size: u32,
@@ -210,19 +173,13 @@ pub struct HvmContext {
     pub buffer: u64,
 }
 
-layout!(HvmContext = "struct xen_domctl_hvmcontext", 16, {
-    size @ 0, pad @ 4 as "", buffer @ 8,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct AddressSize {
     pub size: u32,
 }
 
-layout!(AddressSize = "struct xen_domctl_address_size", 4, { size @ 0 });
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct TscInfo {
     pub tsc_mode: u32,
@@ -236,21 +193,15 @@ pub struct TscInfo {
 /// at leaf 4, sub-leaf 0 of `arch-x86/cpuid.h`.
 pub const TSC_NEVER_EMULATE: u32 = 2;
 
-layout!(TscInfo = "struct xen_domctl_tsc_info", 24, {
-    tsc_mode @ 0, gtsc_khz @ 4, incarnation @ 8, pad @ 12, elapsed_nsec @ 16,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct PagingMempool {
     /// In bytes.
     pub size: u64,
 }
 
-layout!(PagingMempool = "struct xen_domctl_paging_mempool", 8, { size @ 0 });
-
 /// `struct xen_domctl_scheduler_op`, with the parameters of credit and credit2, which are alike.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct SchedulerOp {
     pub sched_id: u32,
@@ -261,7 +212,46 @@ pub struct SchedulerOp {
     pub rest: [u32; 3],
 }
 
-layout!(SchedulerOp = "struct xen_domctl_scheduler_op", 24, {
-    sched_id @ 0, cmd @ 4, weight @ 8 as "u.credit2.weight", cap @ 10 as "u.credit2.cap",
-    rest @ 12 as "",
+layouts!(LAYOUTS {
+    Domctl = "struct xen_domctl", 144, {
+        cmd @ 0, interface_version @ 4, domain @ 8, pad @ 10 as "_pad", payload @ 16 as "u",
+    };
+    ArchDomainConfig = "struct xen_arch_domainconfig", 8, {
+        emulation_flags @ 0, misc_flags @ 4,
+    };
+    CreateDomain16 = "struct xen_domctl_createdomain", 64, domctl 0x15 ..= 0x16, {
+        ssidref @ 0, handle @ 4, flags @ 20, iommu_opts @ 24, max_vcpus @ 28, max_evtchn_port @ 32,
+        max_grant_frames @ 36, max_maptrack_frames @ 40, grant_opts @ 44, vmtrace_size @ 48,
+        cpupool_id @ 52, arch @ 56,
+    };
+    CreateDomain17 = "struct xen_domctl_createdomain", 68, domctl 0x17 ..= 0x17, {
+        ssidref @ 0, handle @ 4, flags @ 20, iommu_opts @ 24, max_vcpus @ 28, max_evtchn_port @ 32,
+        max_grant_frames @ 36, max_maptrack_frames @ 40, grant_opts @ 44, altp2m_opts @ 48,
+        vmtrace_size @ 52, cpupool_id @ 56, arch @ 60,
+    };
+    GetDomainInfo = "struct xen_domctl_getdomaininfo", 112, {
+        domain @ 0, pad1 @ 2, flags @ 4, tot_pages @ 8, max_pages @ 16, outstanding_pages @ 24,
+        shr_pages @ 32, paged_pages @ 40, shared_info_frame @ 48, cpu_time @ 56,
+        nr_online_vcpus @ 64, max_vcpu_id @ 68, ssidref @ 72, handle @ 76, cpupool @ 92,
+        gpaddr_bits @ 96, pad2 @ 97, arch_config @ 104,
+    };
+    MaxMem = "struct xen_domctl_max_mem", 8, { max_memkb @ 0 };
+    MaxVcpus = "struct xen_domctl_max_vcpus", 4, { max @ 0 };
+    // The padding has no name in C.
+    VcpuContext = "struct xen_domctl_vcpucontext", 16, {
+        vcpu @ 0, pad @ 4 as "", ctxt @ 8,
+    };
+    HypercallInit = "struct xen_domctl_hypercall_init", 8, { gmfn @ 0 };
+    HvmContext = "struct xen_domctl_hvmcontext", 16, {
+        size @ 0, pad @ 4 as "", buffer @ 8,
+    };
+    AddressSize = "struct xen_domctl_address_size", 4, { size @ 0 };
+    TscInfo = "struct xen_domctl_tsc_info", 24, {
+        tsc_mode @ 0, gtsc_khz @ 4, incarnation @ 8, pad @ 12, elapsed_nsec @ 16,
+    };
+    PagingMempool = "struct xen_domctl_paging_mempool", 8, { size @ 0 };
+    SchedulerOp = "struct xen_domctl_scheduler_op", 24, {
+        sched_id @ 0, cmd @ 4, weight @ 8 as "u.credit2.weight", cap @ 10 as "u.credit2.cap",
+        rest @ 12 as "",
+    };
 });

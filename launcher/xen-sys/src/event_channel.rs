@@ -1,7 +1,8 @@
 //! `xen/include/public/event_channel.h`, and Linux's `/dev/xen/evtchn`.
 #![expect(missing_docs, reason = "fields and constants are documented in the header")]
 
-use crate::layout::{constants, layout};
+use crate::layout::{constants, layouts};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 constants!(CONSTANTS {
     ALLOC_UNBOUND: u64 = 6 => "EVTCHNOP_alloc_unbound";
@@ -12,7 +13,7 @@ constants!(CONSTANTS {
     IOCTL_NOTIFY: u64 = 0x0004_4504 => "IOCTL_EVTCHN_NOTIFY";
 });
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct AllocUnbound {
     pub dom: u16,
@@ -20,41 +21,39 @@ pub struct AllocUnbound {
     pub port: u32,
 }
 
-layout!(AllocUnbound = "struct evtchn_alloc_unbound", 8, {
-    dom @ 0, remote_dom @ 2, port @ 4,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct BindInterdomain {
     pub remote_domain: u32,
     pub remote_port: u32,
 }
 
-layout!(BindInterdomain = "struct ioctl_evtchn_bind_interdomain", 8, {
-    remote_domain @ 0, remote_port @ 4,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct BindUnboundPort {
     pub remote_domain: u32,
 }
 
-layout!(BindUnboundPort = "struct ioctl_evtchn_bind_unbound_port", 4, { remote_domain @ 0 });
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Unbind {
     pub port: u32,
 }
 
-layout!(Unbind = "struct ioctl_evtchn_unbind", 4, { port @ 0 });
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Notify {
     pub port: u32,
 }
 
-layout!(Notify = "struct ioctl_evtchn_notify", 4, { port @ 0 });
+layouts!(LAYOUTS {
+    AllocUnbound = "struct evtchn_alloc_unbound", 8, {
+        dom @ 0, remote_dom @ 2, port @ 4,
+    };
+    BindInterdomain = "struct ioctl_evtchn_bind_interdomain", 8, {
+        remote_domain @ 0, remote_port @ 4,
+    };
+    BindUnboundPort = "struct ioctl_evtchn_bind_unbound_port", 4, { remote_domain @ 0 };
+    Unbind = "struct ioctl_evtchn_unbind", 4, { port @ 0 };
+    Notify = "struct ioctl_evtchn_notify", 4, { port @ 0 };
+});

@@ -2,7 +2,8 @@
 //! `/dev/xen/gntalloc`.
 #![expect(missing_docs, reason = "fields and constants are documented in the header")]
 
-use crate::layout::{constants, layout};
+use crate::layout::{constants, layouts};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 constants!(CONSTANTS {
     PERMIT_ACCESS: u16 = 1 => "GTF_permit_access";
@@ -19,7 +20,7 @@ constants!(CONSTANTS {
     UNMAP_NOTIFY_SEND_EVENT: u32 = 2 => "UNMAP_NOTIFY_SEND_EVENT";
 });
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct EntryV1 {
     pub flags: u16,
@@ -27,10 +28,8 @@ pub struct EntryV1 {
     pub frame: u32,
 }
 
-layout!(EntryV1 = "struct grant_entry_v1", 8, { flags @ 0, domid @ 2, frame @ 4 });
-
 /// With one reference; more follow in memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct MapGrantRef {
     pub count: u32,
@@ -40,12 +39,7 @@ pub struct MapGrantRef {
     pub reference: u32,
 }
 
-layout!(MapGrantRef = "struct ioctl_gntdev_map_grant_ref", 24, {
-    count @ 0, pad @ 4, index @ 8, domid @ 16 as "refs[0].domid",
-    reference @ 20 as "refs[0].ref",
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct UnmapGrantRef {
     pub index: u64,
@@ -53,12 +47,8 @@ pub struct UnmapGrantRef {
     pub pad: u32,
 }
 
-layout!(UnmapGrantRef = "struct ioctl_gntdev_unmap_grant_ref", 16, {
-    index @ 0, count @ 8, pad @ 12,
-});
-
 /// With one reference; more follow in memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct AllocGref {
     pub domid: u16,
@@ -69,11 +59,7 @@ pub struct AllocGref {
     pub pad: u32,
 }
 
-layout!(AllocGref = "struct ioctl_gntalloc_alloc_gref", 24, {
-    domid @ 0, flags @ 2, count @ 4, index @ 8, gref_ids @ 16, pad @ 20 as "",
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct DeallocGref {
     pub index: u64,
@@ -81,11 +67,7 @@ pub struct DeallocGref {
     pub pad: u32,
 }
 
-layout!(DeallocGref = "struct ioctl_gntalloc_dealloc_gref", 16, {
-    index @ 0, count @ 8, pad @ 12 as "",
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct UnmapNotify {
     pub index: u64,
@@ -93,6 +75,22 @@ pub struct UnmapNotify {
     pub event_channel_port: u32,
 }
 
-layout!(UnmapNotify = "struct ioctl_gntdev_unmap_notify", 16, {
-    index @ 0, action @ 8, event_channel_port @ 12,
+layouts!(LAYOUTS {
+    EntryV1 = "struct grant_entry_v1", 8, { flags @ 0, domid @ 2, frame @ 4 };
+    MapGrantRef = "struct ioctl_gntdev_map_grant_ref", 24, {
+        count @ 0, pad @ 4, index @ 8, domid @ 16 as "refs[0].domid",
+        reference @ 20 as "refs[0].ref",
+    };
+    UnmapGrantRef = "struct ioctl_gntdev_unmap_grant_ref", 16, {
+        index @ 0, count @ 8, pad @ 12,
+    };
+    AllocGref = "struct ioctl_gntalloc_alloc_gref", 24, {
+        domid @ 0, flags @ 2, count @ 4, index @ 8, gref_ids @ 16, pad @ 20 as "",
+    };
+    DeallocGref = "struct ioctl_gntalloc_dealloc_gref", 16, {
+        index @ 0, count @ 8, pad @ 12 as "",
+    };
+    UnmapNotify = "struct ioctl_gntdev_unmap_notify", 16, {
+        index @ 0, action @ 8, event_channel_port @ 12,
+    };
 });

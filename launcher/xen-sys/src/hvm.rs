@@ -2,7 +2,8 @@
 //! start info of PVH and HVM guests.
 #![expect(missing_docs, reason = "fields and constants are documented in the header")]
 
-use crate::layout::{constants, layout};
+use crate::layout::{constants, layouts};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 constants!(CONSTANTS {
     SET_PARAM: u64 = 0 => "HVMOP_set_param";
@@ -27,7 +28,7 @@ constants!(CONSTANTS {
     START_MAGIC: u32 = 0x336e_c578 => "XEN_HVM_START_MAGIC_VALUE";
 });
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Param {
     pub domid: u16,
@@ -36,10 +37,8 @@ pub struct Param {
     pub value: u64,
 }
 
-layout!(Param = "struct xen_hvm_param", 16, { domid @ 0, pad @ 2, index @ 4, value @ 8 });
-
 /// What comes before each record of saved state.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct SaveDescriptor {
     pub typecode: u16,
@@ -48,11 +47,7 @@ pub struct SaveDescriptor {
     pub length: u32,
 }
 
-layout!(SaveDescriptor = "struct hvm_save_descriptor", 8, {
-    typecode @ 0, instance @ 2, length @ 4,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct SaveHeader {
     pub magic: u32,
@@ -62,11 +57,7 @@ pub struct SaveHeader {
     pub gtsc_khz: u32,
 }
 
-layout!(SaveHeader = "struct hvm_save_header", 24, {
-    magic @ 0, version @ 4, changeset @ 8, cpuid @ 16, gtsc_khz @ 20,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Cpu {
     pub fpu_regs: [u8; 512],
@@ -121,18 +112,7 @@ pub struct Cpu {
     pub pad0: u32,
 }
 
-layout!(Cpu = "struct hvm_hw_cpu", 1032, {
-    fpu_regs @ 0, rax @ 512, rbx @ 520, rcx @ 528, rdx @ 536, rbp @ 544, rsi @ 552, rdi @ 560,
-    rsp @ 568, r8 @ 576, rip @ 640, rflags @ 648, cr0 @ 656, cr2 @ 664, cr3 @ 672, cr4 @ 680,
-    dr0 @ 688, dr6 @ 720, dr7 @ 728, cs_sel @ 736, cs_limit @ 768, ds_limit @ 772,
-    es_limit @ 776, fs_limit @ 780, gs_limit @ 784, ss_limit @ 788, tr_limit @ 792,
-    ldtr_limit @ 796, idtr_limit @ 800, gdtr_limit @ 804, cs_base @ 808, cs_arbytes @ 888,
-    ds_arbytes @ 892, es_arbytes @ 896, fs_arbytes @ 900, gs_arbytes @ 904, ss_arbytes @ 908,
-    tr_arbytes @ 912, ldtr_arbytes @ 916, sysenter_cs @ 920, pending_event @ 1016,
-    error_code @ 1020, flags @ 1024, pad0 @ 1028,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Mtrr {
     pub msr_pat_cr: u64,
@@ -142,13 +122,8 @@ pub struct Mtrr {
     pub msr_mtrr_def_type: u64,
 }
 
-layout!(Mtrr = "struct hvm_hw_mtrr", 240, {
-    msr_pat_cr @ 0, msr_mtrr_var @ 8, msr_mtrr_fixed @ 136, msr_mtrr_cap @ 224,
-    msr_mtrr_def_type @ 232,
-});
-
 /// What a PVH kernel finds at the address in `ebx`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct StartInfo {
     pub magic: u32,
@@ -163,12 +138,7 @@ pub struct StartInfo {
     pub reserved: u32,
 }
 
-layout!(StartInfo = "struct hvm_start_info", 56, {
-    magic @ 0, version @ 4, flags @ 8, nr_modules @ 12, modlist_paddr @ 16, cmdline_paddr @ 24,
-    rsdp_paddr @ 32, memmap_paddr @ 40, memmap_entries @ 48, reserved @ 52,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct ModlistEntry {
     pub paddr: u64,
@@ -177,11 +147,7 @@ pub struct ModlistEntry {
     pub reserved: u64,
 }
 
-layout!(ModlistEntry = "struct hvm_modlist_entry", 32, {
-    paddr @ 0, size @ 8, cmdline_paddr @ 16, reserved @ 24,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct MemmapEntry {
     pub addr: u64,
@@ -191,6 +157,36 @@ pub struct MemmapEntry {
     pub reserved: u32,
 }
 
-layout!(MemmapEntry = "struct hvm_memmap_table_entry", 24, {
-    addr @ 0, size @ 8, kind @ 16 as "type", reserved @ 20,
+layouts!(LAYOUTS {
+    Param = "struct xen_hvm_param", 16, { domid @ 0, pad @ 2, index @ 4, value @ 8 };
+    SaveDescriptor = "struct hvm_save_descriptor", 8, {
+        typecode @ 0, instance @ 2, length @ 4,
+    };
+    SaveHeader = "struct hvm_save_header", 24, {
+        magic @ 0, version @ 4, changeset @ 8, cpuid @ 16, gtsc_khz @ 20,
+    };
+    Cpu = "struct hvm_hw_cpu", 1032, {
+        fpu_regs @ 0, rax @ 512, rbx @ 520, rcx @ 528, rdx @ 536, rbp @ 544, rsi @ 552, rdi @ 560,
+        rsp @ 568, r8 @ 576, rip @ 640, rflags @ 648, cr0 @ 656, cr2 @ 664, cr3 @ 672, cr4 @ 680,
+        dr0 @ 688, dr6 @ 720, dr7 @ 728, cs_sel @ 736, cs_limit @ 768, ds_limit @ 772,
+        es_limit @ 776, fs_limit @ 780, gs_limit @ 784, ss_limit @ 788, tr_limit @ 792,
+        ldtr_limit @ 796, idtr_limit @ 800, gdtr_limit @ 804, cs_base @ 808, cs_arbytes @ 888,
+        ds_arbytes @ 892, es_arbytes @ 896, fs_arbytes @ 900, gs_arbytes @ 904, ss_arbytes @ 908,
+        tr_arbytes @ 912, ldtr_arbytes @ 916, sysenter_cs @ 920, pending_event @ 1016,
+        error_code @ 1020, flags @ 1024, pad0 @ 1028,
+    };
+    Mtrr = "struct hvm_hw_mtrr", 240, {
+        msr_pat_cr @ 0, msr_mtrr_var @ 8, msr_mtrr_fixed @ 136, msr_mtrr_cap @ 224,
+        msr_mtrr_def_type @ 232,
+    };
+    StartInfo = "struct hvm_start_info", 56, {
+        magic @ 0, version @ 4, flags @ 8, nr_modules @ 12, modlist_paddr @ 16, cmdline_paddr @ 24,
+        rsdp_paddr @ 32, memmap_paddr @ 40, memmap_entries @ 48, reserved @ 52,
+    };
+    ModlistEntry = "struct hvm_modlist_entry", 32, {
+        paddr @ 0, size @ 8, cmdline_paddr @ 16, reserved @ 24,
+    };
+    MemmapEntry = "struct hvm_memmap_table_entry", 24, {
+        addr @ 0, size @ 8, kind @ 16 as "type", reserved @ 20,
+    };
 });

@@ -16,9 +16,7 @@ pub mod pv;
 pub mod sysctl;
 pub mod vchan;
 
-pub use layout::Plain;
-
-use layout::{Constant, Described, Layout};
+use layout::{Constant, Layout};
 
 /// The size of a page, for all of Xen's x86 interfaces.
 pub const PAGE_BYTES: usize = 4096;
@@ -28,54 +26,18 @@ pub const PAGE_SHIFT: u32 = 12;
 /// Every structure of this crate that a C header has too.
 #[must_use]
 pub fn layouts() -> Vec<Layout> {
-    vec![
-        domctl::AddressSize::LAYOUT,
-        domctl::ArchDomainConfig::LAYOUT,
-        domctl::CreateDomain16::LAYOUT,
-        domctl::CreateDomain17::LAYOUT,
-        domctl::Domctl::LAYOUT,
-        domctl::GetDomainInfo::LAYOUT,
-        domctl::HvmContext::LAYOUT,
-        domctl::HypercallInit::LAYOUT,
-        domctl::MaxMem::LAYOUT,
-        domctl::MaxVcpus::LAYOUT,
-        domctl::PagingMempool::LAYOUT,
-        domctl::TscInfo::LAYOUT,
-        domctl::VcpuContext::LAYOUT,
-        event_channel::AllocUnbound::LAYOUT,
-        event_channel::BindInterdomain::LAYOUT,
-        event_channel::BindUnboundPort::LAYOUT,
-        event_channel::Notify::LAYOUT,
-        event_channel::Unbind::LAYOUT,
-        grant_table::AllocGref::LAYOUT,
-        grant_table::DeallocGref::LAYOUT,
-        grant_table::EntryV1::LAYOUT,
-        grant_table::MapGrantRef::LAYOUT,
-        grant_table::UnmapGrantRef::LAYOUT,
-        grant_table::UnmapNotify::LAYOUT,
-        hvm::Cpu::LAYOUT,
-        hvm::MemmapEntry::LAYOUT,
-        hvm::ModlistEntry::LAYOUT,
-        hvm::Mtrr::LAYOUT,
-        hvm::Param::LAYOUT,
-        hvm::SaveDescriptor::LAYOUT,
-        hvm::SaveHeader::LAYOUT,
-        hvm::StartInfo::LAYOUT,
-        memory::ForeignMemoryMap::LAYOUT,
-        memory::MemoryReservation::LAYOUT,
-        privcmd::Hypercall::LAYOUT,
-        privcmd::MmapBatchV2::LAYOUT,
-        privcmd::MmapResource::LAYOUT,
-        pv::MmuextOp::LAYOUT,
-        pv::StartInfo::LAYOUT,
-        pv::UserRegs::LAYOUT,
-        pv::VcpuGuestContext::LAYOUT,
-        sysctl::GetDomainInfoList::LAYOUT,
-        sysctl::PhysInfo::LAYOUT,
-        sysctl::Sysctl::LAYOUT,
-        vchan::Interface::LAYOUT,
-        vchan::RingShared::LAYOUT,
+    [
+        domctl::LAYOUTS,
+        event_channel::LAYOUTS,
+        grant_table::LAYOUTS,
+        hvm::LAYOUTS,
+        memory::LAYOUTS,
+        privcmd::LAYOUTS,
+        pv::LAYOUTS,
+        sysctl::LAYOUTS,
+        vchan::LAYOUTS,
     ]
+    .concat()
 }
 
 /// Every constant of this crate that a C header has too.

@@ -1,7 +1,8 @@
 //! `xen/include/public/memory.h`: guest memory.
 #![expect(missing_docs, reason = "fields and constants are documented in the header")]
 
-use crate::layout::{constants, layout};
+use crate::layout::{constants, layouts};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 constants!(CONSTANTS {
     POPULATE_PHYSMAP: u64 = 6 => "XENMEM_populate_physmap";
@@ -16,7 +17,7 @@ pub const E820_RAM: u32 = 1;
 pub const E820_RESERVED: u32 = 2;
 pub const E820_ACPI: u32 = 3;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct MemoryReservation {
     /// Address of `nr_extents` frame numbers.
@@ -28,12 +29,7 @@ pub struct MemoryReservation {
     pub pad: [u16; 3],
 }
 
-layout!(MemoryReservation = "struct xen_memory_reservation", 32, {
-    extent_start @ 0, nr_extents @ 8, extent_order @ 16, mem_flags @ 20, domid @ 24,
-    pad @ 26 as "",
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct ForeignMemoryMap {
     pub domid: u16,
@@ -44,13 +40,8 @@ pub struct ForeignMemoryMap {
     pub buffer: u64,
 }
 
-layout!(ForeignMemoryMap = "struct xen_foreign_memory_map", 24, {
-    domid @ 0, pad @ 2 as "", nr_entries @ 8 as "map.nr_entries", pad2 @ 12 as "",
-    buffer @ 16 as "map.buffer",
-});
-
 /// A range of the guest's memory map. Packed in C, so its 64-bit numbers are halves here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct E820Entry {
     addr: [u32; 2],
@@ -60,8 +51,6 @@ pub struct E820Entry {
 
 // Xen keeps this structure out of its public headers; Linux has it as `struct boot_e820_entry`.
 const _: () = assert!(size_of::<E820Entry>() == 20 && align_of::<E820Entry>() == 4);
-// SAFETY: five 32-bit integers, 20 bytes: no padding, no invalid pattern.
-unsafe impl crate::layout::Plain for E820Entry {}
 
 impl E820Entry {
     /// `size` bytes from `addr` on, of type `kind` (`E820_RAM` and so on).
@@ -72,3 +61,14 @@ impl E820Entry {
         Self { addr: halves(addr), size: halves(size), kind }
     }
 }
+
+layouts!(LAYOUTS {
+    MemoryReservation = "struct xen_memory_reservation", 32, {
+        extent_start @ 0, nr_extents @ 8, extent_order @ 16, mem_flags @ 20, domid @ 24,
+        pad @ 26 as "",
+    };
+    ForeignMemoryMap = "struct xen_foreign_memory_map", 24, {
+        domid @ 0, pad @ 2 as "", nr_entries @ 8 as "map.nr_entries", pad2 @ 12 as "",
+        buffer @ 16 as "map.buffer",
+    };
+});

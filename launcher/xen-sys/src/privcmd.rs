@@ -1,7 +1,8 @@
 //! Linux's `/dev/xen/privcmd` (`include/uapi/xen/privcmd.h`): hypercalls and foreign mappings.
 #![expect(missing_docs, reason = "fields and constants are documented in the header")]
 
-use crate::layout::{constants, layout};
+use crate::layout::{constants, layouts};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 constants!(CONSTANTS {
     IOCTL_HYPERCALL: u64 = 0x0030_5000 => "IOCTL_PRIVCMD_HYPERCALL";
@@ -9,16 +10,14 @@ constants!(CONSTANTS {
     IOCTL_MMAP_RESOURCE: u64 = 0x0020_5007 => "IOCTL_PRIVCMD_MMAP_RESOURCE";
 });
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Hypercall {
     pub op: u64,
     pub arg: [u64; 5],
 }
 
-layout!(Hypercall = "struct privcmd_hypercall", 48, { op @ 0, arg @ 8 });
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct MmapBatchV2 {
     pub num: u32,
@@ -31,11 +30,7 @@ pub struct MmapBatchV2 {
     pub err: u64,
 }
 
-layout!(MmapBatchV2 = "struct privcmd_mmapbatch_v2", 32, {
-    num @ 0, dom @ 4, pad @ 6 as "", addr @ 8, arr @ 16, err @ 24,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct MmapResource {
     pub dom: u16,
@@ -47,6 +42,12 @@ pub struct MmapResource {
     pub addr: u64,
 }
 
-layout!(MmapResource = "struct privcmd_mmap_resource", 32, {
-    dom @ 0, pad @ 2 as "", kind @ 4 as "type", id @ 8, idx @ 12, num @ 16, addr @ 24,
+layouts!(LAYOUTS {
+    Hypercall = "struct privcmd_hypercall", 48, { op @ 0, arg @ 8 };
+    MmapBatchV2 = "struct privcmd_mmapbatch_v2", 32, {
+        num @ 0, dom @ 4, pad @ 6 as "", addr @ 8, arr @ 16, err @ 24,
+    };
+    MmapResource = "struct privcmd_mmap_resource", 32, {
+        dom @ 0, pad @ 2 as "", kind @ 4 as "type", id @ 8, idx @ 12, num @ 16, addr @ 24,
+    };
 });

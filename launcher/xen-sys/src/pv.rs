@@ -1,7 +1,8 @@
 //! `xen/include/public/xen.h` and `arch-x86/xen.h`: what a PV guest starts with.
 #![expect(missing_docs, reason = "fields and constants are documented in the header")]
 
-use crate::layout::{constants, layout};
+use crate::layout::{constants, layouts};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 constants!(CONSTANTS {
     MMUEXT_PIN_L4_TABLE: u32 = 3 => "MMUEXT_PIN_L4_TABLE";
@@ -17,7 +18,7 @@ constants!(CONSTANTS {
     VCPU_INFO_UPCALL_MASK: usize = 1 => "offsetof(struct vcpu_info, evtchn_upcall_mask)";
 });
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct StartInfo {
     pub magic: [u8; 32],
@@ -41,15 +42,7 @@ pub struct StartInfo {
     pub nr_p2m_frames: u64,
 }
 
-layout!(StartInfo = "struct start_info", 1168, {
-    magic @ 0, nr_pages @ 32, shared_info @ 40, flags @ 48, pad1 @ 52 as "", store_mfn @ 56,
-    store_evtchn @ 64, pad2 @ 68 as "", console_mfn @ 72 as "console.domU.mfn",
-    console_evtchn @ 80 as "console.domU.evtchn", pad3 @ 84 as "", pt_base @ 88,
-    nr_pt_frames @ 96, mfn_list @ 104, mod_start @ 112, mod_len @ 120, cmd_line @ 128,
-    first_p2m_pfn @ 1152, nr_p2m_frames @ 1160,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct UserRegs {
     /// r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx.
@@ -77,14 +70,7 @@ pub struct UserRegs {
     pub pad6: [u16; 3],
 }
 
-layout!(UserRegs = "struct cpu_user_regs", 200, {
-    r15 @ 0, rsi @ 104, rdi @ 112, error_code @ 120, entry_vector @ 124, rip @ 128, cs @ 136,
-    pad0 @ 138 as "_pad0", saved_upcall_mask @ 140, pad1 @ 141 as "_pad1", rflags @ 144,
-    rsp @ 152, ss @ 160, pad2 @ 162 as "_pad2", es @ 168, pad3 @ 170 as "_pad3", ds @ 176,
-    pad4 @ 178 as "_pad4", fs @ 184, pad5 @ 186 as "_pad5", gs @ 192, pad6 @ 194 as "_pad6",
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct VcpuGuestContext {
     pub fpu_ctxt: [u8; 512],
@@ -109,15 +95,7 @@ pub struct VcpuGuestContext {
     pub gs_base_user: u64,
 }
 
-layout!(VcpuGuestContext = "struct vcpu_guest_context", 5168, {
-    fpu_ctxt @ 0, flags @ 512, user_regs @ 520, trap_ctxt @ 720, ldt_base @ 4816,
-    ldt_ents @ 4824, gdt_frames @ 4832, gdt_ents @ 4960, kernel_ss @ 4968, kernel_sp @ 4976,
-    ctrlreg @ 4984, debugreg @ 5048, event_callback_eip @ 5112, failsafe_callback_eip @ 5120,
-    syscall_callback_eip @ 5128, vm_assist @ 5136, fs_base @ 5144, gs_base_kernel @ 5152,
-    gs_base_user @ 5160,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct MmuextOp {
     pub cmd: u32,
@@ -126,6 +104,28 @@ pub struct MmuextOp {
     pub arg2: u64,
 }
 
-layout!(MmuextOp = "struct mmuext_op", 24, {
-    cmd @ 0, pad @ 4 as "", mfn @ 8 as "arg1.mfn", arg2 @ 16,
+layouts!(LAYOUTS {
+    StartInfo = "struct start_info", 1168, {
+        magic @ 0, nr_pages @ 32, shared_info @ 40, flags @ 48, pad1 @ 52 as "", store_mfn @ 56,
+        store_evtchn @ 64, pad2 @ 68 as "", console_mfn @ 72 as "console.domU.mfn",
+        console_evtchn @ 80 as "console.domU.evtchn", pad3 @ 84 as "", pt_base @ 88,
+        nr_pt_frames @ 96, mfn_list @ 104, mod_start @ 112, mod_len @ 120, cmd_line @ 128,
+        first_p2m_pfn @ 1152, nr_p2m_frames @ 1160,
+    };
+    UserRegs = "struct cpu_user_regs", 200, {
+        r15 @ 0, rsi @ 104, rdi @ 112, error_code @ 120, entry_vector @ 124, rip @ 128, cs @ 136,
+        pad0 @ 138 as "_pad0", saved_upcall_mask @ 140, pad1 @ 141 as "_pad1", rflags @ 144,
+        rsp @ 152, ss @ 160, pad2 @ 162 as "_pad2", es @ 168, pad3 @ 170 as "_pad3", ds @ 176,
+        pad4 @ 178 as "_pad4", fs @ 184, pad5 @ 186 as "_pad5", gs @ 192, pad6 @ 194 as "_pad6",
+    };
+    VcpuGuestContext = "struct vcpu_guest_context", 5168, {
+        fpu_ctxt @ 0, flags @ 512, user_regs @ 520, trap_ctxt @ 720, ldt_base @ 4816,
+        ldt_ents @ 4824, gdt_frames @ 4832, gdt_ents @ 4960, kernel_ss @ 4968, kernel_sp @ 4976,
+        ctrlreg @ 4984, debugreg @ 5048, event_callback_eip @ 5112, failsafe_callback_eip @ 5120,
+        syscall_callback_eip @ 5128, vm_assist @ 5136, fs_base @ 5144, gs_base_kernel @ 5152,
+        gs_base_user @ 5160,
+    };
+    MmuextOp = "struct mmuext_op", 24, {
+        cmd @ 0, pad @ 4 as "", mfn @ 8 as "arg1.mfn", arg2 @ 16,
+    };
 });

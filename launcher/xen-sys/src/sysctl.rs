@@ -1,7 +1,8 @@
 //! `xen/include/public/sysctl.h`: operations on the whole machine, for the toolstack.
 #![expect(missing_docs, reason = "fields and constants are documented in the header")]
 
-use crate::layout::{constants, layout};
+use crate::layout::{constants, layouts};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The interface versions known here, the newest first: 0x15 is Xen 4.17 to 4.20.
 pub const VERSIONS: [u32; 2] = [0x16, 0x15];
@@ -16,7 +17,7 @@ constants!(CONSTANTS {
     PHYSCAP_GNTTAB_V2: u32 = 1 << 9 => "XEN_SYSCTL_PHYSCAP_gnttab_v2";
 });
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Sysctl {
     pub cmd: u32,
@@ -25,11 +26,7 @@ pub struct Sysctl {
     pub payload: [u64; 16],
 }
 
-layout!(Sysctl = "struct xen_sysctl", 136, {
-    cmd @ 0, interface_version @ 4, payload @ 8 as "u",
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct PhysInfo {
     pub threads_per_core: u32,
@@ -50,14 +47,7 @@ pub struct PhysInfo {
     pub hw_cap: [u32; 8],
 }
 
-layout!(PhysInfo = "struct xen_sysctl_physinfo", 112, {
-    threads_per_core @ 0, cores_per_socket @ 4, nr_cpus @ 8, max_cpu_id @ 12, nr_nodes @ 16,
-    max_node_id @ 20, cpu_khz @ 24, capabilities @ 28, arch_capabilities @ 32, pad @ 36,
-    total_pages @ 40, free_pages @ 48, scrub_pages @ 56, outstanding_pages @ 64, max_mfn @ 72,
-    hw_cap @ 80,
-});
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct GetDomainInfoList {
     pub first_domain: u16,
@@ -69,7 +59,18 @@ pub struct GetDomainInfoList {
     pub pad2: u32,
 }
 
-layout!(GetDomainInfoList = "struct xen_sysctl_getdomaininfolist", 24, {
-    first_domain @ 0, pad1 @ 2 as "", max_domains @ 4, buffer @ 8, num_domains @ 16,
-    pad2 @ 20 as "",
+layouts!(LAYOUTS {
+    Sysctl = "struct xen_sysctl", 136, {
+        cmd @ 0, interface_version @ 4, payload @ 8 as "u",
+    };
+    PhysInfo = "struct xen_sysctl_physinfo", 112, {
+        threads_per_core @ 0, cores_per_socket @ 4, nr_cpus @ 8, max_cpu_id @ 12, nr_nodes @ 16,
+        max_node_id @ 20, cpu_khz @ 24, capabilities @ 28, arch_capabilities @ 32, pad @ 36,
+        total_pages @ 40, free_pages @ 48, scrub_pages @ 56, outstanding_pages @ 64, max_mfn @ 72,
+        hw_cap @ 80,
+    };
+    GetDomainInfoList = "struct xen_sysctl_getdomaininfolist", 24, {
+        first_domain @ 0, pad1 @ 2 as "", max_domains @ 4, buffer @ 8, num_domains @ 16,
+        pad2 @ 20 as "",
+    };
 });

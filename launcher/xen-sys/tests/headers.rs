@@ -39,23 +39,28 @@ const INCLUDES: &str = "
 #[test]
 fn every_structure_and_constant_is_as_in_the_installed_headers() {
     let further = std::env::var("XEN_HEADERS").unwrap_or_default();
-    let folders = std::iter::once("/usr/include").chain(further.split(':'));
-    let folders: Vec<PathBuf> =
-        folders.filter(|name| !name.is_empty()).map(PathBuf::from).collect();
-    let mut compared = 0;
+    let further = further.split(':').filter(|name| !name.is_empty()).map(PathBuf::from);
+    let installed = Path::new("/usr/include").to_owned();
+    let is_there = installed.join("xen/domctl.h").exists();
+    let folders: Vec<PathBuf> = is_there.then_some(installed).into_iter().chain(further).collect();
+    assert!(!folders.is_empty(), "there are no Xen headers to compare with; install libxen-dev");
     for folder in &folders {
-        if !folder.join("xen/domctl.h").exists() {
-            println!("skipped: no Xen headers in {}; install libxen-dev", folder.display());
-            continue;
-        }
-        if Command::new("cc").arg("--version").output().is_err() {
-            println!("skipped: no C compiler; install gcc");
-            return;
-        }
         compare(folder);
-        compared += 1;
     }
-    println!("compared with {compared} version(s) of Xen's headers");
+}
+
+/// `layouts!` lists what it describes, and the compiler reports a list that `layouts()` leaves out. This
+/// finds a structure that is in no list. (E820 entries have no C name in Xen's public headers.)
+#[test]
+fn every_structure_of_this_crate_is_compared() {
+    const WITHOUT_A_HEADER: usize = 1;
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let count = |entry: std::io::Result<std::fs::DirEntry>| {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        text.lines().filter(|line| line.starts_with("#[repr(C")).count()
+    };
+    let structures: usize = std::fs::read_dir(sources).unwrap().map(count).sum();
+    assert_eq!(xen_sys::layouts().len() + WITHOUT_A_HEADER, structures);
 }
 
 /// Compiles and runs a C program that prints all numbers, and compares them with ours.

@@ -2,14 +2,15 @@
 
 use crate::call::Call;
 use rustix::io::Errno;
-use xen_sys::{Plain, domctl, hypercall, sysctl};
+use xen_sys::{domctl, hypercall, sysctl};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Carries out one sysctl and returns its argument as Xen left it.
 ///
 /// # Safety
 /// Addresses in `payload` must be those of buffers that are as large as this operation accesses
 /// them.
-pub(crate) unsafe fn sysctl<P: Plain>(
+pub(crate) unsafe fn sysctl<P: FromBytes + IntoBytes + Immutable>(
     call: &Call,
     version: u32,
     cmd: u32,
@@ -19,15 +20,20 @@ pub(crate) unsafe fn sysctl<P: Plain>(
     let mut sysctl = sysctl::Sysctl { cmd, interface_version: version, payload };
     // SAFETY: as the caller promises.
     unsafe { call.invoke(hypercall::SYSCTL, &mut sysctl, |address| [address, 0, 0, 0, 0]) }?;
-    P::from_bytes(sysctl.payload.as_bytes()).ok_or(Errno::IO)
+    first_of(&sysctl.payload)
 }
 
 /// The argument of a domctl or sysctl, filled up with zeroes.
-pub(crate) fn padded<P: Plain>(payload: &P) -> [u64; 16] {
+pub(crate) fn padded<P: FromBytes + IntoBytes + Immutable>(payload: &P) -> [u64; 16] {
     const { assert!(size_of::<P>() <= domctl::PAYLOAD_BYTES) };
-    let mut bytes = [0u8; domctl::PAYLOAD_BYTES];
-    bytes[..size_of::<P>()].copy_from_slice(payload.as_bytes());
-    <[u64; 16]>::from_bytes(&bytes).unwrap_or_default()
+    let mut padded = [0; domctl::PAYLOAD_BYTES / 8];
+    padded.as_mut_bytes()[..size_of::<P>()].copy_from_slice(payload.as_bytes());
+    padded
+}
+
+/// The argument of a domctl or sysctl, without what fills it up.
+pub(crate) fn first_of<P: FromBytes>(payload: &[u64; 16]) -> Result<P, Errno> {
+    P::read_from_prefix(payload.as_bytes()).map(|(argument, _)| argument).map_err(|_| Errno::IO)
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::ptr::NonNull;
-use xen_sys::{PAGE_BYTES, Plain, privcmd};
+use xen_sys::{PAGE_BYTES, privcmd};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const PRIVCMD: &str = "/dev/xen/privcmd";
 const BUFFERS: &str = "/dev/xen/hypercall";
@@ -81,7 +82,7 @@ impl Call {
     /// # Safety
     /// All addresses in `argument`, and those that `arguments` adds, must be those of
     /// [`Buffer`]s that outlive the call and are as large as this hypercall accesses them.
-    pub(crate) unsafe fn invoke<T: Plain>(
+    pub(crate) unsafe fn invoke<T: FromBytes + IntoBytes + Immutable>(
         &self,
         number: u64,
         argument: &mut T,
@@ -165,7 +166,7 @@ impl Buffer {
     ///
     /// # Panics
     /// Beyond the end.
-    pub(crate) fn write<T: Plain>(&mut self, index: usize, value: &T) {
+    pub(crate) fn write<T: FromBytes + IntoBytes + Immutable>(&mut self, index: usize, value: &T) {
         let start = index * size_of::<T>();
         self.as_bytes_mut()[start..start + size_of::<T>()].copy_from_slice(value.as_bytes());
     }
@@ -175,8 +176,9 @@ impl Buffer {
     /// # Panics
     /// Beyond the end.
     #[expect(clippy::expect_used, reason = "the caller's own number, never input")]
-    pub(crate) fn read<T: Plain>(&self, index: usize) -> T {
-        T::from_bytes(&self.as_bytes()[index * size_of::<T>()..]).expect("within the buffer")
+    pub(crate) fn read<T: FromBytes + IntoBytes + Immutable>(&self, index: usize) -> T {
+        let bytes = &self.as_bytes()[index * size_of::<T>()..];
+        T::read_from_prefix(bytes).expect("within the buffer").0
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

@@ -1,11 +1,12 @@
 //! Operations on one domain: its life, limits and state.
 
-use crate::argument::{padded, sysctl};
+use crate::argument::{first_of, padded, sysctl};
 use crate::error::{Cause, XenError};
 use crate::{DomId, Hypervisor};
 use rustix::io::Errno;
 use std::time::Duration;
-use xen_sys::{Plain, domctl, hypercall, sysctl};
+use xen_sys::{domctl, hypercall, sysctl};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 /// What Xen knows of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +132,7 @@ impl NewDomain {
             max_maptrack_frames: Self::DEFAULT,
             grant_opts: self.max_grant_version,
             arch: self.arch(),
-            ..domctl::CreateDomain16::zeroed()
+            ..domctl::CreateDomain16::new_zeroed()
         }
     }
 
@@ -145,7 +146,7 @@ impl NewDomain {
             max_maptrack_frames: Self::DEFAULT,
             grant_opts: self.max_grant_version,
             arch: self.arch(),
-            ..domctl::CreateDomain17::zeroed()
+            ..domctl::CreateDomain17::new_zeroed()
         }
     }
 }
@@ -156,7 +157,7 @@ impl Hypervisor {
     /// # Errors
     /// [`XenError::Refused`].
     pub fn domain_info(&self, domid: DomId) -> Result<Option<DomainInfo>, XenError> {
-        let empty = domctl::GetDomainInfo::zeroed();
+        let empty = domctl::GetDomainInfo::new_zeroed();
         // SAFETY: no addresses in this argument.
         match unsafe { self.domctl(domctl::GETDOMAININFO, domid, &empty) } {
             // Older Xen answers with the next domain where there is none of this number.
@@ -180,7 +181,7 @@ impl Hypervisor {
                 first_domain: found.last().map_or(0, |last| last.domid.0 + 1),
                 max_domains: BATCH,
                 buffer: buffer.address(),
-                ..sysctl::GetDomainInfoList::zeroed()
+                ..sysctl::GetDomainInfoList::new_zeroed()
             };
             // SAFETY: the buffer outlives the call and has room for `max_domains` answers.
             let answer =
@@ -242,7 +243,7 @@ impl Hypervisor {
                 cmd: domctl::SCHEDOP_PUTINFO,
                 weight,
                 cap,
-                ..domctl::SchedulerOp::zeroed()
+                ..domctl::SchedulerOp::new_zeroed()
             };
             // SAFETY: with this command there are no addresses in the argument.
             answer = unsafe { self.domctl(domctl::SCHEDULER_OP, domid, &payload) }.map(drop);
@@ -290,8 +291,10 @@ impl Hypervisor {
     /// otherwise trap each reading, also those of the clock that it gives the guest, which is right
     /// either way: Xen keeps it for each vCPU.
     pub(crate) fn set_native_tsc(&self, domid: DomId) -> Result<(), XenError> {
-        let payload =
-            domctl::TscInfo { tsc_mode: domctl::TSC_NEVER_EMULATE, ..domctl::TscInfo::zeroed() };
+        let payload = domctl::TscInfo {
+            tsc_mode: domctl::TSC_NEVER_EMULATE,
+            ..domctl::TscInfo::new_zeroed()
+        };
         // SAFETY: no addresses in this argument.
         unsafe { self.domctl(domctl::SETTSCINFO, domid, &payload) }
             .map(drop)
@@ -323,7 +326,7 @@ impl Hypervisor {
     /// # Safety
     /// Addresses in `payload` must be those of buffers that are as large as this operation
     /// accesses them.
-    pub(crate) unsafe fn domctl<P: Plain>(
+    pub(crate) unsafe fn domctl<P: FromBytes + IntoBytes + Immutable>(
         &self,
         cmd: u32,
         domid: DomId,
@@ -332,7 +335,7 @@ impl Hypervisor {
         let mut domctl = self.new_domctl(cmd, domid, padded(payload));
         // SAFETY: as the caller promises.
         unsafe { self.call_domctl(&mut domctl) }?;
-        P::from_bytes(domctl.payload.as_bytes()).ok_or(Errno::IO)
+        first_of(&domctl.payload)
     }
 
     fn new_domctl(&self, cmd: u32, domid: DomId, payload: [u64; 16]) -> domctl::Domctl {
@@ -341,7 +344,7 @@ impl Hypervisor {
             interface_version: self.domctl_version,
             domain: domid.0,
             payload,
-            ..domctl::Domctl::zeroed()
+            ..domctl::Domctl::new_zeroed()
         }
     }
 

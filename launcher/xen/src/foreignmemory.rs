@@ -10,7 +10,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
-use xen_sys::{PAGE_BYTES, Plain, memory, privcmd};
+use xen_sys::{PAGE_BYTES, memory, privcmd};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Pages of another domain, writable here until dropped.
 ///
@@ -82,7 +83,11 @@ impl Mapping {
     ///
     /// # Panics
     /// Beyond the end.
-    pub(crate) fn write_plain<T: Plain>(&mut self, offset: usize, value: &T) {
+    pub(crate) fn write_plain<T: FromBytes + IntoBytes + Immutable>(
+        &mut self,
+        offset: usize,
+        value: &T,
+    ) {
         self.write(offset, value.as_bytes());
     }
 

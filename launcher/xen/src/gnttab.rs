@@ -14,7 +14,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use xen_sys::{PAGE_BYTES, Plain, grant_table};
+use xen_sys::{PAGE_BYTES, grant_table};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 const ALLOCATE_DEVICE: &str = "/dev/xen/gntalloc";
 const MAP_DEVICE: &str = "/dev/xen/gntdev";
@@ -74,7 +75,7 @@ impl SharedMemory {
             domid: domid.0,
             flags: WRITABLE,
             count,
-            ..grant_table::AllocGref::zeroed()
+            ..grant_table::AllocGref::new_zeroed()
         };
         // The references are written where the structure has its first, so all of it must be
         // one piece of memory: words, the first four of them the header.
@@ -195,7 +196,7 @@ impl SharedMemory {
         };
         single(head, first);
         for (word, bytes) in words.iter().zip(middle.chunks_exact(WORD_BYTES)) {
-            word.store(u64::from_bytes(bytes).unwrap_or_default(), Ordering::Relaxed);
+            word.store(first_word(bytes), Ordering::Relaxed);
         }
         single(tail, last);
     }
@@ -313,13 +314,13 @@ fn check_count(pages: usize) -> Result<u32, Errno> {
 }
 
 fn first_word(bytes: &[u8]) -> u64 {
-    u64::from_bytes(bytes).unwrap_or_default()
+    u64::read_from_prefix(bytes).map_or(0, |(word, _)| word)
 }
 
 /// Two 32-bit words as they lie in memory.
 fn halves(pair: u64) -> [u32; 2] {
     let bytes = pair.to_ne_bytes();
-    [0, 4].map(|at| u32::from_bytes(&bytes[at..]).unwrap_or_default())
+    [0, 4].map(|at| u32::read_from_prefix(&bytes[at..]).map_or(0, |(word, _)| word))
 }
 
 fn open(path: &str) -> Result<File, GrantError> {

@@ -3,7 +3,8 @@
 use crate::error::XenError;
 use crate::{DomId, Hypervisor};
 use rustix::io::Errno;
-use xen_sys::{Plain, domctl, hvm, hypercall};
+use xen_sys::{domctl, hvm, hypercall};
+use zerocopy::FromZeros;
 
 /// The longest saved state that is read; Xen's is some KiB a vcpu.
 const MAX_CONTEXT_BYTES: u32 = 8 << 20;
@@ -28,7 +29,7 @@ impl Hypervisor {
     pub(crate) fn hvm_context(&self, domid: DomId) -> Result<Vec<u8>, XenError> {
         let failed =
             |errno| XenError::refused(format!("read domain {domid}'s processor state"), errno);
-        let ask = domctl::HvmContext::zeroed();
+        let ask = domctl::HvmContext::new_zeroed();
         // SAFETY: without a buffer Xen only answers with the size.
         let size = unsafe { self.domctl(domctl::GETHVMCONTEXT, domid, &ask) }.map_err(failed)?.size;
         if size > MAX_CONTEXT_BYTES {

@@ -4,7 +4,8 @@ use crate::argument::sysctl;
 use crate::call::Call;
 use crate::error::XenError;
 use rustix::io::Errno;
-use xen_sys::{Plain, domctl, hypercall, sysctl};
+use xen_sys::{domctl, hypercall, sysctl};
+use zerocopy::FromZeros;
 
 /// An open connection to Xen, from dom0.
 ///
@@ -133,7 +134,7 @@ fn probe_domctl(call: &Call, version: u32) -> Result<(), Errno> {
     let mut domctl = domctl::Domctl {
         cmd: domctl::GETDOMAININFO,
         interface_version: version,
-        ..domctl::Domctl::zeroed()
+        ..domctl::Domctl::new_zeroed()
     };
     // SAFETY: this operation has no addresses in its argument.
     unsafe { call.invoke(hypercall::DOMCTL, &mut domctl, |address| [address, 0, 0, 0, 0]) }
@@ -142,7 +143,7 @@ fn probe_domctl(call: &Call, version: u32) -> Result<(), Errno> {
 
 fn physinfo(call: &Call, version: u32) -> Result<sysctl::PhysInfo, Errno> {
     // SAFETY: this operation has no addresses in its argument.
-    unsafe { sysctl(call, version, sysctl::PHYSINFO, &sysctl::PhysInfo::zeroed()) }
+    unsafe { sysctl(call, version, sysctl::PHYSINFO, &sysctl::PhysInfo::new_zeroed()) }
 }
 
 #[cfg(test)]

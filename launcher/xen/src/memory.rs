@@ -4,7 +4,8 @@ use crate::call::Buffer;
 use crate::error::XenError;
 use crate::{DomId, Hypervisor};
 use rustix::io::Errno;
-use xen_sys::{Plain, hypercall, memory};
+use xen_sys::{hypercall, memory};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 /// How many extents one hypercall is asked for; their numbers fill eight pages.
 const BATCH: usize = 4096;
@@ -18,7 +19,7 @@ impl Hypervisor {
         let mut reservation = memory::MemoryReservation {
             nr_extents: pages,
             domid: domid.0,
-            ..memory::MemoryReservation::zeroed()
+            ..memory::MemoryReservation::new_zeroed()
         };
         // SAFETY: this operation takes no list of extents; the argument has no addresses.
         unsafe { self.memory_op(memory::CLAIM_PAGES, &mut reservation) }.map(drop)
@@ -63,7 +64,7 @@ impl Hypervisor {
             nr_extents: batch.len() as u64,
             extent_order: order,
             domid: domid.0,
-            ..memory::MemoryReservation::zeroed()
+            ..memory::MemoryReservation::new_zeroed()
         };
         // SAFETY: the buffer outlives the call and holds `nr_extents` frame numbers: `write`
         // checked each against its size.
@@ -89,7 +90,7 @@ impl Hypervisor {
             domid: domid.0,
             nr_entries: u32::try_from(map.len()).unwrap_or(u32::MAX),
             buffer: buffer.address(),
-            ..memory::ForeignMemoryMap::zeroed()
+            ..memory::ForeignMemoryMap::new_zeroed()
         };
         // SAFETY: the buffer outlives the call and holds `nr_entries` entries, as above.
         unsafe { self.memory_op(memory::SET_MEMORY_MAP, &mut argument) }
@@ -99,7 +100,11 @@ impl Hypervisor {
 
     /// # Safety
     /// As [`crate::call::Call::invoke`], for the addresses in `argument`.
-    unsafe fn memory_op<T: Plain>(&self, operation: u64, argument: &mut T) -> Result<u64, Errno> {
+    unsafe fn memory_op<T: FromBytes + IntoBytes + Immutable>(
+        &self,
+        operation: u64,
+        argument: &mut T,
+    ) -> Result<u64, Errno> {
         // SAFETY: as the caller promises.
         unsafe {
             self.call

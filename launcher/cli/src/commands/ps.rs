@@ -2,6 +2,7 @@
 
 mod filter;
 
+use super::describe::{network, state_word};
 use crate::here::Here;
 use crate::listing::{self, Field, Format};
 use crate::output::print;
@@ -116,30 +117,6 @@ fn row(apps: &Apps, app: &App) -> Value {
         "Domid": state.domid.filter(|_| apps.condition(app) != Some(Condition::Gone)),
         "Address": state.address,
     })
-}
-
-/// The name of the app's network, as `--network` takes it.
-pub(crate) fn network(app: &App) -> String {
-    match &app.record.network {
-        domain::record::Network::Launch { .. } => "default".into(),
-        domain::record::Network::Bridge { bridge, .. } => format!("bridge={bridge}"),
-        domain::record::Network::None => "none".into(),
-    }
-}
-
-/// Docker's word for where an app is in its life.
-pub(crate) fn state_word(apps: &Apps, app: &App) -> &'static str {
-    match app.state.phase {
-        Phase::Created => "created",
-        Phase::Starting => "starting",
-        Phase::Running => match apps.condition(app) {
-            Some(Condition::Paused) => "paused",
-            Some(Condition::Gone) => "dead",
-            Some(Condition::Runs) | None => "running",
-        },
-        Phase::Restarting => "restarting",
-        Phase::Exited => "exited",
-    }
 }
 
 fn status(apps: &Apps, app: &App) -> String {

@@ -1,9 +1,8 @@
 //! `launch run`: start an image as a new domain.
 
-use super::attach;
 use super::docker_flags::DockerFlags;
+use super::foreground::{show, stay};
 use super::id_file::IdFile;
-use super::logs::{Output, tell_gap};
 use super::spec::Spec;
 use crate::conversation::DetachKeys;
 use crate::failure;
@@ -12,7 +11,7 @@ use crate::output::{print, say};
 use crate::terminal::Screen;
 use crate::times::{self, Times};
 use anyhow::{Context, Result, bail};
-use domain::{App, Apps, Followed, Launch, Outcome, Part, RestartPolicy, Timings};
+use domain::{App, Apps, Launch, Part, RestartPolicy, Timings};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -151,10 +150,8 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
             scope.spawn(|| print_guest(&apps, &app, &times));
         }
         match attached {
-            true => {
-                attach::stay(&apps, &app, interactive, screen, &args.detach_keys, Part::default())
-            }
-            false => foreground(&apps, &app, &signals),
+            true => stay(&apps, &app, interactive, screen, &args.detach_keys, Part::default()),
+            false => show(&apps, &app, &signals),
         }
     })
 }
@@ -181,38 +178,6 @@ fn catch_signals() -> Result<Arc<AtomicUsize>> {
             .with_context(|| format!("cannot handle signal {signal}"))?;
     }
     Ok(signals)
-}
-
-/// Shows the app's output until it ends; the first signal stops it gracefully, the next at once.
-fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode> {
-    let mut follow = apps.follow(app, Part::default())?;
-    let mut output = Output::new(false);
-    let outcome = std::thread::scope(|scope| -> Result<Outcome> {
-        let mut asked = false;
-        loop {
-            if !asked && signals.swap(0, Ordering::Relaxed) > 0 {
-                asked = true;
-                scope.spawn(|| apps.stop(app, None));
-            } else if asked && signals.swap(0, Ordering::Relaxed) > 0 {
-                scope.spawn(|| apps.kill(app));
-            }
-            match follow.next(Duration::from_secs(1))? {
-                Followed::Output(entries) => output.write(&entries)?,
-                Followed::Gap => tell_gap(),
-                Followed::Nothing => {}
-                Followed::Ended(outcome) => return Ok(outcome),
-            }
-        }
-    })?;
-    Ok(end_as(&outcome))
-}
-
-/// Ends this command as the app has ended.
-pub(super) fn end_as(outcome: &Outcome) -> ExitCode {
-    if let Some(message) = &outcome.message {
-        say(message);
-    }
-    ExitCode::from(outcome.code)
 }
 
 /// The guest's own steps, once it has told them.

@@ -1,7 +1,7 @@
 //! `launch start`: start apps that do not run.
 
-use super::attach;
 use super::each::each;
+use super::foreground;
 use crate::conversation::DetachKeys;
 use crate::failure;
 use crate::here::{self, Here};
@@ -66,7 +66,7 @@ fn stay(args: &Args, apps: &Apps, mut app: App) -> Result<ExitCode> {
     let since_ns = u64::try_from(now.as_nanos()).ok();
     start_if_needed(apps, &mut app)?;
     let part = Part { since_ns, ..Part::default() };
-    attach::stay(apps, &app, interactive, screen, &args.detach_keys, part)
+    foreground::stay(apps, &app, interactive, screen, &args.detach_keys, part)
 }
 
 /// Starts one app.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const BUFFER_BYTES: usize = 16 << 10;
 
 /// What [`Input::pass_on`] saw.
-pub(super) enum Passed {
+pub(super) enum InputEvent {
     Something,
     /// The detach keys.
     Detach,
@@ -80,7 +80,7 @@ impl<'a> Input<'a> {
         signals: &Signals,
         end: Option<&UnixStream>,
         output: &mut Pending,
-    ) -> Result<Passed> {
+    ) -> Result<InputEvent> {
         if let Some(number) = signals.take() {
             session.send(&Ask::Signal(number))?;
             self.insist(number)?;
@@ -122,14 +122,14 @@ impl<'a> Input<'a> {
             signals.drain();
         }
         if told.contains(&Source::End) {
-            return Ok(Passed::End);
+            return Ok(InputEvent::End);
         }
         if told.contains(&Source::Reader) {
             output.write_some()?;
         }
         match told.contains(&Source::Stdin) {
             true => self.read(session, room),
-            false => Ok(Passed::Something),
+            false => Ok(InputEvent::Something),
         }
     }
 
@@ -142,7 +142,7 @@ impl<'a> Input<'a> {
         if self.asked.len() < MOST_ASKED { Ok(()) } else { Err(Insisted { signal }) }
     }
 
-    fn read(&mut self, session: &mut Session, room: usize) -> Result<Passed> {
+    fn read(&mut self, session: &mut Session, room: usize) -> Result<InputEvent> {
         match rustix::io::read(std::io::stdin(), &mut self.buffer[..room]) {
             Ok(0) => {
                 self.stdin = None;
@@ -154,13 +154,13 @@ impl<'a> Input<'a> {
                     session.send_input(&typed)?;
                 }
                 if detach {
-                    return Ok(Passed::Detach);
+                    return Ok(InputEvent::Detach);
                 }
             }
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(errno) => return Err(errno).context("cannot read stdin"),
         }
-        Ok(Passed::Something)
+        Ok(InputEvent::Something)
     }
 
     /// The bytes just read without the detach keys, and whether these are complete. Keys that may

@@ -1,40 +1,44 @@
 //! Input for the app itself: `launch run -i -t` and `launch attach`.
 
-use super::Talk;
+use super::connection::{Connection, Disconnected};
+use super::guest::Guest;
 use super::input::Input;
-use super::line::{Line, Over};
 use contract::talk::{Answer, Ask};
 
 /// Until the client goes. What the app writes goes where it always goes.
-pub(super) fn run(talk: &Talk, line: &mut Line<'_>) -> Result<(), Over> {
-    let Some(target) = talk.input() else {
+pub(super) fn run(guest: &Guest, connection: &mut Connection<'_>) -> Result<(), Disconnected> {
+    let Some(target) = guest.input() else {
         let why = "the app takes no input; it was started without -i and -t";
-        line.send(&Answer::Refused(why.into()));
-        return line.finish();
+        connection.send(&Answer::Refused(why.into()));
+        return connection.finish();
     };
     let mut input = Input::new(Some(target));
-    line.send(&Answer::Started);
+    connection.send(&Answer::Started);
     loop {
-        let heard = hear(talk, line, &mut input);
+        let heard = hear(guest, connection, &mut input);
         // What was typed before the client went is the app's too.
-        input.give(line);
+        input.give(connection);
         heard?;
-        line.flush()?;
+        connection.flush()?;
         if input.is_closed() {
             // The app sees the end of its input once nobody has it open any more.
-            talk.close_input();
+            guest.close_input();
         }
-        line.sleep(input.room())?;
+        connection.sleep(input.room())?;
     }
 }
 
-fn hear(talk: &Talk, line: &mut Line<'_>, input: &mut Input) -> Result<(), Over> {
-    while let Some(ask) = line.receive()? {
+fn hear(
+    guest: &Guest,
+    connection: &mut Connection<'_>,
+    input: &mut Input,
+) -> Result<(), Disconnected> {
+    while let Some(ask) = connection.receive()? {
         match ask {
-            Ask::Hello(_) => return Err(Over),
+            Ask::Hello(_) => return Err(Disconnected),
             Ask::Stdin(bytes) => input.add(&bytes)?,
             Ask::StdinEnd => input.end(),
-            Ask::Signal(number) => drop(talk.children.signal_app(number)),
+            Ask::Signal(number) => drop(guest.children.signal_app(number)),
             Ask::Resize(size) => input.resize(size),
         }
     }

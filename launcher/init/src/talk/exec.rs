@@ -1,41 +1,43 @@
 //! A further process beside the app: `launch exec`.
 
-use super::input::{Input, Target};
-use super::line::{Line, Over};
-use super::{FRAME_BYTES, MAX_PENDING, Talk};
-use crate::boot;
+use super::connection::{Connection, Disconnected, FRAME_BYTES, MAX_PENDING};
+use super::guest::Guest;
+use super::input::Input;
 use crate::children::Ended;
-use crate::failure::{Failure, OrFail};
-use crate::spawn::{Streams, spawn};
-use crate::terminal::Terminal;
-use contract::Exit;
+use crate::failure::Failure;
+use crate::program;
+use crate::spawn::spawn;
+use crate::streams::{Kind, Stdio};
 use contract::talk::{Answer, Ask, Exec};
+use contract::{Exit, Stream};
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Runs the process until it has ended or the client has gone. A process whose client has gone
 /// goes on without its streams.
-pub(super) fn run(talk: &Talk, line: &mut Line<'_>, exec: Exec) -> Result<(), Over> {
-    let started = start(talk, &exec);
+pub(super) fn run(
+    guest: &Guest,
+    connection: &mut Connection<'_>,
+    exec: Exec,
+) -> Result<(), Disconnected> {
+    let started = start(guest, &exec);
     // The process has its own copy of arguments and environment.
     drop(exec);
     match started {
         Ok(mut running) => {
-            line.send(&Answer::Started);
-            let exit = running.pump(talk, line)?;
-            line.send(&Answer::Exited(exit));
+            connection.send(&Answer::Started);
+            let exit = running.pump(guest, connection)?;
+            connection.send(&Answer::Exited(exit));
         }
         Err(Failure { code, message }) => {
             let message = message.into();
-            line.send(&Answer::Exited(Exit::NotStarted { code, message }));
+            connection.send(&Answer::Exited(Exit::NotStarted { code, message }));
         }
     }
-    line.finish()
+    connection.finish()
 }
 
 struct Running {
@@ -46,96 +48,74 @@ struct Running {
 }
 
 struct Output {
-    file: Arc<OwnedFd>,
+    file: OwnedFd,
     answer: fn(Vec<u8>) -> Answer,
 }
 
-fn start(talk: &Talk, exec: &Exec) -> Result<Running, Failure> {
-    let program = boot::program(&exec.process, &talk.hostname)?;
-    let uid = program.user.uid;
-    let begin = |streams: Streams<'_>| talk.children.start(|| spawn(&program, streams));
-    let running =
-        |(pid, ended), input, outputs| Running { pid, ended, input: Input::new(input), outputs };
-    if let Some(size) = exec.terminal {
-        let Terminal { ours, theirs } = Terminal::open(uid, size)?;
-        let file = Arc::new(ours);
-        let started = begin(Streams::terminal(theirs.as_fd()))?;
-        let outputs = vec![Output { file: Arc::clone(&file), answer: Answer::Stdout }];
-        return Ok(running(started, Some(Target { file, is_terminal: true }), outputs));
-    }
-    let (stdin, to_stdin) = match exec.stdin {
-        true => {
-            let (theirs, ours) = pipe()?;
-            rustix::io::ioctl_fionbio(&ours, true).or_fail(|| "set up a pipe".into())?;
-            (theirs, Some(Target { file: Arc::new(ours), is_terminal: false }))
-        }
-        false => {
-            let flags = OFlags::RDWR | OFlags::CLOEXEC;
-            let null = open("/dev/null", flags, Mode::empty());
-            (null.or_fail(|| "open /dev/null".into())?, None)
-        }
+fn start(guest: &Guest, exec: &Exec) -> Result<Running, Failure> {
+    let program = program::find(&exec.process, &guest.hostname)?;
+    let kind = match exec.terminal {
+        Some(size) => Kind::Terminal(size),
+        None => Kind::Pipes { stdin: exec.stdin },
     };
-    let (from_stdout, stdout) = boot::output_pipe(uid)?;
-    let (from_stderr, stderr) = boot::output_pipe(uid)?;
-    let streams = Streams {
-        stdin: stdin.as_fd(),
-        stdout: stdout.as_fd(),
-        stderr: stderr.as_fd(),
-        is_terminal: false,
+    let stdio = Stdio::open(kind, program.user.uid)?;
+    let (pid, ended) = guest.children.start(|| spawn(&program, stdio.streams()))?;
+    let output = |(stream, file)| {
+        let answer = match stream {
+            Stream::Stdout => Answer::Stdout,
+            Stream::Stderr => Answer::Stderr,
+        };
+        Output { file, answer }
     };
-    let started = begin(streams)?;
-    let outputs = vec![
-        Output { file: Arc::new(from_stdout), answer: Answer::Stdout },
-        Output { file: Arc::new(from_stderr), answer: Answer::Stderr },
-    ];
-    Ok(running(started, to_stdin, outputs))
-}
-
-fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
-    pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe".into())
+    let outputs = stdio.outputs.into_iter().map(output).collect();
+    Ok(Running { pid, ended, input: Input::new(stdio.input), outputs })
 }
 
 impl Running {
-    fn pump(&mut self, talk: &Talk, line: &mut Line<'_>) -> Result<Exit, Over> {
+    fn pump(
+        &mut self,
+        guest: &Guest,
+        connection: &mut Connection<'_>,
+    ) -> Result<Exit, Disconnected> {
         loop {
-            while let Some(ask) = line.receive()? {
-                self.obey(talk, ask)?;
+            while let Some(ask) = connection.receive()? {
+                self.obey(guest, ask)?;
             }
-            self.input.give(line);
+            self.input.give(connection);
             // The question comes before the last look at the output.
             let exit = self.ended.exit();
-            let more = self.collect(line);
-            line.flush()?;
+            let more = self.collect(connection);
+            connection.flush()?;
             match exit {
                 // What it left running may hold its output open for ever.
                 Some(exit) if !more => return Ok(exit),
-                exit => self.sleep(line, exit.is_some())?,
+                exit => self.sleep(connection, exit.is_some())?,
             }
         }
     }
 
-    fn obey(&mut self, talk: &Talk, ask: Ask) -> Result<(), Over> {
+    fn obey(&mut self, guest: &Guest, ask: Ask) -> Result<(), Disconnected> {
         match ask {
-            Ask::Hello(_) => return Err(Over),
+            Ask::Hello(_) => return Err(Disconnected),
             Ask::Stdin(bytes) => self.input.add(&bytes)?,
             Ask::StdinEnd => self.input.end(),
-            Ask::Signal(number) => talk.children.signal(self.pid, number),
+            Ask::Signal(number) => guest.children.signal(self.pid, number),
             Ask::Resize(size) => self.input.resize(size),
         }
         Ok(())
     }
 
     /// Takes what output there is, as far as it can be sent; says whether there may be more.
-    fn collect(&mut self, line: &mut Line<'_>) -> bool {
+    fn collect(&mut self, connection: &mut Connection<'_>) -> bool {
         let mut more = false;
         self.outputs.retain(|output| {
-            while line.pending() < MAX_PENDING {
+            while connection.pending() < MAX_PENDING {
                 let mut buffer = vec![0; FRAME_BYTES];
-                match read(&*output.file, &mut buffer[..]) {
+                match read(&output.file, &mut buffer[..]) {
                     Ok(0) => return false,
                     Ok(count) => {
                         buffer.truncate(count);
-                        line.send(&(output.answer)(buffer));
+                        connection.send(&(output.answer)(buffer));
                     }
                     Err(Errno::INTR) => {}
                     Err(Errno::AGAIN) => return true,
@@ -149,15 +129,15 @@ impl Running {
         more
     }
 
-    fn sleep(&self, line: &mut Line<'_>, has_ended: bool) -> Result<(), Over> {
+    fn sleep(&self, connection: &mut Connection<'_>, has_ended: bool) -> Result<(), Disconnected> {
         let mut fds = vec![];
         if !has_ended {
             fds.push(PollFd::new(&*self.ended, PollFlags::IN));
         }
         fds.extend(self.input.room());
-        if line.pending() < MAX_PENDING {
-            fds.extend(self.outputs.iter().map(|output| PollFd::new(&*output.file, PollFlags::IN)));
+        if connection.pending() < MAX_PENDING {
+            fds.extend(self.outputs.iter().map(|output| PollFd::new(&output.file, PollFlags::IN)));
         }
-        line.sleep(fds)
+        connection.sleep(fds)
     }
 }

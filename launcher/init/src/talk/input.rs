@@ -1,24 +1,15 @@
 //! A process's standard input, as it comes from dom0.
 
-use super::line::{Line, Over};
+use super::connection::{Connection, Disconnected};
+use crate::streams::Target;
 use crate::terminal;
 use contract::talk::{Answer, STDIN_WINDOW, Size};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 
 /// Input that the process took is told in such steps.
 const TAKEN_STEP: u32 = STDIN_WINDOW / 4;
-
-/// Where a process's input goes. Writing to it does not block.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// The writing end of a pipe, or `init`'s end of a terminal.
-    pub file: Arc<OwnedFd>,
-    /// Which of both.
-    pub is_terminal: bool,
-}
 
 /// Input on its way. What the process does not take stays here, at most a window full.
 pub(super) struct Input {
@@ -37,9 +28,9 @@ impl Input {
     }
 
     /// Takes what came.
-    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<(), Over> {
+    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<(), Disconnected> {
         if self.ends || self.waiting.len() + bytes.len() > STDIN_WINDOW as usize {
-            return Err(Over);
+            return Err(Disconnected);
         }
         self.waiting.extend(bytes);
         Ok(())
@@ -62,7 +53,7 @@ impl Input {
     }
 
     /// Gives the process what it takes now, and tells dom0.
-    pub(super) fn give(&mut self, line: &mut Line<'_>) {
+    pub(super) fn give(&mut self, connection: &mut Connection<'_>) {
         while let Some(target) = self.target.as_ref().filter(|_| !self.waiting.is_empty()) {
             match write(&*target.file, &self.waiting) {
                 Ok(count) => self.took(count),
@@ -81,7 +72,7 @@ impl Input {
             self.target = None;
         }
         if self.taken >= TAKEN_STEP || (self.taken > 0 && self.waiting.is_empty()) {
-            line.send(&Answer::Taken(self.taken));
+            connection.send(&Answer::Taken(self.taken));
             self.taken = 0;
         }
     }

@@ -4,19 +4,21 @@
 //! was made for many clients at once goes when they have gone.
 
 mod attach;
+mod connection;
 mod exec;
+mod guest;
 mod input;
-mod line;
 mod output;
 mod stats;
 
+use crate::bulk_output::BulkOutput;
 use crate::children::Children;
 use crate::console::Console;
-use crate::detour::Detour;
 use crate::failure::Failure;
+use crate::streams::Target;
+use connection::{Connection, Disconnected};
 use contract::talk::{Answer, Ask, FOLDER, MAX_VCHANS, RING_ORDERS, Request};
-pub use input::Target;
-use line::{Line, Over};
+use guest::Guest;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -28,24 +30,15 @@ use xen::vchan::{Peer, Server, VchanError};
 const HEAD_START: Duration = Duration::from_millis(300);
 /// Of a thread that serves a vchan: it calls little that is deep, and JSON of strings.
 const STACK_BYTES: usize = 256 << 10;
-/// Output that waits for room in the ring; beyond it who writes it waits.
-const MAX_PENDING: usize = 64 << 10;
-/// The most output in one frame.
-const FRAME_BYTES: usize = 16 << 10;
 /// How many vchans without a client are kept.
 const MAX_FREE: u32 = 2;
 
-/// What a session needs of the domain.
+/// Serves dom0's clients.
 #[derive(Debug)]
-pub struct Talk {
-    /// The guest's host name.
-    pub hostname: String,
-    /// Who waits for children.
-    pub children: Arc<Children>,
+pub struct GuestServer {
+    guest: Guest,
     /// Where the app's output can be taken.
-    detour: Arc<Detour>,
-    /// The app's, where it has any.
-    input: Mutex<Option<Target>>,
+    detour: Arc<BulkOutput>,
     places: Mutex<Places>,
 }
 
@@ -56,18 +49,19 @@ struct Places {
     free: u32,
 }
 
-impl Talk {
+impl GuestServer {
     /// Begins to serve, a moment after the app was started.
     pub fn begin(
         hostname: String,
         children: Arc<Children>,
         input: Option<Target>,
-        detour: Arc<Detour>,
+        detour: Arc<BulkOutput>,
     ) {
         // Who is to type to the app waits for us.
         let pause = if input.is_some() { Duration::ZERO } else { HEAD_START };
         let places = Mutex::new(Places { taken: 0, free: 1 });
-        let talk = Arc::new(Self { hostname, children, detour, input: Mutex::new(input), places });
+        let guest = Guest::new(hostname, children, input);
+        let talk = Arc::new(Self { guest, detour, places });
         talk.serve_one_more(pause);
     }
 
@@ -141,21 +135,13 @@ impl Talk {
         wanted
     }
 
-    fn input(&self) -> Option<Target> {
-        self.input.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn close_input(&self) {
-        *self.input.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
     /// Does what one client wants.
-    fn talk(&self, server: &mut Server) -> Result<(), Over> {
-        let mut line = Line::new(server);
-        let Ask::Hello(hello) = line.wait()? else { return Err(Over) };
+    fn talk(&self, server: &mut Server) -> Result<(), Disconnected> {
+        let mut connection = Connection::new(server);
+        let Ask::Hello(hello) = connection.wait()? else { return Err(Disconnected) };
         // While the domain was paused, whoever asked may have lost patience, and said so.
-        if !line.vchan.is_open() {
-            return Err(Over);
+        if !connection.vchan.is_open() {
+            return Err(Disconnected);
         }
         if hello.version != contract::VERSION {
             let why = format!(
@@ -163,15 +149,15 @@ impl Talk {
                 hello.version,
                 contract::VERSION
             );
-            line.send(&Answer::Refused(why.into()));
-            return line.finish();
+            connection.send(&Answer::Refused(why.into()));
+            return connection.finish();
         }
         match hello.request {
-            Request::Exec(exec) => return exec::run(self, &mut line, exec),
-            Request::Stats => line.send(&Answer::Stats(stats::read())),
-            Request::Attach => return attach::run(self, &mut line),
-            Request::Output => return output::run(&self.detour, &mut line),
+            Request::Exec(exec) => return exec::run(&self.guest, &mut connection, exec),
+            Request::Stats => connection.send(&Answer::Stats(stats::read())),
+            Request::Attach => return attach::run(&self.guest, &mut connection),
+            Request::Output => return output::run(&self.detour, &mut connection),
         }
-        line.finish()
+        connection.finish()
     }
 }

@@ -1,50 +1,52 @@
 //! The app's output over a vchan, for a monitor that the console is too slow for.
 
-use super::line::{Line, Over};
-use super::{FRAME_BYTES, MAX_PENDING};
-use crate::detour::Detour;
+use super::connection::{Connection, Disconnected, FRAME_BYTES, MAX_PENDING};
+use crate::bulk_output::BulkOutput;
 use contract::talk::Answer;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, read};
 use std::os::fd::OwnedFd;
 
 /// Until the output ends or the client goes; what was under way to a client that goes is lost.
-pub(super) fn run(detour: &Detour, line: &mut Line<'_>) -> Result<(), Over> {
+pub(super) fn run(
+    detour: &BulkOutput,
+    connection: &mut Connection<'_>,
+) -> Result<(), Disconnected> {
     let Ok(Some(output)) = detour.open() else {
-        line.send(&Answer::Refused("somebody has the app's output already".into()));
-        return line.finish();
+        connection.send(&Answer::Refused("somebody has the app's output already".into()));
+        return connection.finish();
     };
-    line.send(&Answer::Started);
-    let passed_on = pass_on(&output, line);
+    connection.send(&Answer::Started);
+    let passed_on = pass_on(&output, connection);
     // First: what finds the pipe broken goes back to the console.
     drop(output);
     detour.close();
     passed_on?;
-    line.finish()
+    connection.finish()
 }
 
-fn pass_on(output: &OwnedFd, line: &mut Line<'_>) -> Result<(), Over> {
+fn pass_on(output: &OwnedFd, connection: &mut Connection<'_>) -> Result<(), Disconnected> {
     let mut buffer = vec![0; FRAME_BYTES];
     let mut ended = false;
     loop {
         // Nothing more is asked of it, but the client's end is seen so.
-        while line.receive()?.is_some() {}
-        while !ended && line.pending() < MAX_PENDING {
+        while connection.receive()?.is_some() {}
+        while !ended && connection.pending() < MAX_PENDING {
             match read(output, &mut buffer[..]) {
-                Ok(count @ 1..) => line.send(&Answer::Stdout(buffer[..count].to_vec())),
+                Ok(count @ 1..) => connection.send(&Answer::Stdout(buffer[..count].to_vec())),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 Ok(0) | Err(_) => {
-                    line.send(&Answer::End);
+                    connection.send(&Answer::End);
                     ended = true;
                 }
             }
         }
-        line.flush()?;
-        if ended && line.pending() == 0 {
+        connection.flush()?;
+        if ended && connection.pending() == 0 {
             return Ok(());
         }
-        let more = !ended && line.pending() < MAX_PENDING;
-        line.sleep(more.then(|| PollFd::new(output, PollFlags::IN)))?;
+        let more = !ended && connection.pending() < MAX_PENDING;
+        connection.sleep(more.then(|| PollFd::new(output, PollFlags::IN)))?;
     }
 }

@@ -13,7 +13,8 @@ use super::pvh::{DR6_DEFAULT, DR7_DEFAULT};
 use super::ram::Ram;
 use crate::{DomId, Hypervisor, XenError};
 use std::ops::Range;
-use xen_sys::{PAGE_BYTES, PAGE_SHIFT, Plain, pv};
+use xen_sys::{PAGE_BYTES, PAGE_SHIFT, pv};
+use zerocopy::{FromZeros, IntoBytes};
 
 /// What Linux expects to find mapped beyond its boot stack: 512 KiB.
 const SPARE_PAGES: u64 = 128;
@@ -178,7 +179,7 @@ impl Layout {
             mfn_list: self.p2m.address,
             first_p2m_pfn: self.p2m.pages.start,
             nr_p2m_frames: self.p2m_tables + self.p2m.table_count() - self.p2m.pages.start,
-            ..pv::StartInfo::zeroed()
+            ..pv::StartInfo::new_zeroed()
         };
         info.magic[..MAGIC.len()].copy_from_slice(MAGIC);
         let cmdline = guest.cmdline.as_bytes();
@@ -197,7 +198,7 @@ impl Layout {
             flags: pv::VGCF_IN_KERNEL | pv::VGCF_ONLINE,
             kernel_ss: pv::FLAT_KERNEL_SS.into(),
             kernel_sp: stack_end,
-            ..pv::VcpuGuestContext::zeroed()
+            ..pv::VcpuGuestContext::new_zeroed()
         };
         context.ctrlreg[3] = root_frame << PAGE_SHIFT;
         context.debugreg[6] = DR6_DEFAULT;
@@ -213,7 +214,7 @@ impl Layout {
             es: pv::FLAT_KERNEL_DS,
             fs: pv::FLAT_KERNEL_DS,
             gs: pv::FLAT_KERNEL_DS,
-            ..pv::UserRegs::zeroed()
+            ..pv::UserRegs::new_zeroed()
         };
         context
     }

@@ -10,7 +10,8 @@ use super::piece::{Data, Piece, pages_of, to_index};
 use super::ram::Ram;
 use crate::{DomId, Hypervisor};
 use xen_sys::memory::{E820_ACPI, E820_RAM, E820_RESERVED, E820Entry};
-use xen_sys::{PAGE_BYTES, PAGE_SHIFT, Plain, hvm};
+use xen_sys::{PAGE_BYTES, PAGE_SHIFT, hvm};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// RAM beyond this goes above 4 GiB: between are the ACPI tables, special pages and local APICs.
 const LOW_END: u64 = acpi::ADDRESS;
@@ -157,7 +158,7 @@ impl Layout {
         let module = hvm::ModlistEntry {
             paddr: self.initrd,
             size: guest.initrd.map_or(0, |initrd| initrd.bytes),
-            ..hvm::ModlistEntry::zeroed()
+            ..hvm::ModlistEntry::new_zeroed()
         };
         let mut bytes = header.as_bytes().to_vec();
         bytes.extend_from_slice(module.as_bytes());
@@ -204,8 +205,9 @@ fn set_registers(
     };
     // Xen loads only what starts with its own header.
     let header = record(&saved, hvm::SAVE_HEADER).ok_or_else(nonsense)?;
-    let mtrr = record(&saved, hvm::SAVE_MTRR).and_then(hvm::Mtrr::from_bytes);
-    let mtrr = hvm::Mtrr { msr_mtrr_def_type: MTRR_DEFAULT_TYPE, ..mtrr.ok_or_else(nonsense)? };
+    let mtrr = record(&saved, hvm::SAVE_MTRR).ok_or_else(nonsense)?;
+    let (mtrr, _) = hvm::Mtrr::read_from_prefix(mtrr).map_err(|_| nonsense())?;
+    let mtrr = hvm::Mtrr { msr_mtrr_def_type: MTRR_DEFAULT_TYPE, ..mtrr };
 
     let mut context = Vec::new();
     push_record(&mut context, hvm::SAVE_HEADER, 0, header);
@@ -240,7 +242,7 @@ fn first_cpu(entry: u64, start_info: u64) -> hvm::Cpu {
         es_arbytes: DATA,
         ss_arbytes: DATA,
         tr_arbytes: TASK,
-        ..hvm::Cpu::zeroed()
+        ..hvm::Cpu::new_zeroed()
     }
 }
 
@@ -254,7 +256,7 @@ fn push_record(context: &mut Vec<u8>, typecode: u16, instance: u16, record: &[u8
 /// Finds the first record of a type, instance 0.
 fn record(mut saved: &[u8], typecode: u16) -> Option<&[u8]> {
     loop {
-        let descriptor = hvm::SaveDescriptor::from_bytes(saved)?;
+        let descriptor = hvm::SaveDescriptor::read_from_prefix(saved).ok()?.0;
         let rest = saved.get(size_of::<hvm::SaveDescriptor>()..)?;
         let (body, next) = rest.split_at_checked(to_index(descriptor.length.into()))?;
         if descriptor.typecode == typecode && descriptor.instance == 0 {
@@ -318,12 +320,12 @@ mod tests {
         let map = layout.memory_map(1);
         let initrd = file_of(&[7; 5000]);
         let bytes = layout.render_start_info(&guest(64, &initrd), &map);
-        let info = hvm::StartInfo::from_bytes(&bytes).unwrap();
+        let info = hvm::StartInfo::read_from_prefix(&bytes).unwrap().0;
         let at = |address: u64| &bytes[to_index(address - layout.start_info)..];
-        let module = hvm::ModlistEntry::from_bytes(at(info.modlist_paddr)).unwrap();
+        let module = hvm::ModlistEntry::read_from_prefix(at(info.modlist_paddr)).unwrap().0;
         assert_eq!((module.paddr, module.size), (layout.initrd, 5000));
         assert_eq!(at(info.cmdline_paddr), b"console=hvc0\0");
-        let first = hvm::MemmapEntry::from_bytes(at(info.memmap_paddr)).unwrap();
+        let first = hvm::MemmapEntry::read_from_prefix(at(info.memmap_paddr)).unwrap().0;
         assert_eq!((first.addr, first.size, first.kind), (0, 64 << 20, 1));
     }
 

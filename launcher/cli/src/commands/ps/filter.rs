@@ -1,6 +1,6 @@
 //! `launch ps --filter`: which apps are listed.
 
-use super::state_word;
+use super::super::describe::state_word;
 use anyhow::{Result, bail};
 use domain::{App, Apps};
 use std::str::FromStr;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Where those who copy output and those who serve takers meet.
 #[derive(Debug)]
-pub struct Detour {
+pub struct BulkOutput {
     state: Mutex<State>,
     /// Readable when a pipe is there to be taken.
     offered: OwnedFd,
@@ -26,7 +26,7 @@ struct State {
     open: bool,
 }
 
-impl Detour {
+impl BulkOutput {
     /// None yet.
     ///
     /// # Errors
@@ -75,8 +75,8 @@ impl Detour {
     }
 }
 
-impl AsFd for Detour {
-    /// Readable when there may be something to [`Detour::take`].
+impl AsFd for BulkOutput {
+    /// Readable when there may be something to [`BulkOutput::take`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.offered.as_fd()
     }

@@ -9,21 +9,21 @@ use xen::vchan::{Server, VchanError};
 
 /// The conversation has ended: the client has gone, or says what makes no sense.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Over;
+pub(super) struct Disconnected;
 
-impl From<VchanError> for Over {
+impl From<VchanError> for Disconnected {
     fn from(_: VchanError) -> Self {
         Self
     }
 }
 
-impl From<FrameError> for Over {
+impl From<FrameError> for Disconnected {
     fn from(_: FrameError) -> Self {
         Self
     }
 }
 
-pub(super) struct Line<'a> {
+pub(super) struct Connection<'a> {
     pub(super) vchan: &'a mut Server,
     decoder: Decoder<Ask>,
     buffer: Vec<u8>,
@@ -32,16 +32,20 @@ pub(super) struct Line<'a> {
     sent: usize,
 }
 
+/// Output that waits for room in the ring; beyond it who writes it waits.
+pub(super) const MAX_PENDING: usize = 64 << 10;
+/// The most output in one frame.
+pub(super) const FRAME_BYTES: usize = 16 << 10;
 const BUFFER_BYTES: usize = 16 << 10;
 
-impl<'a> Line<'a> {
+impl<'a> Connection<'a> {
     pub(super) fn new(vchan: &'a mut Server) -> Self {
         let buffer = vec![0; BUFFER_BYTES];
         Self { vchan, decoder: Decoder::asks(), buffer, out: vec![], sent: 0 }
     }
 
     /// The next frame, if one has come.
-    pub(super) fn receive(&mut self) -> Result<Option<Ask>, Over> {
+    pub(super) fn receive(&mut self) -> Result<Option<Ask>, Disconnected> {
         loop {
             if let Some(ask) = self.decoder.next_frame()? {
                 return Ok(Some(ask));
@@ -49,14 +53,14 @@ impl<'a> Line<'a> {
             let open = self.vchan.is_open();
             match self.vchan.read(&mut self.buffer)? {
                 0 if open => return Ok(None),
-                0 => return Err(Over),
+                0 => return Err(Disconnected),
                 count => self.decoder.feed(&self.buffer[..count]),
             }
         }
     }
 
     /// Waits for the next frame.
-    pub(super) fn wait(&mut self) -> Result<Ask, Over> {
+    pub(super) fn wait(&mut self) -> Result<Ask, Disconnected> {
         loop {
             if let Some(ask) = self.receive()? {
                 return Ok(ask);
@@ -76,7 +80,7 @@ impl<'a> Line<'a> {
     }
 
     /// Sends as much as there is room for.
-    pub(super) fn flush(&mut self) -> Result<(), Over> {
+    pub(super) fn flush(&mut self) -> Result<(), Disconnected> {
         if self.pending() > 0 {
             self.sent += self.vchan.write(&self.out[self.sent..])?;
         }
@@ -91,13 +95,13 @@ impl<'a> Line<'a> {
     pub(super) fn sleep<'f>(
         &'f self,
         others: impl IntoIterator<Item = PollFd<'f>>,
-    ) -> Result<(), Over> {
+    ) -> Result<(), Disconnected> {
         let told = {
             let ours = PollFd::from_borrowed_fd(self.vchan.as_fd(), PollFlags::IN);
             let mut fds: Vec<PollFd<'_>> = [ours].into_iter().chain(others).collect();
             match poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(_) => return Err(Over),
+                Err(_) => return Err(Disconnected),
             }
             !fds[0].revents().is_empty()
         };
@@ -108,7 +112,7 @@ impl<'a> Line<'a> {
     }
 
     /// Sends the rest and waits for the client to go.
-    pub(super) fn finish(&mut self) -> Result<(), Over> {
+    pub(super) fn finish(&mut self) -> Result<(), Disconnected> {
         loop {
             self.flush()?;
             while self.receive()?.is_some() {}

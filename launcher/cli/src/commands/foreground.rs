@@ -1,0 +1,101 @@
+//! Staying with an app until it ends: its output, and its input where it has any.
+
+use super::logs::{Output, tell_gap};
+use crate::conversation::{ALL_SIGNALS, DetachKeys, SessionEnd, Signals, give};
+use crate::output::say;
+use crate::terminal::Screen;
+use anyhow::{Context, Result};
+use domain::{App, Apps, Followed, Outcome, Part, TalkError};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Shows the app's output until it ends; the first signal stops it gracefully, the next at once.
+pub(super) fn show(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode> {
+    let mut follow = apps.follow(app, Part::default())?;
+    let mut output = Output::new(false);
+    let outcome = std::thread::scope(|scope| -> Result<Outcome> {
+        let mut asked = false;
+        loop {
+            if !asked && signals.swap(0, Ordering::Relaxed) > 0 {
+                asked = true;
+                scope.spawn(|| apps.stop(app, None));
+            } else if asked && signals.swap(0, Ordering::Relaxed) > 0 {
+                scope.spawn(|| apps.kill(app));
+            }
+            match follow.next(Duration::from_secs(1))? {
+                Followed::Output(entries) => output.write(&entries)?,
+                Followed::Gap => tell_gap(),
+                Followed::Nothing => {}
+                Followed::Ended(outcome) => return Ok(outcome),
+            }
+        }
+    })?;
+    Ok(end_as(&outcome))
+}
+
+/// Shows the app's output, passes input, signals and the terminal's size on to it, until it ends or
+/// the detach keys are pressed.
+pub(super) fn stay(
+    apps: &Apps,
+    app: &App,
+    interactive: bool,
+    screen: Option<Screen>,
+    keys: &DetachKeys,
+    part: Part,
+) -> Result<ExitCode> {
+    let signals = Signals::catch(&ALL_SIGNALS)?;
+    let mut follow = apps.follow(app, part)?;
+    let raw = screen.as_ref().filter(|_| interactive).map(Screen::make_raw).transpose()?;
+    let detached = AtomicBool::new(false);
+    let (ended, end) = std::os::unix::net::UnixStream::pair().context("cannot make sockets")?;
+    let outcome = std::thread::scope(|scope| {
+        let giving = scope.spawn(|| -> Result<()> {
+            let mut session = match apps.attach(app) {
+                Ok(session) => session,
+                // Its end is told by the one who follows it.
+                Err(TalkError::Ended(_)) => return Ok(()),
+                Err(TalkError::Refused(_)) if !interactive => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            let keys = screen.is_some().then_some(keys);
+            match give(&mut session, interactive, screen.as_ref(), &signals, keys, &ended)? {
+                SessionEnd::Detached => detached.store(true, Ordering::Relaxed),
+                SessionEnd::Ended => {}
+            }
+            Ok(())
+        });
+        let mut output = Output::new(false);
+        let outcome = loop {
+            match follow.next(Duration::from_millis(200)) {
+                Ok(Followed::Output(entries)) => {
+                    if let Err(error) = output.write(&entries) {
+                        break Err(error);
+                    }
+                }
+                Ok(Followed::Gap) => tell_gap(),
+                Ok(Followed::Nothing) if detached.load(Ordering::Relaxed) => break Ok(None),
+                Ok(Followed::Nothing) => {}
+                Ok(Followed::Ended(outcome)) => break Ok(Some(outcome)),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        // Wakes the other thread.
+        drop(end);
+        let given = giving.join().unwrap_or(Ok(()));
+        outcome.and_then(|outcome| given.map(|()| outcome))
+    });
+    drop(raw);
+    match outcome? {
+        Some(outcome) => Ok(end_as(&outcome)),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Ends this command as the app has ended.
+fn end_as(outcome: &Outcome) -> ExitCode {
+    if let Some(message) = &outcome.message {
+        say(message);
+    }
+    ExitCode::from(outcome.code)
+}
