@@ -6,7 +6,8 @@ use crate::conversation::{ALL_SIGNALS, DetachKeys, Given, Signals, give};
 use crate::here::{Here, require_dom0};
 use crate::terminal::Screen;
 use anyhow::{Context, Result};
-use domain::{App, Apps, Followed, Part, TalkError};
+use app::guest;
+use app::{App, Apps, Followed, LogFilter, TalkError};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         interactive,
         screen,
         &args.detach_keys,
-        Part { tail: Some(0), ..Part::default() },
+        LogFilter { tail: Some(0), ..LogFilter::default() },
     )
 }
 
@@ -49,16 +50,16 @@ pub(super) fn stay(
     interactive: bool,
     screen: Option<Screen>,
     keys: &DetachKeys,
-    part: Part,
+    part: LogFilter,
 ) -> Result<ExitCode> {
     let signals = Signals::catch(&ALL_SIGNALS)?;
-    let mut follow = apps.follow(app, part)?;
+    let mut follow = app::follow(apps, app, part)?;
     let raw = screen.as_ref().filter(|_| interactive).map(Screen::make_raw).transpose()?;
     let detached = AtomicBool::new(false);
     let (ended, end) = std::os::unix::net::UnixStream::pair().context("cannot make sockets")?;
     let outcome = std::thread::scope(|scope| {
         let giving = scope.spawn(|| -> Result<()> {
-            let mut session = match apps.attach(app) {
+            let mut session = match guest::attach(apps, app) {
                 Ok(session) => session,
                 // Its end is told by the one who follows it.
                 Err(TalkError::Ended(_)) => return Ok(()),

@@ -7,7 +7,7 @@ use crate::listing::{self, Field, Format};
 use crate::output::print;
 use crate::table;
 use anyhow::Result;
-use domain::{App, Apps, Condition, Phase, timestamp};
+use app::{App, Apps, Condition, Phase, timestamp};
 use filter::Filter;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -110,10 +110,10 @@ fn row(apps: &Apps, app: &App) -> Value {
         "Labels": list(labels, ","),
         "Networks": network(app),
         "Size": format!("{} MiB", record.storage_mib),
-        "Type": record.machine.kind.to_string(),
-        "Memory": format!("{} MiB", record.machine.memory_mib),
-        "VCPUs": record.machine.vcpus,
-        "Domid": state.domid.filter(|_| apps.condition(app) != Some(Condition::Gone)),
+        "Type": record.shape.kind.to_string(),
+        "Memory": format!("{} MiB", record.shape.memory_mib),
+        "VCPUs": record.shape.vcpus,
+        "Domid": state.domid.filter(|_| app::condition(apps, app) != Some(Condition::Gone)),
         "Address": state.address,
     })
 }
@@ -121,9 +121,9 @@ fn row(apps: &Apps, app: &App) -> Value {
 /// The name of the app's network, as `--network` takes it.
 pub(crate) fn network(app: &App) -> String {
     match &app.record.network {
-        domain::record::Network::Launch { .. } => "default".into(),
-        domain::record::Network::Bridge { bridge, .. } => format!("bridge={bridge}"),
-        domain::record::Network::None => "none".into(),
+        app::Network::Launch { .. } => "default".into(),
+        app::Network::Bridge { bridge, .. } => format!("bridge={bridge}"),
+        app::Network::None => "none".into(),
     }
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn state_word(apps: &Apps, app: &App) -> &'static str {
     match app.state.phase {
         Phase::Created => "created",
         Phase::Starting => "starting",
-        Phase::Running => match apps.condition(app) {
+        Phase::Running => match app::condition(apps, app) {
             Some(Condition::Paused) => "paused",
             Some(Condition::Gone) => "dead",
             Some(Condition::Runs) | None => "running",
@@ -150,7 +150,7 @@ fn status(apps: &Apps, app: &App) -> String {
         Phase::Starting => "Starting".into(),
         Phase::Running => {
             let up = || format!("Up {}", since(app.state.started_unix_ms));
-            match apps.condition(app) {
+            match app::condition(apps, app) {
                 Some(Condition::Paused) => format!("{} (Paused)", up()),
                 Some(Condition::Gone) => "Dead (its domain is gone)".into(),
                 Some(Condition::Runs) | None => up(),

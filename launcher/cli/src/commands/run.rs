@@ -12,7 +12,8 @@ use crate::output::{print, say};
 use crate::terminal::Screen;
 use crate::times::{self, Times};
 use anyhow::{Context, Result, bail};
-use domain::{App, Apps, Followed, Launch, Outcome, Part, RestartPolicy, Timings};
+use app::life;
+use app::{App, Apps, Followed, LogFilter, Outcome, RestartPolicy, RunRequest, Timings};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,7 +78,7 @@ pub(crate) struct CreateFlags {
 }
 
 /// What is to be made, once the image is here, and where its id goes.
-pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option<IdFile>)> {
+pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(RunRequest, Option<IdFile>)> {
     flags.docker.answer()?;
     if flags.rm && flags.restart != RestartPolicy::No {
         bail!("conflicting options: cannot specify both --restart and --rm");
@@ -89,7 +90,7 @@ pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option
     launch.restart = flags.restart;
     launch.stdin = flags.interactive;
     launch.terminal = flags.tty;
-    for cut in domain::cut_wishes(&launch, &here.settings.domain) {
+    for cut in app::cut_requests(&launch, &here.settings.domain) {
         say(cut);
     }
     Ok((launch, id_file))
@@ -134,9 +135,9 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
         times::print(&times.render());
     }
     // Last, because it takes the longer the more apps there are, and no start waits for it.
-    here::tell(&apps.reconcile_at_times()?);
+    here::tell(&life::repair_at_times(&apps)?);
     if args.detach && signals.load(Ordering::Relaxed) > 0 {
-        apps.remove(&app, true)?;
+        life::remove(&apps, &app, true)?;
         return Ok(ExitCode::from(INTERRUPTED));
     }
     if args.detach {
@@ -151,25 +152,30 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
             scope.spawn(|| print_guest(&apps, &app, &times));
         }
         match attached {
-            true => {
-                attach::stay(&apps, &app, interactive, screen, &args.detach_keys, Part::default())
-            }
+            true => attach::stay(
+                &apps,
+                &app,
+                interactive,
+                screen,
+                &args.detach_keys,
+                LogFilter::default(),
+            ),
             false => foreground(&apps, &app, &signals),
         }
     })
 }
 
 /// Launches; what a killed process left behind may be in the way, and is put right then.
-fn launch_repaired(apps: &Apps, launch: &Launch) -> Result<(App, Timings)> {
-    let error = match apps.launch(launch) {
+fn launch_repaired(apps: &Apps, launch: &RunRequest) -> Result<(App, Timings)> {
+    let error = match life::launch(apps, launch) {
         Ok(launched) => return Ok(launched),
         Err(error) => error,
     };
-    let repairs = apps.reconcile()?;
+    let repairs = life::repair(apps)?;
     here::tell(&repairs);
     match repairs.is_empty() {
         true => Err(error.into()),
-        false => Ok(apps.launch(launch)?),
+        false => Ok(life::launch(apps, launch)?),
     }
 }
 
@@ -185,16 +191,16 @@ fn catch_signals() -> Result<Arc<AtomicUsize>> {
 
 /// Shows the app's output until it ends; the first signal stops it gracefully, the next at once.
 fn foreground(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode> {
-    let mut follow = apps.follow(app, Part::default())?;
+    let mut follow = app::follow(apps, app, LogFilter::default())?;
     let mut output = Output::new(false);
     let outcome = std::thread::scope(|scope| -> Result<Outcome> {
         let mut asked = false;
         loop {
             if !asked && signals.swap(0, Ordering::Relaxed) > 0 {
                 asked = true;
-                scope.spawn(|| apps.stop(app, None));
+                scope.spawn(|| life::stop(apps, app, None));
             } else if asked && signals.swap(0, Ordering::Relaxed) > 0 {
-                scope.spawn(|| apps.kill(app));
+                scope.spawn(|| life::kill(apps, app));
             }
             match follow.next(Duration::from_secs(1))? {
                 Followed::Output(entries) => output.write(&entries)?,
