@@ -42,8 +42,8 @@ fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
     let launch = build("launch", "launch", Linking::Static)?;
     say("building init, hotplug, monitor and fetch");
     let init = build("init", "init", Linking::SmallStatic)?;
-    let hotplug = build("domain", "hotplug", Linking::Static)?;
-    let monitor = build("domain", "monitor", Linking::Static)?;
+    let hotplug = build("toolstack", "hotplug", Linking::Static)?;
+    let monitor = build("app", "monitor", Linking::Static)?;
     // The C library's own means to find a registry by its name, and code at addresses that are
     // no image's to foresee.
     let fetch = build("image", "fetch", Linking::Dynamic)?;

@@ -12,9 +12,9 @@ pub(crate) use signals::{ALL_SIGNALS, Signals};
 
 use crate::terminal::Screen;
 use anyhow::Result;
+use app::{Session, Stream, TalkError};
 use contract::Exit;
 use contract::talk::{Answer, Ask};
-use domain::{Session, Stream, TalkError};
 use input::{Input, InputEvent};
 use output::Pending;
 use std::os::unix::net::UnixStream;

@@ -4,7 +4,8 @@ use crate::output::say;
 use crate::progress::Bars;
 use crate::settings::Settings;
 use anyhow::{Result, bail};
-use domain::{Apps, Repair};
+use app::life;
+use app::{Apps, Repair};
 use image::{Image, Naming, Source, Store};
 use std::path::Path;
 
@@ -33,14 +34,14 @@ impl Here {
     /// The images of this machine.
     pub(crate) fn images(&self) -> Result<Store> {
         require_root("images are kept")?;
-        domain::make_state_folder(&self.settings.state)?;
+        app::make_state_folder(&self.settings.state)?;
         Ok(Store::open(self.settings.state.join("images"))?)
     }
 
     /// The apps of this machine, after what killed processes left behind was put right.
     pub(crate) fn apps(&self) -> Result<Apps> {
         let apps = self.apps_as_they_are()?;
-        tell(&apps.reconcile()?);
+        tell(&life::repair(&apps)?);
         Ok(apps)
     }
 

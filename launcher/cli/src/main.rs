@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     // Roles that `launch` plays for itself.
     match args.get(1).and_then(|role| role.to_str()) {
-        Some(domain::restart::RESTART_ROLE) => {
+        Some(app::life::RESTART_ROLE) => {
             let id = args.get(2).and_then(|id| id.to_str()).unwrap_or_default();
             return commands::start::restart_inherited(id);
         }
@@ -96,7 +96,7 @@ fn is_command(name: &str) -> bool {
     <commands::Command as clap::Subcommand>::has_subcommand(name)
 }
 
-/// `LAUNCH_LOG=debug` (or `domain=trace`, …) writes what happens to stderr.
+/// `LAUNCH_LOG=debug` (or `app=trace`, …) writes what happens to stderr.
 fn start_log() {
     use tracing_subscriber::{EnvFilter, fmt, fmt::format::FmtSpan};
     if let Ok(filter) = EnvFilter::try_from_env("LAUNCH_LOG") {

@@ -17,7 +17,7 @@ pub(crate) struct Settings {
     /// Bridge, subnet, name servers.
     pub(crate) network: net::Settings,
     /// Toolstack, kernel, state folder.
-    pub(crate) domain: domain::Settings,
+    pub(crate) domain: app::Settings,
 }
 
 impl Default for Settings {
@@ -26,7 +26,7 @@ impl Default for Settings {
             state: "/var/lib/launch".into(),
             image: image::Settings::default(),
             network: net::Settings::default(),
-            domain: domain::Settings::default(),
+            domain: app::Settings::default(),
         }
     }
 }

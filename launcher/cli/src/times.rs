@@ -1,6 +1,6 @@
 //! `--time`: the steps of a start on one clock, from the first argument to the app's exec.
 
-use domain::{Moment, Timings};
+use app::{Moment, Timings};
 use std::io::Write;
 use std::time::{Duration, Instant};
 use tracing::info;
@@ -41,11 +41,7 @@ impl Times {
     /// The times of a command that began at `begin`.
     pub(crate) fn since(begin: Instant) -> Self {
         let ago = u64::try_from(begin.elapsed().as_micros()).unwrap_or(0);
-        Self {
-            begin,
-            begin_unix_us: domain::timing::now_unix_us().saturating_sub(ago),
-            steps: Vec::new(),
-        }
+        Self { begin, begin_unix_us: app::now_unix_us().saturating_sub(ago), steps: Vec::new() }
     }
 
     /// A step that began with the command and ends now.

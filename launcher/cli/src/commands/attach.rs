@@ -5,7 +5,7 @@ use crate::conversation::DetachKeys;
 use crate::here::{Here, require_dom0};
 use crate::terminal::Screen;
 use anyhow::Result;
-use domain::Part;
+use app::LogFilter;
 use std::process::ExitCode;
 
 /// Which app, and how to leave it.
@@ -34,6 +34,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         interactive,
         screen,
         &args.detach_keys,
-        Part { tail: Some(0), ..Part::default() },
+        LogFilter { tail: Some(0), ..LogFilter::default() },
     )
 }

@@ -4,7 +4,8 @@ use super::spec::Spec;
 use crate::here::Here;
 use crate::output::print;
 use anyhow::Result;
-use domain::ToolstackKind;
+use app::ToolstackKind;
+use app::life;
 use std::process::ExitCode;
 
 /// What the domain is to run.
@@ -24,13 +25,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let apps = here.apps()?;
     let image = here.image(args.spec.image())?;
     let mut launch = args.spec.into_launch(image, &here.settings.network)?;
-    launch.machine.toolstack = Some(ToolstackKind::Xl);
-    let app = apps.create(&launch)?;
-    match apps.config(&app) {
+    launch.shape.toolstack = Some(ToolstackKind::Xl);
+    let app = life::create(&apps, &launch)?;
+    match life::config(&apps, &app) {
         Ok(config) => print(&config)?,
         // The error to report is the first one; what is left is seen in `ps -a`.
         Err(error) => {
-            let _ = apps.remove(&app, true);
+            let _ = life::remove(&apps, &app, true);
             return Err(error.into());
         }
     }

@@ -4,6 +4,7 @@ use super::run::{CreateFlags, prepare};
 use crate::here::Here;
 use crate::output::print;
 use anyhow::Result;
+use app::life;
 use std::process::ExitCode;
 
 /// What to make.
@@ -18,7 +19,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let here = Here::new()?;
     let apps = here.apps()?;
     let (launch, id_file) = prepare(args.create, &here)?;
-    let app = apps.create(&launch)?;
+    let app = life::create(&apps, &launch)?;
     if let Some(id_file) = id_file {
         id_file.fill(&app.record.id)?;
     }

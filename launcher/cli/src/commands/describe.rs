@@ -1,13 +1,13 @@
 //! Docker's words for an app's state and network.
 
-use domain::{App, Apps, Condition, Phase};
+use app::{App, Apps, Condition, Phase};
 
 /// The name of the app's network, as `--network` takes it.
 pub(crate) fn network(app: &App) -> String {
     match &app.record.network {
-        domain::record::Network::Launch { .. } => "default".into(),
-        domain::record::Network::Bridge { bridge, .. } => format!("bridge={bridge}"),
-        domain::record::Network::None => "none".into(),
+        app::Network::Launch { .. } => "default".into(),
+        app::Network::Bridge { bridge, .. } => format!("bridge={bridge}"),
+        app::Network::None => "none".into(),
     }
 }
 
@@ -16,7 +16,7 @@ pub(crate) fn state_word(apps: &Apps, app: &App) -> &'static str {
     match app.state.phase {
         Phase::Created => "created",
         Phase::Starting => "starting",
-        Phase::Running => match apps.condition(app) {
+        Phase::Running => match app::condition(apps, app) {
             Some(Condition::Paused) => "paused",
             Some(Condition::Gone) => "dead",
             Some(Condition::Runs) | None => "running",

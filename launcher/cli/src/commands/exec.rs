@@ -6,9 +6,10 @@ use crate::here::{self, Here, require_dom0};
 use crate::output::say;
 use crate::terminal::Screen;
 use anyhow::Result;
+use app::guest::{self, ENDED_WITH_APP, why_not};
+use app::life;
+use app::{ExecRequest, TalkError};
 use contract::Exit;
-use domain::talk::{ENDED_WITH_APP, why_not};
-use domain::{ExecWish, TalkError};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,7 +48,7 @@ pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
     require_dom0()?;
     let apps = Here::new()?.apps_as_they_are()?;
     let command = args.app_and_command.split_off(1);
-    let wish = ExecWish {
+    let wish = ExecRequest {
         args: command,
         env: environment(&args.env_file, &args.env)?,
         cwd: args.workdir,
@@ -57,7 +58,7 @@ pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
     };
     let signals = Signals::catch(&ALL_SIGNALS)?;
     let talk = || -> Result<Exit> {
-        let mut session = apps.exec(&apps.find(&args.app_and_command[0])?, &wish)?;
+        let mut session = guest::exec(&apps, &apps.find(&args.app_and_command[0])?, &wish)?;
         let _raw =
             screen.as_ref().filter(|_| args.interactive).map(Screen::make_raw).transpose()?;
         converse(&mut session, args.interactive, screen.as_ref(), &signals)
@@ -80,6 +81,6 @@ pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
     };
     say(&error);
     // An app that is noted as running may have lost its domain in a power cut: this puts it right.
-    here::tell(&apps.reconcile()?);
+    here::tell(&life::repair(&apps)?);
     Ok(ExitCode::from(code))
 }

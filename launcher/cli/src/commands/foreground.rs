@@ -5,23 +5,23 @@ use crate::conversation::{ALL_SIGNALS, DetachKeys, SessionEnd, Signals, give};
 use crate::output::say;
 use crate::terminal::Screen;
 use anyhow::{Context, Result};
-use domain::{App, Apps, Followed, Outcome, Part, TalkError};
+use app::{App, Apps, Followed, LogFilter, Outcome, TalkError, guest, life};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Shows the app's output until it ends; the first signal stops it gracefully, the next at once.
 pub(super) fn show(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode> {
-    let mut follow = apps.follow(app, Part::default())?;
+    let mut follow = app::follow(apps, app, LogFilter::default())?;
     let mut output = Output::new(false);
     let outcome = std::thread::scope(|scope| -> Result<Outcome> {
         let mut asked = false;
         loop {
             if !asked && signals.swap(0, Ordering::Relaxed) > 0 {
                 asked = true;
-                scope.spawn(|| apps.stop(app, None));
+                scope.spawn(|| life::stop(apps, app, None));
             } else if asked && signals.swap(0, Ordering::Relaxed) > 0 {
-                scope.spawn(|| apps.kill(app));
+                scope.spawn(|| life::kill(apps, app));
             }
             match follow.next(Duration::from_secs(1))? {
                 Followed::Output(entries) => output.write(&entries)?,
@@ -42,16 +42,16 @@ pub(super) fn stay(
     interactive: bool,
     screen: Option<Screen>,
     keys: &DetachKeys,
-    part: Part,
+    filter: LogFilter,
 ) -> Result<ExitCode> {
     let signals = Signals::catch(&ALL_SIGNALS)?;
-    let mut follow = apps.follow(app, part)?;
+    let mut follow = app::follow(apps, app, filter)?;
     let raw = screen.as_ref().filter(|_| interactive).map(Screen::make_raw).transpose()?;
     let detached = AtomicBool::new(false);
     let (ended, end) = std::os::unix::net::UnixStream::pair().context("cannot make sockets")?;
     let outcome = std::thread::scope(|scope| {
         let giving = scope.spawn(|| -> Result<()> {
-            let mut session = match apps.attach(app) {
+            let mut session = match guest::attach(apps, app) {
                 Ok(session) => session,
                 // Its end is told by the one who follows it.
                 Err(TalkError::Ended(_)) => return Ok(()),

@@ -5,7 +5,7 @@ use crate::listing::{self, Field, Format};
 use crate::output::print;
 use crate::table;
 use anyhow::Result;
-use domain::timestamp;
+use app::timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@ use crate::here::Here;
 use crate::output::{escape_json, print, print_json};
 use crate::template::Template;
 use anyhow::Result;
-use domain::{App, Apps, Phase, timestamp};
+use app::{App, Apps, Phase, timestamp};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
@@ -112,7 +112,7 @@ fn about_app(apps: &Apps, app: &App) -> Value {
     let word = state_word(apps, app);
     let mac = record.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
     let most = match record.restart {
-        domain::RestartPolicy::OnFailure { at_most } => at_most.unwrap_or_default(),
+        app::RestartPolicy::OnFailure { at_most } => at_most.unwrap_or_default(),
         _ => 0,
     };
     json!({
@@ -145,12 +145,12 @@ fn about_app(apps: &Apps, app: &App) -> Value {
             "StopTimeout": record.process.stop_timeout_ms / 1000,
         },
         "HostConfig": {
-            "Memory": u64::from(record.machine.memory_mib) << 20,
+            "Memory": u64::from(record.shape.memory_mib) << 20,
             "NanoCpus": u64::from(record.schedule.cap()) * 10_000_000,
             "CpuWeight": record.schedule.weight(),
             "RestartPolicy": { "Name": record.restart.name(), "MaximumRetryCount": most },
             "AutoRemove": record.remove_on_exit,
-            "ReadonlyRootfs": record.writable == domain::WritableChoice::Nothing,
+            "ReadonlyRootfs": record.writable == app::WritableChoice::Nothing,
             "NetworkMode": network(app),
             "Dns": record.dns,
             "DnsSearch": record.dns_search,

@@ -3,7 +3,8 @@
 use super::each::each;
 use crate::here::Here;
 use anyhow::Result;
-use domain::signal::parse_signal;
+use app::life;
+use app::request::parse_signal;
 use std::process::ExitCode;
 
 /// Which apps, and which signal.
@@ -22,5 +23,5 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
-    each(&args.apps, |name| Ok(apps.signal(&apps.find(name)?, args.signal)?))
+    each(&args.apps, |name| Ok(life::signal(&apps, &apps.find(name)?, args.signal)?))
 }

@@ -3,7 +3,7 @@
 use crate::here::Here;
 use crate::output::say;
 use anyhow::{Context, Result, bail};
-use domain::{Entry, Followed, Part, Stream, timestamp};
+use app::{Entry, Followed, LogFilter, Stream, timestamp};
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,13 +34,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let part = Part {
+    let part = LogFilter {
         tail: parse_tail(&args.tail)?,
         since_ns: args.since.as_deref().map(|text| parse_time("--since", text)).transpose()?,
         until_ns: args.until.as_deref().map(|text| parse_time("--until", text)).transpose()?,
     };
     let apps = Here::new()?.apps()?;
-    let mut follow = apps.follow(&apps.find(&args.app)?, part)?;
+    let mut follow = app::follow(&apps, &apps.find(&args.app)?, part)?;
     let mut output = Output::new(args.timestamps);
     // Without --follow, what is there now is all there is to show.
     let patience = if args.follow { Duration::from_secs(3600) } else { Duration::ZERO };

@@ -1,8 +1,8 @@
 //! The flags that describe a domain, shared by all commands that make one.
 
-use domain::schedule::{Cpus, CpusError, Schedule, weight_of_shares};
-use domain::size::parse_size_mib;
-use domain::{Kind, MachineWish, ToolstackKind};
+use app::request::parse_size_mib;
+use app::schedule::{Cpus, CpusError, Schedule, weight_of_shares};
+use app::{Kind, ShapeRequest, ToolstackKind};
 use std::path::PathBuf;
 
 /// The domain's share of the processors.
@@ -81,8 +81,8 @@ pub(crate) struct MachineFlags {
 
 impl MachineFlags {
     /// As the library takes it.
-    pub(crate) fn into_wish(self) -> MachineWish {
-        MachineWish {
+    pub(crate) fn into_wish(self) -> ShapeRequest {
+        ShapeRequest {
             memory_mib: self.memory,
             vcpus: self.vcpus,
             kind: self.kind,

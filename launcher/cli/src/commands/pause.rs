@@ -3,6 +3,7 @@
 use super::each::each;
 use crate::here::Here;
 use anyhow::Result;
+use app::life;
 use std::process::ExitCode;
 
 /// Which apps.
@@ -15,10 +16,10 @@ pub(crate) struct Args {
 
 pub(crate) fn pause(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
-    each(&args.apps, |name| Ok(apps.pause(&apps.find(name)?)?))
+    each(&args.apps, |name| Ok(life::pause(&apps, &apps.find(name)?)?))
 }
 
 pub(crate) fn unpause(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
-    each(&args.apps, |name| Ok(apps.unpause(&apps.find(name)?)?))
+    each(&args.apps, |name| Ok(life::unpause(&apps, &apps.find(name)?)?))
 }

@@ -5,7 +5,8 @@ use crate::failure;
 use crate::here::{self, Here};
 use crate::listing::{self, Field, Format};
 use anyhow::Result;
-use domain::{Pool, PoolStatus};
+use app::pool;
+use app::{Pool, PoolStatus};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -62,31 +63,31 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         let wish = args.machine.into_wish();
         let image = args.image.as_deref().map(|name| here.image(name)).transpose()?;
         let named = image.as_ref().zip(args.image.as_deref());
-        let machine = apps.pool_machine(&wish, named)?;
-        apps.set_pool(Pool { machine, image: args.image, size })?;
-        apps.fill_pools(&images)?;
+        let shape = pool::pool_shape(&apps, &wish, named)?;
+        pool::set_pool(&apps, Pool { shape, image: args.image, size })?;
+        pool::fill_pools(&apps, &images)?;
     } else if args.drain {
-        apps.drain_pools()?;
-        apps.fill_pools(&images)?;
+        pool::drain_pools(&apps)?;
+        pool::fill_pools(&apps, &images)?;
     } else if args.fill {
-        apps.fill_pools(&images)?;
+        pool::fill_pools(&apps, &images)?;
     } else if args.empty {
-        apps.empty_pools()?;
+        pool::empty_pools(&apps)?;
     }
     let row = |status: PoolStatus| {
-        let Pool { machine, image, size } = status.pool;
+        let Pool { shape, image, size } = status.pool;
         let addresses: Vec<String> = status.addresses.iter().map(ToString::to_string).collect();
         json!({
             "Image": image.unwrap_or_else(|| "any".into()),
-            "Type": machine.kind.to_string(),
-            "Memory": format!("{} MiB", machine.memory_mib),
-            "Vcpus": machine.vcpus.to_string(),
+            "Type": shape.kind.to_string(),
+            "Memory": format!("{} MiB", shape.memory_mib),
+            "Vcpus": shape.vcpus.to_string(),
             "Size": size.to_string(),
             "Addresses": addresses.join(" "),
             "Waiting": status.waiting.to_string(),
         })
     };
-    let rows: Vec<Value> = apps.pools(&images)?.into_iter().map(row).collect();
+    let rows: Vec<Value> = pool::list_pools(&apps, &images)?.into_iter().map(row).collect();
     listing::show(&format, &FIELDS, &COLUMNS, &rows)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -99,8 +100,8 @@ pub(crate) fn fill_in_background() -> ExitCode {
     let fill = || -> Result<()> {
         let here = Here::new()?;
         let settings = &here.settings;
-        let apps = domain::Apps::open(&settings.state, &settings.domain, &settings.network)?;
-        Ok(apps.fill_pools(&here.images()?)?)
+        let apps = app::Apps::open(&settings.state, &settings.domain, &settings.network)?;
+        Ok(pool::fill_pools(&apps, &here.images()?)?)
     };
     match fill() {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use crate::here::Here;
 use crate::output::print;
 use anyhow::{Result, bail};
-use domain::Phase;
+use app::Phase;
 use std::process::ExitCode;
 
 /// Whose ports.

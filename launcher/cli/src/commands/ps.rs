@@ -8,7 +8,7 @@ use crate::listing::{self, Field, Format};
 use crate::output::print;
 use crate::table;
 use anyhow::Result;
-use domain::{App, Apps, Condition, Phase, timestamp};
+use app::{App, Apps, Condition, Phase, timestamp};
 use filter::Filter;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -111,10 +111,10 @@ fn row(apps: &Apps, app: &App) -> Value {
         "Labels": list(labels, ","),
         "Networks": network(app),
         "Size": format!("{} MiB", record.storage_mib),
-        "Type": record.machine.kind.to_string(),
-        "Memory": format!("{} MiB", record.machine.memory_mib),
-        "VCPUs": record.machine.vcpus,
-        "Domid": state.domid.filter(|_| apps.condition(app) != Some(Condition::Gone)),
+        "Type": record.shape.kind.to_string(),
+        "Memory": format!("{} MiB", record.shape.memory_mib),
+        "VCPUs": record.shape.vcpus,
+        "Domid": state.domid.filter(|_| app::condition(apps, app) != Some(Condition::Gone)),
         "Address": state.address,
     })
 }
@@ -127,7 +127,7 @@ fn status(apps: &Apps, app: &App) -> String {
         Phase::Starting => "Starting".into(),
         Phase::Running => {
             let up = || format!("Up {}", since(app.state.started_unix_ms));
-            match apps.condition(app) {
+            match app::condition(apps, app) {
                 Some(Condition::Paused) => format!("{} (Paused)", up()),
                 Some(Condition::Gone) => "Dead (its domain is gone)".into(),
                 Some(Condition::Runs) | None => up(),

@@ -2,6 +2,7 @@
 
 use crate::here::Here;
 use anyhow::Result;
+use app::life;
 use std::process::ExitCode;
 
 /// Which app, and what it is to be called.
@@ -15,6 +16,6 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
-    apps.rename(&apps.find(&args.app)?, &args.name)?;
+    life::rename(&apps, &apps.find(&args.app)?, &args.name)?;
     Ok(ExitCode::SUCCESS)
 }

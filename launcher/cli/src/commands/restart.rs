@@ -4,6 +4,7 @@ use super::each::each;
 use super::stop::Patience;
 use crate::here::{self, Here};
 use anyhow::Result;
+use app::life;
 use std::process::ExitCode;
 
 /// Which apps, and how long they may take to stop.
@@ -21,7 +22,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     each(&args.apps, |name| {
         let app = apps.find(name)?;
-        let mut app = apps.stop_to_start(&app, args.patience.time())?;
-        super::start::start(&apps, &mut app)
+        let app = life::stop_to_start(&apps, &app, args.patience.time())?;
+        life::start(&apps, &app)?;
+        Ok(())
     })
 }

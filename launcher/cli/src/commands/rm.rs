@@ -4,7 +4,8 @@ use super::each::each;
 use crate::here::Here;
 use crate::output::say;
 use anyhow::Result;
-use domain::AppsError;
+use app::AppsError;
+use app::life;
 use std::process::ExitCode;
 
 /// Which apps.
@@ -31,12 +32,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 return Ok(());
             }
             Err(AppsError::File(error))
-                if args.force && error.is_damaged() && apps.remove_damaged(name)? =>
+                if args.force && error.is_damaged() && life::remove_damaged(&apps, name)? =>
             {
                 return Ok(());
             }
             found => found?,
         };
-        Ok(apps.remove(&app, args.force)?)
+        Ok(life::remove(&apps, &app, args.force)?)
     })
 }

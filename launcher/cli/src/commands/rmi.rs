@@ -22,7 +22,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = here.apps()?;
     // Before the images, so that a state that cannot be read is said as such.
     apps.list()?;
-    let may_lose_it = |app: &domain::App| args.force && apps.can_spare_image(app);
+    let may_lose_it = |app: &app::App| args.force && apps.can_spare_image(app);
     let in_use = |digest: &image::Digest| apps.have_image(digest, may_lose_it);
     each(&args.images, |name| {
         store.remove(name, &in_use)?;

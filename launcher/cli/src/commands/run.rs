@@ -11,7 +11,7 @@ use crate::output::{print, say};
 use crate::terminal::Screen;
 use crate::times::{self, Times};
 use anyhow::{Context, Result, bail};
-use domain::{App, Apps, Launch, Part, RestartPolicy, Timings};
+use app::{App, Apps, LogFilter, RestartPolicy, RunRequest, Timings, life};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,7 +76,7 @@ pub(crate) struct CreateFlags {
 }
 
 /// What is to be made, once the image is here, and where its id goes.
-pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option<IdFile>)> {
+pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(RunRequest, Option<IdFile>)> {
     flags.docker.answer()?;
     if flags.rm && flags.restart != RestartPolicy::No {
         bail!("conflicting options: cannot specify both --restart and --rm");
@@ -88,7 +88,7 @@ pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(Launch, Option
     launch.restart = flags.restart;
     launch.stdin = flags.interactive;
     launch.terminal = flags.tty;
-    for cut in domain::cut_wishes(&launch, &here.settings.domain) {
+    for cut in app::cut_requests(&launch, &here.settings.domain) {
         say(cut);
     }
     Ok((launch, id_file))
@@ -133,9 +133,9 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
         times::print(&times.render());
     }
     // Last, because it takes the longer the more apps there are, and no start waits for it.
-    here::tell(&apps.reconcile_at_times()?);
+    here::tell(&life::repair_at_times(&apps)?);
     if args.detach && signals.load(Ordering::Relaxed) > 0 {
-        apps.remove(&app, true)?;
+        life::remove(&apps, &app, true)?;
         return Ok(ExitCode::from(INTERRUPTED));
     }
     if args.detach {
@@ -150,23 +150,23 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
             scope.spawn(|| print_guest(&apps, &app, &times));
         }
         match attached {
-            true => stay(&apps, &app, interactive, screen, &args.detach_keys, Part::default()),
+            true => stay(&apps, &app, interactive, screen, &args.detach_keys, LogFilter::default()),
             false => show(&apps, &app, &signals),
         }
     })
 }
 
 /// Launches; what a killed process left behind may be in the way, and is put right then.
-fn launch_repaired(apps: &Apps, launch: &Launch) -> Result<(App, Timings)> {
-    let error = match apps.launch(launch) {
+fn launch_repaired(apps: &Apps, launch: &RunRequest) -> Result<(App, Timings)> {
+    let error = match life::launch(apps, launch) {
         Ok(launched) => return Ok(launched),
         Err(error) => error,
     };
-    let repairs = apps.reconcile()?;
+    let repairs = life::repair(apps)?;
     here::tell(&repairs);
     match repairs.is_empty() {
         true => Err(error.into()),
-        false => Ok(apps.launch(launch)?),
+        false => Ok(life::launch(apps, launch)?),
     }
 }
 

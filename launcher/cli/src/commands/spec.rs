@@ -4,9 +4,9 @@ mod values;
 
 use super::machine::{CpuFlags, MachineFlags};
 use anyhow::{Context, Result, bail};
+use app::request::parse_size_mib;
+use app::{RunRequest, WritableChoice};
 use contract::{Limit, Tmpfs};
-use domain::size::parse_size_mib;
-use domain::{Launch, WritableChoice};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -117,9 +117,9 @@ impl Spec {
         mut self,
         image: image::Image,
         network: &net::Settings,
-    ) -> Result<Launch> {
+    ) -> Result<RunRequest> {
         let args = self.image_and_args.split_off(1);
-        let mut launch = Launch::new(image, self.image().to_owned());
+        let mut launch = RunRequest::new(image, self.image().to_owned());
         launch.args = args;
         launch.env = environment(&self.env_file, &self.env)?;
         for file in &self.label_file {
@@ -144,9 +144,9 @@ impl Spec {
         launch.user = self.user;
         launch.entrypoint = self.entrypoint.map(|program| vec![program]);
         launch.hostname = self.hostname;
-        launch.machine = self.machine.into_wish();
-        launch.machine.vcpus = launch.machine.vcpus.or(self.cpu.vcpus()?);
-        launch.schedule = self.cpu.schedule(launch.machine.vcpus)?;
+        launch.shape = self.machine.into_wish();
+        launch.shape.vcpus = launch.shape.vcpus.or(self.cpu.vcpus()?);
+        launch.schedule = self.cpu.schedule(launch.shape.vcpus)?;
         launch.network = self.network;
         launch.ip = self.ip;
         launch.gateway = self.gateway;

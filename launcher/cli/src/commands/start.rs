@@ -8,7 +8,8 @@ use crate::here::{self, Here};
 use crate::output::print;
 use crate::terminal::Screen;
 use anyhow::{Result, bail};
-use domain::{App, Apps, Part, Phase};
+use app::life;
+use app::{App, Apps, LogFilter, Phase};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -44,12 +45,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match args.apps.as_slice() {
         [name] if args.attach || args.interactive => stay(args, &apps, apps.find(name)?),
         _ if args.attach || args.interactive => bail!("stay with one app at a time: give one name"),
-        names => each(names, |name| start_if_needed(&apps, &mut apps.find(name)?)),
+        names => each(names, |name| start_if_needed(&apps, &apps.find(name)?)),
     }
 }
 
 /// As Docker has it, what runs already is as wished.
-fn start_if_needed(apps: &Apps, app: &mut App) -> Result<()> {
+fn start_if_needed(apps: &Apps, app: &App) -> Result<()> {
     match app.state.phase {
         Phase::Running | Phase::Starting => Ok(()),
         Phase::Restarting => bail!("app {} is about to be started again", app.record.name),
@@ -58,28 +59,28 @@ fn start_if_needed(apps: &Apps, app: &mut App) -> Result<()> {
 }
 
 /// Starts the app and shows what it says from now on.
-fn stay(args: &Args, apps: &Apps, mut app: App) -> Result<ExitCode> {
+fn stay(args: &Args, apps: &Apps, app: App) -> Result<ExitCode> {
     let process = &app.record.process;
     let interactive = args.interactive && process.stdin;
     let screen = process.terminal.then(|| Screen::require(interactive)).transpose()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let since_ns = u64::try_from(now.as_nanos()).ok();
-    start_if_needed(apps, &mut app)?;
-    let part = Part { since_ns, ..Part::default() };
+    start_if_needed(apps, &app)?;
+    let part = LogFilter { since_ns, ..LogFilter::default() };
     foreground::stay(apps, &app, interactive, screen, &args.detach_keys, part)
 }
 
 /// Starts one app.
-pub(super) fn start(apps: &Apps, app: &mut App) -> Result<()> {
-    apps.start(app)?;
+fn start(apps: &Apps, app: &App) -> Result<()> {
+    life::start(apps, app)?;
     Ok(())
 }
 
 /// What ran when the host went down is put right before; the rest is those that had ended.
 fn at_boot(apps: &Apps) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
-    for mut app in apps.at_boot()? {
-        match start(apps, &mut app) {
+    for app in life::at_boot(apps)? {
+        match start(apps, &app) {
             Ok(()) => print(&format!("{}\n", app.record.name))?,
             Err(error) => code = failure::report(&error),
         }
@@ -91,7 +92,7 @@ fn at_boot(apps: &Apps) -> Result<ExitCode> {
 pub(crate) fn restart_inherited(id: &str) -> ExitCode {
     let start = || -> Result<()> {
         let inherited = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        Ok(Here::new()?.apps_as_they_are()?.restart_inherited(id, inherited)?)
+        Ok(life::restart_inherited(&Here::new()?.apps_as_they_are()?, id, inherited)?)
     };
     match start() {
         Ok(()) => ExitCode::SUCCESS,

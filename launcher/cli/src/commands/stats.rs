@@ -5,8 +5,9 @@ use crate::listing::{self, Field, Format};
 use crate::output::print;
 use crate::table;
 use anyhow::Result;
+use app::guest;
+use app::{App, Apps, Phase, Usage};
 use contract::talk::Stats;
-use domain::{App, Apps, Phase, Usage};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -90,8 +91,8 @@ type Figures = (Usage, Option<Stats>);
 /// that none of them makes the others wait.
 fn measure(apps: &Apps, list: &[App]) -> HashMap<String, Figures> {
     let measure_one = |app: &App| {
-        let guest = apps.guest_stats(app, GUEST_PATIENCE).ok();
-        Some((app.record.id.clone(), (apps.usage(app).ok()?, guest)))
+        let guest = guest::stats(apps, app, GUEST_PATIENCE).ok();
+        Some((app.record.id.clone(), (app::usage(apps, app).ok()?, guest)))
     };
     std::thread::scope(|scope| {
         let asked: Vec<_> = list.iter().map(|app| scope.spawn(move || measure_one(app))).collect();
@@ -105,7 +106,7 @@ fn row(app: &App, before: Option<&Figures>, now: Option<&Figures>) -> Value {
     let mut row = json!({
         "ID": app.record.id, "Container": app.record.name, "Name": app.record.name,
         "CPUPerc": "--", "MemUsage": "-- / --", "MemPerc": "--", "NetIO": "-- / --",
-        "BlockIO": "-- / --", "PIDs": "--", "VCPUs": app.record.machine.vcpus,
+        "BlockIO": "-- / --", "PIDs": "--", "VCPUs": app.record.shape.vcpus,
     });
     if let Some((now, guest)) = now {
         let cpu = now.cpu_percent_since(before.map_or(now, |(before, _)| before));

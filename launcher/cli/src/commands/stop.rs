@@ -4,7 +4,8 @@ use super::each::each;
 use crate::failure;
 use crate::here::Here;
 use anyhow::Result;
-use domain::Apps;
+use app::Apps;
+use app::life;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -60,13 +61,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return at_shutdown(&apps);
     }
     each(&args.apps, |name| {
-        apps.stop(&apps.find(name)?, args.patience.time())?;
+        life::stop(&apps, &apps.find(name)?, args.patience.time())?;
         Ok(())
     })
 }
 
 fn at_shutdown(apps: &Apps) -> Result<ExitCode> {
-    let failed = apps.stop_with_host()?;
+    let failed = life::stop_with_host(apps)?;
     let code = if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     for (name, error) in failed {
         failure::report(&anyhow::Error::from(error).context(format!("cannot stop app {name}")));

@@ -5,8 +5,9 @@ use super::machine::CpuFlags;
 use crate::here::Here;
 use crate::output::say;
 use anyhow::{Result, bail};
-use domain::size::parse_size_mib;
-use domain::{Change, RestartPolicy};
+use app::life;
+use app::request::parse_size_mib;
+use app::{Change, RestartPolicy};
 use std::process::ExitCode;
 
 /// Which apps, and what is to be different.
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let apps = Here::new()?.apps()?;
     each(&args.apps, |name| {
-        for later in apps.update(&apps.find(name)?, &change)?.later {
+        for later in life::update(&apps, &apps.find(name)?, &change)?.later {
             say(later);
         }
         Ok(())

@@ -4,6 +4,7 @@ use crate::failure;
 use crate::here::Here;
 use crate::output::print;
 use anyhow::Result;
+use app::life;
 use std::process::ExitCode;
 
 /// Which apps.
@@ -20,7 +21,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     let mut code = ExitCode::SUCCESS;
     for name in &args.apps {
-        match apps.find(name).and_then(|app| apps.wait(&app)) {
+        match apps.find(name).and_then(|app| life::wait(&apps, &app)) {
             Ok(outcome) => print(&format!("{}\n", outcome.code))?,
             Err(error) => code = failure::report(&error.into()),
         }

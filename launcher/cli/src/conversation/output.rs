@@ -1,7 +1,7 @@
 //! What a process in a guest writes, on its way to this command's reader.
 
 use anyhow::{Context, Result};
-use domain::Stream;
+use app::Stream;
 use rustix::io::Errno;
 use std::io::{Stderr, Stdout};
 use std::os::fd::{AsFd, BorrowedFd};

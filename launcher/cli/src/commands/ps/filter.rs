@@ -2,7 +2,7 @@
 
 use super::super::describe::state_word;
 use anyhow::{Result, bail};
-use domain::{App, Apps};
+use app::{App, Apps};
 use std::str::FromStr;
 
 /// One `--filter`.

@@ -107,7 +107,7 @@ pub(super) fn parse_label(text: &str) -> Result<(String, String), String> {
 pub(super) fn parse_storage_opt(text: &str) -> Result<u32, String> {
     match text.split_once('=') {
         Some(("size", size)) => {
-            domain::size::parse_size_mib(size).map_err(|error| error.to_string())
+            app::request::parse_size_mib(size).map_err(|error| error.to_string())
         }
         _ => Err("only size=SIZE is known".into()),
     }

@@ -1,0 +1,24 @@
+//! `/usr/lib/launch/monitor`: stays with one app; see `app::monitor`.
+//!
+//! A program of its own, small and static, because there is one for each app.
+#![forbid(unsafe_code)]
+
+use app::life::MonitorStart;
+use app::monitor::run;
+use contract::one_line;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let argument = std::env::args().nth(1).unwrap_or_default();
+    let Ok(start) = serde_json::from_str::<MonitorStart>(&argument) else {
+        eprintln!("monitor: this program is run by launch, not by hand");
+        return ExitCode::from(2);
+    };
+    match run(&start) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("monitor: app {}: {}", start.id, one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What a guest is told: the nodes that its domain gets in xenstore.
+
+use crate::apps::Apps;
+use crate::error::AppsError;
+use crate::record::app::Record;
+use crate::request::resolve::{self, Link};
+use crate::storage::start_set;
+use crate::store::folder::{self, Folder};
+use crate::store::ids::random;
+use contract::store::{self, CHUNK_BYTES};
+use toolstack::GuestNodes;
+
+/// What the guest of an app is told for one start: its image's start set, and its orders, which are also left in the
+/// app's folder for people to read.
+///
+/// # Errors
+/// The orders are larger than the guest reads, or cannot be written.
+pub(crate) fn guest_nodes(
+    apps: &Apps,
+    folder: &Folder,
+    record: &Record,
+    link: Option<&Link>,
+) -> Result<GuestNodes, AppsError> {
+    let seed = random::<32>()?;
+    let orders = resolve::render_orders(record, link, &apps.network.resolver(), &seed);
+    resolve::check_orders_size(&orders)?;
+    let orders = orders.render();
+    folder.write_lightly(folder::ORDERS, orders.as_bytes())?;
+    let mut nodes = start_set_nodes(folder);
+    nodes.add(store::nodes(store::ORDERS, &orders, CHUNK_BYTES));
+    Ok(nodes)
+}
+
+/// What the guest of a pooled domain is told ahead of its app: the start set of its image, if it has one already.
+pub(crate) fn start_set_nodes(folder: &Folder) -> GuestNodes {
+    let mut nodes = GuestNodes::default();
+    if let Some(set) = start_set::read(folder) {
+        nodes.add(store::nodes(store::START_SET, &set, CHUNK_BYTES));
+    }
+    nodes
+}

@@ -1,0 +1,26 @@
+//! The xl config of an app.
+
+use crate::apps::{App, Apps};
+use crate::error::AppsError;
+use crate::guest::nodes::guest_nodes;
+use crate::network::connect;
+use crate::record::state::{Phase, State};
+use crate::request::resolve;
+
+/// The xl config of an app that does not run, ready for `xl create`; also in its folder as
+/// `domain.cfg`. The app keeps the address that it is given here until it is removed.
+///
+/// # Errors
+/// It runs; the network refuses; or a template cannot be rendered.
+pub fn config(apps: &Apps, app: &App) -> Result<String, AppsError> {
+    if app.state.phase != Phase::Created {
+        return Err(AppsError::Running(app.record.name.clone()));
+    }
+    let folder = apps.folder(&app.record.id);
+    let link = connect(apps, &app.record)?;
+    let address = link.as_ref().map(|link| link.lease.address);
+    folder.write_state(&State { address, ..app.state.clone() })?;
+    let nodes = guest_nodes(apps, &folder, &app.record, link.as_ref())?;
+    let spec = resolve::domain_spec(&app.record, folder.path(), link.as_ref());
+    Ok(apps.toolstack().write_config(&spec, &nodes)?)
+}

@@ -1,0 +1,89 @@
+//! The end of an app: everything that its start has made is taken down.
+
+use crate::apps::Apps;
+use crate::error::AppsError;
+use crate::network::with_network;
+use crate::record::app::Record;
+use crate::record::outcome::Outcome;
+use crate::record::state::Phase;
+use crate::record::state::State;
+use crate::record::timing::now_ms;
+use crate::store::folder;
+use crate::store::folder::Folder;
+use crate::store::locked::Locked;
+use contract::one_line;
+use toolstack::DomId;
+/// Removes folder and name of an app; the caller has its lock.
+pub(crate) fn forget(apps: &Apps, record: &Record, folder: &Folder) -> Result<(), AppsError> {
+    let _common = apps.common_lock()?;
+    // It may have another name than when `record` was read.
+    let now = folder.read_record().map_or(record.name.clone(), |record| record.name);
+    // Without a record the folder is one that repairs remove, and its name with it, if this
+    // process is killed now. An app without a name could not be removed by name.
+    folder.remove_record()?;
+    apps.names().release(&record.id, &now)?;
+    Ok(folder.remove()?)
+}
+
+/// Takes down what a start has made: domain, disks, ports, address. Goes on after an error;
+/// doing it twice is no error.
+pub(crate) fn take_down(
+    apps: &Apps,
+    record: &Record,
+    domid: Option<DomId>,
+) -> Result<(), AppsError> {
+    let _span = tracing::info_span!("take down", app = record.name).entered();
+    let mut done: Result<(), AppsError> = Ok(());
+    let mut step = |result: Result<(), AppsError>| {
+        done = match (std::mem::replace(&mut done, Ok(())), result) {
+            (Ok(()), result) => result,
+            (Err(first), result) => Err(first.and(result)),
+        };
+    };
+    if let Some(domid) = domid {
+        let destroyed = apps.toolstack().destroy(record.shape.toolstack, domid, record.uuid);
+        step(destroyed.map_err(AppsError::from));
+    }
+    step(with_network(apps, |network| network.unpublish(&record.id)));
+    step(with_network(apps, |network| network.release(&record.id)));
+    done
+}
+
+/// The end of an app that this process is in charge of: takes it down, notes how it ended, and
+/// removes it where that was asked for.
+pub(crate) fn finish(apps: &Apps, app: &mut Locked, mut outcome: Outcome) -> Result<(), AppsError> {
+    let down = take_down(apps, &app.record, app.state.domid.map(DomId));
+    if let Err(error) = &down {
+        let error = one_line(error);
+        let message = match &outcome.message {
+            Some(message) => format!("{message}; and then: {error}"),
+            None => error,
+        };
+        outcome.message = Some(message.into());
+    }
+    app.state = State {
+        phase: Phase::Exited,
+        domid: None,
+        address: None,
+        finished_unix_ms: Some(now_ms()),
+        outcome: Some(outcome.clone()),
+        started_unix_ms: app.state.started_unix_ms,
+        restarts: app.state.restarts,
+        backoff_ms: 0,
+        marks: std::mem::take(&mut app.state.marks),
+    };
+    let goes = app.record.remove_on_exit && !app.folder.is_marked(folder::KEPT);
+    // One that goes at once need not outlive a power cut.
+    let noted = match goes {
+        true => app.folder.write_state_lightly(&app.state),
+        false => app.folder.write_state(&app.state),
+    };
+    let noted = noted.map_err(AppsError::from);
+    let left = app.lock.leave(&outcome).map_err(AppsError::from);
+    // With its domain still there it stays, for the next command to see.
+    let gone = match goes && down.is_ok() {
+        true => forget(apps, &app.record, &app.folder),
+        false => Ok(()),
+    };
+    down.and(noted).and(left).and(gone)
+}

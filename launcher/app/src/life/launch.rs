@@ -1,0 +1,29 @@
+//! Making an app and starting it.
+
+use crate::apps::{App, Apps};
+use crate::error::AppsError;
+use crate::life::create::create_booted;
+use crate::life::remove::remove_locked;
+use crate::life::start::start_locked;
+use crate::record::timing::Timings;
+use crate::request::run_request::RunRequest;
+use std::time::Duration;
+
+/// How much later a monitor begins where nobody waits for the app's output; what the app writes and how it
+/// ends is kept for it meanwhile.
+const MONITOR_LATER: Duration = Duration::from_millis(100);
+
+/// Makes an app and starts it. Its domain, if no pooled one fits, boots while the rest is made.
+///
+/// # Errors
+/// As [`super::create`] and [`super::start`]; nothing is left then.
+pub fn launch(apps: &Apps, request: &RunRequest) -> Result<(App, Timings), AppsError> {
+    let mut timings = Timings::new();
+    let (mut app, booted) = create_booted(apps, request, &mut timings)?;
+    let delay = if request.detached { MONITOR_LATER } else { Duration::ZERO };
+    match start_locked(apps, &mut app, booted, &mut timings, delay) {
+        Ok(()) => Ok((app.into(), timings)),
+        // A launch that failed leaves nothing; Docker would keep an app that never ran.
+        Err(error) => Err(error.and(remove_locked(apps, &app))),
+    }
+}

@@ -1,0 +1,29 @@
+//! Pausing an app, and letting it go on.
+
+use crate::apps::{App, Apps};
+use crate::domain::running_domain;
+use crate::error::AppsError;
+
+/// Pauses the app: none of its processors runs until [`Apps::unpause`].
+///
+/// # Errors
+/// It does not run, or is paused already.
+pub fn pause(apps: &Apps, app: &App) -> Result<(), AppsError> {
+    let domain = running_domain(apps, app)?;
+    match apps.toolstack().is_paused(domain)? {
+        true => Err(AppsError::Paused(app.record.name.clone())),
+        false => Ok(apps.toolstack().pause(domain)?),
+    }
+}
+
+/// Lets a paused app go on.
+///
+/// # Errors
+/// It does not run, or is not paused.
+pub fn unpause(apps: &Apps, app: &App) -> Result<(), AppsError> {
+    let domain = running_domain(apps, app)?;
+    match apps.toolstack().is_paused(domain)? {
+        true => Ok(apps.toolstack().unpause(domain)?),
+        false => Err(AppsError::NotPaused(app.record.name.clone())),
+    }
+}

@@ -1,0 +1,232 @@
+//! Putting right what killed launchers and monitors left behind.
+
+use crate::apps::Apps;
+use crate::domain::domain_state;
+use crate::error::AppsError;
+use crate::life::end::finish;
+use crate::life::end::forget;
+use crate::life::end::take_down;
+use crate::life::monitor_process::start_monitor;
+use crate::life::remove::remove_incomplete;
+use crate::life::restart::end_to_restart;
+use crate::life::restart::wants_restart;
+use crate::network::with_mended_network;
+use crate::pool::pooled;
+use crate::record::app::Record;
+use crate::record::outcome::Outcome;
+use crate::record::repair::Repair;
+use crate::record::state::{Phase, State};
+use crate::store::folder::{self, Folder};
+use crate::store::lock::Lock;
+use crate::store::locked::Locked;
+use contract::one_line;
+use files::FileError;
+use std::collections::HashSet;
+use std::fs;
+use std::time::Duration;
+use toolstack::DomainState;
+
+/// Written when everything was looked at.
+const LAST: &str = ".looked";
+/// How often launches look, at most.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Puts right what killed processes left behind: apps, loop devices, addresses, ports. Cheap where there is nothing.
+///
+/// # Errors
+/// The state folder cannot be read. What cannot be repaired is a [`Repair`] that says so.
+pub fn repair(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
+    let _span = tracing::info_span!("repair").entered();
+    let last = apps.folders().join(LAST);
+    files::create_private(&last).map_err(FileError::io("write", &last))?;
+    let mut repairs = Vec::new();
+    let mut tended = HashSet::new();
+    for id in apps.ids()? {
+        // Most apps run and have their monitor; no more is asked about them, as there may be hundreds.
+        if apps.folder(&id).watch_lock().and_then(|lock| lock.is_held()).unwrap_or(false) {
+            tended.insert(id);
+            continue;
+        }
+        // One app that cannot be repaired must not keep the user from all others.
+        match repair_app(apps, &id) {
+            Ok(repair) => repairs.extend(repair),
+            Err(error) => {
+                let next = match &error {
+                    AppsError::File(error) if error.is_damaged() => {
+                        format!("; `launch rm -f {id}` removes it")
+                    }
+                    _ => String::new(),
+                };
+                let error = one_line(&error);
+                repairs.push(Repair(format!("cannot look after app {id}: {error}{next}")));
+            }
+        }
+    }
+    match pooled::repair(apps) {
+        Ok(removed) => repairs.extend(removed.into_iter().map(|id| {
+            Repair(format!("removed domain waiting-{id}, which was built only in part"))
+        })),
+        Err(error) => repairs.push(Repair(one_line(&error))),
+    }
+    match apps.toolstack().detach_orphans() {
+        Ok(detached) => repairs.extend(detached.into_iter().map(Repair)),
+        Err(error) => repairs.push(Repair(one_line(&error))),
+    }
+    match with_mended_network(apps, |network| {
+        network.retain(|id| {
+            // In this order: a domain that waits is taken by renaming its folder to the app's.
+            tended.contains(id) || apps.is_pooled(id) || uses_network(apps, id)
+        })
+    }) {
+        Ok((gone, mended)) => {
+            repairs.extend(mended.into_iter().map(|file| {
+                let file = file.display();
+                Repair(format!("{file} was damaged; made it anew from what the apps have"))
+            }));
+            repairs.extend(gone.into_iter().map(|id| {
+                Repair(format!("gave back address and ports of app {id}, which is gone"))
+            }))
+        }
+        Err(error) => repairs.push(Repair(one_line(&error))),
+    }
+    Ok(repairs)
+}
+
+/// As [`repair`], unless that was done in the last few seconds.
+///
+/// # Errors
+/// As [`repair`].
+pub fn repair_at_times(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
+    let path = apps.folders().join(LAST);
+    let last = fs::metadata(&path).and_then(|data| data.modified());
+    // A clock that was set back must not put it off for long.
+    if last.is_ok_and(|last| last.elapsed().is_ok_and(|ago| ago < INTERVAL)) {
+        return Ok(vec![]);
+    }
+    repair(apps)
+}
+
+/// Whether an app has, or may be about to have, an address. In doubt it has.
+fn uses_network(apps: &Apps, id: &str) -> bool {
+    match apps.read(id) {
+        // One that is being made of a domain that waited has its lease already.
+        Ok(None) => apps.folder(id).path().exists(),
+        Ok(Some(app)) => match app.state.phase {
+            Phase::Starting | Phase::Running => true,
+            // With a config for `xl create`.
+            Phase::Created => app.state.address.is_some(),
+            Phase::Exited | Phase::Restarting => false,
+        },
+        Err(_) => true,
+    }
+}
+
+/// As [`repair`], for one app.
+pub(crate) fn repair_app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsError> {
+    let folder = apps.folder(id);
+    let state = match folder.read_state() {
+        Ok(state) => Some(state),
+        Err(error) if error.is_not_found() => None,
+        // Cut off by a power failure: whatever ran then runs no more.
+        Err(_) => Some(State { phase: Phase::Starting, ..State::default() }),
+    };
+    let record = match folder.read_record() {
+        Ok(record) => Some(record),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error.into()),
+    };
+    match (record, state) {
+        (Some(record), Some(state)) if is_settled(&folder, &record, &state) => Ok(None),
+        (Some(record), Some(_)) => match folder.try_lock() {
+            Ok(Some(lock)) => with_lock(apps, folder, record, lock),
+            // All is well: someone is in charge.
+            Ok(None) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        },
+        _ => remove_incomplete(apps, id, &folder),
+    }
+}
+
+/// Whether there is nothing to be done for an app: it does not run, and is to stay.
+fn is_settled(folder: &Folder, record: &Record, state: &State) -> bool {
+    match state.phase {
+        Phase::Created => true,
+        Phase::Exited => !record.remove_on_exit || folder.is_marked(folder::KEPT),
+        Phase::Starting | Phase::Running | Phase::Restarting => false,
+    }
+}
+
+/// Repairs an app that had no process in charge; now this one is.
+fn with_lock(
+    apps: &Apps,
+    folder: Folder,
+    record: Record,
+    lock: Lock,
+) -> Result<Option<Repair>, AppsError> {
+    let name = record.name.clone();
+    // What was read before may have changed until the lock was ours.
+    let state = folder.read_state().unwrap_or(State { phase: Phase::Starting, ..State::default() });
+    let app = &mut Locked { record, state, folder, lock };
+    match app.state.phase {
+        _ if is_settled(&app.folder, &app.record, &app.state) => Ok(None),
+        Phase::Created | Phase::Exited => {
+            take_down(apps, &app.record, None)?;
+            forget(apps, &app.record, &app.folder)?;
+            Ok(Some(Repair(format!("removed app {name}, which was to go when it ended"))))
+        }
+        Phase::Running => {
+            let now = domain_state(apps, &app.record, &app.state)?;
+            if now != DomainState::Gone {
+                start_monitor(apps, app, Duration::ZERO)?;
+                return Ok(Some(Repair(format!(
+                    "the monitor of app {name} had died; started it anew"
+                ))));
+            }
+            if let Some(repair) = to_restart(apps, app, Outcome::unreported(now))? {
+                return Ok(Some(repair));
+            }
+            finish(apps, app, Outcome::unreported(now))?;
+            Ok(Some(Repair(format!(
+                "app {name} ended while nobody watched; took down what was left"
+            ))))
+        }
+        Phase::Restarting => {
+            start_monitor(apps, app, Duration::ZERO)?;
+            Ok(Some(Repair(format!(
+                "app {name} waits to be started again, and nobody was to do it; started its monitor anew"
+            ))))
+        }
+        Phase::Starting => {
+            // One that is just being destroyed is not found, but has nodes yet.
+            let found = apps.toolstack().find(app.record.uuid)?;
+            app.state.domid = found.map(|domid| domid.0).or(app.state.domid);
+            let message = "the launcher was killed while it started the app";
+            let outcome = Outcome { code: 125, message: Some(message.into()) };
+            if app.state.restarts > 0 {
+                if let Some(repair) = to_restart(apps, app, outcome.clone())? {
+                    return Ok(Some(repair));
+                }
+            }
+            finish(apps, app, outcome)?;
+            Ok(Some(Repair(format!(
+                "the start of app {name} was interrupted; took down what was left"
+            ))))
+        }
+    }
+}
+
+/// Has an app started again whose end nobody saw, where its policy says so.
+fn to_restart(
+    apps: &Apps,
+    app: &mut Locked,
+    outcome: Outcome,
+) -> Result<Option<Repair>, AppsError> {
+    if !wants_restart(app, &outcome) {
+        return Ok(None);
+    }
+    end_to_restart(apps, app, outcome)?;
+    start_monitor(apps, app, Duration::ZERO)?;
+    let name = &app.record.name;
+    Ok(Some(Repair(format!("app {name} ended while nobody watched; it is started again"))))
+}

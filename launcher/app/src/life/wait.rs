@@ -1,0 +1,26 @@
+//! Waiting for the end of an app.
+
+use crate::apps::{App, Apps};
+use crate::error::AppsError;
+use crate::record::outcome::Outcome;
+use crate::store::end_watch::EndWatch;
+
+/// Waits until the app has ended and everything of it is taken down.
+///
+/// # Errors
+/// Its state cannot be read.
+pub fn wait(apps: &Apps, app: &App) -> Result<Outcome, AppsError> {
+    let end = EndWatch::new(&apps.folder(&app.record.id))?;
+    end.wait(None)?;
+    outcome(apps, app, &end)
+}
+
+/// How the app has ended, whose end `end` has seen.
+pub(crate) fn outcome(apps: &Apps, app: &App, end: &EndWatch) -> Result<Outcome, AppsError> {
+    if let Some(outcome) = end.lock.outcome()? {
+        return Ok(outcome);
+    }
+    let state = apps.read(&app.record.id)?.map(|app| app.state);
+    let outcome = state.and_then(|state| state.outcome);
+    Ok(outcome.unwrap_or(Outcome { code: 0, message: None }))
+}

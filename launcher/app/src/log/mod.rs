@@ -1,0 +1,5 @@
+//! What an app printed.
+
+pub(crate) mod files;
+pub mod timestamp;
+pub(crate) mod writer;

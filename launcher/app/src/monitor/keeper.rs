@@ -1,0 +1,286 @@
+//! The keeper: the monitor's process that has the app's lock and all rights, and parses nothing of the guest's.
+
+use crate::apps::Apps;
+use crate::error::AppsError;
+use crate::guest::xenstore::GuestStore;
+use crate::life::end::finish;
+use crate::life::restart::end_to_restart;
+use crate::life::restart::restart_after_backoff;
+use crate::life::restart::wants_restart;
+use crate::log::writer::LogPaths;
+use crate::monitor::console::Console;
+use crate::monitor::current_reader::{ANSWER_TIME, READER_TIME, READERS_AT_THE_END, Reader};
+use crate::monitor::looks::Looks;
+use crate::monitor::messages::{MAX_PACKET_BYTES, Order, Word};
+use crate::monitor::refill::Refill;
+use crate::pool::pools::has_pools;
+use crate::record::outcome::Outcome;
+use crate::record::timing::{moments, now_unix_us};
+use crate::storage::start_set;
+use crate::store::locked::Locked;
+use contract::one_line;
+use files::FileError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use toolstack::DomId;
+use toolstack::DomainState;
+
+/// So many lines a monitor writes of what goes wrong.
+const MAX_COMPLAINTS: u32 = 16;
+/// The keeper takes so many messages of the reader's, or of xenstore's, before it looks at all else.
+const MESSAGES_A_TURN: usize = 64;
+
+/// The process that parses nothing of the guest's.
+pub(super) struct Keeper<'a> {
+    pub(super) apps: &'a Apps,
+    pub(super) app: Locked,
+    pub(super) domid: DomId,
+    pub(super) guest: GuestStore,
+    pub(super) log: LogPaths,
+    pub(super) launcher: &'a Path,
+    pub(super) console: Option<Console>,
+    pub(super) reader: Reader,
+    pub(super) looks: Looks,
+    pub(super) report: Reading,
+    pub(super) start_set: Reading,
+    pub(super) refill: Refill,
+    pub(super) complaints: u32,
+}
+
+/// One of the guest's texts, on its way to the reader.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// When the text was read that the reader is to answer for, in microseconds since 1970.
+    pub(super) asked: Option<u64>,
+    /// The last text that the reader was given, where only another one is of interest.
+    pub(super) given: Option<String>,
+    /// Nothing more is wanted.
+    pub(super) done: bool,
+}
+
+impl Keeper<'_> {
+    /// Until the app has ended.
+    pub(super) fn watch(&mut self) -> Result<Outcome, AppsError> {
+        // The number was read from a file. After a power cut it may be another domain's, of which nothing may be read.
+        if self.apps.toolstack().of_app(self.domid, self.app.record.uuid)?.is_none() {
+            return Ok(Outcome::unreported(DomainState::Gone));
+        }
+        if !self.open_console()? {
+            self.guest.watch_console()?;
+        }
+        loop {
+            let changes = self.guest.changes(MESSAGES_A_TURN)?;
+            if self.console.is_none() && changes.console && self.open_console()? {
+                self.replace_reader();
+            }
+            if changes.some_domain_ended {
+                if let Some(outcome) = self.look_at_domain()? {
+                    return Ok(outcome);
+                }
+            }
+            self.start_reader_if_due();
+            let now = Instant::now();
+            if self.looks.is_due(now, !self.start_set.done) {
+                self.look_at_nodes()?;
+            }
+            if let Some(outcome) = self.hear_reader() {
+                return Ok(outcome);
+            }
+            self.refill(Refill::go_on);
+            self.sleep()?;
+        }
+    }
+
+    /// Says in `monitor.log` what went wrong and is no reason to leave the app alone. A guest can bring
+    /// some of it about again and again: not each is told.
+    pub(super) fn report_error(&mut self, text: &str) {
+        if self.complaints < MAX_COMPLAINTS {
+            self.complaints += 1;
+            eprintln!("{text}");
+        }
+    }
+
+    /// Opens the console if there is one by now; returns whether there is.
+    fn open_console(&mut self) -> Result<bool, AppsError> {
+        let Some(path) = self.guest.console()? else {
+            return Ok(false);
+        };
+        match Console::open(&path) {
+            Ok(console) => self.console = Some(console),
+            // The domain may have gone in this moment; the app matters more than its log.
+            Err(error) => self.report_error(&one_line(&error)),
+        }
+        Ok(self.console.is_some())
+    }
+
+    /// Gives the report to the reader, and the start set, if they are there and new.
+    fn look_at_nodes(&mut self) -> Result<(), AppsError> {
+        self.ask_for_report()?;
+        self.ask_for_start_set()
+    }
+
+    fn ask_for_report(&mut self) -> Result<(), AppsError> {
+        if self.report.asked.is_some() {
+            return Ok(());
+        }
+        let text = self.guest.report()?;
+        let Some(text) = text else { return Ok(()) };
+        let read_unix_us = now_unix_us();
+        let known = self.report.given.as_ref() == Some(&text);
+        if !known && self.tell_reader(&Order::Report(text.clone()), None) {
+            (self.report.asked, self.report.given) = (Some(read_unix_us), Some(text));
+        }
+        Ok(())
+    }
+
+    fn ask_for_start_set(&mut self) -> Result<(), AppsError> {
+        if self.start_set.done || self.start_set.asked.is_some() {
+            return Ok(());
+        }
+        let found = self.guest.start_set(MAX_PACKET_BYTES)?;
+        if !found.is_empty() && self.tell_reader(&Order::StartSet(found), None) {
+            self.start_set.asked = Some(now_unix_us());
+        }
+        Ok(())
+    }
+
+    /// Some domain has ended: this one?
+    fn look_at_domain(&mut self) -> Result<Option<Outcome>, AppsError> {
+        let state = self.apps.toolstack().state(self.domid, self.app.record.uuid)?;
+        if !state.has_ended() {
+            return Ok(None);
+        }
+        let deadline = Instant::now() + ANSWER_TIME;
+        for _ in 0..READERS_AT_THE_END {
+            // The report was written before, if there is one.
+            self.start_reader();
+            self.look_at_nodes()?;
+            while (self.report.asked.is_some() || self.start_set.asked.is_some())
+                && Instant::now() < deadline
+            {
+                if let Some(outcome) = self.hear_reader() {
+                    return Ok(Some(outcome));
+                }
+                let Reader::Runs(reader, _) = &self.reader else { break };
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.poll(&[reader.as_fd()], Some(left))?;
+            }
+            if !matches!(self.reader, Reader::Due { .. }) {
+                break;
+            }
+        }
+        Ok(Some(Outcome::unreported(state)))
+    }
+
+    /// Takes what the reader says; returns how the app has ended once the guest has told.
+    pub(super) fn hear_reader(&mut self) -> Option<Outcome> {
+        for _ in 0..MESSAGES_A_TURN {
+            let Some(word) = self.next_word() else { break };
+            match word {
+                Word::Report(report) => {
+                    let asked = self.report.asked.take();
+                    if let (Some(read_unix_us), Some(report)) = (asked, report) {
+                        if let Some(outcome) = self.take_report(&report, read_unix_us) {
+                            return Some(outcome);
+                        }
+                    }
+                }
+                Word::StartSet(set) => {
+                    if self.start_set.asked.take().is_some() && !self.start_set.done {
+                        // A guest that writes it again and again is not listened to.
+                        self.start_set.done = true;
+                        let kept = set
+                            .map(|json| start_set::keep(&self.app.folder, &self.app.record, &json));
+                        if let Some(Err(error)) = kept {
+                            self.report_error(&one_line(&error));
+                        }
+                    }
+                }
+                Word::LogFull => self.give_next_file(),
+                Word::WantsVchan(progress) => {
+                    let began = match &self.reader {
+                        Reader::Runs(_, began) => *began,
+                        Reader::Due { .. } | Reader::Impossible => Instant::now(),
+                    };
+                    let at = (began + READER_TIME).max(Instant::now());
+                    self.end_reader(Reader::Due { at, progress, with_vchan: true });
+                    self.start_reader_if_due();
+                }
+                Word::Said(text) => self.report_error(&text),
+                Word::Drained | Word::Unfenced => {
+                    self.end_reader(Reader::Impossible);
+                }
+            }
+        }
+        None
+    }
+
+    fn take_report(&mut self, report: &contract::Report, read_unix_us: u64) -> Option<Outcome> {
+        let marks = moments(report, read_unix_us);
+        if marks != self.app.state.marks {
+            self.app.state.marks = marks;
+            if let Err(error) = self.app.folder.write_state_lightly(&self.app.state) {
+                self.report_error(&one_line(&error));
+            }
+        }
+        if !self.app.state.marks.is_empty() {
+            self.refill.plan();
+        }
+        report.exit.as_ref().map(|exit| Outcome {
+            code: exit.code(),
+            message: match exit {
+                contract::Exit::NotStarted { message, .. } => Some(message.clone()),
+                _ => None,
+            },
+        })
+    }
+
+    /// Has the place of a domain that was taken out of a pool filled again.
+    pub(super) fn refill(&mut self, step: fn(&mut Refill, Option<&Path>) -> io::Result<()>) {
+        let launcher = Some(self.launcher).filter(|_| has_pools(self.apps));
+        if let Err(error) = step(&mut self.refill, launcher) {
+            self.report_error(&one_line(&error));
+        }
+    }
+
+    /// Until something happens, or is to be done.
+    fn sleep(&self) -> Result<(), AppsError> {
+        let mut next = self.refill.next().map_or(self.looks.next, |at| at.min(self.looks.next));
+        let mut fds = vec![self.guest.as_fd()];
+        match &self.reader {
+            Reader::Runs(reader, _) => fds.push(reader.as_fd()),
+            Reader::Due { at, .. } => next = next.min(*at),
+            Reader::Impossible => {}
+        }
+        fds.extend(self.refill.file());
+        self.poll(&fds, Some(next.saturating_duration_since(Instant::now())))
+    }
+
+    pub(super) fn poll(
+        &self,
+        files: &[BorrowedFd<'_>],
+        timeout: Option<Duration>,
+    ) -> Result<(), AppsError> {
+        let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or_default());
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(files.len());
+        fds.extend(files.iter().map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(FileError::io("watch", self.app.folder.path())(errno.into()).into()),
+        }
+    }
+
+    pub(super) fn end(&mut self, outcome: Outcome) -> Result<(), AppsError> {
+        // A log that cannot be finished must not keep the domain from being taken down.
+        let drained = self.drain();
+        if wants_restart(&self.app, &outcome) {
+            end_to_restart(self.apps, &mut self.app, outcome)?;
+            return restart_after_backoff(self.apps, &mut self.app, self.launcher).and(drained);
+        }
+        finish(self.apps, &mut self.app, outcome).and(drained)
+    }
+}

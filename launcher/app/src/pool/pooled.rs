@@ -1,0 +1,183 @@
+//! Domains that wait for their app: booted up to `init`, without orders.
+//!
+//! Each has a folder of its own under `pool`, with the id of the app to be. A launch that it fits
+//! takes it by renaming the folder, which succeeds for one only.
+
+use crate::apps::Apps;
+use crate::error::AppsError;
+use crate::guest::nodes::start_set_nodes;
+use crate::network;
+use crate::network::with_network;
+use crate::record::pooled_domain::PooledDomain;
+use crate::record::timing::now_ms;
+use crate::record::writable_choice::WritableChoice;
+use crate::request::resolve;
+use crate::storage::layer;
+use crate::storage::root::link_disk;
+use crate::storage::start_set;
+use crate::store::folder::{self, Folder};
+use crate::store::ids::{new_id, uuid_of};
+use crate::store::lock::Lock;
+use files::FileError;
+use std::fs;
+use std::net::IpAddr;
+use toolstack::DomId;
+use toolstack::DomainSpec;
+use toolstack::DomainState;
+use toolstack::Shape;
+use toolstack::ToolstackKind;
+
+/// All domains that wait, with their folders: those with an image first, the oldest first.
+pub(crate) fn list(apps: &Apps) -> Result<Vec<(Folder, PooledDomain)>, AppsError> {
+    let mut found = Vec::new();
+    for folder in apps.pooled_folders()? {
+        // One that is being built has no note yet; one that was just taken is not here any more.
+        if let Ok(waiting) = files::read_json::<PooledDomain>(&folder.file(folder::WAITING)) {
+            found.push((folder, waiting));
+        }
+    }
+    found.sort_by_key(|(_, waiting)| (waiting.image.is_none(), waiting.created_unix_ms));
+    Ok(found)
+}
+
+/// Takes a domain that fits, if one waits; its folder is an app's then.
+///
+/// The caller has the common lock.
+pub(crate) fn take(
+    apps: &Apps,
+    fits: impl Fn(&PooledDomain) -> bool,
+) -> Result<Option<(Folder, Lock, PooledDomain)>, AppsError> {
+    for (folder, pooled) in list(apps)? {
+        if !fits(&pooled) {
+            continue;
+        }
+        let Ok(Some(lock)) = folder.try_lock() else { continue };
+        let domid = DomId(pooled.domid);
+        if apps.toolstack().state(domid, uuid_of(folder.id()))? != DomainState::Alive {
+            continue;
+        }
+        let taken = apps.folder(folder.id());
+        if fs::rename(folder.path(), taken.path()).is_ok() {
+            return Ok(Some((taken, lock, pooled)));
+        }
+    }
+    Ok(None)
+}
+
+/// Destroys the domain that was booted or taken for the app `id`, and gives its address back.
+pub(crate) fn destroy(apps: &Apps, domid: Option<DomId>, id: &str) -> Result<(), AppsError> {
+    let Some(domid) = domid else { return Ok(()) };
+    apps.toolstack().destroy(ToolstackKind::Native, domid, uuid_of(id))?;
+    with_network(apps, |network| network.release(id))
+}
+
+/// Builds a domain that waits; returns while it boots.
+///
+/// # Errors
+/// It cannot be built; nothing is left then.
+pub(crate) fn build(
+    apps: &Apps,
+    shape: &Shape,
+    image: Option<&image::Image>,
+) -> Result<(), AppsError> {
+    let id = new_id()?;
+    let pool = apps.pool_folder();
+    files::make_private(&pool).map_err(FileError::io("make", &pool))?;
+    let folder = Folder::new(pool.join(&id));
+    let _lock = folder.make()?;
+    fill(apps, &folder, shape, image).map_err(|error| {
+        let error = error.and(with_network(apps, |network| network.release(&id)));
+        error.and(folder.remove())
+    })
+}
+
+fn fill(
+    apps: &Apps,
+    folder: &Folder,
+    shape: &Shape,
+    image: Option<&image::Image>,
+) -> Result<(), AppsError> {
+    let mut disks = resolve::disks(folder.path(), WritableChoice::Disk);
+    let mut promised = vec![];
+    match image {
+        Some(image) => {
+            link_disk(&image.disk, &folder.file(folder::ROOT_DISK))?;
+            start_set::link(&image.disk, folder)?;
+        }
+        None => (disks, promised) = disks.into_iter().partition(|disk| disk.writable),
+    }
+    layer::make(&apps.templates(), folder, apps.settings().storage_mib)?;
+    let link = network::link(apps, folder.id(), None, None)?;
+    let address = link.lease.address;
+    let spec = DomainSpec {
+        id: folder.id().to_owned(),
+        name: format!("waiting-{}", folder.id()),
+        uuid: uuid_of(folder.id()),
+        shape: shape.clone(),
+        disks,
+        vif: Some(link.vif()),
+        folder: folder.path().to_owned(),
+    };
+    let booted = apps.toolstack().boot(&spec.name, spec.uuid, shape)?;
+    let Some(domid) = booted.domid() else { return Err(AppsError::PoolNeedsNative) };
+    let undone =
+        |error: AppsError| error.and(apps.toolstack().destroy(shape.toolstack, domid, spec.uuid));
+    let nodes = start_set_nodes(folder);
+    let furnished = apps.toolstack().furnish(booted, &spec, &nodes, promised.first());
+    furnished.map_err(|error| undone(error.into()))?;
+    let pooled = PooledDomain {
+        shape: shape.clone(),
+        image: image.map(|image| image.digest.to_string()),
+        furnished: true,
+        address: match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        },
+        created_unix_ms: now_ms(),
+        domid: domid.0,
+    };
+    let noted = files::write_json(&folder.file(folder::WAITING), &pooled);
+    noted.map_err(|error| undone(error.into()))
+}
+
+/// Destroys a domain that waits, or what is left of it; says whether. One that was just taken,
+/// or is being built, is let be.
+pub(crate) fn remove(apps: &Apps, folder: &Folder) -> Result<bool, AppsError> {
+    let Ok(Some(_lock)) = folder.try_lock() else { return Ok(false) };
+    match files::read_json::<PooledDomain>(&folder.file(folder::WAITING)) {
+        // One whose destruction was cut short is not found by its UUID, but has nodes yet.
+        Ok(pooled) => apps.toolstack().destroy(
+            ToolstackKind::Native,
+            DomId(pooled.domid),
+            uuid_of(folder.id()),
+        )?,
+        Err(_) => destroy_domain_of(apps, folder.id())?,
+    }
+    with_network(apps, |network| network.release(folder.id()))?;
+    folder.remove()?;
+    Ok(true)
+}
+
+/// Destroys the domain of an app or app to be, if there is one.
+pub(crate) fn destroy_domain_of(apps: &Apps, id: &str) -> Result<(), AppsError> {
+    if apps.toolstack().check().is_err() {
+        return Ok(());
+    }
+    if let Some(domid) = apps.toolstack().find(uuid_of(id))? {
+        apps.toolstack().destroy(ToolstackKind::Native, domid, uuid_of(id))?;
+    }
+    Ok(())
+}
+
+/// Removes what killed processes left of domains that were to wait; returns their ids.
+pub(crate) fn repair(apps: &Apps) -> Result<Vec<String>, AppsError> {
+    let mut removed = Vec::new();
+    for folder in apps.pooled_folders()? {
+        // Nobody takes a domain without a note that can be read, of another version as well.
+        let note = files::read_json::<PooledDomain>(&folder.file(folder::WAITING));
+        if note.is_err() && remove(apps, &folder)? {
+            removed.push(folder.id().to_owned());
+        }
+    }
+    Ok(removed)
+}

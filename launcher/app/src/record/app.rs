@@ -1,0 +1,89 @@
+//! `app.json`: what was asked for and resolved.
+
+use crate::record::restart_policy::RestartPolicy;
+use crate::record::writable_choice::WritableChoice;
+use contract::{Host, Process, Tmpfs, Untrusted};
+use net::{InterfaceName, Publish};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use toolstack::{Schedule, Shape, Uuid};
+
+/// `app.json`: what was asked for and resolved. Written once, when the app is created.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Lower-case hex, the state folder's name.
+    pub id: String,
+    /// Unique on this machine.
+    pub name: String,
+    /// Milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// What the user called the image.
+    pub image: String,
+    /// The image's manifest digest.
+    pub image_digest: String,
+    /// The image's and the user's labels.
+    pub labels: BTreeMap<Untrusted, Untrusted>,
+    /// Xen's handle, the same at each start.
+    pub uuid: Uuid,
+    /// Its domain, but for devices.
+    #[serde(flatten)]
+    pub shape: Shape,
+    /// The app's process.
+    pub process: Process,
+    /// The guest's host name.
+    pub hostname: String,
+    /// What takes the writes to `/`.
+    pub writable: WritableChoice,
+    /// Size of the writable layer in MiB, where it is a disk.
+    pub storage_mib: u64,
+    /// Memory file systems.
+    pub tmpfs: Vec<Tmpfs>,
+    /// The network it is on.
+    pub network: Network,
+    /// Published ports.
+    pub publish: Vec<Publish>,
+    /// Name servers; empty for the settings'.
+    pub dns: Vec<IpAddr>,
+    /// Further lines for `/etc/hosts`.
+    pub hosts: Vec<Host>,
+    /// Whether the app goes as soon as it ends.
+    pub remove_on_exit: bool,
+    /// When it is started again after it ended.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// Its share of the processors.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// The link address of its interface; made from its address where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<[u8; 6]>,
+    /// Search domains; empty for the settings'.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_search: Vec<String>,
+    /// Whether nobody but the image's makers decides what runs: see [`crate::RunRequest::is_image_alone`].
+    #[serde(default)]
+    pub is_image_alone: bool,
+}
+
+/// The network an app is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// `launch`'s own bridge.
+    Launch {
+        /// The address wanted, if any.
+        ip: Option<IpAddr>,
+    },
+    /// An admin's bridge.
+    Bridge {
+        /// The bridge.
+        bridge: InterfaceName,
+        /// `ADDRESS/PREFIX`.
+        ip: Option<String>,
+        /// Default gateway.
+        gateway: Option<IpAddr>,
+    },
+    /// No interface but `lo`.
+    None,
+}

@@ -1,0 +1,10 @@
+//! From what a user asks for to what is run.
+
+pub(crate) mod image_request;
+pub(crate) mod resolve;
+pub(crate) mod run_request;
+pub(crate) mod signal;
+pub(crate) mod size;
+
+pub use signal::parse_signal;
+pub use size::{parse_size_bytes, parse_size_mib};

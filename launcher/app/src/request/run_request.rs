@@ -1,0 +1,158 @@
+//! What a user asks for, before anything is resolved.
+
+use crate::record::restart_policy::RestartPolicy;
+use crate::record::writable_choice::WritableChoice;
+use contract::{Host, Limit, Tmpfs};
+use image::Image;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use toolstack::Kind;
+use toolstack::Schedule;
+use toolstack::ToolstackKind;
+
+/// One `launch run`: an image and what is to differ from its defaults.
+///
+/// `None` and empty mean "as the image says, or else as the settings say".
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// The image, already on this machine.
+    pub image: Image,
+    /// What the user called the image, for `ps`; e.g. `nginx` or `docker-archive:x.tar`.
+    pub image_name: String,
+    /// The app's name; made from the image's name where absent.
+    pub name: Option<String>,
+    /// Replaces the image's entrypoint and drops its command; `[]` or `[""]` means no entrypoint.
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces the image's command.
+    pub args: Vec<String>,
+    /// `NAME=value` each; replaces or adds to the image's.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// User, as `docker run -u` takes it.
+    pub user: Option<String>,
+    /// The guest's host name; the app's id where absent, as Docker does.
+    pub hostname: Option<String>,
+    /// Whether nobody waits for its output: its start comes before its monitor's then.
+    pub detached: bool,
+    /// Whether the app may be given input.
+    pub stdin: bool,
+    /// Whether it runs on a terminal.
+    pub terminal: bool,
+    /// Labels of the app, besides the image's.
+    pub labels: BTreeMap<String, String>,
+    /// What is wanted of the domain.
+    pub shape: ShapeRequest,
+    /// Which network the app is on.
+    pub network: net::Choice,
+    /// A wanted address: one of our subnet, or `ADDRESS/PREFIX` on an admin's bridge.
+    pub ip: Option<String>,
+    /// Default gateway on an admin's bridge.
+    pub gateway: Option<IpAddr>,
+    /// Published ports.
+    pub publish: Vec<net::Publish>,
+    /// Name servers instead of the settings'.
+    pub dns: Vec<IpAddr>,
+    /// Further lines for `/etc/hosts`.
+    pub hosts: Vec<Host>,
+    /// What takes the writes to `/`.
+    pub writable: WritableChoice,
+    /// Size of the writable layer in MiB.
+    pub storage_mib: Option<u64>,
+    /// Memory file systems.
+    pub tmpfs: Vec<Tmpfs>,
+    /// Removes the app as soon as it ends.
+    pub remove_on_exit: bool,
+    /// When it is started again after it ended.
+    pub restart: RestartPolicy,
+    /// Its share of the processors.
+    pub schedule: Schedule,
+    /// The link address of its interface.
+    pub mac: Option<[u8; 6]>,
+    /// Search domains instead of the settings'.
+    pub dns_search: Vec<String>,
+    /// Limits of the app's processes.
+    pub limits: Vec<Limit>,
+    /// Name or number of the signal that asks the app to stop.
+    pub stop_signal: Option<String>,
+    /// Seconds from that signal to its end.
+    pub stop_timeout_s: Option<u64>,
+}
+
+impl RunRequest {
+    /// A launch of `image` with nothing changed.
+    #[must_use]
+    pub fn new(image: Image, image_name: impl Into<String>) -> Self {
+        Self {
+            image,
+            image_name: image_name.into(),
+            name: None,
+            entrypoint: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: None,
+            user: None,
+            hostname: None,
+            detached: false,
+            stdin: false,
+            terminal: false,
+            labels: BTreeMap::new(),
+            shape: ShapeRequest::default(),
+            network: net::Choice::default(),
+            ip: None,
+            gateway: None,
+            publish: Vec::new(),
+            dns: Vec::new(),
+            hosts: Vec::new(),
+            writable: WritableChoice::default(),
+            storage_mib: None,
+            tmpfs: Vec::new(),
+            remove_on_exit: false,
+            restart: RestartPolicy::No,
+            schedule: Schedule::default(),
+            mac: None,
+            dns_search: Vec::new(),
+            limits: Vec::new(),
+            stop_signal: None,
+            stop_timeout_s: None,
+        }
+    }
+
+    /// Whether what runs is the image's own, and nobody else has a say in what it does at its start: the image's
+    /// command and environment, no input, no files or kernel of the user's.
+    #[must_use]
+    pub fn is_image_alone(&self) -> bool {
+        self.entrypoint.is_none()
+            && self.args.is_empty()
+            && self.env.is_empty()
+            && self.cwd.is_none()
+            && self.user.is_none()
+            && !self.stdin
+            && !self.terminal
+            && self.hostname.is_none()
+            && self.hosts.is_empty()
+            && self.tmpfs.is_empty()
+            && self.shape.kernel.is_none()
+            && self.shape.extra.is_none()
+    }
+}
+
+/// What is wanted of a domain, before it has devices. `None` is for the image or settings to say.
+#[derive(Clone, Debug, Default)]
+pub struct ShapeRequest {
+    /// Memory in MiB.
+    pub memory_mib: Option<u32>,
+    /// Number of vCPUs.
+    pub vcpus: Option<u32>,
+    /// PV or PVH.
+    pub kind: Option<Kind>,
+    /// What builds the domain.
+    pub toolstack: Option<ToolstackKind>,
+    /// Another guest kernel.
+    pub kernel: Option<PathBuf>,
+    /// Further kernel command line.
+    pub extra: Option<String>,
+    /// Lets the guest kernel write its messages to the log.
+    pub verbose_kernel: bool,
+}

@@ -1,0 +1,321 @@
+//! The writable layer: a sparse ext4 disk, copied from a template that is made once a size.
+//!
+//! `mke2fs` punches holes into a regular file and therefore marks all inode tables as zeroed:
+//! the template of 8 GiB holds 230 KiB, nothing is initialized in the guest later on, and a copy
+//! takes as long as copying those. The journal stays, so that data outlive a killed domain.
+
+use crate::storage::sparse::{self, Likeness};
+use contract::devices;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Changes whenever the options below do.
+const TEMPLATE_VERSION: u32 = 4;
+const OPTIONS: [&str; 11] = [
+    "-q",
+    "-F",
+    // Nothing is kept back for root, who is everyone here; growing needs no reserved blocks.
+    "-m",
+    "0",
+    // Each mount reads the whole orphan file, 512 blocks, one after the other; without it there is
+    // a list in the superblock. Checksums of metadata take a tenth of what the guest's kernel does from an
+    // app's orders to its answer, and guard what lies in a file of dom0's.
+    "-O",
+    "^resize_inode,^orphan_file,^metadata_csum,^metadata_csum_seed,uninit_bg",
+    "-J",
+    "size=8",
+    "-E",
+    "lazy_journal_init=1,root_owner=0:0",
+    "-text4",
+];
+/// ext4 with its journal needs a few MiB.
+const MIN_MIB: u64 = 16;
+/// The largest file of an ext4 dom0.
+const MAX_MIB: u64 = 16 << 20;
+
+/// Why there is no writable layer.
+#[derive(Debug, thiserror::Error)]
+pub enum WritableError {
+    /// Too small or too large.
+    #[error("a writable layer cannot have {0} MiB; give from {MIN_MIB} MiB to {MAX_MIB} MiB")]
+    Size(u64),
+    /// `mke2fs` is missing.
+    #[error("cannot find the program mke2fs; install e2fsprogs")]
+    NoMke2fs,
+    /// `mke2fs` failed.
+    #[error("mke2fs cannot make {path}: {cause}")]
+    Mke2fs {
+        /// The template.
+        path: PathBuf,
+        /// Its words.
+        cause: String,
+    },
+    /// It holds something, but no file system.
+    #[error(
+        "writable layer {path} has lost its file system, but not all data; look at it with `e2fsck -n {path}`, or remove the app with `launch rm`"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file system of dom0 said no.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> WritableError {
+    move |source| WritableError::Io { action, path: path.to_owned(), source }
+}
+
+/// Makes the disk `path` of `size_mib`; templates are kept in the folder `templates`.
+///
+/// # Errors
+/// `mke2fs` is missing, or the disk is full; nothing is left at `path` then.
+pub(crate) fn make(templates: &Path, path: &Path, size_mib: u64) -> Result<(), WritableError> {
+    if !(MIN_MIB..=MAX_MIB).contains(&size_mib) {
+        return Err(WritableError::Size(size_mib));
+    }
+    let template = template(templates, size_mib)?;
+    sparse::copy(&template, path).map_err(|source| {
+        // The error to report is the first one.
+        let _ = fs::remove_file(path);
+        failed("write", path)(source)
+    })
+}
+
+/// Makes the disk `path` anew where a power cut lost what [`make`] had written: it is not synced, as
+/// a launch would wait for that. Says whether it did.
+///
+/// Only a disk that holds nothing but parts of its template is replaced, never one with data. A guest
+/// writes its first at once, into the superblock, so that of a disk in use the beginning is read, no more.
+///
+/// # Errors
+/// There is data and no file system; `mke2fs` is missing, or the disk is full.
+pub(crate) fn mend(templates: &Path, path: &Path, size_mib: u64) -> Result<bool, WritableError> {
+    let file = File::open(path).map_err(failed("open", path))?;
+    let template = match File::open(template_path(templates, size_mib)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        opened => Some(opened.map_err(failed("open", templates))?),
+    };
+    match sparse::compare(&file, template.as_ref()).map_err(failed("read", path))? {
+        Likeness::Same => Ok(false),
+        Likeness::Other if has_file_system(&file).map_err(failed("read", path))? => Ok(false),
+        Likeness::Other => Err(WritableError::Damaged { path: path.to_owned() }),
+        Likeness::Part => {
+            let whole = path.with_extension("new");
+            match fs::remove_file(&whole) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove", &whole)(error));
+                }
+                _ => make(templates, &whole, size_mib)?,
+            }
+            fs::rename(&whole, path).map_err(failed("write", path))?;
+            Ok(true)
+        }
+    }
+}
+
+/// Whether there is the mark of an ext4 superblock.
+fn has_file_system(file: &File) -> io::Result<bool> {
+    let mut mark = [0; 2];
+    match file.read_exact_at(&mut mark, 1024 + 0x38) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| u16::from_le_bytes(mark) == 0xef53),
+    }
+}
+
+fn template_path(folder: &Path, size_mib: u64) -> PathBuf {
+    folder.join(format!("ext4-v{TEMPLATE_VERSION}-{size_mib}.img"))
+}
+
+fn template(folder: &Path, size_mib: u64) -> Result<PathBuf, WritableError> {
+    let path = template_path(folder, size_mib);
+    if path.exists() {
+        return Ok(path);
+    }
+    files::make_private(folder).map_err(failed("make", folder))?;
+    // Two processes may make the same template at once: the last one stays.
+    let temporary = tempfile_in(folder, size_mib)?;
+    let contents = temporary.with_extension("contents");
+    let made = make_folders(&contents)
+        .and_then(|()| run_mke2fs(&temporary, &contents, &path))
+        .and_then(|()| fs::rename(&temporary, &path).map_err(failed("write", &path)));
+    // The error to report is the first one.
+    let _ = fs::remove_dir_all(&contents);
+    if made.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    made.map(|()| path)
+}
+
+/// The guest's first mount need not make its folders then.
+fn make_folders(contents: &Path) -> Result<(), WritableError> {
+    for name in [devices::LAYER_FOLDER, devices::SCRATCH_FOLDER] {
+        let folder = contents.join(name);
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o755)))
+            .map_err(failed("make", &folder))?;
+    }
+    Ok(())
+}
+
+fn tempfile_in(folder: &Path, size_mib: u64) -> Result<PathBuf, WritableError> {
+    let path = folder.join(format!("{}-{size_mib}.tmp", std::process::id()));
+    let make = || {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)?
+            .set_len(size_mib << 20)
+    };
+    make().map_err(failed("write", &path))?;
+    Ok(path)
+}
+
+fn run_mke2fs(file: &Path, contents: &Path, path: &Path) -> Result<(), WritableError> {
+    for program in ["mke2fs", "/usr/sbin/mke2fs", "/sbin/mke2fs"] {
+        let mut command = Command::new(program);
+        command.args(OPTIONS).arg("-d").args([contents, file]).stdin(Stdio::null());
+        let output = command.output();
+        match output {
+            Ok(output) if output.status.success() => {
+                let synced = File::open(file).and_then(|file| file.sync_all());
+                return synced.map_err(failed("write", file));
+            }
+            Ok(output) => {
+                let words = String::from_utf8_lossy(&output.stderr);
+                let cause = words.lines().find(|line| !line.trim().is_empty());
+                let cause = cause.map_or_else(|| output.status.to_string(), str::to_owned);
+                return Err(WritableError::Mke2fs { path: path.to_owned(), cause });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("run mke2fs for", path)(error)),
+        }
+    }
+    Err(WritableError::NoMke2fs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    fn have_e2fsprogs() -> bool {
+        let have = Command::new("e2fsck").arg("-V").output().is_ok();
+        if !have {
+            eprintln!("skipped: e2fsprogs is not installed");
+        }
+        have
+    }
+
+    #[test]
+    fn a_layer_is_a_clean_file_system_that_takes_little_room() {
+        if !have_e2fsprogs() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["first", "second"] {
+            let path = folder.path().join(name);
+            make(&folder.path().join("templates"), &path, 8192).unwrap();
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!(metadata.len(), 8 << 30);
+            assert!(metadata.blocks() * 512 < 512 << 10, "{} blocks", metadata.blocks());
+            let check = Command::new("e2fsck").args(["-f", "-n"]).arg(&path).output().unwrap();
+            assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+            let show = Command::new("debugfs").args(["-R", "ls -p"]).arg(&path).output().unwrap();
+            let listed = String::from_utf8_lossy(&show.stdout);
+            for name in ["/upper/", "/work/"] {
+                let line = listed.lines().find(|line| line.contains(name));
+                assert!(line.is_some_and(|line| line.contains("/040755/")), "{listed}");
+            }
+        }
+        assert_eq!(fs::read_dir(folder.path().join("templates")).unwrap().count(), 1);
+    }
+
+    /// A disk as [`make`] leaves it, and after a power cut at several moments.
+    #[test]
+    fn what_a_power_cut_lost_of_a_new_disk_is_written_again() {
+        if !have_e2fsprogs() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (templates, path) = (folder.path().join("templates"), folder.path().join("disk"));
+        make(&templates, &path, 64).unwrap();
+        let whole = fs::read(&path).unwrap();
+        assert!(!mend(&templates, &path, 64).unwrap());
+        let mut torn = whole.clone();
+        torn[..4096].fill(0);
+        let mut late = whole.clone();
+        let last = late.iter().rposition(|byte| *byte != 0).unwrap();
+        late[last / 512 * 512..].fill(0);
+        let zeros = vec![0; 64 << 20];
+        for left in [&zeros[..], &zeros[..1 << 20], &[], &torn, &late, &whole[..1 << 20]] {
+            fs::write(&path, left).unwrap();
+            // Killed while it mended, it goes on.
+            fs::write(path.with_extension("new"), "half").unwrap();
+            assert!(mend(&templates, &path, 64).unwrap(), "{} bytes", left.len());
+            assert!(fs::read(&path).unwrap() == whole);
+            assert!(!mend(&templates, &path, 64).unwrap());
+        }
+        // Without a template, as after an upgrade, only a disk without anything is made anew.
+        fs::remove_dir_all(&templates).unwrap();
+        fs::write(&path, &torn).unwrap();
+        assert!(matches!(mend(&templates, &path, 64), Err(WritableError::Damaged { .. })));
+        fs::write(&path, &zeros).unwrap();
+        assert!(mend(&templates, &path, 64).unwrap());
+        let check = Command::new("e2fsck").args(["-f", "-n"]).arg(&path).output().unwrap();
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    }
+
+    #[test]
+    fn a_disk_with_data_is_never_written_again() {
+        if !have_e2fsprogs() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (templates, path) = (folder.path().join("templates"), folder.path().join("disk"));
+        make(&templates, &path, 64).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let data_at = |at: usize, lost: usize| {
+            let mut bytes = whole.clone();
+            bytes[at..at + 4].copy_from_slice(b"data");
+            bytes[..lost].fill(0);
+            fs::write(&path, &bytes).unwrap();
+            let mended = mend(&templates, &path, 64);
+            assert!(fs::read(&path).unwrap() == bytes, "data at {at}");
+            mended
+        };
+        // As a mount leaves it, and one whose first blocks are in order, and whose last are not.
+        for at in [1024 + 44, 40 << 20, (64 << 20) - 4] {
+            assert!(!data_at(at, 0).unwrap(), "data at {at}");
+        }
+        for at in [8192, 40 << 20, (64 << 20) - 4] {
+            let error = data_at(at, 4096).unwrap_err();
+            assert!(matches!(error, WritableError::Damaged { .. }), "{error}");
+        }
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&whole[..4096], 0).unwrap();
+        assert!(!mend(&templates, &path, 64).unwrap());
+    }
+
+    #[test]
+    fn a_size_that_ext4_cannot_have_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for size_mib in [0, 15, MAX_MIB + 1] {
+            let made = make(folder.path(), &folder.path().join("x"), size_mib);
+            assert!(matches!(made, Err(WritableError::Size(_))), "{size_mib}");
+        }
+    }
+}

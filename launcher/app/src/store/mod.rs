@@ -1,0 +1,8 @@
+//! Where it is written: folders, names, ids, locks.
+
+pub(crate) mod end_watch;
+pub(crate) mod folder;
+pub(crate) mod ids;
+pub(crate) mod lock;
+pub(crate) mod locked;
+pub(crate) mod names;

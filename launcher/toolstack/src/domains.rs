@@ -1,0 +1,310 @@
+//! Asking Xen about domains, in the same way whatever toolstack built them.
+
+use crate::error::ToolstackError;
+use crate::schedule::Schedule;
+use crate::spec::{Kind, Uuid};
+use crate::state::DomainState;
+use crate::toolstack::{AppDomain, Built};
+use crate::xl_program as xl;
+use contract::store as nodes;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use xen::store::Store;
+use xen::{DomId, Hypervisor, XenError};
+
+/// Dom0's name in xenstore, which Xen's own init program gives it.
+const DOM0_NAME: &str = "Domain-0";
+const PRIVCMD: &str = "/dev/xen/privcmd";
+
+/// The domains of this machine. Where this Xen's interface is not known, xenstore and `xl` are
+/// asked in its place.
+#[derive(Debug, Default)]
+pub struct Domains {
+    /// Opened when first needed; `None` in it where this Xen's interface is not known.
+    hypervisor: Mutex<Option<Option<Hypervisor>>>,
+}
+
+impl Domains {
+    /// Says whether domains can be built here at all: Xen is there, and so are the rights.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check(&self) -> Result<(), ToolstackError> {
+        let path = PathBuf::from(PRIVCMD);
+        match File::options().read(true).write(true).open(&path) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(ToolstackError::NotRoot { path })
+            }
+            Err(_) => Err(ToolstackError::NoXen { path }),
+        }
+    }
+
+    /// Whether this Xen's interface is known; `false` leaves the xl toolstack only.
+    ///
+    /// # Errors
+    /// There is no Xen, or not for us.
+    pub fn known(&self) -> Result<bool, ToolstackError> {
+        Ok(self.ask(|_| Ok(()))?.is_some())
+    }
+
+    /// Asks Xen itself; `None` where this Xen is not known.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&Hypervisor) -> Result<T, XenError>,
+    ) -> Result<Option<T>, ToolstackError> {
+        let mut slot = self.hypervisor.lock().unwrap_or_else(PoisonError::into_inner);
+        let hypervisor = match &mut *slot {
+            Some(opened) => opened,
+            empty => empty.insert(match Hypervisor::open() {
+                Ok(hypervisor) => Some(hypervisor),
+                Err(XenError::UnknownDomctl { .. }) => None,
+                Err(error) => return Err(error.into()),
+            }),
+        };
+        Ok(hypervisor.as_ref().map(question).transpose()?)
+    }
+
+    /// Makes sure, as far as Xen tells, that this machine runs domains of this kind.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_kind(&self, kind: Kind) -> Result<(), ToolstackError> {
+        let Some(machine) = self.ask(Hypervisor::host)? else { return Ok(()) };
+        let possible = match kind {
+            Kind::Pv => machine.pv,
+            Kind::Pvh => machine.hvm,
+        };
+        if possible { Ok(()) } else { Err(ToolstackError::KindImpossible(kind)) }
+    }
+
+    /// The kind that suits this machine: PVH, or PV where there is no hardware virtualization or
+    /// only an emulated one, which is slow and now and then corrupts its guests' registers.
+    #[must_use]
+    pub fn usual_kind(&self) -> Kind {
+        match self.ask(Hypervisor::host) {
+            Ok(Some(machine)) if machine.pv && (!machine.hap || xen::processor_is_emulated()) => {
+                Kind::Pv
+            }
+            // Without Xen there will be an error when the app starts.
+            _ => Kind::Pvh,
+        }
+    }
+
+    /// Memory that a new domain can have, in MiB, where that is known.
+    #[must_use]
+    pub fn free_mib(&self) -> Option<u64> {
+        self.ask(Hypervisor::host).ok().flatten().map(|machine| machine.free_pages / 256)
+    }
+
+    /// What has become of a domain.
+    ///
+    /// # Errors
+    /// Xen or xenstore cannot be asked.
+    pub fn state(&self, domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> {
+        let Some(info) = self.ask(|hypervisor| hypervisor.domain_info(domid))? else {
+            return xl::state(domid, uuid);
+        };
+        Ok(match info {
+            Some(info) if info.uuid == uuid.0 && !info.dying => {
+                info.shutdown.map_or(DomainState::Alive, DomainState::ShutDown)
+            }
+            _ => DomainState::Gone,
+        })
+    }
+
+    /// The numbers of all domains.
+    ///
+    /// # Errors
+    /// Xen or xenstore cannot be asked.
+    pub fn alive(&self) -> Result<HashSet<DomId>, ToolstackError> {
+        Ok(match self.ask(Hypervisor::domains)? {
+            Some(domains) => {
+                domains.into_iter().filter(|info| !info.dying).map(|info| info.domid).collect()
+            }
+            None => {
+                let all = Store::connect()?.list("/local/domain")?;
+                all.iter().filter_map(|name| name.parse().ok()).collect()
+            }
+        })
+    }
+
+    /// The domain with this handle.
+    ///
+    /// # Errors
+    /// Xen or xenstore cannot be asked.
+    pub fn find(&self, uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
+        match self.ask(Hypervisor::domains)? {
+            Some(domains) => Ok(domains
+                .into_iter()
+                .find(|info| info.uuid == uuid.0 && !info.dying)
+                .map(|info| info.domid)),
+            None => find_in_xenstore(uuid),
+        }
+    }
+
+    /// Whether a toolstack has paused the domain.
+    ///
+    /// # Errors
+    /// Xen cannot be asked.
+    pub fn is_paused(&self, domain: AppDomain) -> Result<bool, ToolstackError> {
+        match self.ask(|hypervisor| hypervisor.domain_info(domain.domid()))? {
+            Some(info) => Ok(info.is_some_and(|info| info.paused)),
+            None => xl::is_paused(domain.domid()),
+        }
+    }
+
+    /// Pauses a domain.
+    ///
+    /// # Errors
+    /// The domain has ended, or Xen refuses.
+    pub fn pause(&self, domain: AppDomain) -> Result<(), ToolstackError> {
+        match self.ask(|hypervisor| hypervisor.pause_domain(domain.domid()))? {
+            Some(()) => Ok(()),
+            None => xl::run("pause", domain.domid()),
+        }
+    }
+
+    /// Lets a paused domain run.
+    ///
+    /// # Errors
+    /// The domain has ended, or Xen refuses.
+    pub fn unpause(&self, domain: AppDomain) -> Result<(), ToolstackError> {
+        match self.ask(|hypervisor| hypervisor.unpause_domain(domain.domid()))? {
+            Some(()) => Ok(()),
+            None => xl::run("unpause", domain.domid()),
+        }
+    }
+
+    /// What Xen knows of a domain; `None` where it has ended.
+    ///
+    /// # Errors
+    /// Xen cannot be asked, or its interface is not known.
+    pub fn info(&self, domain: AppDomain) -> Result<Option<xen::DomainInfo>, ToolstackError> {
+        let info = self.ask(|hypervisor| hypervisor.domain_info(domain.domid()))?;
+        info.ok_or(ToolstackError::UnknownXen)
+    }
+
+    /// Sets a domain's share of the processors.
+    ///
+    /// # Errors
+    /// Xen refuses, or its scheduler knows no shares.
+    pub fn set_schedule(
+        &self,
+        domain: AppDomain,
+        schedule: Schedule,
+    ) -> Result<(), ToolstackError> {
+        let (weight, cap) = (schedule.weight(), schedule.cap());
+        match self.ask(|hypervisor| hypervisor.set_schedule(domain.domid(), weight, cap))? {
+            Some(()) => Ok(()),
+            None => xl::set_schedule(domain.domid(), weight, cap),
+        }
+    }
+
+    /// Asks the guest to shut down, as `xl shutdown` does, within `stop_time` where that is not what its orders say.
+    ///
+    /// # Errors
+    /// Xenstore refuses the request.
+    pub fn shut_down(
+        &self,
+        domain: AppDomain,
+        stop_time: Option<Duration>,
+    ) -> Result<(), ToolstackError> {
+        let store = Store::connect()?;
+        let home = domain.home();
+        if let Some(time) = stop_time {
+            let most_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            store.write(&format!("{home}/{}", nodes::STOP_TIMEOUT), &most_ms.to_string())?;
+        }
+        Ok(store.write(&format!("{home}/control/shutdown"), "poweroff")?)
+    }
+
+    /// Tells the guest how much memory and how many vCPUs to use; a domain can have what it was built with at most.
+    ///
+    /// # Errors
+    /// Xenstore refuses.
+    pub fn resize(
+        &self,
+        domain: AppDomain,
+        memory_mib: Option<u32>,
+        vcpus: Option<u32>,
+    ) -> Result<Built, ToolstackError> {
+        let store = Store::connect()?;
+        let home = domain.home();
+        let mut built = Built::default();
+        if let Some(memory_mib) = memory_mib {
+            let most = store.read_optional(&format!("{home}/memory/static-max"))?;
+            let most_kib: u64 = most.and_then(|kib| kib.parse().ok()).unwrap_or_default();
+            built.memory_mib = Some(most_kib / 1024);
+            // The guest's balloon driver does the rest, page by page.
+            let target = (u64::from(memory_mib) * 1024).min(most_kib);
+            store.write(&format!("{home}/memory/target"), &target.to_string())?;
+        }
+        if let Some(vcpus) = vcpus {
+            let most = store.list(&format!("{home}/cpu"))?.len().try_into().unwrap_or(u32::MAX);
+            built.vcpus = Some(most);
+            for vcpu in 0..most {
+                let state = if vcpu < vcpus { "online" } else { "offline" };
+                store.write(&format!("{home}/cpu/{vcpu}/availability"), state)?;
+            }
+        }
+        Ok(built)
+    }
+
+    /// Gives the domain another name.
+    ///
+    /// # Errors
+    /// Xenstore refuses.
+    pub fn rename(&self, domain: AppDomain, name: &str) -> Result<(), ToolstackError> {
+        let store = Store::connect()?;
+        store.write(&format!("{}/name", domain.home()), name)?;
+        Ok(store.write(&format!("/vm/{}/name", domain.uuid()), name)?)
+    }
+
+    /// Makes sure that no other domain has this name.
+    ///
+    /// # Errors
+    /// One has, or xenstore cannot be asked.
+    pub fn check_name(&self, name: &str) -> Result<(), ToolstackError> {
+        let Some(domains) = self.ask(Hypervisor::domains)? else { return Ok(()) };
+        let taken = Err(ToolstackError::NameTaken(name.to_owned()));
+        if name == DOM0_NAME {
+            return taken;
+        }
+        // Ours have names that are unique among ours.
+        let is_foreign = |domain: &xen::DomainInfo| {
+            Uuid(domain.uuid).app().is_none() && !domain.dying && domain.domid != DomId::DOM0
+        };
+        let mut store = None;
+        for domain in domains.iter().filter(|domain| is_foreign(domain)) {
+            let store = match &store {
+                Some(store) => store,
+                None => store.insert(Store::connect()?),
+            };
+            let node = format!("/local/domain/{}/name", domain.domid);
+            if store.read_optional(&node)?.as_deref() == Some(name) {
+                return taken;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn find_in_xenstore(uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
+    let store = Store::connect()?;
+    let wanted = format!("/vm/{uuid}");
+    let mut domids: Vec<DomId> =
+        store.list("/local/domain")?.iter().filter_map(|name| name.parse().ok()).collect();
+    // The newest has the highest number, but for the rare overflow.
+    domids.sort_unstable_by(|a, b| b.cmp(a));
+    for domid in domids {
+        if store.read_optional(&format!("/local/domain/{domid}/vm"))?.as_deref() == Some(&wanted) {
+            return Ok(Some(domid));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,245 @@
+//! What a toolstack builds: pure data, the same for every toolstack.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A domain, completely described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainSpec {
+    /// The app's id, lower-case hex.
+    pub id: String,
+    /// The domain's name, as `xl list` shows it.
+    pub name: String,
+    /// Xen's handle for the domain.
+    pub uuid: Uuid,
+    /// What it has before it has devices.
+    pub shape: Shape,
+    /// Disks, in the order they are attached.
+    pub disks: Vec<Disk>,
+    /// The network interface.
+    pub vif: Option<Vif>,
+    /// The folder of the root disk. The files that `xl` and [`crate::hotplug`] read are written there.
+    pub folder: PathBuf,
+}
+
+/// What a domain has before it has devices. A domain that waits fits each app that wants the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// PV or PVH.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// What builds it.
+    pub toolstack: ToolstackKind,
+    /// Guest kernel.
+    pub kernel: PathBuf,
+    /// Initramfs.
+    pub ramdisk: PathBuf,
+    /// Kernel command line.
+    pub cmdline: String,
+    /// Memory in MiB, both at start and at most.
+    pub memory_mib: u32,
+    /// Number of vCPUs.
+    pub vcpus: u32,
+}
+
+/// The two kinds of domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Paravirtual: needs no hardware virtualization.
+    Pv,
+    /// Hardware-virtualized without any emulated device.
+    #[default]
+    Pvh,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pv => "pv",
+            Self::Pvh => "pvh",
+        })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = KindError;
+
+    fn from_str(text: &str) -> Result<Self, KindError> {
+        match text {
+            "pv" => Ok(Self::Pv),
+            "pvh" => Ok(Self::Pvh),
+            _ => Err(KindError(text.to_owned())),
+        }
+    }
+}
+
+/// Not a kind of domain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("domain type {0:?} is not known; use pv or pvh")]
+pub struct KindError(String);
+
+/// The toolstacks there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolstackKind {
+    /// Our own, for a Xen whose interface is known.
+    Native,
+    /// Xen's `xl`, for any Xen.
+    Xl,
+}
+
+impl fmt::Display for ToolstackKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Xl => "xl",
+        })
+    }
+}
+
+impl FromStr for ToolstackKind {
+    type Err = ToolstackKindError;
+
+    fn from_str(text: &str) -> Result<Self, ToolstackKindError> {
+        match text {
+            "native" => Ok(Self::Native),
+            "xl" => Ok(Self::Xl),
+            _ => Err(ToolstackKindError(text.to_owned())),
+        }
+    }
+}
+
+/// Not a toolstack.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("toolstack {0:?} is not known; use native or xl")]
+pub struct ToolstackKindError(String);
+
+/// A disk: a raw file in dom0 that the guest sees as a block device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// The guest's name for it, e.g. `xvda`.
+    pub vdev: String,
+    /// The raw file.
+    pub file: PathBuf,
+    /// Whether the guest may write to it.
+    pub writable: bool,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vif {
+    /// The bridge in dom0 that the backend joins.
+    pub bridge: String,
+    /// The guest's link address.
+    pub mac: [u8; 6],
+    /// The guest's address where it has it from us: our own bridge then delivers to it only what is its.
+    pub address: Option<IpAddr>,
+}
+
+/// Xen's 16-byte domain handle.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Uuid(pub [u8; 16]);
+
+/// The first bytes of each domain of ours; the last six are the app's id. The rest is as RFC 9562
+/// wants it of a UUID of its own making (version 8).
+const UUID_OF_APP: [u8; 10] = [b'l', b'a', b'u', b'n', b'c', b'h', 0x80, 0, 0x80, 0];
+
+impl Uuid {
+    /// The handle of an app's domain, by which it is known as ours; `id` is the app's, 12 digits.
+    #[must_use]
+    pub fn of_app(id: [u8; 6]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..10].copy_from_slice(&UUID_OF_APP);
+        bytes[10..].copy_from_slice(&id);
+        Self(bytes)
+    }
+
+    /// The id of the app whose domain this is.
+    #[must_use]
+    pub fn app(self) -> Option<String> {
+        let id = self.0.strip_prefix(&UUID_OF_APP)?;
+        Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Not a UUID.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a UUID")]
+pub struct UuidError(String);
+
+impl From<Uuid> for String {
+    fn from(uuid: Uuid) -> Self {
+        uuid.to_string()
+    }
+}
+
+impl TryFrom<String> for Uuid {
+    type Error = UuidError;
+
+    fn try_from(text: String) -> Result<Self, UuidError> {
+        text.parse()
+    }
+}
+
+impl FromStr for Uuid {
+    type Err = UuidError;
+
+    fn from_str(text: &str) -> Result<Self, UuidError> {
+        let error = || UuidError(text.to_owned());
+        let digits: String = text.chars().filter(|c| *c != '-').collect();
+        if digits.len() != 32 || !digits.is_ascii() {
+            return Err(error());
+        }
+        let mut bytes = [0; 16];
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| error())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| error())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_app_is_known_by_its_domains_uuid() {
+        let uuid = Uuid::of_app([1, 2, 3, 0xab, 5, 6]);
+        assert_eq!(uuid.to_string(), "6c61756e-6368-8000-8000-010203ab0506");
+        assert_eq!(uuid.app().as_deref(), Some("010203ab0506"));
+        assert_eq!(Uuid([7; 16]).app(), None);
+    }
+
+    #[test]
+    fn a_uuid_reads_back_as_it_was_written() {
+        let uuid = Uuid([0xd9, 1, 2, 3, 0x47, 5, 0x41, 7, 0x8b, 9, 10, 11, 12, 13, 14, 0xff]);
+        assert_eq!(uuid.to_string(), "d9010203-4705-4107-8b09-0a0b0c0d0eff");
+        assert_eq!(uuid.to_string().parse(), Ok(uuid));
+        assert!("d9010203".parse::<Uuid>().is_err());
+        assert!("+9010203-4705-4107-8b09-0a0b0c0d0éf".parse::<Uuid>().is_err());
+    }
+}
