@@ -1,5 +1,10 @@
 //! Tests of several rooms together.
 
+mod failures;
+mod fake;
+mod kills;
+mod restarts;
+mod running;
 mod without_xen;
 
 use crate::apps::{App, Apps};
@@ -7,25 +12,29 @@ use crate::life::create::create;
 use crate::record::writable_choice::WritableChoice;
 use crate::request::run_request::RunRequest;
 use crate::settings::Settings;
+use fake::Fake;
 use image::{Config, Digest, Image};
 use std::fs;
+use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-/// A state folder of a test's own.
-pub(crate) struct Place {
+/// A host of a test's own: a state folder and an image.
+pub(crate) struct Host {
     pub(crate) root: tempfile::TempDir,
     pub(crate) apps: Apps,
 }
 
-pub(crate) fn place() -> Place {
+pub(crate) fn host() -> Host {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("disk.erofs"), "disk").unwrap();
     let apps =
         Apps::open(&root.path().join("state"), &Settings::default(), &net::Settings::default());
-    Place { apps: apps.unwrap(), root }
+    Host { apps: apps.unwrap(), root }
 }
 
-impl Place {
+impl Host {
     pub(crate) fn request(&self) -> RunRequest {
         let image = Image {
             digest: Digest::of(b"manifest"),
@@ -58,5 +67,67 @@ impl Place {
             }
         }
         found
+    }
+}
+
+/// A host without Xen on which domains can be built.
+pub(crate) struct FakeHost {
+    host: Host,
+    pub(crate) fake: Arc<Fake>,
+}
+
+impl Deref for FakeHost {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl Drop for FakeHost {
+    fn drop(&mut self) {
+        // Monitors that are left end now.
+        fs::write(&self.fake.end, "").unwrap();
+    }
+}
+
+/// A host whose monitors hold their app's lock until a domain ends, and do nothing else.
+pub(crate) fn fake_host() -> FakeHost {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    fs::write(path("disk.erofs"), "disk").unwrap();
+    for file in ["vmlinux", "initrd"] {
+        fs::write(path(file), "").unwrap();
+    }
+    let end = path("end");
+    let monitor = path("monitor");
+    let script = format!("#!/bin/sh\nwhile [ ! -e {} ]; do sleep 0.02; done\n", end.display());
+    fs::write(&monitor, script).unwrap();
+    fs::set_permissions(&monitor, fs::Permissions::from_mode(0o700)).unwrap();
+    let settings = Settings {
+        kernel: path("vmlinux"),
+        ramdisk: path("initrd"),
+        monitor,
+        ..Settings::default()
+    };
+    let fake = Arc::new(Fake::new(end));
+    let apps = Apps::with_toolstack(
+        &path("state"),
+        &settings,
+        &net::Settings::default(),
+        Arc::clone(&fake) as _,
+    );
+    FakeHost { host: Host { apps: apps.unwrap(), root }, fake }
+}
+
+impl FakeHost {
+    /// A request whose app needs nothing of the host's network.
+    pub(crate) fn quiet(&self) -> RunRequest {
+        RunRequest { network: net::Choice::None, ..self.request() }
+    }
+
+    /// Removes the file that lets monitors end, so that the next one stays.
+    pub(crate) fn keep_monitors(&self) {
+        let _ = fs::remove_file(&self.fake.end);
     }
 }

@@ -1,6 +1,6 @@
 //! What can be seen of apps without Xen: folders, names, locks, and what is left after failures.
 
-use super::place;
+use super::host;
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
 use crate::follow::{Followed, follow};
@@ -30,68 +30,68 @@ use std::time::Duration;
 
 #[test]
 fn a_created_app_is_found_by_name_and_by_the_start_of_its_id() {
-    let place = place();
-    let app = place.create();
+    let host = host();
+    let app = host.create();
     assert_eq!((app.record.name.as_str(), app.state.phase), ("nginx", Phase::Created));
     for name in ["nginx", &app.record.id, &app.record.id[..3]] {
-        assert_eq!(place.apps.find(name).unwrap().record, app.record, "{name}");
+        assert_eq!(host.apps.find(name).unwrap().record, app.record, "{name}");
     }
     for name in ["", "redis", "../nginx", "zz"] {
-        assert!(matches!(place.apps.find(name), Err(AppsError::Unknown(_))), "{name:?}");
+        assert!(matches!(host.apps.find(name), Err(AppsError::Unknown(_))), "{name:?}");
     }
 }
 
 #[test]
 fn an_app_that_is_to_go_when_it_ends_stays_until_it_was_started() {
-    let place = place();
-    let launch = RunRequest { remove_on_exit: true, ..place.request() };
-    let app = create(&place.apps, &launch).unwrap();
+    let host = host();
+    let launch = RunRequest { remove_on_exit: true, ..host.request() };
+    let app = create(&host.apps, &launch).unwrap();
     let id = app.record.id.clone();
     drop(app);
-    assert!(repair_app(&place.apps, &id).unwrap().is_none());
-    assert_eq!(place.apps.find("nginx").unwrap().state.phase, Phase::Created);
+    assert!(repair_app(&host.apps, &id).unwrap().is_none());
+    assert_eq!(host.apps.find("nginx").unwrap().state.phase, Phase::Created);
 }
 
 #[test]
 fn an_app_with_a_damaged_record_hides_no_other() {
-    let place = place();
-    let [damaged, whole] = [place.create(), place.create()];
-    let folder = place.apps.folder(&damaged.record.id);
+    let host = host();
+    let [damaged, whole] = [host.create(), host.create()];
+    let folder = host.apps.folder(&damaged.record.id);
     fs::write(folder.file(folder::RECORD), "").unwrap();
-    let listed: Vec<_> = place.apps.list().unwrap();
+    let listed: Vec<_> = host.apps.list().unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].record.id, whole.record.id);
-    let error = place.apps.find(&damaged.record.name).unwrap_err();
+    let error = host.apps.find(&damaged.record.name).unwrap_err();
     assert!(matches!(error, AppsError::File(error) if error.is_damaged()));
     let name = damaged.record.name.clone();
     // As long as another process makes it, it is not damaged but not yet complete.
     let lock = folder.try_lock().unwrap();
-    assert!(!remove_damaged(&place.apps, &name).unwrap());
+    assert!(!remove_damaged(&host.apps, &name).unwrap());
     drop(lock);
-    assert!(remove_damaged(&place.apps, &name).unwrap());
+    assert!(remove_damaged(&host.apps, &name).unwrap());
     assert!(!folder.path().exists());
 }
 
 #[test]
 fn a_domain_that_waits_with_a_note_of_another_version_is_removed() {
-    let place = place();
-    let folder = Folder::new(place.apps.pool_folder().join("0123456789ab"));
-    fs::create_dir_all(place.apps.pool_folder()).unwrap();
+    let host = host();
+    let folder = Folder::new(host.apps.pool_folder().join("0123456789ab"));
+    fs::create_dir_all(host.apps.pool_folder()).unwrap();
     drop(folder.make().unwrap());
     fs::write(folder.file(folder::WAITING), r#"{"machine":"of old"}"#).unwrap();
-    assert_eq!(pooled::repair(&place.apps).unwrap(), ["0123456789ab"]);
+    assert_eq!(pooled::repair(&host.apps).unwrap(), ["0123456789ab"]);
     assert!(!folder.path().exists());
 }
 
 #[test]
 fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
-    let place = place();
-    let apps = &place.apps;
+    let host = host();
+    let apps = &host.apps;
     let publish = vec!["8080:80".parse().unwrap()];
     let mac = Some([2, 0, 0, 0, 0, 7]);
     let web =
-        create(apps, &RunRequest { publish: publish.clone(), mac, ..place.request() }).unwrap();
-    let [ended, asked] = [place.create(), place.create()];
+        create(apps, &RunRequest { publish: publish.clone(), mac, ..host.request() }).unwrap();
+    let [ended, asked] = [host.create(), host.create()];
     let note = |app: &App, phase, last| {
         let address = Some([10, 107, 0, last].into());
         apps.folder(&app.record.id)
@@ -119,8 +119,8 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
     files::write_json(&older.file(folder::WAITING), &PooledDomain { address: None, ..noted })
         .unwrap();
 
-    let leases = place.root.path().join("state/leases");
-    let ports = place.root.path().join("state/ports");
+    let leases = host.root.path().join("state/leases");
+    let ports = host.root.path().join("state/ports");
     for damage in [&b""[..], b"{\"last\":null,\"own", b"garbage", &[0; 64]] {
         fs::write(&leases, damage).unwrap();
         fs::write(&ports, damage).unwrap();
@@ -146,11 +146,11 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
 
 #[test]
 fn all_state_is_for_root_only_also_where_an_older_version_left_it_open() {
-    let place = place();
-    let state = place.root.path().join("state");
+    let host = host();
+    let state = host.root.path().join("state");
     fs::create_dir_all(state.join("pool/0123456789ab")).unwrap();
     fs::write(state.join("leases"), "{}").unwrap();
-    drop(place.create());
+    drop(host.create());
     drop(image::Store::open(state.join("images")).unwrap());
     let all = |path: &Path| walk(path);
     for path in all(&state) {
@@ -183,32 +183,32 @@ fn walk(path: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn an_ambiguous_start_of_an_id_is_refused() {
-    let place = place();
+    let host = host();
     // Seventeen ids have two that begin alike.
-    let apps: Vec<App> = (0..17).map(|_| place.create()).collect();
+    let apps: Vec<App> = (0..17).map(|_| host.create()).collect();
     let mut seen = BTreeSet::new();
     let digit = |app: &App| app.record.id[..1].to_owned();
     let twice = apps.iter().find(|app| !seen.insert(digit(app))).map(digit).unwrap();
-    assert!(matches!(place.apps.find(&twice), Err(AppsError::Ambiguous(..))));
+    assert!(matches!(host.apps.find(&twice), Err(AppsError::Ambiguous(..))));
 }
 
 #[test]
 fn apps_created_at_once_get_names_of_their_own() {
-    let place = place();
+    let host = host();
     std::thread::scope(|scope| {
         for _ in 0..16 {
-            scope.spawn(|| place.create());
+            scope.spawn(|| host.create());
         }
     });
     let names: BTreeSet<String> =
-        place.apps.list().unwrap().into_iter().map(|app| app.record.name).collect();
+        host.apps.list().unwrap().into_iter().map(|app| app.record.name).collect();
     let expected = (1..=16).map(|n| if n == 1 { "nginx".into() } else { format!("nginx-{n}") });
     assert_eq!(names, expected.collect());
 }
 
 #[test]
 fn a_launch_that_makes_no_sense_leaves_nothing() {
-    let place = place();
+    let host = host();
     let wrong: [fn(&mut RunRequest); 5] = [
         |launch| launch.entrypoint = Some(vec![String::new()]),
         |launch| launch.shape.memory_mib = Some(1),
@@ -217,30 +217,30 @@ fn a_launch_that_makes_no_sense_leaves_nothing() {
         |launch| (launch.writable, launch.storage_mib) = (WritableChoice::Disk, Some(1)),
     ];
     for change in wrong {
-        let mut launch = place.request();
+        let mut launch = host.request();
         change(&mut launch);
-        assert!(create(&place.apps, &launch).is_err());
-        assert!(place.leftovers().is_empty(), "{:?}", place.leftovers());
+        assert!(create(&host.apps, &launch).is_err());
+        assert!(host.leftovers().is_empty(), "{:?}", host.leftovers());
     }
 }
 
 #[test]
 fn a_taken_name_is_refused_and_free_again_after_removal() {
-    let place = place();
-    let launch = RunRequest { name: Some("web".into()), ..place.request() };
-    let app = create(&place.apps, &launch).unwrap();
-    assert!(matches!(create(&place.apps, &launch), Err(AppsError::Name(NameError::Taken(_)))));
-    remove(&place.apps, &app, false).unwrap();
-    assert!(place.leftovers().is_empty(), "{:?}", place.leftovers());
-    create(&place.apps, &launch).unwrap();
+    let host = host();
+    let launch = RunRequest { name: Some("web".into()), ..host.request() };
+    let app = create(&host.apps, &launch).unwrap();
+    assert!(matches!(create(&host.apps, &launch), Err(AppsError::Name(NameError::Taken(_)))));
+    remove(&host.apps, &app, false).unwrap();
+    assert!(host.leftovers().is_empty(), "{:?}", host.leftovers());
+    create(&host.apps, &launch).unwrap();
 }
 
 #[test]
 fn the_disk_outlives_its_image() {
-    let place = place();
-    let app = place.create();
-    fs::remove_file(place.root.path().join("disk.erofs")).unwrap();
-    let disk = place.apps.folder(&app.record.id).file(folder::ROOT_DISK);
+    let host = host();
+    let app = host.create();
+    fs::remove_file(host.root.path().join("disk.erofs")).unwrap();
+    let disk = host.apps.folder(&app.record.id).file(folder::ROOT_DISK);
     assert_eq!(fs::read(disk).unwrap(), b"disk");
 }
 
@@ -250,86 +250,86 @@ fn a_start_without_xen_says_so_and_the_app_can_be_removed() {
         eprintln!("skipped: this is a dom0");
         return;
     }
-    let place = place();
-    let app = place.create();
-    let error = start(&place.apps, &app).unwrap_err().to_string();
+    let host = host();
+    let app = host.create();
+    let error = start(&host.apps, &app).unwrap_err().to_string();
     assert!(error.contains("/dev/xen/privcmd") && error.contains("not a Xen dom0"), "{error}");
-    assert_eq!(place.apps.find("nginx").unwrap().state.phase, Phase::Created);
-    remove(&place.apps, &app, true).unwrap();
-    assert!(place.leftovers().is_empty(), "{:?}", place.leftovers());
+    assert_eq!(host.apps.find("nginx").unwrap().state.phase, Phase::Created);
+    remove(&host.apps, &app, true).unwrap();
+    assert!(host.leftovers().is_empty(), "{:?}", host.leftovers());
 }
 
 #[test]
 fn an_app_that_someone_is_in_charge_of_is_not_removed() {
-    let place = place();
-    drop(place.create());
-    let app = place.apps.find("nginx").unwrap();
-    let lock = place.apps.folder(&app.record.id).try_lock().unwrap();
-    assert!(matches!(remove(&place.apps, &app, false), Err(AppsError::Running(_))));
+    let host = host();
+    drop(host.create());
+    let app = host.apps.find("nginx").unwrap();
+    let lock = host.apps.folder(&app.record.id).try_lock().unwrap();
+    assert!(matches!(remove(&host.apps, &app, false), Err(AppsError::Running(_))));
     drop(lock);
-    remove(&place.apps, &app, false).unwrap();
+    remove(&host.apps, &app, false).unwrap();
 }
 
 #[test]
 fn an_app_made_only_in_part_is_cleared_away_unless_its_maker_lives() {
-    let place = place();
-    let folder = place.apps.folder("0123456789ab");
+    let host = host();
+    let folder = host.apps.folder("0123456789ab");
     let lock = folder.make().unwrap();
-    assert_eq!(repair(&place.apps).unwrap(), []);
+    assert_eq!(repair(&host.apps).unwrap(), []);
     assert!(folder.path().exists());
     drop(lock);
-    let repairs = repair(&place.apps).unwrap();
+    let repairs = repair(&host.apps).unwrap();
     assert!(repairs[0].to_string().contains("0123456789ab"), "{repairs:?}");
-    assert!(place.leftovers().is_empty(), "{:?}", place.leftovers());
-    assert_eq!(repair(&place.apps).unwrap(), []);
+    assert!(host.leftovers().is_empty(), "{:?}", host.leftovers());
+    assert_eq!(repair(&host.apps).unwrap(), []);
 }
 
 #[test]
 fn an_app_whose_remover_was_killed_before_its_name_was_free_is_removed_with_its_name() {
-    let place = place();
-    let app = place.create();
-    place.apps.folder(&app.record.id).remove_record().unwrap();
+    let host = host();
+    let app = host.create();
+    host.apps.folder(&app.record.id).remove_record().unwrap();
     drop(app);
-    assert_eq!(repair(&place.apps).unwrap().len(), 1);
-    assert_eq!(place.leftovers(), Vec::<PathBuf>::new());
+    assert_eq!(repair(&host.apps).unwrap().len(), 1);
+    assert_eq!(host.leftovers(), Vec::<PathBuf>::new());
 }
 
 #[test]
 fn a_created_app_is_left_alone_by_repairs() {
-    let place = place();
-    drop(place.create());
-    assert_eq!(repair(&place.apps).unwrap(), []);
-    place.apps.find("nginx").unwrap();
+    let host = host();
+    drop(host.create());
+    assert_eq!(repair(&host.apps).unwrap(), []);
+    host.apps.find("nginx").unwrap();
 }
 
 #[test]
 fn an_address_of_an_app_that_is_gone_is_given_back() {
-    let place = place();
-    place.apps.network.lease("ffffffffffff", None, None).unwrap();
-    let repairs = repair(&place.apps).unwrap();
+    let host = host();
+    host.apps.network.lease("ffffffffffff", None, None).unwrap();
+    let repairs = repair(&host.apps).unwrap();
     assert!(repairs[0].to_string().contains("ffffffffffff"), "{repairs:?}");
-    assert!(place.apps.network.leases().unwrap().is_empty());
+    assert!(host.apps.network.leases().unwrap().is_empty());
 }
 
 #[test]
 fn the_address_of_a_domain_that_waits_is_kept_by_repairs_until_the_app_that_takes_it_has_a_record()
 {
-    let place = place();
-    let waiting = Folder::new(place.apps.pool_folder().join("0123456789ab"));
-    fs::create_dir_all(place.apps.pool_folder()).unwrap();
+    let host = host();
+    let waiting = Folder::new(host.apps.pool_folder().join("0123456789ab"));
+    fs::create_dir_all(host.apps.pool_folder()).unwrap();
     let _lock = waiting.make().unwrap();
-    place.apps.network.lease(waiting.id(), None, None).unwrap();
-    assert_eq!(repair(&place.apps).unwrap(), []);
-    let taken = place.apps.folder(waiting.id());
+    host.apps.network.lease(waiting.id(), None, None).unwrap();
+    assert_eq!(repair(&host.apps).unwrap(), []);
+    let taken = host.apps.folder(waiting.id());
     fs::rename(waiting.path(), taken.path()).unwrap();
-    assert_eq!(repair(&place.apps).unwrap(), []);
-    assert_eq!(place.apps.network.leases().unwrap().len(), 1);
+    assert_eq!(repair(&host.apps).unwrap(), []);
+    assert_eq!(host.apps.network.leases().unwrap().len(), 1);
 }
 
 #[test]
 fn a_furnished_domain_fits_apps_of_the_usual_network_and_layer_only() {
-    let place = place();
-    let Record { shape: what, .. } = place.create().record;
+    let host = host();
+    let Record { shape: what, .. } = host.create().record;
     let now = PooledDomain {
         shape: what.clone(),
         image: None,
@@ -339,20 +339,20 @@ fn a_furnished_domain_fits_apps_of_the_usual_network_and_layer_only() {
         domid: 1,
     };
     // Kernel and ramdisk are looked at too.
-    let (kernel, ramdisk) = (place.root.path().join("vmlinux"), place.root.path().join("initrd"));
+    let (kernel, ramdisk) = (host.root.path().join("vmlinux"), host.root.path().join("initrd"));
     for path in [&kernel, &ramdisk] {
         fs::write(path, "").unwrap();
     }
     let what = toolstack::Shape { kernel, ramdisk, ..what };
     let waiting = PooledDomain { shape: what.clone(), ..now };
     let fits = |launch: &RunRequest, waiting: &PooledDomain| {
-        fits(waiting, &what, launch, place.apps.settings())
+        fits(waiting, &what, launch, host.apps.settings())
     };
-    let usual = RunRequest { writable: WritableChoice::Disk, ..place.request() };
+    let usual = RunRequest { writable: WritableChoice::Disk, ..host.request() };
     let none = RunRequest { network: net::Choice::None, ..usual.clone() };
     let ip = RunRequest { ip: Some("10.107.0.9".into()), ..usual.clone() };
     let mac = RunRequest { mac: Some([0, 0x16, 0x3e, 1, 2, 3]), ..usual.clone() };
-    let size = place.apps.settings().storage_mib;
+    let size = host.apps.settings().storage_mib;
     let same_size = RunRequest { storage_mib: Some(size), ..usual.clone() };
     let larger = RunRequest { storage_mib: Some(size + 1), ..usual.clone() };
     let memory = RunRequest { writable: WritableChoice::Memory, ..usual.clone() };
@@ -369,13 +369,13 @@ fn a_furnished_domain_fits_apps_of_the_usual_network_and_layer_only() {
 
 #[test]
 fn the_log_is_followed_through_rotation_to_the_end() {
-    let place = place();
-    let app = place.create();
-    let folder = place.apps.folder(&app.record.id);
+    let host = host();
+    let app = host.create();
+    let folder = host.apps.folder(&app.record.id);
     let lock = folder.try_lock().unwrap().unwrap();
     let mut log = Log::open(&folder, 64).unwrap();
     log.write(Stream::Stdout, b"before ").unwrap();
-    let mut follow = follow(&place.apps, &app, LogFilter::default()).unwrap();
+    let mut follow = follow(&host.apps, &app, LogFilter::default()).unwrap();
     let writer = std::thread::spawn(move || {
         for part in ["one ", "two ", "three ", "four"] {
             std::thread::sleep(Duration::from_millis(20));
@@ -401,24 +401,24 @@ fn the_log_is_followed_through_rotation_to_the_end() {
 
 #[test]
 fn an_app_that_never_ran_has_no_output_and_ends_at_once() {
-    let place = place();
-    drop(place.create());
-    let app = place.apps.find("nginx").unwrap();
-    let mut follow = follow(&place.apps, &app, LogFilter::default()).unwrap();
+    let host = host();
+    drop(host.create());
+    let app = host.apps.find("nginx").unwrap();
+    let mut follow = follow(&host.apps, &app, LogFilter::default()).unwrap();
     assert!(matches!(follow.next(Duration::ZERO).unwrap(), Followed::Ended(_)));
 }
 
 #[test]
 fn an_image_is_spared_by_stopped_apps_that_have_its_disk_for_themselves() {
-    let place = place();
-    let app = place.create();
-    assert!(place.apps.can_spare_image(&app));
-    let mut running = place.apps.find("nginx").unwrap();
+    let host = host();
+    let app = host.create();
+    assert!(host.apps.can_spare_image(&app));
+    let mut running = host.apps.find("nginx").unwrap();
     running.state.phase = Phase::Running;
-    assert!(!place.apps.can_spare_image(&running));
+    assert!(!host.apps.can_spare_image(&running));
     // As when apps and images are on two file systems.
-    let disk = place.apps.folder(&app.record.id).file(folder::ROOT_DISK);
+    let disk = host.apps.folder(&app.record.id).file(folder::ROOT_DISK);
     fs::remove_file(&disk).unwrap();
-    std::os::unix::fs::symlink(place.root.path().join("disk.erofs"), &disk).unwrap();
-    assert!(!place.apps.can_spare_image(&app));
+    std::os::unix::fs::symlink(host.root.path().join("disk.erofs"), &disk).unwrap();
+    assert!(!host.apps.can_spare_image(&app));
 }

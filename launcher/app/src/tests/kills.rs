@@ -1,0 +1,109 @@
+//! Launchers that are killed in the middle: the next command takes down what they left.
+
+use super::fake::Fault;
+use super::{FakeHost, fake_host};
+use crate::apps::App;
+use crate::life::create::create;
+use crate::life::launch::launch;
+use crate::life::repair::repair;
+use crate::life::start::start;
+use crate::record::state::Phase;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+/// Runs `act`, which is killed as ordered; whether it was. As with a process that is killed, nothing is undone, and
+/// its files are closed.
+fn is_killed<T>(act: impl FnOnce() -> T) -> bool {
+    catch_unwind(AssertUnwindSafe(act)).is_err()
+}
+
+/// What is left of the app after it was repaired: once, and no more.
+fn repaired(host: &FakeHost) -> Vec<App> {
+    host.fake.order(Fault::None);
+    let repairs = repair(&host.apps).unwrap();
+    assert_eq!(repair(&host.apps).unwrap(), [], "after {repairs:?}");
+    host.apps.list().unwrap()
+}
+
+#[test]
+fn a_launch_killed_at_any_call_leaves_no_domain_after_the_next_command() {
+    for done in [false, true] {
+        let mut kills = 0;
+        loop {
+            let host = fake_host();
+            host.fake.order(Fault::Die { at: kills, done });
+            if !is_killed(|| launch(&host.apps, &host.quiet())) {
+                break;
+            }
+            let calls = host.fake.calls();
+            for app in repaired(&host) {
+                assert_eq!(app.state.phase, Phase::Exited, "{calls:?}");
+                let outcome = app.state.outcome.unwrap();
+                assert_eq!(outcome.code, 125, "{calls:?}");
+                assert!(outcome.message.unwrap().raw().contains("killed"), "{calls:?}");
+            }
+            assert!(host.fake.domains().is_empty(), "{calls:?}");
+            kills += 1;
+        }
+        assert_eq!(kills, 4, "check, check_name, boot, complete");
+    }
+}
+
+#[test]
+fn a_launch_killed_before_the_app_has_a_record_leaves_nothing() {
+    let host = fake_host();
+    // check, check_name, boot.
+    host.fake.order(Fault::Die { at: 2, done: true });
+    assert!(is_killed(|| launch(&host.apps, &host.quiet())));
+    assert_eq!(host.fake.domains().len(), 1);
+    assert!(repaired(&host).is_empty());
+    assert!(host.fake.domains().is_empty());
+    assert_eq!(host.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_start_killed_at_any_call_leaves_an_app_that_can_be_started() {
+    for done in [false, true] {
+        let host = fake_host();
+        let app = create(&host.apps, &host.quiet()).unwrap();
+        let mut kills = 0;
+        loop {
+            host.fake.order(Fault::Die { at: kills, done });
+            if !is_killed(|| start(&host.apps, &app)) {
+                break;
+            }
+            let calls = host.fake.calls();
+            let left = repaired(&host);
+            assert_eq!(left.len(), 1, "{calls:?}");
+            let phase = left[0].state.phase;
+            assert!(matches!(phase, Phase::Created | Phase::Exited), "{phase:?}: {calls:?}");
+            assert!(host.fake.domains().is_empty(), "{calls:?}");
+            kills += 1;
+        }
+        assert_eq!(kills, 5, "check, check_name, find, boot, complete");
+        assert_eq!(host.apps.find(&app.record.id).unwrap().state.phase, Phase::Running);
+    }
+}
+
+#[test]
+fn an_app_whose_monitor_was_killed_gets_another_one_if_its_domain_lives_and_ends_if_not() {
+    let host = fake_host();
+    let (app, _) = launch(&host.apps, &host.quiet()).unwrap();
+    let folder = host.apps.folder(&app.record.id);
+    // A monitor that ends without a word, as one that is killed.
+    std::fs::write(&host.fake.end, "").unwrap();
+    let end = crate::store::end_watch::EndWatch::new(&folder).unwrap();
+    assert!(end.wait(None).unwrap());
+
+    host.keep_monitors();
+    let repairs = repair(&host.apps).unwrap();
+    assert!(repairs[0].to_string().contains("the monitor of app nginx had died"), "{repairs:?}");
+    assert!(folder.try_lock().unwrap().is_none(), "another monitor has the lock");
+
+    std::fs::write(&host.fake.end, "").unwrap();
+    assert!(end.wait(None).unwrap());
+    host.fake.end_domain(app.state.domid.unwrap());
+    let left = repaired(&host);
+    assert_eq!((left[0].state.phase, left[0].state.domid), (Phase::Exited, None));
+    assert_eq!(left[0].state.outcome.as_ref().unwrap().code, 137);
+}
