@@ -4,7 +4,6 @@ mod at_once;
 mod fill;
 mod memory;
 mod numbered;
-mod picture;
 mod report;
 
 use crate::command::{Ready, Stop, Wanted, Where, end};
@@ -68,7 +67,7 @@ struct Cli {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let measure = || measure(&cli);
-    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure, picture::draw).map(drop))
+    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure).map(drop))
 }
 
 fn measure(cli: &Cli) -> Result<Report<Density>> {

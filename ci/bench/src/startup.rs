@@ -6,7 +6,6 @@ mod kernels;
 mod launch;
 mod limits;
 mod phases;
-mod picture;
 mod plan;
 mod prepare;
 mod report;
@@ -90,7 +89,7 @@ pub fn main() -> ExitCode {
 }
 
 fn compare_and_check(cli: &Cli) -> Result<()> {
-    let report = run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(cli), picture::draw)?;
+    let report = run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(cli))?;
     if cli.check {
         let file = project_root().join("ci/startup-limits.toml");
         let broken = limits::broken(&report.figures, &file)?;

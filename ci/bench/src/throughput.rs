@@ -1,7 +1,6 @@
 //! `ci/throughput`: how much an app does in a domain and in a container.
 
 mod contender;
-mod picture;
 mod report;
 mod rounds;
 mod workload;
@@ -60,7 +59,7 @@ struct Cli {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let measure = || measure(&cli);
-    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure, picture::draw).map(drop))
+    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure).map(drop))
 }
 
 fn measure(cli: &Cli) -> Result<Report<Throughput>> {

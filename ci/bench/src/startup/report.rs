@@ -3,9 +3,11 @@
 use super::kernels::Kernel;
 use super::phases::{Phases, medians};
 use super::plan::Plan;
+use super::segments::median_start;
 use super::series::Series;
 use crate::report::Figures;
 use crate::statistics::{Ratio, Summary};
+use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -159,6 +161,15 @@ impl Startup {
 
 impl Figures for Startup {
     const NAME: &str = "startup-time";
+
+    fn extra(&self) -> Value {
+        let start = |entry: &Entry| {
+            let (starts, took) = (&entry.samples_phase_starts_ms, &entry.samples_phases_ms);
+            let (segments, whole_ms) = median_start(starts, took)?;
+            Some(context! { name => &entry.name, segments, whole_ms })
+        };
+        context! { median_starts => self.contenders.iter().filter_map(start).collect::<Vec<_>>() }
+    }
 
     fn answers(&self) -> Vec<(&str, Vec<&String>)> {
         let bodies = self.contenders.iter().flat_map(|entry| &entry.bodies_sha256);
