@@ -3,22 +3,8 @@
 use serde_json::{Value, json};
 
 /// Docker's default capabilities.
-const CAPABILITIES: [&str; 14] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE",
-];
+const CAPABILITIES: &str = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FSETID CAP_FOWNER CAP_MKNOD CAP_NET_RAW CAP_SETGID \
+    CAP_SETUID CAP_SETFCAP CAP_SETPCAP CAP_NET_BIND_SERVICE CAP_SYS_CHROOT CAP_KILL CAP_AUDIT_WRITE";
 
 /// Renders `config.json`: a root that is ready, namespaces of its own, and `hook`, a command that
 /// gives it its network. `ids` are its user and group, `image` is the `config` that
@@ -33,6 +19,7 @@ pub(crate) fn render_config(
     let list = |key: &str| image[key].as_array().cloned().unwrap_or_default();
     let args = [list("entrypoint"), list("cmd")].concat();
     let cwd = image["working_dir"].as_str().filter(|cwd| !cwd.is_empty()).unwrap_or("/");
+    let capabilities: Vec<&str> = CAPABILITIES.split(' ').collect();
     let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
     json!({
         "ociVersion": "1.0.2",
@@ -43,7 +30,7 @@ pub(crate) fn render_config(
             "env": list("env"),
             "cwd": cwd,
             "capabilities": {
-                "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES
+                "bounding": capabilities, "effective": capabilities, "permitted": capabilities
             },
             "noNewPrivileges": false,
         },

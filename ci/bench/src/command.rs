@@ -55,25 +55,22 @@ pub(crate) struct Wanted {
     pub(crate) size: Option<Size>,
     /// What its clock goes by, unless the user says.
     pub(crate) clock: Clock,
-}
-
-/// A dom0 that is ready.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    pub(crate) dom0: Dom0,
-    /// The registry that it pulls from; `None` for Docker Hub.
-    pub(crate) registry: Option<String>,
-    /// Name of the lab, where it was brought up for this.
-    pub(crate) brought_up: Option<String>,
+    /// Whether it stays when it was brought up for this.
+    pub(crate) is_kept: bool,
 }
 
 impl Where {
-    /// Finds dom0: this machine, or a lab with the current build installed.
-    pub(crate) fn open(&self, wanted: &Wanted) -> Result<Ready> {
+    /// Has `work` done in dom0: this machine, or a lab with the current build installed. It is given the
+    /// registry that dom0 pulls from, too; `None` is Docker Hub.
+    pub(crate) fn run<T>(
+        &self,
+        wanted: &Wanted,
+        work: impl FnOnce(&Dom0, Option<&str>) -> Result<T>,
+    ) -> Result<T> {
         if self.here {
             ensure!(Path::new("/dev/xen/privcmd").exists(), "--here: this is not a Xen dom0");
             ensure!(rustix::process::geteuid().is_root(), "--here needs root");
-            return Ok(Ready { dom0: Dom0::Here, registry: None, brought_up: None });
+            return work(&Dom0::Here, None);
         }
         if !self.no_build {
             let mut build = Command::new(project_root().join("ci/build"));
@@ -104,8 +101,14 @@ impl Where {
         let dom0 = Dom0::Lab(lab);
         let settings = registry::mirror_settings(port);
         dom0.write("/etc/launch/config.toml", 0o644, settings.as_bytes())?;
-        let registry = Some(format!("10.0.2.2:{port}"));
-        Ok(Ready { dom0, registry, brought_up: is_new.then_some(name) })
+        let result = work(&dom0, Some(&format!("10.0.2.2:{port}")));
+        let ended = match Instance::find(&name)?.filter(|_| is_new && !wanted.is_kept) {
+            Some(lab) => lab.down(),
+            None => Ok(()),
+        };
+        let done = result?;
+        ended?;
+        Ok(done)
     }
 
     /// A report of what was measured in `dom0`; `clock` is the benchmark's own.
@@ -131,14 +134,6 @@ impl Where {
         let is_counted = !self.here && self.clock.unwrap_or(clock) == Clock::Instructions;
         let emulated = reason.map(|reason| render_emulated(&reason, is_counted)).transpose()?;
         Report::new(emulated, machine, figures)
-    }
-}
-
-/// Ends a lab that was brought up for a benchmark.
-pub(crate) fn end(brought_up: Option<&String>) -> Result<()> {
-    match brought_up.map(|name| Instance::find(name)).transpose()?.flatten() {
-        Some(lab) => lab.down(),
-        None => Ok(()),
     }
 }
 

@@ -4,13 +4,12 @@ mod at_once;
 mod fill;
 mod memory;
 mod numbered;
-mod picture;
 mod report;
 
-use crate::command::{Ready, Stop, Wanted, Where, end};
+use crate::command::{Stop, Wanted, Where};
 use crate::report::{Files, Report, exit, run};
 use crate::side::Side;
-use crate::testbed::{Running, Testbed, clear};
+use crate::testbed::{Guest, Testbed};
 use anyhow::{Result, ensure};
 use clap::Parser;
 use fill::fill;
@@ -68,31 +67,25 @@ struct Cli {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let measure = || measure(&cli);
-    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure, picture::draw).map(drop))
+    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure).map(drop))
 }
 
 fn measure(cli: &Cli) -> Result<Report<Density>> {
     let stop = Stop::on_signal()?;
     let size = Size { memory_mib: cli.memory, dom0_memory_mib: cli.dom0_memory, ..Size::default() };
-    let wanted = Wanted { name: "density", extra: None, size: Some(size), clock: DEFAULT_CLOCK };
-    let Ready { dom0, registry, brought_up } = cli.dom0.open(&wanted)?;
-    let take_down = take_down_all();
-    let result = Testbed::prepare(dom0, registry, &cli.app, &take_down).and_then(|testbed| {
-        let result = compare(cli, &testbed, &stop);
-        let cleared = clear(&testbed.dom0, &take_down);
-        result.and_then(|report| cleared.map(|()| report))
-    });
-    let ended = end(brought_up.as_ref());
-    let report = result?;
-    ended?;
-    Ok(report)
+    let (name, size) = ("density", Some(size));
+    let wanted = Wanted { name, extra: None, size, clock: DEFAULT_CLOCK, is_kept: false };
+    cli.dom0.run(&wanted, |dom0, registry| {
+        let work = |testbed: &Testbed<'_>| compare(cli, testbed, &stop);
+        Testbed::with(dom0, registry, &cli.app, &take_down_all(), work)
+    })
 }
 
-fn compare(cli: &Cli, testbed: &Testbed, stop: &Stop) -> Result<Report<Density>> {
-    let dom0 = &testbed.dom0;
+fn compare(cli: &Cli, testbed: &Testbed<'_>, stop: &Stop) -> Result<Report<Density>> {
+    let dom0 = testbed.dom0;
     let kind = match &cli.kind {
         Some(kind) => kind.clone(),
-        None => Running::of_probe(testbed)?.kind,
+        None => Guest::of_probe(testbed)?.kind,
     };
     let (domains, containers) =
         (Numbered::domains(&kind, cli.domain_memory), Numbered(Side::crun()));

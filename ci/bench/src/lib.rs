@@ -1,13 +1,13 @@
 //! The benchmarks, which compare `launch` with others: startup-time, density, throughput.
 #![forbid(unsafe_code)]
 
+mod axis;
 mod bundle;
 mod command;
 pub mod density;
 mod dom0;
 mod machine;
 mod page;
-mod picture;
 mod report;
 mod rounds;
 mod side;

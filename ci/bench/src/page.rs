@@ -1,22 +1,25 @@
-//! Pages of the documentation and what a terminal shows, from the templates in `pages/`.
+//! Pages of the documentation, their pictures, and what a terminal shows: from the templates in `pages/`.
 
-use crate::picture::{Axis, Picture};
+use crate::axis::Axis;
 use crate::statistics::{Ratio, Summary};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 10] = [
     ("density.md", include_str!("../pages/density.md")),
+    ("density.svg", include_str!("../pages/density.svg")),
     ("disk.sh", include_str!("../pages/disk.sh")),
     ("emulated.md", include_str!("../pages/emulated.md")),
     ("layout.md", include_str!("../pages/layout.md")),
     ("picture.svg", include_str!("../pages/picture.svg")),
     ("startup-time.md", include_str!("../pages/startup-time.md")),
+    ("startup-time.svg", include_str!("../pages/startup-time.svg")),
     ("throughput.md", include_str!("../pages/throughput.md")),
+    ("throughput.svg", include_str!("../pages/throughput.svg")),
 ];
 
-/// Renders a whole page.
+/// Renders a page or a picture.
 pub(crate) fn render(template: &str, values: Value) -> anyhow::Result<String> {
     Ok(single_spaced(&environment()?.get_template(template)?.render(values)?))
 }
@@ -34,11 +37,6 @@ pub(crate) fn render_emulated(reason: &str, counts_instructions: bool) -> anyhow
     Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Draws a picture as SVG.
-pub(crate) fn render_picture(picture: &Picture) -> anyhow::Result<String> {
-    render("picture.svg", Value::from(Serde(picture)))
-}
-
 /// Templates are laid out for those who edit them; a page has at most one blank line in a row.
 fn single_spaced(page: &str) -> String {
     let mut lines: Vec<&str> = page.trim().lines().map(str::trim_end).collect();
@@ -54,12 +52,18 @@ fn environment() -> anyhow::Result<Environment<'static>> {
     all.add_filter("ratio", ratio);
     all.add_filter("median", |samples: Vec<f64>| Summary::of(&samples).map(|all| all.median));
     all.add_filter("cause", |failure: &str| cause(failure).to_owned());
-    all.add_filter("x", |value: f64, axis: Serde<Axis>, more: Option<f64>| {
-        rounded(axis.x(value) + more.unwrap_or(0.0))
+    all.add_filter("time", time);
+    all.add_filter("number", |value: f64| value.to_string());
+    all.add_filter("color", |name: &str| match name.starts_with("launch") {
+        true => "#1f5fa8",
+        false => "#d9701a",
     });
-    all.add_filter("y", |value: f64, axis: Serde<Axis>, more: Option<f64>| {
-        rounded(axis.y(value) + more.unwrap_or(0.0))
+    all.add_filter("index", |all: Vec<String>, one: &str| all.iter().position(|name| name == one));
+    all.add_filter("axis", |values: Vec<f64>, is_logarithmic: Option<bool>| {
+        Value::from(Serde(Axis::of(&values, is_logarithmic.unwrap_or(false))))
     });
+    all.add_filter("x", |value: f64, axis: Serde<Axis>| axis.x(value));
+    all.add_filter("y", |value: f64, axis: Serde<Axis>| axis.y(value));
     all.set_auto_escape_callback(|name| match name.ends_with(".svg") {
         true => AutoEscape::Html,
         false => AutoEscape::None,
@@ -68,11 +72,6 @@ fn environment() -> anyhow::Result<Environment<'static>> {
         all.add_template(name, text)?;
     }
     Ok(all)
-}
-
-/// Pixels, to a tenth.
-fn rounded(pixels: f64) -> f64 {
-    (pixels * 10.0).round() / 10.0
 }
 
 /// A number with so many digits after its point; nothing where there is none.
@@ -86,6 +85,17 @@ fn ratio(ratio: Option<Serde<Ratio>>) -> String {
     ratio.map_or(String::new(), |ratio| {
         format!("{:.2} ({:.2} to {:.2})", ratio.value, ratio.low, ratio.high)
     })
+}
+
+/// A time in milliseconds as a picture says it.
+fn time(ms: f64) -> String {
+    match ms {
+        0.0 => "0".into(),
+        _ if ms >= 10_000.0 => format!("{:.0} s", ms / 1e3),
+        _ if ms >= 1000.0 => format!("{} s", (ms / 10.0).round() / 100.0),
+        _ if ms >= 10.0 => format!("{ms:.0} ms"),
+        _ => format!("{ms:.1} ms"),
+    }
 }
 
 /// The last line of a failure, without its round.
@@ -111,6 +121,7 @@ mod tests {
     fn what_was_not_measured_leaves_its_cell_empty() {
         assert_eq!((fixed(None, None), ratio(None)), (String::new(), String::new()));
         assert_eq!(fixed(Some(2.46), Some(1)), "2.5");
+        assert_eq!([time(1500.0), time(20_000.0), time(380.4)], ["1.5 s", "20 s", "380 ms"]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What was measured, and the files that it is written to: figures, picture, page.
 
-use crate::picture::Picture;
 use crate::{page, table};
 use anyhow::{Context, Result, ensure};
 use lab::host::{find_program, install_missing, run_quietly, say};
@@ -24,6 +23,11 @@ pub(crate) trait Figures: Serialize + DeserializeOwned {
     const NAME: &'static str;
     /// Raised when a program that reads an earlier version would misread the file.
     const VERSION: u32 = 1;
+
+    /// What pages and pictures show besides.
+    fn extra(&self) -> Value {
+        context! {}
+    }
 
     /// What was done by several, and the SHA-256 of the answers to each: one where all did equal work.
     fn answers(&self) -> Vec<(&str, Vec<&String>)>;
@@ -73,6 +77,11 @@ impl<F: Figures> Report<F> {
         serde_json::from_slice(&std::fs::read(path).with_context(explain)?).with_context(explain)
     }
 
+    /// The picture, as SVG.
+    pub(crate) fn picture(&self) -> Result<String> {
+        page::render(&format!("{}.svg", F::NAME), self.values())
+    }
+
     /// The page; it names the picture and the file of figures as they are given here.
     pub(crate) fn page(&self, picture: &str, json: &str) -> Result<String> {
         page::render(&Self::template(), context! { picture, json, ..self.values() })
@@ -90,7 +99,8 @@ impl<F: Figures> Report<F> {
     }
 
     fn values(&self) -> Value {
-        context! { name => F::NAME, picture => "", json => "", ..Value::from(Serde(self)) }
+        let all = context! { ..self.figures.extra(), ..Value::from(Serde(self)) };
+        context! { name => F::NAME, picture => "", json => "", ..all }
     }
 }
 
@@ -109,11 +119,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    fn write<F: Figures>(
-        &self,
-        report: &Report<F>,
-        draw: impl FnOnce(&Report<F>) -> Picture,
-    ) -> Result<()> {
+    fn write<F: Figures>(&self, report: &Report<F>) -> Result<()> {
         let write = |path: &Path, text: String| {
             std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
         };
@@ -121,7 +127,7 @@ impl Files {
             write(path, serde_json::to_string_pretty(report)? + "\n")?;
         }
         if let Some(path) = &self.picture {
-            write(path, page::render_picture(&draw(report))?)?;
+            write(path, report.picture()?)?;
             if let Some(convert) = find_program("rsvg-convert") {
                 let png = path.with_extension("png");
                 let mut convert = Command::new(convert);
@@ -149,7 +155,6 @@ pub(crate) fn run<F: Figures>(
     from: Option<&PathBuf>,
     here: bool,
     measure: impl FnOnce() -> Result<Report<F>>,
-    draw: impl FnOnce(&Report<F>) -> Picture,
 ) -> Result<Report<F>> {
     if files.picture.is_some() && !here {
         install_missing(PICTURE_PROGRAMS)?;
@@ -158,7 +163,7 @@ pub(crate) fn run<F: Figures>(
         Some(path) => Report::read(path)?,
         None => measure()?,
     };
-    files.write(&report, draw)?;
+    files.write(&report)?;
     print!("{}", report.results()?);
     for (what, mut bodies) in report.figures.answers() {
         bodies.sort();

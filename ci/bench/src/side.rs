@@ -61,13 +61,13 @@ pub(crate) struct App {
 impl App {
     /// Makes ready what an engine would have made ready, and dom0 for a start. `image` is the `config` of what
     /// it runs.
-    pub(crate) fn prepare(&self, testbed: &Testbed, image: &Value) -> Result<()> {
+    pub(crate) fn prepare(&self, testbed: &Testbed<'_>, image: &Value) -> Result<()> {
         self.write_bundle(testbed, image)?;
         testbed.dom0.sh(&format!("{}\n{}", self.mount(), before_each())).map(drop)
     }
 
     /// Writes a container's bundle.
-    pub(crate) fn write_bundle(&self, testbed: &Testbed, image: &Value) -> Result<()> {
+    pub(crate) fn write_bundle(&self, testbed: &Testbed<'_>, image: &Value) -> Result<()> {
         if let Side::Domain { .. } = self.side {
             return Ok(());
         }

@@ -1,12 +1,10 @@
 //! `ci/startup-time`: how fast each way of starting an app is, side by side.
 
-mod contender;
 mod engine;
 mod kernels;
 mod launch;
 mod limits;
 mod phases;
-mod picture;
 mod plan;
 mod prepare;
 mod report;
@@ -14,15 +12,15 @@ mod segments;
 mod series;
 mod xl;
 
-use crate::command::{Ready, Wanted, Where};
+use crate::command::{Wanted, Where};
 use crate::report::{Files, Report, exit, run};
-use crate::testbed::{Running, Testbed, clear};
+use crate::testbed::{Guest, Testbed};
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
-use contender::Contender;
 use lab::clock::Clock;
 use lab::dom0::Extra;
 use lab::host::{project_root, say};
+use prepare::{CONTENDERS, prepare, take_down};
 use report::{Entry, Startup, entries};
 use series::Series;
 use std::collections::BTreeMap;
@@ -77,9 +75,10 @@ impl Cli {
 }
 
 fn parse_name(name: &str) -> Result<String, String> {
-    match name {
-        "xl-create" | "kernels" => Ok(name.into()),
-        _ => name.parse::<Contender>().map(|contender| contender.to_string()),
+    let names = CONTENDERS.map(|(name, _)| name);
+    match names.contains(&name) || ["xl-create", "kernels"].contains(&name) {
+        true => Ok(name.into()),
+        false => Err(format!("{name:?} is not a contender; there are {}", names.join(", "))),
     }
 }
 
@@ -90,7 +89,7 @@ pub fn main() -> ExitCode {
 }
 
 fn compare_and_check(cli: &Cli) -> Result<()> {
-    let report = run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(cli), picture::draw)?;
+    let report = run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(cli))?;
     if cli.check {
         let file = project_root().join("ci/startup-limits.toml");
         let broken = limits::broken(&report.figures, &file)?;
@@ -100,27 +99,18 @@ fn compare_and_check(cli: &Cli) -> Result<()> {
 }
 
 fn measure(cli: &Cli) -> Result<Report<Startup>> {
-    let wanted = Wanted {
-        name: "startup",
-        extra: Some(Extra::Containers),
-        size: None,
-        clock: DEFAULT_CLOCK,
-    };
-    let Ready { dom0, registry, .. } = cli.dom0.open(&wanted)?;
-    let take_down = prepare::take_down();
-    let testbed = Testbed::prepare(dom0, registry, cli.app().0, &take_down)?;
-    let result = compare(cli, &testbed);
-    let cleared = clear(&testbed.dom0, &take_down);
-    let report = result?;
-    cleared?;
-    Ok(report)
+    let (name, extra, size) = ("startup", Some(Extra::Containers), None);
+    let wanted = Wanted { name, extra, size, clock: DEFAULT_CLOCK, is_kept: true };
+    cli.dom0.run(&wanted, |dom0, registry| {
+        Testbed::with(dom0, registry, cli.app().0, &take_down(), |testbed| compare(cli, testbed))
+    })
 }
 
-fn compare(cli: &Cli, testbed: &Testbed) -> Result<Report<Startup>> {
+fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
     let (_, question, port) = cli.app();
     let (mut all, missing) = prepare_all(cli, testbed)?;
     let app = match cli.wants("xl-create") || cli.wants("kernels") {
-        true => Some(Running::of_probe(testbed)?),
+        true => Some(Guest::of_probe(testbed)?),
         false => None,
     };
     if let (Some(app), true) = (&app, cli.wants("xl-create")) {
@@ -154,25 +144,27 @@ fn compare(cli: &Cli, testbed: &Testbed) -> Result<Report<Startup>> {
         ratios: BTreeMap::new(),
         intervals: BTreeMap::new(),
     };
-    let mut report = cli.dom0.report(&testbed.dom0, DEFAULT_CLOCK, figures)?;
+    let mut report = cli.dom0.report(testbed.dom0, DEFAULT_CLOCK, figures)?;
     report.figures.set_ratios(report.emulated.is_some());
     Ok(report)
 }
 
 /// The contenders that are wanted and here, and why others are not.
-fn prepare_all(cli: &Cli, testbed: &Testbed) -> Result<(Vec<Series>, BTreeMap<String, String>)> {
+fn prepare_all(
+    cli: &Cli,
+    testbed: &Testbed<'_>,
+) -> Result<(Vec<Series>, BTreeMap<String, String>)> {
     let (mut all, mut missing) = (Vec::new(), BTreeMap::new());
-    for contender in Contender::ALL {
-        let name = contender.to_string();
-        if !cli.wants(&name) {
-            continue;
-        }
+    for (name, contender) in CONTENDERS.into_iter().filter(|(name, _)| cli.wants(name)) {
         say(&format!("preparing {name}"));
-        match prepare::prepare(contender, testbed)? {
-            Ok(plan) => all.push(Series::new(name, plan, cli.app().1, contender.is_launch())),
+        match prepare(name, contender, testbed)? {
+            Ok(plan) => {
+                let has_phases = name.starts_with("launch");
+                all.push(Series::new(name.into(), plan, cli.app().1, has_phases));
+            }
             Err(reason) => {
                 say(&format!("{name} is not here: {reason}"));
-                missing.insert(name, reason);
+                missing.insert(name.into(), reason);
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::dom0::Dom0;
 use anyhow::{Context, Result, ensure};
 use lab::cargo::{Linking, build};
 use lab_client::measure::Measure;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -40,30 +41,46 @@ pub(crate) struct Image {
 
 /// What is ready for all.
 #[derive(Debug)]
-pub(crate) struct Testbed {
-    pub(crate) dom0: Dom0,
+pub(crate) struct Testbed<'a> {
+    pub(crate) dom0: &'a Dom0,
     /// The lab's registry as dom0 sees it; `None` where images come from Docker Hub.
-    pub(crate) registry: Option<String>,
+    pub(crate) registry: Option<&'a str>,
     pub(crate) image: Image,
     /// The client, as it was built.
     pub(crate) client: Vec<u8>,
 }
 
-impl Testbed {
-    /// Puts the client, the image and the bridge into dom0; `take_down` is what [`clear`] is given.
-    pub(crate) fn prepare(
-        dom0: Dom0,
-        registry: Option<String>,
+impl<'a> Testbed<'a> {
+    /// Has `work` done with an image. Takes everything away again, whatever happened: `take_down` is a shell
+    /// script that takes the benchmark's own domains and containers down.
+    pub(crate) fn with<T>(
+        dom0: &'a Dom0,
+        registry: Option<&'a str>,
+        image: &str,
+        take_down: &str,
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
+        let result = Self::prepare(dom0, registry, image, take_down).and_then(|own| work(&own));
+        let cleared = clear(dom0, take_down);
+        let done = result?;
+        cleared?;
+        Ok(done)
+    }
+
+    /// Puts the client, the image and the bridge into dom0.
+    fn prepare(
+        dom0: &'a Dom0,
+        registry: Option<&'a str>,
         image: &str,
         take_down: &str,
     ) -> Result<Self> {
-        clear(&dom0, take_down)?;
+        clear(dom0, take_down)?;
         // A static program: dom0's C library need not be ours.
         let built = build("lab-client", "lab-client", Linking::SmallStatic)?;
         let client =
             std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
         dom0.write(CLIENT, 0o755, &client)?;
-        let image = prepare_image(&dom0, image)?;
+        let image = prepare_image(dom0, image)?;
         dom0.sh(&format!(
             "ip link add {BRIDGE} type bridge
 ip address add {GATEWAY}/{PREFIX_BITS} dev {BRIDGE}
@@ -141,50 +158,37 @@ fn inspect(dom0: &Dom0, name: &str) -> Result<Value> {
     Ok(found[0].take())
 }
 
-/// An app of `launch` that runs.
-#[derive(Debug)]
-pub(crate) struct Running {
+/// A domain, as `launch inspect` shows it of an app.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Guest {
     pub(crate) address: Ipv4Addr,
     /// `pv` or `pvh`.
+    #[serde(rename = "type")]
     pub(crate) kind: String,
-    /// Its guest kernel, …
     pub(crate) kernel: String,
-    /// … initramfs …
     pub(crate) ramdisk: String,
-    /// … and kernel command line.
     pub(crate) cmdline: String,
     pub(crate) memory_mib: u64,
 }
 
-impl Running {
-    /// Asks `launch` about it.
+impl Guest {
+    /// Asks `launch` about an app that runs.
     pub(crate) fn inspect(dom0: &Dom0, name: &str) -> Result<Self> {
-        let found = inspect(dom0, name)?;
-        Self::parse(&found).with_context(|| format!("launch inspect {name} has another shape"))
+        let mut found = inspect(dom0, name)?;
+        let mut app = found["app"].take();
+        app["address"] = found["state"]["address"].take();
+        serde_json::from_value(app)
+            .with_context(|| format!("launch inspect {name} has another shape"))
     }
 
     /// Launches the image as a cold launch does, looks at it, and takes it away.
-    pub(crate) fn of_probe(testbed: &Testbed) -> Result<Self> {
+    pub(crate) fn of_probe(testbed: &Testbed<'_>) -> Result<Self> {
         let Testbed { dom0, image, .. } = testbed;
         let run = format!("launch run -d --memory 64m --name {PROBE} {} >/dev/null", image.name);
         dom0.sh(&run)?;
-        let app = Self::inspect(dom0, PROBE);
+        let guest = Self::inspect(dom0, PROBE);
         dom0.sh(&format!("launch rm -f {PROBE} >/dev/null"))?;
-        app
-    }
-
-    fn parse(found: &Value) -> Option<Self> {
-        let app = &found["app"];
-        let machine = if app["machine"].is_object() { &app["machine"] } else { app };
-        let text = |key: &str| Some(machine[key].as_str()?.to_owned());
-        Some(Self {
-            address: found["state"]["address"].as_str()?.parse().ok()?,
-            kind: text("type")?,
-            kernel: text("kernel")?,
-            ramdisk: text("ramdisk")?,
-            cmdline: text("cmdline")?,
-            memory_mib: machine["memory_mib"].as_u64()?,
-        })
+        guest
     }
 }
 
@@ -215,7 +219,7 @@ sync"
 
 /// Takes everything away that a benchmark made, as far as it is there. `take_down` is a shell script
 /// that takes its own domains and containers down first.
-pub(crate) fn clear(dom0: &Dom0, take_down: &str) -> Result<()> {
+fn clear(dom0: &Dom0, take_down: &str) -> Result<()> {
     let script = format!(
         "cd {FOLDER} 2>/dev/null || exit 0
 touch settings

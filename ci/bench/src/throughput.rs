@@ -1,15 +1,14 @@
 //! `ci/throughput`: how much an app does in a domain and in a container.
 
 mod contender;
-mod picture;
 mod report;
 mod rounds;
 mod workload;
 
-use crate::command::{Ready, Stop, Wanted, Where, end};
+use crate::command::{Stop, Wanted, Where};
 use crate::dom0::Dom0;
 use crate::report::{Files, Report, exit, run};
-use crate::testbed::{Testbed, clear};
+use crate::testbed::Testbed;
 use anyhow::{Context, Result};
 use clap::Parser;
 use contender::{Contender, take_down_all};
@@ -60,26 +59,22 @@ struct Cli {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let measure = || measure(&cli);
-    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure, picture::draw).map(drop))
+    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure).map(drop))
 }
 
 fn measure(cli: &Cli) -> Result<Report<Throughput>> {
     // A container and the client share dom0's processors: two, as a domain has one of its own.
-    let size = Size { dom0_vcpus: 2, ..Size::default() };
-    let wanted = Wanted { name: "throughput", extra: None, size: Some(size), clock: DEFAULT_CLOCK };
+    let size = Some(Size { dom0_vcpus: 2, ..Size::default() });
+    let name = "throughput";
+    let wanted = Wanted { name, extra: None, size, clock: DEFAULT_CLOCK, is_kept: false };
     let stop = Stop::on_signal()?;
-    let Ready { dom0, registry, brought_up } = cli.dom0.open(&wanted)?;
-    let result = compare(cli, dom0, registry.as_ref(), &stop);
-    let ended = end(brought_up.as_ref());
-    let report = result?;
-    ended?;
-    Ok(report)
+    cli.dom0.run(&wanted, |dom0, registry| compare(cli, dom0, registry, &stop))
 }
 
 fn compare(
     cli: &Cli,
-    mut dom0: Dom0,
-    registry: Option<&String>,
+    dom0: &Dom0,
+    registry: Option<&str>,
     stop: &Stop,
 ) -> Result<Report<Throughput>> {
     let is_wanted = |name: &&str| cli.only.is_empty() || cli.only.iter().any(|only| only == name);
@@ -88,29 +83,20 @@ fn compare(
         .filter(is_wanted)
         .map(|name| Contender::new(name, cli.domain_memory))
         .collect();
-    let take_down = take_down_all();
     let (mut workloads, mut images) = (Vec::new(), Vec::new());
     for served in [NGINX, REDIS] {
-        let testbed = Testbed::prepare(dom0, registry.cloned(), served.image, &take_down)?;
-        images.push(format!("{} {}", testbed.image.name, testbed.image.digest));
-        let extent = Extent {
-            testbed: &testbed,
-            contenders: &contenders,
-            rounds: cli.rounds.into(),
-            connections: cli.connections,
-            seconds: cli.seconds,
-            stop,
-        };
-        let result = run_loads(&extent, &served).and_then(|mut all| {
+        let result = Testbed::with(dom0, registry, served.image, &take_down_all(), |testbed| {
+            images.push(format!("{} {}", testbed.image.name, testbed.image.digest));
+            let (contenders, rounds) = (&contenders[..], cli.rounds.into());
+            let (connections, seconds) = (cli.connections, cli.seconds);
+            let extent = Extent { testbed, contenders, rounds, connections, seconds, stop };
+            workloads.extend(run_loads(&extent, &served)?);
             if served == NGINX {
-                all.extend(run_disk(&extent)?);
+                workloads.extend(run_disk(&extent)?);
             }
-            Ok(all)
+            Ok(())
         });
-        let cleared = clear(&testbed.dom0, &take_down);
-        workloads.extend(result.with_context(|| format!("cannot measure {}", served.image))?);
-        cleared?;
-        dom0 = testbed.dom0;
+        result.with_context(|| format!("cannot measure {}", served.image))?;
     }
     for measured in &mut workloads {
         measured.summarize();
@@ -125,7 +111,7 @@ fn compare(
         ready,
         workloads,
     };
-    cli.dom0.report(&dom0, DEFAULT_CLOCK, figures)
+    cli.dom0.report(dom0, DEFAULT_CLOCK, figures)
 }
 
 #[cfg(test)]

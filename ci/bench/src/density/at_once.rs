@@ -20,15 +20,11 @@ const WAYS: [&str; 2] = ["in-a-row", "at-once"];
 /// Both ways of starting several, of one type of domain.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AtOnce {
-    /// `pv` or `pvh`.
     pub(crate) kind: String,
-    /// How many.
     count: u16,
     /// Each until all have answered, one after the other; rounds without a failure only.
     in_a_row_ms: Vec<f64>,
-    /// Each until all have answered, started at once; rounds without a failure only.
     at_once_ms: Vec<f64>,
-    /// What failed.
     failures: Vec<String>,
 }
 
@@ -41,7 +37,7 @@ impl AtOnce {
 
 /// Starts `count` domains in a row and at once, in turns.
 pub(crate) fn compare(
-    testbed: &Testbed,
+    testbed: &Testbed<'_>,
     kind: &str,
     memory_mib: u32,
     count: u16,

@@ -26,7 +26,12 @@ const REST_S: u32 = 2;
 const IDLE_S: u32 = 10;
 
 /// Fills one side with up to `most`, and takes it down again, whatever happened.
-pub(crate) fn fill(testbed: &Testbed, side: &Numbered, most: u16, stop: &Stop) -> Result<Filled> {
+pub(crate) fn fill(
+    testbed: &Testbed<'_>,
+    side: &Numbered,
+    most: u16,
+    stop: &Stop,
+) -> Result<Filled> {
     let command = side.app(1).command(&testbed.image.name, &[], true);
     let mut filled = Filled::new(&side.0, command);
     let result = fill_up(testbed, side, most, stop, &mut filled);
@@ -45,7 +50,7 @@ pub(crate) fn fill(testbed: &Testbed, side: &Numbered, most: u16, stop: &Stop) -
 }
 
 fn fill_up(
-    testbed: &Testbed,
+    testbed: &Testbed<'_>,
     side: &Numbered,
     most: u16,
     stop: &Stop,
@@ -89,7 +94,7 @@ fn fill_up(
         if running % EACH == 0 || running == 1 || number == most {
             let now = look(testbed)?;
             let memory = Memory::between(&before, &now, running);
-            say(&format!("{running} run: {:.1} MiB each", memory.of_one().total_mib));
+            say(&format!("{running} run: {:.1} MiB each", memory.total_mib / f64::from(running)));
             filled.memory.push(memory);
             let left = now.dom0_total_mib - now.dom0_used_mib;
             if left < DOM0_KEEPS_MIB {
@@ -114,13 +119,13 @@ fn fill_up(
 }
 
 /// Memory once all has been quiet.
-fn look(testbed: &Testbed) -> Result<Snapshot> {
+fn look(testbed: &Testbed<'_>) -> Result<Snapshot> {
     testbed.dom0.sh(&format!("sync; sleep {REST_S}"))?;
-    Snapshot::take(&testbed.dom0)
+    Snapshot::take(testbed.dom0)
 }
 
 /// Starts one and waits for its answer.
-fn start(testbed: &Testbed, app: &App) -> Result<Measure> {
+fn start(testbed: &Testbed<'_>, app: &App) -> Result<Measure> {
     app.prepare(testbed, &testbed.image.config)?;
     let address = SocketAddrV4::new(app.address, PORT);
     let command = app.command(&testbed.image.name, &[], true);
@@ -129,7 +134,7 @@ fn start(testbed: &Testbed, app: &App) -> Result<Measure> {
 
 /// Starts several by one client, `in-a-row` or `at-once`; or asks those that run already.
 pub(crate) fn start_several(
-    testbed: &Testbed,
+    testbed: &Testbed<'_>,
     how: &str,
     all: &[App],
     run_already: bool,
@@ -147,7 +152,7 @@ pub(crate) fn start_several(
 }
 
 /// Processor time while nobody asks anything.
-fn watch_idle(testbed: &Testbed) -> Result<Idle> {
+fn watch_idle(testbed: &Testbed<'_>) -> Result<Idle> {
     // The first of two looks counts from the domains' beginnings.
     let script = format!(
         "sleep {REST_S}

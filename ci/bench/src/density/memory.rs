@@ -84,19 +84,6 @@ impl Memory {
             total_mib: taken + grown,
         }
     }
-
-    /// The share of each of those that ran.
-    pub(crate) fn of_one(&self) -> Self {
-        let count = f64::from(self.running.max(1));
-        Self {
-            running: 1,
-            guest_mib: self.guest_mib / count,
-            xen_mib: self.xen_mib / count,
-            monitors_mib: self.monitors_mib / count,
-            dom0_mib: self.dom0_mib / count,
-            total_mib: self.total_mib / count,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -112,7 +99,6 @@ mod tests {
         assert_eq!((memory.monitors_mib, memory.dom0_mib), (1.0, 9.0));
         let parts = memory.guest_mib + memory.xen_mib + memory.monitors_mib + memory.dom0_mib;
         assert_eq!(parts, memory.total_mib);
-        assert_eq!(memory.of_one().guest_mib, 64.0);
         assert_eq!(Snapshot::parse("2000\n0\n"), None);
     }
 }

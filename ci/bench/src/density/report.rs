@@ -11,18 +11,13 @@ use std::collections::BTreeMap;
 /// The first and the last launches that are compared: so many of each. `pages/density.md` says so too.
 const COMPARED: usize = 10;
 
-/// What is measured; the fields' order is that of the file.
+/// What is measured; the fields' order is that of the file. `pages/density.md` says what they are.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Density {
-    /// Reference and digest of the image.
     pub(crate) image: String,
-    /// Length of the image's disk.
     pub(crate) image_mib: f64,
-    /// Domains first, then containers.
     pub(crate) sides: Vec<Filled>,
-    /// Launches at once against as many in a row, of each type.
     pub(crate) at_once: Vec<AtOnce>,
-    /// Ratios of medians; `null` where a side is missing.
     pub(crate) ratios: BTreeMap<String, Option<Ratio>>,
 }
 
@@ -31,9 +26,7 @@ pub(crate) struct Density {
 pub(crate) struct Start {
     /// How many ran already.
     pub(crate) running: u16,
-    /// From the command's start to the first right answer.
     pub(crate) first_200_ms: f64,
-    /// From the command's start to its return.
     pub(crate) returned_ms: Option<f64>,
 }
 
@@ -42,49 +35,35 @@ pub(crate) struct Start {
 pub(crate) struct Failure {
     /// How many ran already.
     pub(crate) running: u16,
-    /// What was said.
     pub(crate) why: String,
 }
 
 /// Processor time while nobody asks anything, in percent of one processor.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Idle {
-    /// Of dom0.
     pub(crate) dom0_percent: f64,
-    /// Of all domains together.
     pub(crate) guests_percent: f64,
 }
 
 /// One side, filled up.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Filled {
-    /// `launch-pv`, `launch-pvh` or `crun`.
     pub(crate) name: String,
-    /// Memory that each domain was given.
     pub(crate) memory_mib: Option<u32>,
-    /// How the first was started.
     pub(crate) command: Vec<String>,
-    /// What was ready before each start.
     pub(crate) ready: Vec<String>,
-    /// Every start that answered, one after the other.
     pub(crate) starts: Vec<Start>,
-    /// Those that did not.
     pub(crate) failures: Vec<Failure>,
-    /// SHA-256 of each body that was answered; one where all did the same work.
     pub(crate) bodies_sha256: Vec<String>,
     /// Why no more were started.
     pub(crate) ended: String,
-    /// How many answered once more when all ran.
     pub(crate) answered_at_end: u16,
     /// What was added to what nothing used, now and then.
     pub(crate) memory: Vec<Memory>,
-    /// Processor time when all ran.
     pub(crate) idle: Option<Idle>,
     /// Taking one down, with all running: all of it divided by their number.
     pub(crate) taken_down_ms: f64,
-    /// The first [`COMPARED`] starts.
     pub(crate) first: Option<Summary>,
-    /// The last [`COMPARED`] starts.
     pub(crate) last: Option<Summary>,
 }
 
@@ -100,16 +79,8 @@ impl Filled {
             memory_mib,
             command,
             ready: side.ready(),
-            starts: Vec::new(),
-            failures: Vec::new(),
-            bodies_sha256: Vec::new(),
             ended: "as many as were asked for".into(),
-            answered_at_end: 0,
-            memory: Vec::new(),
-            idle: None,
-            taken_down_ms: 0.0,
-            first: None,
-            last: None,
+            ..Self::default()
         }
     }
 

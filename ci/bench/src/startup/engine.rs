@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 const NETWORK: &str = "startup";
 
 /// Pulls the image and makes a network.
-pub(crate) fn prepare(program: &str, testbed: &Testbed) -> Result<Here> {
-    let dom0 = &testbed.dom0;
+pub(crate) fn prepare(program: &str, testbed: &Testbed<'_>) -> Result<Here> {
+    let dom0 = testbed.dom0;
     if !dom0.has(program)? {
         return Ok(Err(format!("{program} is not installed")));
     }
@@ -19,7 +19,7 @@ pub(crate) fn prepare(program: &str, testbed: &Testbed) -> Result<Here> {
         "docker" => ("10.111.2.0/24", Ipv4Addr::new(10, 111, 2, 10)),
         _ => ("10.111.1.0/24", Ipv4Addr::new(10, 111, 1, 10)),
     };
-    let reference = match &testbed.registry {
+    let reference = match testbed.registry {
         Some(registry) => format!("{registry}/library/{}:latest", testbed.image.name),
         None => format!("docker.io/library/{}:latest", testbed.image.name),
     };
@@ -41,19 +41,9 @@ pub(crate) fn prepare(program: &str, testbed: &Testbed) -> Result<Here> {
     };
     let storage = dom0.sh(storage)?.trim().to_owned();
     let daemon = if program == "docker" { "dockerd and containerd run" } else { "no daemon" };
-    let ip = address.to_string();
-    let command = words(&[
-        program,
-        "run",
-        "-d",
-        "--name",
-        NETWORK,
-        "--network",
-        NETWORK,
-        "--ip",
-        &ip,
-        &reference,
-    ]);
+    let run =
+        format!("{program} run -d --name {NETWORK} --network {NETWORK} --ip {address} {reference}");
+    let command = words(&run.split(' ').collect::<Vec<_>>());
     let ready = [
         "image pulled and unpacked",
         &format!("storage: {storage}"),
@@ -68,8 +58,8 @@ pub(crate) fn prepare(program: &str, testbed: &Testbed) -> Result<Here> {
 }
 
 /// What a distribution with systemd has ready: daemons, and settings that fit a system without it.
-fn set_up_in_lab(program: &str, testbed: &Testbed) -> Result<()> {
-    let registry = testbed.registry.as_deref().unwrap_or_default();
+fn set_up_in_lab(program: &str, testbed: &Testbed<'_>) -> Result<()> {
+    let registry = testbed.registry.unwrap_or_default();
     if program == "podman" {
         let settings = "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
         testbed.dom0.write("/etc/containers/containers.conf", 0o644, settings.as_bytes())?;

@@ -2,14 +2,19 @@
 
 use super::plan::{Here, Plan, words};
 use crate::side::LAUNCH_READY;
-use crate::testbed::{Running, Testbed};
+use crate::testbed::{Guest, Testbed};
 use anyhow::Result;
 
 /// Memory of a cold domain in MiB: the default, said aloud so that no waiting domain fits.
 const COLD_MIB: u32 = 64;
 
 /// Makes a cold launch ready: one is started, which shows that it works and what address it gets.
-pub(crate) fn prepare(name: &str, toolstack: &str, kind: &str, testbed: &Testbed) -> Result<Here> {
+pub(crate) fn prepare(
+    name: &str,
+    toolstack: &str,
+    kind: &str,
+    testbed: &Testbed<'_>,
+) -> Result<Here> {
     let memory = format!("{COLD_MIB}m");
     let flags = ["--toolstack", toolstack, "--type", kind, "--memory", &memory];
     plan(name, &flags, true, testbed)
@@ -19,26 +24,27 @@ pub(crate) fn prepare(name: &str, toolstack: &str, kind: &str, testbed: &Testbed
 ///
 /// A launch takes a waiting domain of its own size: one MiB more for each pool keeps the contenders
 /// from taking each other's.
-pub(crate) fn prepare_pool(name: &str, image: Option<&str>, testbed: &Testbed) -> Result<Here> {
+pub(crate) fn prepare_pool(name: &str, of_image: bool, testbed: &Testbed<'_>) -> Result<Here> {
     if testbed.dom0.run(&["launch", "pool", "--help"], &[])?.code != 0 {
         return Ok(Err("this launch has no pool".into()));
     }
-    let mib = COLD_MIB + if image.is_some() { 2 } else { 1 };
-    let memory = format!("{mib}m");
-    let (of_image, waiting) = match image {
-        Some(image) => {
-            (format!(" --image {image}"), "a domain with interface and the image's disk that waits")
-        }
-        None => (String::new(), "a domain with its interface that waits"),
+    let (mib, flag, waits) = match of_image {
+        true => (
+            COLD_MIB + 2,
+            format!(" --image {}", testbed.image.name),
+            "a domain with interface and the image's disk that waits",
+        ),
+        false => (COLD_MIB + 1, String::new(), "a domain with its interface that waits"),
     };
-    let pool = format!("launch pool --memory {memory} --size 1{of_image}");
+    let memory = format!("{mib}m");
+    let pool = format!("launch pool --memory {memory} --size 1{flag}");
     let output = testbed.dom0.run(&["sh", "-c", &pool], &[])?;
     if output.code != 0 {
         return Ok(Err(format!("{pool} fails: {}", last_line(&output.stderr))));
     }
     let mut here = plan(name, &["--memory", &memory], false, testbed)?;
     if let Ok(plan) = &mut here {
-        plan.ready.push(waiting.into());
+        plan.ready.push(waits.into());
         // The waiting domain has its address already, and another each time.
         let ours = format!("select(.Memory == \"{mib} MiB\") | .Addresses");
         plan.find_address = Some(format!("launch pool --format json | jq -r '{ours}'"));
@@ -51,14 +57,14 @@ pub(crate) fn prepare_pool(name: &str, image: Option<&str>, testbed: &Testbed) -
 }
 
 /// `ip`: asks for the same address each time.
-fn plan(name: &str, flags: &[&str], ip: bool, testbed: &Testbed) -> Result<Here> {
+fn plan(name: &str, flags: &[&str], ip: bool, testbed: &Testbed<'_>) -> Result<Here> {
     let start = ["launch", "run", "-d", "--name", name];
     let image = [testbed.image.name.as_str()];
     let output = testbed.dom0.run(&[&start, flags, &image].concat(), &[])?;
     if output.code != 0 {
         return Ok(Err(format!("launch fails: {}", last_line(&output.stderr))));
     }
-    let address = Running::inspect(&testbed.dom0, name)?.address;
+    let address = Guest::inspect(testbed.dom0, name)?.address;
     let after = format!("launch rm -f {name} >/dev/null");
     testbed.dom0.sh(&after)?;
     // What it was given by itself: the client must know it.

@@ -1,31 +1,56 @@
-//! Makes each contender ready.
+//! The contenders, and how each is made ready.
 
-use super::contender::Contender;
 use super::plan::{Here, Plan, own_address};
 use super::{engine, launch, xl};
 use crate::side::{App, Side};
 use crate::testbed::{Testbed, remove_apps};
 use anyhow::Result;
 
+/// One way to start an app.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Contender {
+    /// `launch`: a domain of a type, made on the spot by a toolstack.
+    Launch(&'static str, &'static str),
+    /// `launch` with domains that wait, for any image or for this one.
+    LaunchPool { of_image: bool },
+    /// `xl create` with stock scripts and Debian's kernel.
+    XlStock,
+    /// A container of an OCI runtime.
+    Runtime,
+    /// A container of an engine.
+    Engine,
+}
+
+/// All by their names, in the order they are shown in.
+pub(crate) const CONTENDERS: [(&str, Contender); 11] = [
+    ("launch-native-pvh", Contender::Launch("native", "pvh")),
+    ("launch-native-pv", Contender::Launch("native", "pv")),
+    ("launch-xl-pvh", Contender::Launch("xl", "pvh")),
+    ("launch-xl-pv", Contender::Launch("xl", "pv")),
+    ("launch-pool", Contender::LaunchPool { of_image: false }),
+    ("launch-pool-image", Contender::LaunchPool { of_image: true }),
+    ("xl-stock", Contender::XlStock),
+    ("crun", Contender::Runtime),
+    ("runc", Contender::Runtime),
+    ("podman", Contender::Engine),
+    ("docker", Contender::Engine),
+];
+
 /// Makes a contender ready.
 ///
 /// # Errors
 /// When it is here and cannot be made ready.
-pub(crate) fn prepare(contender: Contender, testbed: &Testbed) -> Result<Here> {
-    let name = contender.to_string();
+pub(crate) fn prepare(name: &str, contender: Contender, testbed: &Testbed<'_>) -> Result<Here> {
     match contender {
-        Contender::Launch { toolstack, kind } => launch::prepare(&name, toolstack, kind, testbed),
-        Contender::LaunchPool => launch::prepare_pool(&name, None, testbed),
-        Contender::LaunchPoolImage => {
-            launch::prepare_pool(&name, Some(&testbed.image.name), testbed)
-        }
-        Contender::XlStock => xl::prepare_stock(testbed),
-        Contender::Runtime(runtime) => prepare_runtime(runtime, testbed),
-        Contender::Engine(program) => engine::prepare(program, testbed),
+        Contender::Launch(toolstack, kind) => launch::prepare(name, toolstack, kind, testbed),
+        Contender::LaunchPool { of_image } => launch::prepare_pool(name, of_image, testbed),
+        Contender::XlStock => xl::prepare_stock(name, testbed),
+        Contender::Runtime => prepare_runtime(name, testbed),
+        Contender::Engine => engine::prepare(name, testbed),
     }
 }
 
-fn prepare_runtime(runtime: &str, testbed: &Testbed) -> Result<Here> {
+fn prepare_runtime(runtime: &str, testbed: &Testbed<'_>) -> Result<Here> {
     if !testbed.dom0.has(runtime)? {
         return Ok(Err(format!("{runtime} is not installed")));
     }

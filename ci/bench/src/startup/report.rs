@@ -3,9 +3,11 @@
 use super::kernels::Kernel;
 use super::phases::{Phases, medians};
 use super::plan::Plan;
+use super::segments::median_start;
 use super::series::Series;
 use crate::report::Figures;
 use crate::statistics::{Ratio, Summary};
+use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,64 +15,39 @@ use std::collections::BTreeMap;
 /// run, and has its devices.
 const CREATE_PHASES: [&str; 2] = ["domain", "devices"];
 
-/// What is measured; the fields' order is that of the file.
+/// What is measured; the fields' order is that of the file. `pages/startup-time.md` says what they are.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Startup {
-    /// Reference and digest of the image.
     pub(crate) image: String,
-    /// What `first_200_ms` waits for: `http` or `redis-ping`.
     pub(crate) question: String,
-    /// Rounds that were measured.
     pub(crate) rounds: usize,
-    /// Those that ran, in the usual order.
     pub(crate) contenders: Vec<Entry>,
-    /// `xl create` of a cold launch's domain with stock scripts; only its return counts.
     pub(crate) xl_create: Option<Entry>,
-    /// To init: our kernel, then Debian's.
     pub(crate) kernels: Vec<Kernel>,
-    /// Those that did not run, and why.
     pub(crate) missing: BTreeMap<String, String>,
-    /// Ratios of medians, by the names that the targets have; `null` where a side is missing.
     pub(crate) ratios: BTreeMap<String, Option<f64>>,
-    /// The 95 % interval of each ratio.
     pub(crate) intervals: BTreeMap<String, Option<[f64; 2]>>,
 }
 
 /// One contender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// As on the command line.
     pub(crate) name: String,
-    /// Starts that are in the figures.
     pub(crate) n: usize,
-    /// Starts that failed; they are in no figure.
     pub(crate) failed: usize,
-    /// From the command's start to the first right answer.
     pub(crate) first_200_ms: Option<Summary>,
-    /// From the command's start to its return.
     pub(crate) returned_ms: Option<Summary>,
-    /// Median of each phase that `launch run --time` tells, in its order, in starts of their own.
     pub(crate) phases_ms: Phases,
-    /// First answer against crun's; none for crun itself.
     pub(crate) ratio_to_crun: Option<Ratio>,
-    /// First answer against docker's; none for docker itself.
     pub(crate) ratio_to_docker: Option<Ratio>,
-    /// SHA-256 of each body that was answered; one where all starts did the same work.
     pub(crate) bodies_sha256: Vec<String>,
-    /// How it was started.
     pub(crate) plan: Plan,
-    /// First answers in the order of the rounds.
     pub(crate) samples_first_200_ms: Vec<f64>,
-    /// Returns likewise.
     pub(crate) samples_returned_ms: Vec<f64>,
-    /// The phases of each start that told them.
     pub(crate) samples_phases_ms: Vec<Phases>,
-    /// When each of them began, from the command's own beginning on; phases overlap.
     #[serde(default)]
     pub(crate) samples_phase_starts_ms: Vec<Phases>,
-    /// First answer of the start before the rounds, which is in no figure.
     pub(crate) warm_up_ms: Option<f64>,
-    /// What went wrong in the starts that failed.
     pub(crate) failures: Vec<String>,
 }
 
@@ -159,6 +136,15 @@ impl Startup {
 
 impl Figures for Startup {
     const NAME: &str = "startup-time";
+
+    fn extra(&self) -> Value {
+        let start = |entry: &Entry| {
+            let (starts, took) = (&entry.samples_phase_starts_ms, &entry.samples_phases_ms);
+            let (segments, whole_ms) = median_start(starts, took)?;
+            Some(context! { name => &entry.name, segments, whole_ms })
+        };
+        context! { median_starts => self.contenders.iter().filter_map(start).collect::<Vec<_>>() }
+    }
 
     fn answers(&self) -> Vec<(&str, Vec<&String>)> {
         let bodies = self.contenders.iter().flat_map(|entry| &entry.bodies_sha256);

@@ -1,51 +1,40 @@
 //! A launch cut into what follows each other, so that the parts add up to the whole.
 
 use super::phases::{Phases, WHOLE};
-use super::report::Entry;
 
 /// Between two steps of the command, or of the guest.
 const BETWEEN: &str = "between these";
 /// All of dom0's phases that are no more than a sliver each.
 const SMALL: &str = "files, disks and interface in dom0";
-/// Those of dom0 that are more.
-const LARGE: [&str; 2] = ["domain", "devices"];
+/// What is a part of its own, besides all of the guest.
+const LARGE: [&str; 4] = ["domain", "devices", BETWEEN, REST];
 /// After the last that is known.
 const REST: &str = "the rest: the app's own start";
 
-/// A part of a launch.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Segment {
-    /// What was done.
-    pub(crate) name: String,
-    /// How long that took.
-    pub(crate) ms: f64,
-}
+/// A part of a launch: what was done, and its milliseconds.
+pub(crate) type Segment = (String, f64);
 
-/// The parts of a contender's middle start: of those that told their phases, the one whose first
-/// answer is the median (the later of two). Medians of each phase would not add up.
-pub(crate) fn segments(entry: &Entry) -> Vec<Segment> {
-    let mut all: Vec<(&Phases, &Phases, f64)> = (entry.samples_phase_starts_ms.iter())
-        .zip(&entry.samples_phases_ms)
-        .filter_map(|(starts, took)| Some((starts, took, *took.get(WHOLE)?)))
+/// The parts of a contender's middle start and its whole: of those that told their phases, the one whose
+/// first answer is the median (the later of two). Medians of each phase would not add up.
+pub(crate) fn median_start(starts: &[Phases], took: &[Phases]) -> Option<(Vec<Segment>, f64)> {
+    let whole = |took: &Phases| took.get(WHOLE).copied();
+    let mut all: Vec<(&Phases, &Phases, f64)> = (starts.iter().zip(took))
+        .filter_map(|(starts, took)| Some((starts, took, whole(took)?)))
         .collect();
     all.sort_by(|one, other| one.2.total_cmp(&other.2));
-    match all.get(all.len() / 2) {
-        Some((starts, took, whole)) if !starts.is_empty() => join_small(cut(starts, took, *whole)),
-        _ => Vec::new(),
-    }
+    let (starts, took, whole) = *all.get(all.len() / 2)?;
+    (!starts.is_empty()).then(|| (join_small(cut(starts, took, whole)), whole))
 }
 
 /// The small ones as one part, where the first of them is: more parts than colours tell nobody anything.
 fn join_small(segments: Vec<Segment>) -> Vec<Segment> {
     let mut joined: Vec<Segment> = Vec::new();
-    for mut segment in segments {
-        let name = segment.name.as_str();
-        if !(LARGE.contains(&name) || [BETWEEN, REST].contains(&name) || is_of_guest(name)) {
-            segment.name = SMALL.into();
-        }
-        match joined.iter_mut().find(|other| other.name == segment.name) {
-            Some(other) => other.ms += segment.ms,
-            None => joined.push(segment),
+    for (name, ms) in segments {
+        let is_large = LARGE.contains(&name.as_str()) || is_of_guest(&name);
+        let name = if is_large { name } else { SMALL.into() };
+        match joined.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, sum)) => *sum += ms,
+            None => joined.push((name, ms)),
         }
     }
     joined
@@ -78,13 +67,13 @@ fn cut(starts: &Phases, took: &Phases, whole: f64) -> Vec<Segment> {
         between += (start.min(end) - at).max(0.0);
         let ms = end - f64::max(start, at);
         if ms > 0.0 {
-            segments.push(Segment { name: name.clone(), ms });
+            segments.push((name.clone(), ms));
         }
         at = at.max(end);
     }
-    segments.push(Segment { name: BETWEEN.into(), ms: between });
-    segments.push(Segment { name: REST.into(), ms: (whole - at).max(0.0) });
-    segments.retain(|segment| segment.ms > 0.0);
+    segments.push((BETWEEN.into(), between));
+    segments.push((REST.into(), (whole - at).max(0.0)));
+    segments.retain(|(_, ms)| *ms > 0.0);
     segments
 }
 
@@ -92,14 +81,14 @@ fn cut(starts: &Phases, took: &Phases, whole: f64) -> Vec<Segment> {
 mod tests {
     use super::*;
 
-    fn parts(spans: &[(&str, f64, f64)], whole: f64) -> Vec<(String, f64)> {
+    fn parts(spans: &[(&str, f64, f64)], whole: f64) -> Vec<Segment> {
         let named = |of: fn(&(&str, f64, f64)) -> f64| {
             spans.iter().map(|span| (span.0.to_owned(), of(span))).collect::<Phases>()
         };
         let segments = cut(&named(|span| span.1), &named(|span| span.2), whole);
-        let sum: f64 = segments.iter().map(|segment| segment.ms).sum();
+        let sum: f64 = segments.iter().map(|(_, ms)| ms).sum();
         assert!((sum - whole).abs() < 1e-6, "{segments:?}");
-        segments.into_iter().map(|segment| (segment.name, segment.ms)).collect()
+        segments
     }
 
     #[test]
@@ -147,10 +136,9 @@ mod tests {
     #[test]
     fn small_phases_of_dom0_are_one_part_and_nothing_is_lost() {
         let segments = [("image", 3.0), ("domain", 90.0), ("disks", 4.0), ("guest: exec", 5.0)];
-        let segments = segments.map(|(name, ms)| Segment { name: name.into(), ms });
-        let joined = join_small(segments.into()).into_iter().map(|part| (part.name, part.ms));
+        let joined = join_small(segments.map(|(name, ms)| (name.to_owned(), ms)).into());
         let expected = [(SMALL, 7.0), ("domain", 90.0), ("guest: exec", 5.0)];
-        assert!(joined.eq(expected.map(|(name, ms)| (name.to_owned(), ms))));
+        assert_eq!(joined, expected.map(|(name, ms)| (name.to_owned(), ms)));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Series {
     /// One start, once `settle` is through.
     fn start(
         &self,
-        testbed: &Testbed,
+        testbed: &Testbed<'_>,
         port: u16,
         settle: &str,
         command: &[String],
@@ -114,7 +114,7 @@ impl Series {
 /// Starts every contender once without counting it, then `rounds` times, and in the first
 /// `phase_rounds` of these once more to learn its phases.
 pub(crate) fn run(
-    testbed: &Testbed,
+    testbed: &Testbed<'_>,
     all: &mut [Series],
     port: u16,
     rounds: usize,

@@ -2,22 +2,20 @@
 
 use super::plan::{Here, Plan, own_address, words};
 use crate::dom0::Dom0;
-use crate::testbed::{BRIDGE, FOLDER, GATEWAY, LOWER, PREFIX_BITS, Running, Testbed};
+use crate::testbed::{BRIDGE, FOLDER, GATEWAY, Guest, LOWER, PREFIX_BITS, Testbed};
 use anyhow::{Context, Result};
 use lab::cpio::Archive;
 use serde_json::Value;
-use std::net::Ipv4Addr;
 
 /// What a guest with Debian's kernel needs to reach its disk and network, and to mount its root.
 const MODULES: &str = "xen-blkfront xen-netfront erofs overlay";
 /// Memory of that guest in MiB. Debian's kernel with a few modules does not fit into 64.
-const MEMORY_MIB: u32 = 256;
+pub(crate) const MEMORY_MIB: u64 = 256;
 
 /// Debian's kernel, an initramfs with its modules and busybox, the same root.
-pub(crate) fn prepare_stock(testbed: &Testbed) -> Result<Here> {
-    let dom0 = &testbed.dom0;
-    let release = dom0.sh("uname -r")?.trim().to_owned();
-    let kernel = format!("/boot/vmlinuz-{release}");
+pub(crate) fn prepare_stock(name: &str, testbed: &Testbed<'_>) -> Result<Here> {
+    let dom0 = testbed.dom0;
+    let kernel = debian_kernel(dom0)?;
     for (needed, hint) in [
         ("xl", "Debian: xen-utils"),
         ("/bin/busybox", "Debian: busybox-static"),
@@ -27,45 +25,44 @@ pub(crate) fn prepare_stock(testbed: &Testbed) -> Result<Here> {
             return Ok(Err(format!("{needed} is not there ({hint})")));
         }
     }
-    let name = "xl-stock";
-    let address = own_address(name);
-    let initrd = format!("{FOLDER}/{name}/initrd");
+    let (address, ramdisk) = (own_address(name), format!("{FOLDER}/{name}/initrd"));
     let command = full_command(testbed)?;
     let init = render_init(&testbed.image.config, &command, &address.to_string());
-    dom0.write(&initrd, 0o644, &stock_initrd(dom0, &init)?)?;
+    dom0.write(&ramdisk, 0o644, &stock_initrd(dom0, &init)?)?;
     let disk = loop_device(dom0, &testbed.image.disk, true)?;
-    let config = format!(
-        "type = \"pvh\"
-name = \"{name}\"
-kernel = \"{kernel}\"
-ramdisk = \"{initrd}\"
-cmdline = \"console=hvc0 quiet\"
-memory = {MEMORY_MIB}
-vcpus = 1
-disk = [\"phy:{disk},xvda,r\"]
-vif = [\"bridge={BRIDGE}\"]
-"
-    );
-    let path = format!("{FOLDER}/{name}/domain.cfg");
-    dom0.write(&path, 0o644, config.as_bytes())?;
+    let (kind, cmdline, memory_mib) = ("pvh".into(), "console=hvc0 quiet".into(), MEMORY_MIB);
+    let guest = Guest { address, kind, kernel, ramdisk, cmdline, memory_mib };
+    let disks = format!("\"phy:{disk},xvda,r\"");
     let ready = [
         "the image's root: launch's EROFS on a loop device",
         "an initramfs with Debian's modules and busybox; writes go to memory",
         "bridge",
     ];
-    Ok(Ok(xl_create(name, &path, address, &ready)))
+    Ok(Ok(xl_create(name, &write_config(dom0, name, &guest, &disks)?, &ready)))
 }
 
 /// `xl create` of the very domain that a cold launch makes, with stock scripts. Its app never
 /// answers, as nobody gives it orders; what counts is the return.
-pub(crate) fn prepare_same_domain(app: &Running, testbed: &Testbed) -> Result<Plan> {
-    let dom0 = &testbed.dom0;
-    let name = "xl-same";
+pub(crate) fn prepare_same_domain(guest: &Guest, testbed: &Testbed<'_>) -> Result<Plan> {
+    let (dom0, name) = (testbed.dom0, "xl-same");
     let writes = format!("{FOLDER}/{name}/writable");
     dom0.sh(&format!("mkdir -p {FOLDER}/{name} && truncate -s 1G {writes}"))?;
     let root = loop_device(dom0, &testbed.image.disk, true)?;
     let writes = loop_device(dom0, &writes, false)?;
-    let Running { kind, kernel, ramdisk, cmdline, memory_mib, .. } = app;
+    let disks = format!("\"phy:{root},xvda,r\", \"phy:{writes},xvdb,w\"");
+    let path = write_config(dom0, name, guest, &disks)?;
+    Ok(xl_create(name, &path, &["both disks on loop devices", "bridge"]))
+}
+
+/// The kernel that dom0 runs.
+pub(crate) fn debian_kernel(dom0: &Dom0) -> Result<String> {
+    Ok(format!("/boot/vmlinuz-{}", dom0.sh("uname -r")?.trim()))
+}
+
+/// Writes a domain's config and returns its path; a domain without disks has no interface either.
+pub(crate) fn write_config(dom0: &Dom0, name: &str, guest: &Guest, disks: &str) -> Result<String> {
+    let Guest { kind, kernel, ramdisk, cmdline, memory_mib, .. } = guest;
+    let vif = if disks.is_empty() { String::new() } else { format!("\"bridge={BRIDGE}\"") };
     let config = format!(
         "type = \"{kind}\"
 name = \"{name}\"
@@ -74,22 +71,21 @@ ramdisk = \"{ramdisk}\"
 cmdline = \"{cmdline}\"
 memory = {memory_mib}
 vcpus = 1
-disk = [\"phy:{root},xvda,r\", \"phy:{writes},xvdb,w\"]
-vif = [\"bridge={BRIDGE}\"]
+disk = [{disks}]
+vif = [{vif}]
 "
     );
     let path = format!("{FOLDER}/{name}/domain.cfg");
     dom0.write(&path, 0o644, config.as_bytes())?;
-    let ready = ["both disks on loop devices", "bridge"];
-    Ok(xl_create(name, &path, own_address(name), &ready))
+    Ok(path)
 }
 
 /// Starts the domain `name` from the config at `path`.
-fn xl_create(name: &str, path: &str, address: Ipv4Addr, ready: &[&str]) -> Plan {
+fn xl_create(name: &str, path: &str, ready: &[&str]) -> Plan {
     let command = words(&["xl", "create", path]);
     let after = format!("xl destroy {name} 2>/dev/null || true");
     let explain = format!("xl list; tail -n 20 /var/log/xen/*{name}*.log");
-    Plan::new(ready, address, command, after, explain)
+    Plan::new(ready, own_address(name), command, after, explain)
 }
 
 /// A loop device for a file; [`crate::testbed::clear`] detaches it.
@@ -133,7 +129,7 @@ fn read(dom0: &Dom0, script: &str) -> Result<Vec<u8>> {
 }
 
 /// What the image starts, its program with its folder: busybox's `switch_root` knows no PATH.
-fn full_command(testbed: &Testbed) -> Result<Vec<String>> {
+fn full_command(testbed: &Testbed<'_>) -> Result<Vec<String>> {
     let config = &testbed.image.config;
     let mut command = [list(config, "entrypoint"), list(config, "cmd")].concat();
     let program = command.first_mut().context("the image starts nothing")?;

@@ -43,7 +43,7 @@ impl Contender {
     }
 
     /// Starts an app and waits until it answers.
-    pub(crate) fn start(&self, testbed: &Testbed, served: &Served) -> Result<()> {
+    pub(crate) fn start(&self, testbed: &Testbed<'_>, served: &Served) -> Result<()> {
         let args = served.command();
         self.app.prepare(testbed, &with_command(&testbed.image.config, &args))?;
         let command = self.app.command(&testbed.image.name, &args, true);
@@ -57,18 +57,18 @@ impl Contender {
 
     /// Takes its app down, as far as it is there, and starts it again: one that died (emulated guests do)
     /// is not to fail all rounds to come.
-    pub(crate) fn start_again(&self, testbed: &Testbed, served: &Served) -> Result<()> {
+    pub(crate) fn start_again(&self, testbed: &Testbed<'_>, served: &Served) -> Result<()> {
         let _ = self.take_down(testbed);
         self.start(testbed, served)
     }
 
     /// The command that runs the disk's workload in a shell in the app's place.
-    pub(crate) fn disk_command(&self, testbed: &Testbed) -> Vec<String> {
+    pub(crate) fn disk_command(&self, testbed: &Testbed<'_>) -> Vec<String> {
         self.app.command(&testbed.image.name, &disk_shell(), false)
     }
 
     /// Runs the disk's workload; returns what it wrote.
-    pub(crate) fn run_disk(&self, testbed: &Testbed) -> Result<String> {
+    pub(crate) fn run_disk(&self, testbed: &Testbed<'_>) -> Result<String> {
         self.app.prepare(testbed, &with_command(&testbed.image.config, &disk_shell()))?;
         let command = self.disk_command(testbed);
         let argv: Vec<&str> = command.iter().map(String::as_str).collect();
@@ -82,7 +82,7 @@ impl Contender {
     }
 
     /// Takes its app down.
-    pub(crate) fn take_down(&self, testbed: &Testbed) -> Result<()> {
+    pub(crate) fn take_down(&self, testbed: &Testbed<'_>) -> Result<()> {
         testbed.dom0.sh(&self.app.take_down()).map(drop)
     }
 }

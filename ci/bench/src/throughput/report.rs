@@ -8,56 +8,40 @@ use lab_client::measure::Latency;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What is measured; the fields' order is that of the file.
+/// What is measured; the fields' order is that of the file. `pages/throughput.md` says what they are.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Throughput {
-    /// Reference and digest of each image.
     pub(crate) images: Vec<String>,
-    /// Rounds.
     pub(crate) rounds: u16,
-    /// Connections of a load, and its seconds.
     pub(crate) connections: u32,
-    /// Length of each load.
     pub(crate) seconds: u32,
-    /// Memory of a domain.
     pub(crate) memory_mib: u32,
-    /// What was ready before each app was started, by contender.
     pub(crate) ready: BTreeMap<String, Vec<String>>,
-    /// Each workload.
     pub(crate) workloads: Vec<Measured>,
 }
 
 /// One workload on all sides.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// As on the command line.
     pub(crate) name: String,
-    /// What it is.
     pub(crate) title: String,
     /// What `rate` counts in a second: `requests`, `MiB` or `writes`.
     pub(crate) unit: String,
-    /// Each side.
     pub(crate) contenders: Vec<Entry>,
 }
 
 /// One side of a workload.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// `launch-pvh`, `launch-pv` or `crun`.
     pub(crate) name: String,
-    /// The command that started the app.
     pub(crate) command: Vec<String>,
     /// Of each round that went well, units a second.
     pub(crate) rate: Option<Summary>,
     /// Median over the rounds of each quantile; none where nothing was asked.
     pub(crate) latency: Option<Latency>,
-    /// Rate against crun's; none for crun itself.
     pub(crate) ratio_to_crun: Option<Ratio>,
-    /// SHA-256 of each body; one where all did the same work.
     pub(crate) bodies_sha256: Vec<String>,
-    /// The rounds that went well.
     pub(crate) rounds: Vec<Round>,
-    /// What went wrong.
     pub(crate) failures: Vec<String>,
 }
 
@@ -68,7 +52,6 @@ pub(crate) struct Round {
     pub(crate) rate: f64,
     /// Units in all.
     pub(crate) count: f64,
-    /// Their time.
     pub(crate) seconds: f64,
     /// Of a load.
     pub(crate) latency: Option<Latency>,
@@ -92,16 +75,7 @@ impl Figures for Throughput {
 impl Entry {
     /// One that has not run yet.
     pub(crate) fn new(name: &str, command: Vec<String>) -> Self {
-        Self {
-            name: name.into(),
-            command,
-            rate: None,
-            latency: None,
-            ratio_to_crun: None,
-            bodies_sha256: Vec::new(),
-            rounds: Vec::new(),
-            failures: Vec::new(),
-        }
+        Self { name: name.into(), command, ..Self::default() }
     }
 
     fn rates(&self) -> Vec<f64> {

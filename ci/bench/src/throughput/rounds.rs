@@ -18,7 +18,7 @@ const PROCESSES: u32 = 10;
 /// How much is done, by whom, and where.
 #[derive(Debug)]
 pub(crate) struct Extent<'a> {
-    pub(crate) testbed: &'a Testbed,
+    pub(crate) testbed: &'a Testbed<'a>,
     pub(crate) contenders: &'a [Contender],
     pub(crate) rounds: usize,
     /// Connections of a load.
@@ -60,7 +60,7 @@ pub(crate) fn run_loads(extent: &Extent<'_>, served: &Served) -> Result<Vec<Meas
     let loads: Vec<&Workload> = LOADS.iter().filter(|load| load.served == *served).collect();
     let mut all: Vec<Measured> = loads
         .iter()
-        .map(|load| extent.measured(load.name, load.title, load.unit(), command))
+        .map(|load| extent.measured(load.name, load.title, load.unit, command))
         .collect();
     for round in 1..=extent.rounds {
         for (load, measured) in loads.iter().zip(&mut all) {
@@ -97,7 +97,7 @@ fn run_processes(extent: &Extent<'_>, served: &Served) -> Result<Measured> {
     Ok(measured)
 }
 
-fn processes_once(testbed: &Testbed, command: &str) -> Result<(Round, Vec<String>)> {
+fn processes_once(testbed: &Testbed<'_>, command: &str) -> Result<(Round, Vec<String>)> {
     // The first one warms up.
     let script = format!(
         "set -e; {command}; begin=$(date +%s%N)
@@ -121,9 +121,9 @@ fn load_once(
         bail!("{} errors: {error}", done.errors);
     }
     #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
-    let count = match load.counts_bytes {
-        true => done.body_bytes as f64 / MIB,
-        false => done.requests as f64,
+    let count = match load.unit {
+        "MiB" => done.body_bytes as f64 / MIB,
+        _ => done.requests as f64,
     };
     ensure!(done.seconds > 0.0, "nothing was answered");
     Ok((Round::new(count, done.seconds, Some(done.latency)), done.bodies_sha256))
@@ -135,10 +135,7 @@ pub(crate) fn run_disk(extent: &Extent<'_>) -> Result<Vec<Measured>> {
     let command = |one: &Contender| one.disk_command(testbed);
     let mut all: Vec<Measured> = DISK
         .iter()
-        .map(|(name, title, counts_pieces)| {
-            let unit = if *counts_pieces { "writes" } else { "MiB" };
-            extent.measured(name, title, unit, command)
-        })
+        .map(|(name, title, unit)| extent.measured(name, title, unit, command))
         .collect();
     for turn in extent.turns() {
         let (round, index) = turn?;
@@ -155,7 +152,7 @@ pub(crate) fn run_disk(extent: &Extent<'_>) -> Result<Vec<Measured>> {
         for (number, measured) in all.iter_mut().enumerate() {
             let round_of = |done: &Vec<(f64, f64)>| {
                 let (bytes, seconds) = done[number];
-                let pieces = DISK[number].2.then_some(f64::from(SYNCED_WRITES));
+                let pieces = (DISK[number].2 == "writes").then_some(f64::from(SYNCED_WRITES));
                 (Round::new(pieces.unwrap_or(bytes / MIB), seconds, None), Vec::new())
             };
             let done = result.as_ref().map(round_of).map_err(|error| anyhow!("{error:#}"));

@@ -2,19 +2,17 @@
 
 use serde_json::{Value, json};
 
-/// Something that is measured on both sides.
+/// A load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Workload {
-    /// As it is called in the figures.
+    /// As it is called in the figures, and for people.
     pub(crate) name: &'static str,
-    /// What it is, for people.
     pub(crate) title: &'static str,
-    /// Which app does it.
+    /// Which app does it, and what the client asks it for.
     pub(crate) served: Served,
-    /// What the client asks for.
     pub(crate) asked: &'static str,
-    /// Whether bytes are of interest more than requests.
-    pub(crate) counts_bytes: bool,
+    /// What its rate counts: `requests`, or `MiB` of their bodies.
+    pub(crate) unit: &'static str,
 }
 
 /// An app that serves.
@@ -35,43 +33,28 @@ pub(crate) const REDIS: Served = Served { image: "redis", port: 6379, question: 
 
 /// Loads, in the order in which they are run.
 pub(crate) const LOADS: [Workload; 4] = [
-    Workload {
-        name: "nginx-page",
-        title: "nginx, its own page",
-        served: NGINX,
-        asked: "http:/",
-        counts_bytes: false,
-    },
-    Workload {
-        name: "nginx-1mib",
-        title: "nginx, a file of 1 MiB",
-        served: NGINX,
-        asked: "http:/one-mib",
-        counts_bytes: true,
-    },
-    Workload {
-        name: "redis-get",
-        title: "redis, GET of 64 bytes",
-        served: REDIS,
-        asked: "redis-get",
-        counts_bytes: false,
-    },
-    Workload {
-        name: "redis-set",
-        title: "redis, SET of 64 bytes",
-        served: REDIS,
-        asked: "redis-set",
-        counts_bytes: false,
-    },
+    load("nginx-page", "nginx, its own page", NGINX, "http:/", "requests"),
+    load("nginx-1mib", "nginx, a file of 1 MiB", NGINX, "http:/one-mib", "MiB"),
+    load("redis-get", "redis, GET of 64 bytes", REDIS, "redis-get", "requests"),
+    load("redis-set", "redis, SET of 64 bytes", REDIS, "redis-set", "requests"),
 ];
 
-/// What `dd` does, in the order of [`DISK_SCRIPT`]: name, what it is, whether its pieces are counted
-/// rather than its bytes.
-pub(crate) const DISK: [(&str, &str, bool); 4] = [
-    ("disk-write", "32 MiB written and synced", false),
-    ("disk-sync", "writes of 4 KiB, each synced", true),
-    ("image-read", "the image's programs and libraries, first read", false),
-    ("image-read-again", "the same once more", false),
+const fn load(
+    name: &'static str,
+    title: &'static str,
+    served: Served,
+    asked: &'static str,
+    unit: &'static str,
+) -> Workload {
+    Workload { name, title, served, asked, unit }
+}
+
+/// What `dd` does, in the order of [`DISK_SCRIPT`]: name, title, and what is counted.
+pub(crate) const DISK: [(&str, &str, &str); 4] = [
+    ("disk-write", "32 MiB written and synced", "MiB"),
+    ("disk-sync", "writes of 4 KiB, each synced", "writes"),
+    ("image-read", "the image's programs and libraries, first read", "MiB"),
+    ("image-read-again", "the same once more", "MiB"),
 ];
 
 /// Pieces of `disk-sync`.
@@ -79,13 +62,6 @@ pub(crate) const SYNCED_WRITES: u32 = 64;
 
 /// Run by a shell in the app's place; each `dd` tells its bytes and seconds.
 pub(crate) const DISK_SCRIPT: &str = include_str!("../../pages/disk.sh");
-
-impl Workload {
-    /// What its rate counts.
-    pub(crate) fn unit(&self) -> &'static str {
-        if self.counts_bytes { "MiB" } else { "requests" }
-    }
-}
 
 impl Served {
     /// The app's command, which makes the 1 MiB file where it is nginx.
