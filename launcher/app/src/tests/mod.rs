@@ -101,7 +101,10 @@ pub(crate) fn fake_host() -> FakeHost {
     }
     let end = path("end");
     let monitor = path("monitor");
-    let script = format!("#!/bin/sh\nwhile [ ! -e {} ]; do sleep 0.02; done\n", end.display());
+    // It ends with the test too, whose folder is gone then.
+    let (folder, ended) = (root.path().display(), end.display());
+    let script =
+        format!("#!/bin/sh\nwhile [ -d {folder} ] && [ ! -e {ended} ]; do sleep 0.1; done\n");
     fs::write(&monitor, script).unwrap();
     fs::set_permissions(&monitor, fs::Permissions::from_mode(0o700)).unwrap();
     let settings = Settings {
