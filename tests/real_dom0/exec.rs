@@ -38,13 +38,13 @@ class T:
         self.seen += more
         return bool(more)
     def expect(self, text):
-        until = time.time() + 60
+        until = time.time() + 120
         while text.encode() not in self.seen:
             if not self.read(until):
                 sys.exit('no %r in %r' % (text, self.seen))
         self.seen = self.seen.split(text.encode(), 1)[1]
     def end(self):
-        until = time.time() + 60
+        until = time.time() + 120
         while self.read(until):
             pass
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -190,6 +190,7 @@ fn an_app_takes_this_commands_input_to_its_end() {
 #[test]
 fn python_is_used_on_a_terminal_left_and_taken_up_again() {
     let dom0 = Dom0::shared();
+    let _app = dom0.app("snake");
     let script = "t = T('launch', 'run', '-it', '--rm', '--name', 'snake', 'python')\n\
         t.expect('>>> '); t.send('6*7\\r'); t.expect('42'); t.expect('>>> ')\n\
         t.send('while True: pass\\r\\r'); time.sleep(1); t.send('\\x03'); t.expect('KeyboardInterrupt')\n\

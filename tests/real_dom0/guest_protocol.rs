@@ -147,8 +147,10 @@ fn a_record_with_the_number_of_another_domain_sends_nothing_there_by_any_verb() 
 #[test]
 fn frames_that_say_nothing_keep_no_command_beyond_its_deadline() {
     let dom0 = Dom0::shared();
-    for mode in ["silent", "taken", "taken-slowly", "taken-for-ever"] {
-        let _app = hostile::start(dom0, "mute", mode);
+    let modes = "silent,taken,taken-slowly,taken-for-ever";
+    let _app = hostile::start(dom0, "mute", modes);
+    for mode in modes.split(',') {
+        println!("{mode}");
         let output = dom0.run(&["timeout", "-s", "KILL", "120", "launch", "exec", "mute", "true"]);
         output.expect_failure(1, &["mute", "did not answer within 15 seconds", "launch stop"]);
     }
@@ -173,8 +175,9 @@ fn a_guest_that_answers_nothing_of_use_keeps_stats_from_no_other_app() {
 #[test]
 fn ctrl_c_is_heard_in_a_flood_of_a_hostile_guests_and_the_third_ends_the_command() {
     let dom0 = Dom0::shared();
-    for mode in ["stdout-for-ever", "started"] {
-        let _app = hostile::start(dom0, "deaf", mode);
+    let modes = "stdout-for-ever,started";
+    let _app = hostile::start(dom0, "deaf", modes);
+    for mode in modes.split(',') {
         let script = "launch exec deaf true > /dev/null 2> /tmp/deaf & exec=$!; sleep 10; \
             for i in 1 2 3; do kill -INT $exec; sleep 0.5; done; \
             timeout 60 tail --pid $exec -f /dev/null; \

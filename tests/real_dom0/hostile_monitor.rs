@@ -70,6 +70,38 @@ fn an_app_that_writes_more_than_it_may_waits_and_its_log_is_whole_and_in_order()
     assert_eq!(dom0.sh("launch logs waits | md5sum").stdout, wanted);
 }
 
+/// Starts an app that writes so much to its console that its monitor asks for the output over a vchan, which
+/// `vchan.py` then serves with `mode`.
+fn start_flood<'a>(dom0: &'a Dom0, name: &'a str, mode: &str) -> App<'a> {
+    let script = format!(
+        "until tail -n 1 /vchan.py 2>/dev/null | grep -q '^# The end'; do sleep 0.2; done
+         (until test -e /serving; do sleep 0.5; done; head -c 400000 /dev/zero | tr '\\0' x; echo) &
+         exec python3 /vchan.py {mode}"
+    );
+    let app = dom0.start(name, &["python", "sh", "-c", &script]);
+    dom0.write("/tmp/hostile/vchan.py", VCHAN);
+    dom0.launch(&["cp", "/tmp/hostile/vchan.py", &format!("{name}:/vchan.py")]).expect_success();
+    let _ = dom0.eventually(120, &format!("launch logs {name} | grep 'request.*output'"));
+    app
+}
+
+#[test]
+fn frames_that_bring_nothing_cost_dom0_little() {
+    let dom0 = Dom0::shared();
+    for (name, mode) in [("taken", "taken-for-ever"), ("empty", "empty-for-ever")] {
+        let app = start_flood(dom0, name, mode);
+        println!("{name}");
+        expect_cheap(dom0, &app, 30);
+    }
+}
+
+#[test]
+fn line_ends_over_a_vchan_of_the_guests_own_cost_dom0_little() {
+    let dom0 = Dom0::shared();
+    let app = start_flood(dom0, "own-vchan", "stdout-for-ever 10");
+    expect_cheap(dom0, &app, 30);
+}
+
 #[test]
 fn a_flood_on_the_console_of_a_guest_that_has_no_vchan_costs_dom0_little() {
     let dom0 = Dom0::shared();

@@ -200,6 +200,12 @@ impl Dom0 {
     #[must_use]
     pub fn start<'a>(&'a self, name: &'a str, args: &[&str]) -> App<'a> {
         self.launch(&[&["run", "-d", "--name", name], args].concat()).expect_success();
+        self.app(name)
+    }
+
+    /// The app `name` that something else starts; it is removed when dropped.
+    #[must_use]
+    pub fn app<'a>(&'a self, name: &'a str) -> App<'a> {
         App { dom0: self, name }
     }
 }

@@ -6,7 +6,8 @@ numbers over those of `init` in xenstore, and serves one client of dom0's after 
 
     python3 vchan.py MODE[,MODE]... [ARGUMENT]...
 
-With several modes each client gets the next one, and from the last on the same. Prints `serving` when dom0 can connect, and a line for each request and for each client that goes.
+With several modes each client gets the next one, and from the last on the same. Prints `serving`
+and makes the file /serving when dom0 can connect; prints a line for each request and for each client that goes.
 """
 
 import fcntl, json, mmap, os, select, struct, sys, time
@@ -167,6 +168,10 @@ class Vchan:
         self.frame(EXITED, json.dumps({'code': code}).encode())
 
 
+# What `init` writes to the console when the app's output goes on over a vchan.
+ELSEWHERE = '\x1b_launch3\x1b\\'
+
+
 def for_ever(send):
     while True:
         send()
@@ -216,6 +221,12 @@ def stdout_for_ever(vchan, _request, byte='120'):
     """Standard output without end; `byte` is its bytes' value."""
     vchan.frame(STARTED)
     for_ever(lambda: vchan.frame(STDOUT, bytes([int(byte)]) * 32768))
+
+
+def empty_for_ever(vchan, _request):
+    """Frames of standard output with nothing in them, as fast as they are taken."""
+    vchan.frame(STARTED)
+    for_ever(lambda: vchan.write(struct.pack('<I', STDOUT) * 8192))
 
 
 def stderr_for_ever(vchan, _request):
@@ -381,7 +392,8 @@ def tar_long_name_for_ever(vchan, _request):
 
 
 MODES = {function.__name__.replace('_', '-'): function for function in (
-    silent, taken, taken_for_ever, taken_slowly, started, stdout_for_ever, stderr_for_ever, escapes,
+    silent, taken, taken_for_ever, taken_slowly, started, stdout_for_ever, empty_for_ever,
+    stderr_for_ever, escapes,
     frame_too_large, unknown_kind, noise, refused, bad_index, closes, stdout_file,
     copy_files_for_ever, copy_file_for_ever, copy_folders_for_ever, copy_then_silence, copy_cut,
     copy_escapes, copy_whole_then_hold, copy_outside, tar_long_name_for_ever,
@@ -395,6 +407,7 @@ def main(modes, *words):
     vchan, store = Vchan(), Xenstore()
     vchan.publish(store)
     print('serving', modes, flush=True)
+    open('/serving', 'w').close()
     while True:
         vchan.wait_for_client()
         send = sends.pop(0) if len(sends) > 1 else sends[0]
@@ -402,6 +415,8 @@ def main(modes, *words):
             kind, payload = vchan.read_frame()
             request = json.loads(payload)['request'] if kind == HELLO else None
             print('request', json.dumps(request), flush=True)
+            if request == 'output':
+                print(ELSEWHERE, end='', flush=True)
             send(vchan, request, *words)
         except Gone:
             pass
