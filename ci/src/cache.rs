@@ -181,8 +181,9 @@ mod tests {
         let path = folder.path().join("lock");
         let held = Lock::take(&path).unwrap();
         let other = File::create(&path).unwrap();
-        assert!(flock(&other, FlockOperation::NonBlockingLockExclusive).is_err());
+        let taken = flock(&other, FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(taken, Err(rustix::io::Errno::WOULDBLOCK));
         drop(held);
-        assert!(flock(&other, FlockOperation::NonBlockingLockExclusive).is_ok());
+        flock(&other, FlockOperation::NonBlockingLockExclusive).unwrap();
     }
 }

@@ -39,6 +39,8 @@ pub mod registry;
 #[cfg(feature = "host")]
 pub mod session;
 #[cfg(feature = "host")]
+pub mod skips;
+#[cfg(feature = "host")]
 pub mod snapshot;
 #[cfg(feature = "host")]
 pub mod stage;

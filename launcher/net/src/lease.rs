@@ -211,7 +211,7 @@ mod tests {
         assert!(refusal("10.107.0.1").contains("is the gateway of"));
         assert!(refusal("10.107.0.255").contains("is the broadcast address of"));
         // Its own address may be asked for again.
-        assert!(leases.take(small, "web", Some(ip("10.107.0.9"))).is_ok());
+        leases.take(small, "web", Some(ip("10.107.0.9"))).unwrap();
     }
 
     #[test]

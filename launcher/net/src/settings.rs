@@ -184,7 +184,7 @@ pub enum MacError {
     #[error("write six pairs of hex digits, e.g. 00:16:3e:12:34:56")]
     Form,
     /// A group's address, or none.
-    #[error("{0} is no address of one interface: its first byte must be even")]
+    #[error("{0} is not the address of a single interface: its first byte must be even")]
     Group(String),
 }
 
@@ -280,24 +280,21 @@ mod tests {
     #[test]
     fn a_link_address_is_that_of_one_interface() {
         assert_eq!(parse_mac("00:16:3E:12:34:ff").unwrap(), [0, 0x16, 0x3e, 0x12, 0x34, 0xff]);
-        for text in [
-            "",
-            "00:16:3e:12:34",
-            "01:16:3e:12:34:56",
-            "0:16:3e:12:34:56",
-            "00:00:00:00:00:00",
-            "00:16:3e:12:34:+6",
-        ] {
-            assert!(parse_mac(text).is_err(), "{text:?}");
+        for text in ["", "00:16:3e:12:34", "0:16:3e:12:34:56", "00:16:3e:12:34:+6"] {
+            assert!(matches!(parse_mac(text), Err(MacError::Form)), "{text:?}");
+        }
+        for text in ["01:16:3e:12:34:56", "00:00:00:00:00:00"] {
+            assert!(matches!(parse_mac(text), Err(MacError::Group(_))), "{text:?}");
         }
     }
 
     #[test]
     fn a_bridge_name_that_could_break_out_of_a_rule_is_refused() {
         for bad in ["", ".", "..", "a b", "a\"b", "a/b", "a;b", "sixteen-letters-"] {
-            assert!(bad.parse::<InterfaceName>().is_err(), "{bad:?}");
+            let error = bad.parse::<InterfaceName>().unwrap_err().to_string();
+            assert!(error.contains("is not an interface name"), "{error}");
         }
-        assert!("vif12.0".parse::<InterfaceName>().is_ok());
+        "vif12.0".parse::<InterfaceName>().unwrap();
     }
 
     proptest! {

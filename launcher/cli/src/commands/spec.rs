@@ -224,7 +224,10 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert_eq!(env[..2], ["A=1 2", "B=x=y"]);
         assert!(env.len() == 3 && env[2].starts_with("PATH="));
-        assert!(environment(&[], &["=x".into()]).is_err());
-        assert!(environment(&[], &["a b=x".into()]).is_err());
+        for bad in ["=x", "a b=x"] {
+            let error = environment(&[], &[bad.into()]).unwrap_err();
+            let cause = error.root_cause().to_string();
+            assert!(cause.contains("is not a name for a variable"), "{cause}");
+        }
     }
 }

@@ -218,7 +218,10 @@ mod tests {
         assert_eq!(value(&nodes, &format!("{backend}/discard-enable")), "0");
         assert_eq!(value(&nodes, "/local/domain/7/device/vbd/51728/backend"), backend);
         assert_eq!(value(&nodes, "/libxl/7/device/vbd/51728/backend"), backend);
-        assert!(disk_number("xvdq").is_err() && disk_number("sda").is_err());
+        for device in ["xvdq", "sda"] {
+            let error = disk_number(device).unwrap_err().to_string();
+            assert!(error.contains("use xvda to xvdp"), "{error}");
+        }
     }
 
     #[test]
