@@ -64,8 +64,7 @@ impl Key {
     /// The name the made thing is kept under.
     #[must_use]
     pub fn name(&self) -> String {
-        let hash = self.0.clone().finalize();
-        hash[..12].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&self.0.clone().finalize()[..12])
     }
 }
 

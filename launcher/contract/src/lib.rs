@@ -9,6 +9,7 @@
 
 pub mod copy;
 pub mod devices;
+mod mac;
 pub mod orders;
 pub mod report;
 pub mod start_set;
@@ -18,6 +19,7 @@ pub mod talk;
 pub mod untrusted;
 mod version;
 
+pub use mac::{Mac, MacError};
 pub use orders::{Host, Limit, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};
 pub use start_set::StartSet;

@@ -114,7 +114,7 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
     let machine = machine();
     let apps = &machine.apps;
     let publish = vec!["8080:80".parse().unwrap()];
-    let mac = Some([2, 0, 0, 0, 0, 7]);
+    let mac = Some(contract::Mac([2, 0, 0, 0, 0, 7]));
     let web = apps.create(&Launch { publish: publish.clone(), mac, ..machine.launch() }).unwrap();
     let [ended, asked] = [machine.create(), machine.create()];
     let note = |app: &App, phase, last| {
@@ -373,9 +373,9 @@ fn a_furnished_domain_fits_apps_of_the_usual_network_and_layer_only() {
     let fits =
         |launch: &Launch, waiting: &Waiting| waiting.fits(&what, launch, machine.apps.settings());
     let usual = Launch { writable: WritableChoice::Disk, ..machine.launch() };
-    let none = Launch { network: net::Choice::None, ..usual.clone() };
+    let none = Launch { network: net::NetworkRequest::None, ..usual.clone() };
     let ip = Launch { ip: Some("10.107.0.9".into()), ..usual.clone() };
-    let mac = Launch { mac: Some([0, 0x16, 0x3e, 1, 2, 3]), ..usual.clone() };
+    let mac = Launch { mac: Some(contract::Mac([0, 0x16, 0x3e, 1, 2, 3])), ..usual.clone() };
     let size = machine.apps.settings().storage_mib;
     let same_size = Launch { storage_mib: Some(size), ..usual.clone() };
     let larger = Launch { storage_mib: Some(size + 1), ..usual.clone() };

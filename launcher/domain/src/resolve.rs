@@ -252,7 +252,7 @@ pub struct Link {
     /// The guest's addresses.
     pub lease: net::Lease,
     /// The gateway's link address, where it is known: on our own bridge.
-    pub gateway_mac: Option<[u8; 6]>,
+    pub gateway_mac: Option<contract::Mac>,
 }
 
 impl Link {
@@ -334,18 +334,18 @@ pub fn check_vcpus(vcpus: u32) -> Result<u32, ResolveError> {
 
 fn network(launch: &Launch) -> Result<Network, ResolveError> {
     Ok(match &launch.network {
-        net::Choice::Launch => Network::Launch {
+        net::NetworkRequest::Launch => Network::Launch {
             ip: match &launch.ip {
                 Some(ip) => Some(ip.parse::<IpAddr>().map_err(|_| ResolveError::Ip(ip.clone()))?),
                 None => None,
             },
         },
-        net::Choice::Bridge(bridge) => Network::Bridge {
+        net::NetworkRequest::Bridge(bridge) => Network::Bridge {
             bridge: bridge.clone(),
             ip: launch.ip.clone(),
             gateway: launch.gateway,
         },
-        net::Choice::None => Network::None,
+        net::NetworkRequest::None => Network::None,
     })
 }
 

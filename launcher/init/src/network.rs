@@ -180,7 +180,8 @@ fn push_neighbour(batch: &mut Batch, index: u32, neighbour: &Neighbour) {
     fixed.extend_from_slice(&index.to_ne_bytes());
     fixed.extend_from_slice(&PERMANENT.to_ne_bytes());
     fixed.extend_from_slice(&[0, 0]);
-    let attributes = [(DESTINATION, bytes.as_slice()), (LINK_ADDRESS, neighbour.mac.as_slice())];
+    let attributes =
+        [(DESTINATION, bytes.as_slice()), (LINK_ADDRESS, &neighbour.mac.as_bytes()[..])];
     batch.push(NEW_NEIGHBOUR, CREATE | REPLACE, &fixed, &attributes);
 }
 

@@ -467,7 +467,7 @@ fn late_interface(_: &Stage) {
         gateway: Some("10.107.0.1".parse().unwrap()),
         neighbours: vec![contract::Neighbour {
             address: "10.107.0.1".parse().unwrap(),
-            mac: [2, 0, 0, 0, 0, 1],
+            mac: contract::Mac([2, 0, 0, 0, 0, 1]),
         }],
         dns: vec![],
         search: vec![],

@@ -1,6 +1,7 @@
 //! Which owner has which address of the subnet.
 
-use crate::settings::{Mac, Subnet, mac_of};
+use crate::settings::{Subnet, mac_of};
+use contract::Mac;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};

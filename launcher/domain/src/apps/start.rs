@@ -144,7 +144,7 @@ impl Apps {
             }
             Network::Bridge { bridge, ip, gateway } => {
                 if bridge.as_str() == self.network.bridge() {
-                    return Err(net::ChoiceError::Own(bridge.clone()).into());
+                    return Err(net::NetworkRequestError::Own(bridge.clone()).into());
                 }
                 net::check_bridge(bridge)?;
                 let mut lease = net::static_lease(bridge, &record.id, ip.as_deref(), *gateway)?;
@@ -160,7 +160,7 @@ impl Apps {
         &self,
         id: &str,
         ip: Option<IpAddr>,
-        mac: Option<net::Mac>,
+        mac: Option<contract::Mac>,
     ) -> Result<Link, AppsError> {
         self.with_network(net::Network::ensure_up)?;
         let lease = self.with_network(|network| network.lease(id, ip, mac))?;

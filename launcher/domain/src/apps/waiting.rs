@@ -45,8 +45,9 @@ impl Waiting {
     pub(super) fn fits(&self, machine: &Machine, launch: &Launch, settings: &Settings) -> bool {
         let usual_disk = launch.writable == WritableChoice::Disk
             && launch.storage_mib.is_none_or(|size_mib| size_mib == settings.storage_mib);
-        let usual_interface =
-            launch.network == net::Choice::Launch && launch.ip.is_none() && launch.mac.is_none();
+        let usual_interface = launch.network == net::NetworkRequest::Launch
+            && launch.ip.is_none()
+            && launch.mac.is_none();
         let usual_image = |digest: &String| *digest == launch.image.digest.to_string();
         self.machine == *machine
             && self.image.as_ref().is_none_or(usual_image)

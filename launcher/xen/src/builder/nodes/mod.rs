@@ -177,7 +177,7 @@ mod tests {
     fn own_and_attached() -> [Vec<Node>; 2] {
         let disk = disk();
         let interface = Interface {
-            mac: [0, 0x16, 0x3e, 1, 2, 0xff],
+            mac: contract::Mac([0, 0x16, 0x3e, 1, 2, 0xff]),
             mtu: 1500,
             bridge: "launch0",
             script: "/usr/lib/launch/hotplug",
