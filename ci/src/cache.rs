@@ -64,8 +64,7 @@ impl Key {
     /// The name the made thing is kept under.
     #[must_use]
     pub fn name(&self) -> String {
-        let hash = self.0.clone().finalize();
-        hash[..12].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&self.0.clone().finalize()[..12])
     }
 }
 
@@ -181,8 +180,9 @@ mod tests {
         let path = folder.path().join("lock");
         let held = Lock::take(&path).unwrap();
         let other = File::create(&path).unwrap();
-        assert!(flock(&other, FlockOperation::NonBlockingLockExclusive).is_err());
+        let taken = flock(&other, FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(taken, Err(rustix::io::Errno::WOULDBLOCK));
         drop(held);
-        assert!(flock(&other, FlockOperation::NonBlockingLockExclusive).is_ok());
+        flock(&other, FlockOperation::NonBlockingLockExclusive).unwrap();
     }
 }

@@ -398,7 +398,7 @@ fn failed_kvm_marker() -> Result<PathBuf> {
 fn instance_folder(name: &str) -> Result<PathBuf> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || !name.chars().all(is_plain) {
-        bail!("{name:?} is no name for a lab: use letters, digits, - and _");
+        bail!("{name:?} is not a valid name for a lab: use letters, digits, - and _");
     }
     Ok(cache_root()?.join("labs").join(name))
 }

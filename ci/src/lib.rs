@@ -17,6 +17,7 @@ pub mod qemu;
 pub mod qmp;
 pub mod registry;
 pub mod session;
+pub mod skips;
 pub mod snapshot;
 pub mod stage;
 pub mod tally;

@@ -176,5 +176,5 @@ fn random_token() -> Result<String> {
     let mut bytes = [0; 16];
     let file = fs::File::open("/dev/urandom").context("cannot open /dev/urandom")?;
     std::io::Read::read_exact(&mut &file, &mut bytes).context("cannot read /dev/urandom")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(bytes))
 }

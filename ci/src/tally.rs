@@ -11,15 +11,43 @@ pub struct Tally {
     pub ignored: u32,
     /// Names of the tests that failed, in their program's words.
     pub failures: Vec<String>,
+    /// Tests that passed because they were skipped.
+    pub skipped: Vec<Skip>,
+    /// The test whose output follows.
+    shown: Option<String>,
+}
+
+/// A test that says that it was skipped. Its program counts it as passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    /// The test's name; empty: its program does not say.
+    pub test: String,
+    /// What the test says.
+    pub line: String,
 }
 
 impl Tally {
-    /// Takes in one line of output, if it is a failure or the last line of a test program.
+    /// Takes in one line of output, if it is a failure, a skipped test (of a program that was given
+    /// `--show-output`) or the last line of a test program.
     pub fn add_line(&mut self, line: &str) {
-        let failure =
-            line.trim().strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
+        let line = line.trim();
+        if line.starts_with("skipped") {
+            let test = self.shown.clone().unwrap_or_default();
+            self.skipped.push(Skip { test, line: line.to_owned() });
+        }
+        if let Some(test) = line.strip_prefix("---- ").and_then(|l| l.strip_suffix(" stdout ----"))
+        {
+            self.shown = Some(test.to_owned());
+        } else if matches!(line, "successes:" | "failures:") {
+            self.shown = None;
+        }
+        if self.shown.is_some() {
+            // What a test shows may be the output of a test program that it ran.
+            return;
+        }
+        let failure = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
         self.failures.extend(failure.map(str::to_owned));
-        let Some(result) = line.trim().strip_prefix("test result: ") else { return };
+        let Some(result) = line.strip_prefix("test result: ") else { return };
         for part in result.split([';', '.']) {
             let mut words = part.split_whitespace();
             let (Some(count), Some(what)) = (words.next(), words.next()) else { continue };
@@ -51,6 +79,36 @@ mod tests {
             tally.add_line(line);
         }
         let failures = vec!["life::of_brian".to_owned()];
-        assert_eq!(tally, Tally { passed: 19, failed: 3, ignored: 1, failures });
+        assert_eq!(
+            tally,
+            Tally { passed: 19, failed: 3, ignored: 1, failures, ..Tally::default() }
+        );
+    }
+
+    #[test]
+    fn a_skipped_test_is_told_by_what_it_prints() {
+        let mut tally = Tally::default();
+        for line in [
+            "test disks ... ok",
+            "---- disks stdout ----",
+            "skipped: umoci is not installed",
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 34 filtered out",
+            "",
+            "successes:",
+            "    disks",
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+            "skipped all 18 scenarios: only root can mount",
+        ] {
+            tally.add_line(line);
+        }
+        let skip = |test: &str, line: &str| Skip { test: test.into(), line: line.into() };
+        assert_eq!(
+            tally.skipped,
+            [
+                skip("disks", "skipped: umoci is not installed"),
+                skip("", "skipped all 18 scenarios: only root can mount"),
+            ]
+        );
+        assert_eq!(tally.passed, 1);
     }
 }

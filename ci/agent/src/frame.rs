@@ -171,7 +171,8 @@ mod tests {
         let mut wire = Vec::new();
         Frame::Stdout(b"hello".to_vec()).write(&mut wire).unwrap();
         for length in 1..wire.len() {
-            assert!(Frame::read(&mut &wire[..length]).is_err(), "{length} bytes");
+            let error = Frame::read(&mut &wire[..length]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{length} bytes");
         }
     }
 
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_wrong_lengths_are_refused() {
-        assert!(Frame::read(&mut [99, 0, 0, 0, 0].as_slice()).is_err());
-        assert!(Frame::read(&mut [4, 1, 0, 0, 0, 2].as_slice()).is_err());
+        let error = |mut bytes: &[u8]| Frame::read(&mut bytes).unwrap_err().to_string();
+        assert_eq!(error(&[99, 0, 0, 0, 0]), "unknown frame kind 99");
+        assert_eq!(error(&[4, 1, 0, 0, 0, 2]), "frame of a wrong length");
     }
 }

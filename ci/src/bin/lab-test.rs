@@ -7,7 +7,8 @@ use lab::accelerator::Accelerator;
 use lab::host::{find_program, install_missing, project_root, say};
 use lab::instance::{Instance, accelerator, test_lab_name};
 use lab::registry;
-use lab::tally::Tally;
+use lab::skips;
+use lab::tally::{Skip, Tally};
 use lab::xen_version::XenVersion;
 use lab::xenstored::Xenstored;
 use std::io::{BufRead, BufReader, Write};
@@ -73,8 +74,10 @@ fn test(cli: &Cli) -> Result<bool> {
     } else {
         run.skip("lints", "there is no clippy here (Debian 12 has none for its newer compiler)");
     }
-    let words = ["test", "--workspace", "--exclude", "tests", "--no-fail-fast"];
+    let words =
+        ["test", "--workspace", "--exclude", "tests", "--no-fail-fast", "--", "--show-output"];
     run.phase("unit, golden and property tests", &mut cargo(&words))?;
+    run.judge_skips();
 
     if cli.no_lab {
         run.skip("tests on nested Xen", "--no-lab");
@@ -95,10 +98,15 @@ fn test(cli: &Cli) -> Result<bool> {
         }
     }
 
+    println!("\n{}", run.skips.join("\n"));
     println!("\n{}", run.summary.join("\n"));
     let Tally { passed, failed, ignored, .. } = run.tally;
     let minutes = start.elapsed().as_secs_f64() / 60.0;
-    println!("\n{passed} passed, {failed} failed, {ignored} ignored in {minutes:.1} minutes");
+    let skipped = run.skips.len();
+    println!(
+        "\n{passed} passed, {skipped} of them skipped, {failed} failed, {ignored} ignored in \
+         {minutes:.1} minutes"
+    );
     for phase in &run.failed {
         println!("FAILED: {phase}");
     }
@@ -158,6 +166,8 @@ struct Run {
     tally: Tally,
     summary: Vec<String>,
     failed: Vec<String>,
+    /// A line for each skipped test of the host.
+    skips: Vec<String>,
 }
 
 impl Run {
@@ -187,6 +197,20 @@ impl Run {
             self.failed.push(name.to_owned());
         }
         Ok(passed)
+    }
+
+    /// Lists the tests that were skipped so far; one that is not expected is a failure.
+    fn judge_skips(&mut self) {
+        let is_root = rustix::process::geteuid().is_root();
+        for Skip { test, line } in std::mem::take(&mut self.tally.skipped) {
+            let why = skips::reason(&line, is_root);
+            let verdict = why.unwrap_or("NOT EXPECTED; see ci/src/skips.rs");
+            let test = if test.is_empty() { String::new() } else { format!("{test}: ") };
+            self.skips.push(format!("{test}{line} ({verdict})"));
+            if why.is_none() {
+                self.failed.push(format!("{test}{line}"));
+            }
+        }
     }
 
     fn skip(&mut self, name: &str, reason: &str) {

@@ -118,7 +118,9 @@ fn run(action: Action) -> Result<ExitCode> {
             let session = lab.start(Start {
                 argv: vec!["bash".into(), "-l".into()],
                 env: vec![("TERM".into(), term)],
-                terminal: Some(size_of_stdin().context("this is no terminal; use `ci/lab run`")?),
+                terminal: Some(
+                    size_of_stdin().context("stdin is not a terminal; use `ci/lab run`")?,
+                ),
                 ..Start::default()
             })?;
             return Ok(exit_code(session.follow(true)?));
@@ -175,7 +177,8 @@ mod tests {
     fn forwards_are_read_as_docker_reads_ports() {
         assert_eq!(parse_forward("8080:80"), Ok((8080, 80, "tcp")));
         assert_eq!(parse_forward("53:53/udp"), Ok((53, 53, "udp")));
-        assert!(parse_forward("80").is_err());
-        assert!(parse_forward("80:99999").is_err());
+        for bad in ["80", "80:99999"] {
+            assert!(parse_forward(bad).unwrap_err().contains("is not HOST:DOM0"));
+        }
     }
 }

@@ -67,7 +67,8 @@ fn is_in_kernel_log(memory: &[u8], text: &[u8]) -> bool {
 ///
 /// Source: Xen's `docs/misc/dump-core-format.txt`.
 fn text(core: &[u8], image: &Image) -> Result<Vec<u8>> {
-    let elf = ElfBytes::<LittleEndian>::minimal_parse(core).context("the dump is no ELF file")?;
+    let elf =
+        ElfBytes::<LittleEndian>::minimal_parse(core).context("the dump is not an ELF file")?;
     let section = |name: &str| -> Result<Option<&[u8]>> {
         let header = elf.section_header_by_name(name)?;
         Ok(header.map(|header| elf.section_data(&header)).transpose()?.map(|(data, _)| data))

@@ -70,7 +70,7 @@ pub enum AppsError {
     Network(#[from] net::NetworkError),
     /// An admin's bridge.
     #[error(transparent)]
-    Bridge(#[from] net::ChoiceError),
+    Bridge(#[from] net::NetworkRequestError),
     /// Xenstore.
     #[error(transparent)]
     Store(#[from] xen::store::StoreError),

@@ -80,7 +80,7 @@ pub(crate) fn connect(apps: &Apps, record: &Record) -> Result<Option<Link>, Apps
         }
         Network::Bridge { bridge, ip, gateway } => {
             if bridge.as_str() == apps.network.bridge() {
-                return Err(net::ChoiceError::Own(bridge.clone()).into());
+                return Err(net::NetworkRequestError::Own(bridge.clone()).into());
             }
             net::check_bridge(bridge)?;
             let mut lease = net::static_lease(bridge, &record.id, ip.as_deref(), *gateway)?;
@@ -96,7 +96,7 @@ pub(crate) fn link(
     apps: &Apps,
     id: &str,
     ip: Option<IpAddr>,
-    mac: Option<net::Mac>,
+    mac: Option<contract::Mac>,
 ) -> Result<Link, AppsError> {
     with_network(apps, net::Network::ensure_up)?;
     let lease = with_network(apps, |network| network.lease(id, ip, mac))?;

@@ -186,8 +186,11 @@ mod tests {
         assert!(run.contains(r#"["nginx", "-c", "ls", "--rm", "--help"]"#), "{run}");
         let exec = read("launch exec -u me web -e -u X").unwrap();
         assert!(exec.contains(r#"["web", "-e", "-u", "X"]"#), "{exec}");
-        assert!(read("launch run --no-such-flag nginx").is_err());
-        assert!(read("launch run -d").is_err() && read("launch exec web").is_err());
+        use clap::error::ErrorKind::{MissingRequiredArgument, TooFewValues, UnknownArgument};
+        let error = |line: &str| read(line).unwrap_err().kind();
+        assert_eq!(error("launch run --no-such-flag nginx"), UnknownArgument);
+        assert_eq!(error("launch run -d"), MissingRequiredArgument);
+        assert_eq!(error("launch exec web"), TooFewValues);
     }
 
     #[test]

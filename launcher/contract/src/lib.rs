@@ -9,6 +9,7 @@
 
 pub mod copy;
 pub mod devices;
+mod mac;
 mod one_line;
 pub mod orders;
 pub mod report;
@@ -19,6 +20,7 @@ pub mod talk;
 pub mod untrusted;
 mod version;
 
+pub use mac::{Mac, MacError};
 pub use one_line::one_line;
 pub use orders::{Host, Limit, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};

@@ -1,5 +1,6 @@
 //! Orders: what the launcher tells `init` to run, and on what.
 
+use crate::mac::Mac;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -131,7 +132,7 @@ pub struct Neighbour {
     /// Its address.
     pub address: IpAddr,
     /// Its link address.
-    pub mac: [u8; 6],
+    pub mac: Mac,
 }
 
 /// A line of `/etc/hosts`.
@@ -215,7 +216,10 @@ mod tests {
                 address: "10.0.0.2".parse().unwrap(),
                 prefix: 16,
                 gateway: Some("10.0.0.1".parse().unwrap()),
-                neighbours: vec![Neighbour { address: "10.0.0.1".parse().unwrap(), mac: [2; 6] }],
+                neighbours: vec![Neighbour {
+                    address: "10.0.0.1".parse().unwrap(),
+                    mac: Mac([2; 6]),
+                }],
                 dns: vec![],
                 search: vec![],
             }),

@@ -1,5 +1,6 @@
 //! Why a file could not be read or written.
 
+use crate::replace::ReplaceError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,5 +44,11 @@ impl FileError {
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         matches!(self, Self::Damaged { .. })
+    }
+}
+
+impl From<ReplaceError> for FileError {
+    fn from(ReplaceError { action, path, source }: ReplaceError) -> Self {
+        Self::Io { action, path, source }
     }
 }

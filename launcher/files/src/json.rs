@@ -1,7 +1,7 @@
 //! Files that hold one value as JSON.
 
 use crate::error::FileError;
-use crate::replace::{replace, replace_lightly};
+use crate::replace::{Durability, Writers, replace};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -17,20 +17,16 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
         .map_err(|source| FileError::Damaged { path: path.to_owned(), source })
 }
 
-/// Replaces a JSON file, as [`replace`].
+/// Replaces a JSON file, as [`replace`] does for any number of writers.
 ///
 /// # Errors
 /// As [`replace`].
-pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
-    replace(path, &render_json(path, value)?)
-}
-
-/// Replaces a JSON file, as [`replace_lightly`].
-///
-/// # Errors
-/// As [`replace_lightly`].
-pub fn write_json_lightly<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
-    replace_lightly(path, &render_json(path, value)?)
+pub fn write_json<T: Serialize>(
+    path: &Path,
+    value: &T,
+    durability: Durability,
+) -> Result<(), FileError> {
+    Ok(replace(path, &render_json(path, value)?, durability, Writers::Many)?)
 }
 
 /// The bytes of a JSON file; `path` is named in the error.

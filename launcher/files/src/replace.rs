@@ -1,73 +1,88 @@
-//! Replacing a file whole.
+//! Replacing a file: whoever reads it sees the old contents or the new ones, whole.
 
-use crate::error::FileError;
-use rustix::fs::{Mode, OFlags};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use crate::private::create_private;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Replaces a file, which only its owner may read. The new content is on the disk when this returns.
-///
-/// # Errors
-/// Disk full and the like; the old content is still there then.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    write_and_rename(path, bytes, true)
+/// What a power failure may do to a file that was just replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing: both contents and name are on the disk when [`replace`] returns.
+    PowerFailure,
+    /// It may bring the old contents back, or leave an empty file. Nothing waits for the disk. For files
+    /// that are about running domains, which a power failure ends too.
+    Crash,
 }
 
-/// Replaces a file without waiting for the disk: after a power cut it may be empty, or the old one.
-///
-/// # Errors
-/// As [`replace`].
-pub fn replace_lightly(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    write_and_rename(path, bytes, false)
+/// Who may replace the same file at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// One process and thread: the caller holds a lock. The new contents are written to `NAME.new`,
+    /// so the next writer overwrites what a killed one left behind.
+    One,
+    /// Any number of processes, one thread in each. The new contents are written to `NAME.PID.tmp`.
+    Many,
 }
 
-/// Removes a file. Treats `NotFound` as success: the file is already gone.
+/// A file could not be replaced. The old one is still there.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", path.display())]
+pub struct ReplaceError {
+    /// What failed.
+    pub action: &'static str,
+    /// On which file or folder.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Replaces the file at `path`, or makes it; only its owner may read it.
 ///
 /// # Errors
-/// The file system refuses.
-pub fn remove_if_there(path: &Path) -> Result<(), FileError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(FileError::io("remove", path)(error))
-        }
-        _ => Ok(()),
+/// The disk is full, the folder is missing, and so on; nothing has changed then.
+pub fn replace(
+    path: &Path,
+    contents: &[u8],
+    durability: Durability,
+    writers: Writers,
+) -> Result<(), ReplaceError> {
+    let staged = staged_path(path, writers);
+    let write = || {
+        let mut file = create_private(&staged)?;
+        file.write_all(contents)?;
+        if durability == Durability::PowerFailure { file.sync_all() } else { Ok(()) }
+    };
+    write().and_then(|()| fs::rename(&staged, path)).map_err(|source| {
+        // Blocks of a full disk are wanted back; the first error is the one to report.
+        let _ = fs::remove_file(&staged);
+        ReplaceError { action: "write", path: path.to_owned(), source }
+    })?;
+    match durability {
+        Durability::PowerFailure => sync_folder_of(path),
+        Durability::Crash => Ok(()),
     }
 }
 
-fn write_and_rename(path: &Path, bytes: &[u8], durable: bool) -> Result<(), FileError> {
-    // Several processes may write the same file at once: each its own temporary one.
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        if durable {
-            file.sync_all()?;
-        }
-        fs::rename(&temporary, path)?;
-        if durable { sync_folder(path) } else { Ok(()) }
-    };
-    write().map_err(|source| {
-        // The error to report is the first one.
-        let _ = fs::remove_file(&temporary);
-        FileError::Io { action: "write", path: path.to_owned(), source }
-    })
+fn staged_path(path: &Path, writers: Writers) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    match writers {
+        Writers::One => name.push(".new"),
+        Writers::Many => name.push(format!(".{}.tmp", std::process::id())),
+    }
+    name.into()
 }
 
-/// Makes a rename in the folder of `path` last through a power cut.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(folder, flags, Mode::empty())?;
-    Ok(rustix::fs::fsync(fd)?)
+fn sync_folder_of(path: &Path) -> Result<(), ReplaceError> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| ReplaceError {
+        action: "write",
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -75,35 +90,49 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    const ALL: [(Durability, Writers); 4] = [
+        (Durability::PowerFailure, Writers::One),
+        (Durability::PowerFailure, Writers::Many),
+        (Durability::Crash, Writers::One),
+        (Durability::Crash, Writers::Many),
+    ];
+
     #[test]
-    fn a_replaced_file_has_the_new_content_only_and_is_for_its_owner() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("state");
-        for write in [replace, replace_lightly] {
-            fs::write(&path, "a long old content").unwrap();
-            write(&path, b"new").unwrap();
-            assert_eq!(fs::read(&path).unwrap(), b"new");
+    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+        for (durability, writers) in ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state.json");
+            for contents in ["longer than the next", "next"] {
+                replace(&path, contents.as_bytes(), durability, writers).unwrap();
+                assert_eq!(fs::read_to_string(&path).unwrap(), contents);
+            }
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         }
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]
-    fn a_file_that_cannot_be_replaced_keeps_its_content() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("state");
-        fs::write(&path, "old").unwrap();
-        fs::create_dir(root.path().join(format!("state.{}.tmp", std::process::id()))).unwrap();
-        let error = replace(&path, b"new").unwrap_err();
-        assert!(matches!(error, FileError::Io { action: "write", .. }), "{error}");
-        assert_eq!(fs::read(&path).unwrap(), b"old");
+    fn a_failure_names_the_file_and_leaves_the_old_one() {
+        for (durability, writers) in ALL {
+            let folder = tempfile::tempdir().unwrap();
+            // A folder with something in it cannot be replaced by a file.
+            let path = folder.path().join("state.json");
+            fs::create_dir_all(path.join("old")).unwrap();
+            let error = replace(&path, b"new", durability, writers).unwrap_err();
+            assert_eq!(error.to_string(), format!("cannot write {}", path.display()));
+            assert_eq!(error.source.kind(), io::ErrorKind::IsADirectory);
+            assert!(path.join("old").exists());
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
     }
 
     #[test]
-    fn removing_a_file_that_is_gone_is_success() {
-        let root = tempfile::tempdir().unwrap();
-        remove_if_there(&root.path().join("none")).unwrap();
-        let error = remove_if_there(root.path()).unwrap_err();
-        assert!(matches!(error, FileError::Io { action: "remove", .. }), "{error}");
+    fn a_writer_with_the_lock_overwrites_what_a_killed_one_left() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("leases.new"), "half a fi").unwrap();
+        let path = folder.path().join("leases");
+        replace(&path, b"all", Durability::Crash, Writers::One).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"all");
+        assert!(!folder.path().join("leases.new").exists());
     }
 }

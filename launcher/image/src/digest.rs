@@ -40,7 +40,7 @@ impl Digest {
     /// The 64 hex digits without the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(self.0)
     }
 
     /// Parses 64 hex digits without the algorithm.
@@ -48,25 +48,12 @@ impl Digest {
     /// # Errors
     /// Anything else.
     pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
-        let malformed = || DigestError::Malformed(shortened(hex));
-        let digits = hex.as_bytes();
-        if digits.len() != 64 {
-            return Err(malformed());
-        }
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let (high, low) = (digit(pair[0]), digit(pair[1]));
-            *byte = high.zip(low).map(|(high, low)| high << 4 | low).ok_or_else(malformed)?;
+        let is_lower_case = !hex.bytes().any(|digit| digit.is_ascii_uppercase());
+        match hex::decode_to_slice(hex, &mut bytes) {
+            Ok(()) if is_lower_case => Ok(Self(bytes)),
+            _ => Err(DigestError::Malformed(shortened(hex))),
         }
-        Ok(Self(bytes))
-    }
-}
-
-fn digit(character: u8) -> Option<u8> {
-    match character {
-        b'0'..=b'9' => Some(character - b'0'),
-        b'a'..=b'f' => Some(character - b'a' + 10),
-        _ => None,
     }
 }
 

@@ -176,6 +176,8 @@ mod tests {
         for text in ["oci:", "rootfs:", "docker-archive:", "oci-archive::tag"] {
             assert!(matches!(text.parse::<Source>(), Err(SourceError::NoPath(_))), "{text}");
         }
-        assert!("docker-archive:a.tar:Bad".parse::<Source>().is_err());
+        let error = "docker-archive:a.tar:Bad".parse::<Source>().unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("image name \"Bad\" has capital letters"), "{source}");
     }
 }

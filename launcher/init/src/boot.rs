@@ -88,7 +88,7 @@ impl Domain {
         root.seal()?;
         marks::note("root");
         if orders.network.is_some() {
-            network::await_link(devices::INTERFACE);
+            network::await_link(devices::INTERFACE, network::LINK_PATIENCE);
         }
 
         let (app, relay, input) = start(&program, &orders.process)?;

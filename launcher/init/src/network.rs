@@ -23,8 +23,8 @@ const AF_INET6: u8 = 10;
 /// The loopback interface's index: the kernel makes it first.
 const LOOPBACK: u32 = 1;
 
-/// How long [`await_link`] waits.
-const LINK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the app's start waits for its interface to be connected.
+pub const LINK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a request was for, to name it where it is refused.
 type Purposes = Vec<String>;
@@ -61,21 +61,23 @@ pub fn configure(
 /// Waits for `interface` to be connected, so that the app's first packets are not dropped: one
 /// lost to a link that is still coming up costs it a second of retransmission.
 ///
-/// Returns after a second at the latest; a network that is broken is for the app to notice.
-pub fn await_link(interface: &str) {
+/// Returns after `patience` at the latest, and whether the interface is connected. If it is not, the
+/// app starts all the same and sees a broken network.
+pub fn await_link(interface: &str, patience: Duration) -> bool {
     let path = format!("/sys/class/net/{interface}/carrier");
     let connected = || std::fs::read(&path).is_ok_and(|text| text.first() == Some(&b'1'));
     if connected() {
-        return;
+        return true;
     }
-    let Ok(changes) = Socket::open_link_changes() else { return };
-    let deadline = Instant::now() + LINK_PATIENCE;
+    let Ok(changes) = Socket::open_link_changes() else { return false };
+    let deadline = Instant::now() + patience;
     while !connected() {
         let left = deadline.saturating_duration_since(Instant::now());
         if !changes.wait(left) {
-            return;
+            return false;
         }
     }
+    true
 }
 
 /// Lets every user open low ports and send pings, as Docker does; needs `/proc`. A kernel
@@ -178,7 +180,8 @@ fn push_neighbour(batch: &mut Batch, index: u32, neighbour: &Neighbour) {
     fixed.extend_from_slice(&index.to_ne_bytes());
     fixed.extend_from_slice(&PERMANENT.to_ne_bytes());
     fixed.extend_from_slice(&[0, 0]);
-    let attributes = [(DESTINATION, bytes.as_slice()), (LINK_ADDRESS, neighbour.mac.as_slice())];
+    let attributes =
+        [(DESTINATION, bytes.as_slice()), (LINK_ADDRESS, &neighbour.mac.as_bytes()[..])];
     batch.push(NEW_NEIGHBOUR, CREATE | REPLACE, &fixed, &attributes);
 }
 

@@ -79,7 +79,7 @@ impl Program {
                 ))
             }
             Errno::NOEXEC => Failure::not_executable(format!(
-                "cannot run {shown}: exec format error; it is no program for this machine"
+                "cannot run {shown}: exec format error; it is not a program for this machine"
             )),
             other => Failure::not_executable(format!("cannot run {shown}: {}", cause(other))),
         }

@@ -1,6 +1,7 @@
 //! Which owner has which address of the subnet.
 
-use crate::settings::{Mac, Subnet, mac_of};
+use crate::settings::{Subnet, mac_of};
+use contract::Mac;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -211,7 +212,7 @@ mod tests {
         assert!(refusal("10.107.0.1").contains("is the gateway of"));
         assert!(refusal("10.107.0.255").contains("is the broadcast address of"));
         // Its own address may be asked for again.
-        assert!(leases.take(small, "web", Some(ip("10.107.0.9"))).is_ok());
+        leases.take(small, "web", Some(ip("10.107.0.9"))).unwrap();
     }
 
     #[test]

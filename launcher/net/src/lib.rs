@@ -5,7 +5,6 @@
 //! what is set up lives in the kernel, what is promised to whom in two small files.
 #![forbid(unsafe_code)]
 
-mod choice;
 mod conntrack;
 mod dns;
 mod error;
@@ -16,6 +15,7 @@ mod network;
 mod occupant;
 mod port;
 mod publish;
+mod request;
 mod restore;
 mod rules;
 mod settings;
@@ -23,7 +23,6 @@ mod state;
 mod table;
 mod up;
 
-pub use choice::{Choice, ChoiceError, check_bridge, static_lease};
 pub use dns::{Resolver, resolver};
 pub use error::NetworkError;
 pub use lease::{Lease, LeaseError};
@@ -32,10 +31,8 @@ pub use network::Network;
 pub use occupant::Occupant;
 pub use port::attach_to_bridge;
 pub use publish::{Protocol, Publish, PublishParseError, Published};
+pub use request::{NetworkRequest, NetworkRequestError, check_bridge, static_lease};
 pub use restore::Holding;
-pub use settings::parse_mac;
-pub use settings::{
-    InterfaceName, InterfaceNameError, Mac, MacError, Settings, Subnet, SubnetError,
-};
+pub use settings::{InterfaceName, InterfaceNameError, Settings, Subnet, SubnetError};
 pub use state::StateError;
 pub use table::TableError;

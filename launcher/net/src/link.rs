@@ -1,7 +1,8 @@
 //! Interfaces, addresses and routes by rtnetlink. Layouts: `linux/rtnetlink.h`, `linux/if_link.h`.
 
 use crate::netlink::{ACK, Answer, CREATE, DUMP, EXCLUSIVE, Message, Socket, attribute, read_u32};
-use crate::settings::{Mac, Subnet};
+use crate::settings::Subnet;
+use contract::Mac;
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
@@ -194,7 +195,7 @@ impl Links {
     /// so that it stays when ports come and go: guests know it beforehand.
     pub(crate) fn make_bridge(&mut self, name: &str, mac: Mac) -> Result<(), LinkError> {
         let mut request = link_message(RTM_NEWLINK, ACK | CREATE, name, 0, 0);
-        request.attribute(IFLA_ADDRESS, &mac);
+        request.attribute(IFLA_ADDRESS, mac.as_bytes());
         request.nest(IFLA_LINKINFO, |info| {
             info.text(IFLA_INFO_KIND, "bridge");
             info.nest(IFLA_INFO_DATA, |data| {
@@ -313,7 +314,8 @@ fn parse_link(answer: &Answer) -> Option<Link> {
         index: read_u32(body, 4)?,
         is_up: read_u32(body, 8)? & IFF_UP != 0,
         is_bridge: attribute(info, 0, IFLA_INFO_KIND) == Some(b"bridge\0"),
-        mac: attribute(body, LINK_HEADER, IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()),
+        mac: attribute(body, LINK_HEADER, IFLA_ADDRESS)
+            .and_then(|mac| mac.try_into().ok().map(Mac)),
     })
 }
 

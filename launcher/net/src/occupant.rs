@@ -136,7 +136,7 @@ mod tests {
         let (server, _) = listener.accept().unwrap();
         // The server's side closes first and stays in TIME_WAIT.
         drop((server, client, listener));
-        assert!(check(&port(Protocol::Tcp, address.port())).is_ok());
+        assert!(matches!(check(&port(Protocol::Tcp, address.port())), Ok(())));
     }
 
     #[test]

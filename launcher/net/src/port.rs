@@ -8,7 +8,7 @@
 
 use crate::link::{IFF_UP, IFLA_LINKINFO, LinkError, Links, RTM_NEWLINK, link_message};
 use crate::netlink::{ACK, CREATE, Message, REPLACE};
-use crate::settings::Mac;
+use contract::Mac;
 use std::net::Ipv4Addr;
 
 const RTM_NEWNEIGH: u16 = 28;
@@ -105,7 +105,7 @@ pub fn attach_to_bridge(
             });
         });
         let mut behind = neighbour_message(RTM_NEWNEIGH, AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);
-        behind.attribute(NDA_LLADDR, &mac);
+        behind.attribute(NDA_LLADDR, mac.as_bytes());
         messages.push(behind);
     }
     messages.push(up);
@@ -118,7 +118,7 @@ pub(crate) fn know_neighbour(bridge: &str, address: Ipv4Addr, mac: Mac) -> Resul
     let Some(link) = links.find(bridge)? else { return Ok(()) };
     let mut request = neighbour_message(RTM_NEWNEIGH, AF_INET, link.index, NUD_PERMANENT, 0);
     request.attribute(NDA_DST, &address.octets());
-    request.attribute(NDA_LLADDR, &mac);
+    request.attribute(NDA_LLADDR, mac.as_bytes());
     links.ask(&format!("tell who has {address} on {bridge}"), vec![request]).map(drop)
 }
 

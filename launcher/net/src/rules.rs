@@ -6,7 +6,7 @@
 use crate::lease::Guest;
 use crate::port::GUEST_GROUP;
 use crate::publish::{Port, Protocol, Target};
-use crate::settings::{Mac, Settings};
+use crate::settings::Settings;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
@@ -60,7 +60,7 @@ impl Elements {
         }
         let mut pairs = String::new();
         for (mac, address) in guests {
-            let _ = write!(pairs, "{} . {address}, ", render_mac(mac));
+            let _ = write!(pairs, "{} . {address}, ", mac);
         }
         let elements = |list: String| match list.is_empty() {
             true => list,
@@ -72,10 +72,6 @@ impl Elements {
             guests: elements(pairs),
         }
     }
-}
-
-fn render_mac(mac: &Mac) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 fn tables(settings: &Settings, comment: &str, elements: &Elements) -> String {
@@ -221,7 +217,7 @@ mod tests {
         let ports = vec![publish("8000-8001:80-81"), publish("127.0.0.1:53:5353/udp")];
         let web = Published { address: Ipv4Addr::new(10, 107, 0, 2), ports };
         let targets = targets(&Ports::from([("web".into(), web)]));
-        let guests = [([0, 0x16, 0x3e, 0x6b, 0, 2], Ipv4Addr::new(10, 107, 0, 2))];
+        let guests = [(contract::Mac([0, 0x16, 0x3e, 0x6b, 0, 2]), Ipv4Addr::new(10, 107, 0, 2))];
         let script = render(&Settings::default(), &targets, &guests);
         assert!(script.contains(
             "elements = { tcp . 8000 : 10.107.0.2 . 80, tcp . 8001 : 10.107.0.2 . 81,  }"

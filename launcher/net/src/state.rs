@@ -1,16 +1,15 @@
 //! Small JSON files that survive a crash at any moment, and the lock that serializes their writers.
 //!
-//! A file is only ever replaced whole: written beside itself, renamed. Whatever a crash leaves is
-//! either the old file or the new one, plus at most one stray `.new` file that the next writer
-//! overwrites. Nothing is synced, as each launch would wait for the disk: a power failure may bring
-//! an old version back, or leave a file that was renamed before its bytes were written, which is
-//! empty or zeros then; but it also ends every domain that the file was about. A damaged file is made
-//! anew from what the owners themselves know ([`crate::Network::restore`]).
+//! A file is only ever replaced whole ([`files::replace`]). Nothing is synced, because each launch would
+//! wait for the disk: a power failure may bring an old version back or leave an empty file, but it also
+//! ends every domain that the file was about. A damaged file is rebuilt from what the owners themselves
+//! know ([`crate::Network::restore`]).
 
+use files::{Durability, ReplaceError, Writers, replace};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -113,16 +112,10 @@ impl Locked<'_> {
     /// Replaces a file.
     pub(crate) fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
         let path = self.dir.path.join(name);
-        let staged = self.dir.path.join(format!("{name}.new"));
         let bytes = serde_json::to_vec(value)
             .map_err(|error| failed("render", &path)(io::Error::other(error)))?;
-        let written = files::create_private(&staged).and_then(|mut file| file.write_all(&bytes));
-        if let Err(error) = written {
-            // A half-written file is harmless, but on a full disk its blocks are wanted back.
-            let _ = fs::remove_file(&staged);
-            return Err(failed("write", &staged)(error));
-        }
-        fs::rename(&staged, &path).map_err(failed("replace", &path))
+        replace(&path, &bytes, Durability::Crash, Writers::One)
+            .map_err(|ReplaceError { action, path, source }| failed(action, &path)(source))
     }
 }
 

@@ -291,7 +291,7 @@ fn port_elements(targets: &[Target]) -> Vec<Element> {
 
 fn guest_elements(guests: &[Guest]) -> Vec<Element> {
     let element = |(mac, address): &Guest| {
-        let key = [mac.as_slice(), &[0, 0], &address.octets()].concat();
+        let key = [mac.as_bytes(), &[0, 0][..], &address.octets()].concat();
         Element { set: (&BRIDGE, GUESTS), key, data: None }
     };
     guests.iter().map(element).collect()

@@ -1,7 +1,7 @@
 //! What a guest is told when it starts, as nodes in xenstore.
 
 use contract::store::{self, CHUNK_BYTES, Nodes};
-use files::{FileError, read_json, write_json_lightly};
+use files::{Durability, FileError, read_json, write_json};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -34,7 +34,7 @@ impl GuestNodes {
     /// # Errors
     /// Disk full and the like.
     pub fn write(&self, folder: &Path) -> Result<(), FileError> {
-        write_json_lightly(&folder.join(FILE), self)
+        write_json(&folder.join(FILE), self, Durability::Crash)
     }
 
     /// Reads the nodes of the domain whose root disk is in `folder`. Without the file there are none, as with a

@@ -200,9 +200,9 @@ fn bring_up_interface(store: &Store, call: &Call) -> Result<(), HotplugError> {
     Ok(store.write(&format!("{}/hotplug-status", call.backend), "connected")?)
 }
 
-fn read_mac(store: &Store, call: &Call) -> Result<net::Mac, HotplugError> {
+fn read_mac(store: &Store, call: &Call) -> Result<contract::Mac, HotplugError> {
     let mac = store.read(&format!("{}/mac", call.backend))?;
-    net::parse_mac(&mac).map_err(|_| HotplugError::Mac { backend: call.backend.clone() })
+    mac.parse().map_err(|_| HotplugError::Mac { backend: call.backend.clone() })
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ pub struct Vif {
     /// The bridge in dom0 that the backend joins.
     pub bridge: String,
     /// The guest's link address.
-    pub mac: [u8; 6],
+    pub mac: contract::Mac,
     /// The guest's address where it has it from us: our own bridge then delivers to it only what is its.
     pub address: Option<IpAddr>,
 }

@@ -9,6 +9,7 @@ use crate::spec::{DomainSpec, Uuid};
 use crate::state::DomainState;
 use crate::xl_config;
 use crate::xl_program::{cause, run_xl};
+use files::{Durability, Writers, replace};
 use std::fs::File;
 use std::process::Output;
 use std::sync::Arc;
@@ -109,8 +110,8 @@ impl Xl {
         nodes: &GuestNodes,
     ) -> Result<String, ToolstackError> {
         let config = xl_config::render(spec, &self.settings)?;
-        files::replace_lightly(&spec.folder.join(CONFIG), config.as_bytes())
-            .map_err(ToolstackError::Write)?;
+        replace(&spec.folder.join(CONFIG), config.as_bytes(), Durability::Crash, Writers::Many)
+            .map_err(|error| ToolstackError::Write(error.into()))?;
         nodes.write(&spec.folder).map_err(ToolstackError::Write)?;
         Ok(config)
     }

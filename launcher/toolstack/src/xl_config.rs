@@ -152,7 +152,7 @@ fn disk_line(disk: &Disk, hotplug: &str) -> Result<String, ConfigError> {
 fn vif_line(vif: &Vif, hotplug: &str) -> Result<String, ConfigError> {
     let bridge = list_item("bridge", &vif.bridge)?;
     let mut mac = String::new();
-    for (index, byte) in vif.mac.iter().enumerate() {
+    for (index, byte) in vif.mac.as_bytes().iter().enumerate() {
         let colon = if index == 0 { "" } else { ":" };
         // Writing to a String cannot fail.
         let _ = write!(mac, "{colon}{byte:02x}");
@@ -246,7 +246,7 @@ mod tests {
             ],
             vif: Some(Vif {
                 bridge: "launch0".into(),
-                mac: [0, 0x16, 0x3e, 1, 2, 0xff],
+                mac: contract::Mac([0, 0x16, 0x3e, 1, 2, 0xff]),
                 address: Some([10, 107, 0, 2].into()),
             }),
             folder: folder.into(),
@@ -315,7 +315,11 @@ mod tests {
         spec.disks[0].file = "/a,script=/tmp/evil".into();
         let text = render_built_in(&spec).unwrap();
         assert!(text.contains("target=/a,script=/tmp/evil\""), "{text}");
-        spec.vif = Some(Vif { bridge: "x,script=/tmp/evil".into(), mac: [0; 6], address: None });
+        spec.vif = Some(Vif {
+            bridge: "x,script=/tmp/evil".into(),
+            mac: contract::Mac([0; 6]),
+            address: None,
+        });
         assert!(render_built_in(&spec).unwrap_err().to_string().contains("comma"));
     }
 

@@ -404,8 +404,8 @@ mod tests {
 
     #[test]
     fn no_pages_and_too_many_are_refused() {
-        assert!(check_count(0).is_err());
-        assert!(check_count(MAX_PAGES).is_ok());
-        assert!(check_count(MAX_PAGES + 1).is_err());
+        assert_eq!(check_count(0), Err(Errno::INVAL));
+        assert_eq!(check_count(MAX_PAGES).map(|count| count as usize), Ok(MAX_PAGES));
+        assert_eq!(check_count(MAX_PAGES + 1), Err(Errno::INVAL));
     }
 }

@@ -150,7 +150,8 @@ fn dom0_is_introduced_and_an_unused_number_is_not() {
     assert!(folder.store.is_domain_introduced(DomId::DOM0).unwrap());
     assert!(!folder.store.is_domain_introduced(DomId(32_000)).unwrap());
     assert_eq!(folder.store.get_domain_path(DomId(7)).unwrap(), "/local/domain/7");
-    assert!(folder.store.release(DomId(32_000)).is_err());
+    let error = folder.store.release(DomId(32_000)).unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error}");
 }
 
 #[test]

@@ -15,8 +15,9 @@ pub(crate) fn fits(
 ) -> bool {
     let usual_disk = request.writable == WritableChoice::Disk
         && request.storage_mib.is_none_or(|size_mib| size_mib == settings.storage_mib);
-    let usual_interface =
-        request.network == net::Choice::Launch && request.ip.is_none() && request.mac.is_none();
+    let usual_interface = request.network == net::NetworkRequest::Launch
+        && request.ip.is_none()
+        && request.mac.is_none();
     let usual_image = |digest: &String| *digest == request.image.digest.to_string();
     pooled.shape == *shape
         && pooled.image.as_ref().is_none_or(usual_image)

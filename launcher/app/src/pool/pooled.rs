@@ -136,7 +136,8 @@ fn fill(
         created_unix_ms: now_ms(),
         domid: domid.0,
     };
-    let noted = files::write_json(&folder.file(folder::WAITING), &pooled);
+    let noted =
+        files::write_json(&folder.file(folder::WAITING), &pooled, files::Durability::PowerFailure);
     noted.map_err(|error| undone(error.into()))
 }
 

@@ -195,7 +195,7 @@ fn write_pools(apps: &Apps, pools: &[Pool]) -> Result<(), AppsError> {
             _ => Ok(()),
         };
     }
-    Ok(files::write_json(&path, &pools)?)
+    Ok(files::write_json(&path, &pools, files::Durability::PowerFailure)?)
 }
 
 /// The image that a pool's domains are to have, as it is called now.

@@ -57,7 +57,7 @@ pub struct Record {
     pub schedule: Schedule,
     /// The link address of its interface; made from its address where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac: Option<[u8; 6]>,
+    pub mac: Option<contract::Mac>,
     /// Search domains; empty for the settings'.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_search: Vec<String>,

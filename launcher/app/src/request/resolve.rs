@@ -259,7 +259,7 @@ pub(crate) struct Link {
     /// The guest's addresses.
     pub lease: net::Lease,
     /// The gateway's link address, where it is known: on our own bridge.
-    pub gateway_mac: Option<[u8; 6]>,
+    pub gateway_mac: Option<contract::Mac>,
 }
 
 impl Link {
@@ -343,18 +343,18 @@ pub(crate) fn check_vcpus(vcpus: u32) -> Result<u32, ResolveError> {
 
 fn network(request: &RunRequest) -> Result<Network, ResolveError> {
     Ok(match &request.network {
-        net::Choice::Launch => Network::Launch {
+        net::NetworkRequest::Launch => Network::Launch {
             ip: match &request.ip {
                 Some(ip) => Some(ip.parse::<IpAddr>().map_err(|_| ResolveError::Ip(ip.clone()))?),
                 None => None,
             },
         },
-        net::Choice::Bridge(bridge) => Network::Bridge {
+        net::NetworkRequest::Bridge(bridge) => Network::Bridge {
             bridge: bridge.clone(),
             ip: request.ip.clone(),
             gateway: request.gateway,
         },
-        net::Choice::None => Network::None,
+        net::NetworkRequest::None => Network::None,
     })
 }
 

@@ -241,7 +241,7 @@ fn ports_need_launchs_own_network() {
     let mut launch = nginx();
     launch.publish = vec!["8080:80".parse().unwrap()];
     record(&launch).unwrap();
-    launch.network = net::Choice::None;
+    launch.network = net::NetworkRequest::None;
     assert!(matches!(record(&launch), Err(ResolveError::PublishWithoutNetwork)));
 }
 
@@ -278,15 +278,15 @@ fn orders_carry_the_lease_and_a_static_neighbour() {
             address: "10.107.0.2".parse().unwrap(),
             prefix: 16,
             gateway: Some(gateway),
-            mac: [2; 6],
+            mac: contract::Mac([2; 6]),
         },
-        gateway_mac: Some([4; 6]),
+        gateway_mac: Some(contract::Mac([4; 6])),
     };
     let resolver = net::Resolver { servers: vec![gateway], search: vec![] };
     let orders = render_orders(&record, Some(&link), &resolver, &[0xab, 0x01]);
     assert_eq!(orders.seed, "ab01");
     let network = orders.network.unwrap();
-    assert_eq!(network.neighbours, [Neighbour { address: gateway, mac: [4; 6] }]);
+    assert_eq!(network.neighbours, [Neighbour { address: gateway, mac: contract::Mac([4; 6]) }]);
     assert_eq!(network.dns, [gateway]);
     assert_eq!(render_orders(&record, None, &resolver, &[]).network, None);
 }

@@ -45,7 +45,7 @@ pub struct RunRequest {
     /// What is wanted of the domain.
     pub shape: ShapeRequest,
     /// Which network the app is on.
-    pub network: net::Choice,
+    pub network: net::NetworkRequest,
     /// A wanted address: one of our subnet, or `ADDRESS/PREFIX` on an admin's bridge.
     pub ip: Option<String>,
     /// Default gateway on an admin's bridge.
@@ -69,7 +69,7 @@ pub struct RunRequest {
     /// Its share of the processors.
     pub schedule: Schedule,
     /// The link address of its interface.
-    pub mac: Option<[u8; 6]>,
+    pub mac: Option<contract::Mac>,
     /// Search domains instead of the settings'.
     pub dns_search: Vec<String>,
     /// Limits of the app's processes.
@@ -99,7 +99,7 @@ impl RunRequest {
             terminal: false,
             labels: BTreeMap::new(),
             shape: ShapeRequest::default(),
-            network: net::Choice::default(),
+            network: net::NetworkRequest::default(),
             ip: None,
             gateway: None,
             publish: Vec::new(),

@@ -8,9 +8,7 @@
 use crate::record::app::Record;
 use crate::record::state::State;
 use crate::store::lock::{Lock, LockWatch};
-use files::{
-    FileError, read_json, remove_if_there, replace_lightly, write_json, write_json_lightly,
-};
+use files::{Durability, FileError, Writers, read_json, remove_if_there, replace, write_json};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -147,7 +145,7 @@ impl Folder {
     /// # Errors
     /// Disk full and the like.
     pub(crate) fn write_record(&self, record: &Record) -> Result<(), FileError> {
-        write_json(&self.file(RECORD), record)
+        write_json(&self.file(RECORD), record, Durability::PowerFailure)
     }
 
     /// Reads `state.json`.
@@ -163,7 +161,7 @@ impl Folder {
     /// # Errors
     /// Disk full and the like.
     pub(crate) fn write_state(&self, state: &State) -> Result<(), FileError> {
-        write_json(&self.file(STATE), state)
+        write_json(&self.file(STATE), state, Durability::PowerFailure)
     }
 
     /// Writes `state.json` without waiting for the disk: for states of a running domain, which
@@ -172,7 +170,7 @@ impl Folder {
     /// # Errors
     /// Disk full and the like.
     pub(crate) fn write_state_lightly(&self, state: &State) -> Result<(), FileError> {
-        write_json_lightly(&self.file(STATE), state)
+        write_json(&self.file(STATE), state, Durability::Crash)
     }
 
     /// Writes a file that a start makes anew each time, without waiting for the disk.
@@ -180,7 +178,7 @@ impl Folder {
     /// # Errors
     /// Disk full and the like.
     pub(crate) fn write_lightly(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        replace_lightly(&self.file(name), bytes)
+        Ok(replace(&self.file(name), bytes, Durability::Crash, Writers::Many)?)
     }
 
     /// Makes a mark: [`STOPPED`], [`ENDS_WITH_HOST`], [`KEPT`] or [`TOUCHED`].

@@ -126,7 +126,7 @@ pub(crate) fn fake_host() -> FakeHost {
 impl FakeHost {
     /// A request whose app needs nothing of the host's network.
     pub(crate) fn quiet(&self) -> RunRequest {
-        RunRequest { network: net::Choice::None, ..self.request() }
+        RunRequest { network: net::NetworkRequest::None, ..self.request() }
     }
 
     /// Removes the file that lets monitors end, so that the next one stays.

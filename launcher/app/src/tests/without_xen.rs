@@ -88,7 +88,7 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
     let host = host();
     let apps = &host.apps;
     let publish = vec!["8080:80".parse().unwrap()];
-    let mac = Some([2, 0, 0, 0, 0, 7]);
+    let mac = Some(contract::Mac([2, 0, 0, 0, 0, 7]));
     let web =
         create(apps, &RunRequest { publish: publish.clone(), mac, ..host.request() }).unwrap();
     let [ended, asked] = [host.create(), host.create()];
@@ -113,11 +113,15 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
         created_unix_ms: 0,
         domid: 9,
     };
-    files::write_json(&waiting.file(folder::WAITING), &noted).unwrap();
+    files::write_json(&waiting.file(folder::WAITING), &noted, files::Durability::Crash).unwrap();
     let older = Folder::new(apps.pool_folder().join("ba9876543210"));
     drop(older.make().unwrap());
-    files::write_json(&older.file(folder::WAITING), &PooledDomain { address: None, ..noted })
-        .unwrap();
+    files::write_json(
+        &older.file(folder::WAITING),
+        &PooledDomain { address: None, ..noted },
+        files::Durability::Crash,
+    )
+    .unwrap();
 
     let leases = host.root.path().join("state/leases");
     let ports = host.root.path().join("state/ports");
@@ -349,9 +353,9 @@ fn a_furnished_domain_fits_apps_of_the_usual_network_and_layer_only() {
         fits(waiting, &what, launch, host.apps.settings())
     };
     let usual = RunRequest { writable: WritableChoice::Disk, ..host.request() };
-    let none = RunRequest { network: net::Choice::None, ..usual.clone() };
+    let none = RunRequest { network: net::NetworkRequest::None, ..usual.clone() };
     let ip = RunRequest { ip: Some("10.107.0.9".into()), ..usual.clone() };
-    let mac = RunRequest { mac: Some([0, 0x16, 0x3e, 1, 2, 3]), ..usual.clone() };
+    let mac = RunRequest { mac: Some(contract::Mac([0, 0x16, 0x3e, 1, 2, 3])), ..usual.clone() };
     let size = host.apps.settings().storage_mib;
     let same_size = RunRequest { storage_mib: Some(size), ..usual.clone() };
     let larger = RunRequest { storage_mib: Some(size + 1), ..usual.clone() };

@@ -237,7 +237,9 @@ fn place(dest: &Path, source: &str, name: &Path) -> Result<(PathBuf, PathBuf)> {
         let name = if is_contents(source) { Path::new(".") } else { name };
         return Ok((dest.to_owned(), name.to_owned()));
     }
-    let name = dest.file_name().with_context(|| format!("{} is no name", dest.display()))?;
+    let name = dest
+        .file_name()
+        .with_context(|| format!("{} does not end in a file name", dest.display()))?;
     let folder = dest.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).to_owned();
     ensure!(folder.is_dir(), "folder {} is not there", folder.display());

@@ -110,7 +110,7 @@ fn about_app(apps: &Apps, app: &App) -> Value {
     };
     let outcome = state.outcome.as_ref();
     let word = state_word(apps, app);
-    let mac = record.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
+    let mac = record.mac.map(|mac| mac.to_string());
     let most = match record.restart {
         app::RestartPolicy::OnFailure { at_most } => at_most.unwrap_or_default(),
         _ => 0,

@@ -110,7 +110,7 @@ fn parse_tail(text: &str) -> Result<Option<usize>> {
     }
     match text.parse::<i64>() {
         Ok(number) => Ok(usize::try_from(number).ok()),
-        Err(_) => bail!("--tail {text:?} is no number of lines; write a number or all"),
+        Err(_) => bail!("--tail {text:?} is not a valid number of lines; write a number or all"),
     }
 }
 
@@ -128,7 +128,7 @@ fn parse_time(flag: &str, text: &str) -> Result<u64> {
     });
     found.with_context(|| {
         format!(
-            "{flag} {text:?} is no time; write e.g. 2026-11-25T13:00:00Z, 1795611600, 10m or 1h30m"
+            "{flag} {text:?} is not a valid time; write e.g. 2026-11-25T13:00:00Z, 1795611600, 10m or 1h30m"
         )
     })
 }
@@ -176,7 +176,8 @@ mod tests {
             assert_eq!(parse_while(text), None, "{text:?}");
         }
         for text in ["", "yesterday", "10x", "-5"] {
-            assert!(parse_time("--since", text).is_err(), "{text:?}");
+            let error = parse_time("--since", text).unwrap_err().to_string();
+            assert!(error.starts_with("--since"), "{error}");
         }
     }
 
@@ -185,6 +186,6 @@ mod tests {
         assert_eq!(parse_tail("all").unwrap(), None);
         assert_eq!(parse_tail("-1").unwrap(), None);
         assert_eq!(parse_tail("7").unwrap(), Some(7));
-        assert!(parse_tail("few").is_err());
+        assert!(parse_tail("few").unwrap_err().to_string().contains("number of lines"));
     }
 }

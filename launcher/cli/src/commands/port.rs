@@ -50,7 +50,9 @@ fn parse_port(text: &str) -> Result<(u16, String)> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     match (port.parse::<u16>(), protocol) {
         (Ok(port), "tcp" | "udp") if port > 0 => Ok((port, protocol.to_owned())),
-        _ => bail!("{text:?} is no port; write a number from 1 to 65535, and /udp where it is one"),
+        _ => bail!(
+            "{text:?} is not a valid port; write a number from 1 to 65535, and /udp for a UDP port"
+        ),
     }
 }
 
@@ -63,7 +65,8 @@ mod tests {
         assert_eq!(parse_port("80").unwrap(), (80, "tcp".into()));
         assert_eq!(parse_port("53/udp").unwrap(), (53, "udp".into()));
         for text in ["", "0", "http", "80/sctp", "65536", "80/tcp/udp"] {
-            assert!(parse_port(text).is_err(), "{text:?}");
+            let error = parse_port(text).unwrap_err().to_string();
+            assert!(error.contains("write a number from 1 to 65535"), "{error}");
         }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) struct Spec {
     cpu: CpuFlags,
     /// default, none, or bridge=NAME for a bridge of yours
     #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "default")]
-    network: net::Choice,
+    network: net::NetworkRequest,
     /// Address of the app; on a bridge of yours with its prefix length, ADDRESS/PREFIX
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
@@ -57,8 +57,8 @@ pub(crate) struct Spec {
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<IpAddr>,
     /// Link address of the app's interface [default: made from its address]
-    #[arg(long, value_name = "MAC", value_parser = net::parse_mac)]
-    mac_address: Option<[u8; 6]>,
+    #[arg(long, value_name = "MAC")]
+    mac_address: Option<contract::Mac>,
     /// Name server of the app [default: this machine's]
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<IpAddr>,
@@ -224,7 +224,10 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert_eq!(env[..2], ["A=1 2", "B=x=y"]);
         assert!(env.len() == 3 && env[2].starts_with("PATH="));
-        assert!(environment(&[], &["=x".into()]).is_err());
-        assert!(environment(&[], &["a b=x".into()]).is_err());
+        for bad in ["=x", "a b=x"] {
+            let error = environment(&[], &[bad.into()]).unwrap_err();
+            let cause = error.root_cause().to_string();
+            assert!(cause.contains("is not a name for a variable"), "{cause}");
+        }
     }
 }

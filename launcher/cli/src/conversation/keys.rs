@@ -18,7 +18,9 @@ impl FromStr for DetachKeys {
                 (Some([letter @ b'a'..=b'z']), _) => Ok(letter - b'a' + 1),
                 (Some([sign @ (b'@' | b'['..=b'_')]), _) => Ok(sign - b'@'),
                 (None, [character]) if character.is_ascii() => Ok(*character),
-                _ => bail!("{key:?} is no key; give single characters or ctrl-a to ctrl-z"),
+                _ => {
+                    bail!("{key:?} is not a valid key; write single characters or ctrl-a to ctrl-z")
+                }
             }
         };
         let keys = text.split(',').filter(|_| !text.is_empty()).map(key);

@@ -78,8 +78,10 @@ mod tests {
             assert_eq!(parse_field("mode", field).unwrap(), 0o755);
         }
         assert_eq!(parse_field("mode", b"\0\0\0\0\0\0\0\0").unwrap(), 0);
-        assert!(parse_field("mode", b"0000798\0").is_err());
-        assert!(parse_field("mode", b"-000755\0").is_err());
+        for bad in [b"0000798\0", b"-000755\0"] {
+            let error = parse_field("mode", bad).unwrap_err();
+            assert!(matches!(error, ArchiveError::Number("mode")), "{error}");
+        }
     }
 
     #[test]
@@ -94,7 +96,8 @@ mod tests {
             parse_field("uid", &[0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xfe]).unwrap(),
             4294967294
         );
-        assert!(parse_field("size", &[0x81; 12]).is_err());
+        let error = parse_field("size", &[0x81; 12]).unwrap_err();
+        assert!(matches!(error, ArchiveError::Number("size")), "{error}");
     }
 
     #[test]

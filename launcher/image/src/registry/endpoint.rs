@@ -139,7 +139,7 @@ mod tests {
         for bad in
             ["10.0.2.2:5000", "ftp://a", "http://", "http://a b", "http://a/?x", "http://u@h"]
         {
-            assert!(Endpoint::parse(bad).is_err(), "{bad}");
+            assert!(matches!(Endpoint::parse(bad), Err(RegistryError::Mirror { .. })), "{bad}");
         }
     }
 }

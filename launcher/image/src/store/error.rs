@@ -2,6 +2,8 @@
 
 use crate::{digest::Digest, fetch::FetchError};
 use contract::Untrusted;
+use files::{Durability, ReplaceError, Writers, replace};
+use serde::Serialize;
 use std::{
     fs::File,
     io,
@@ -79,4 +81,13 @@ pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Err
 /// Makes a rename or a new entry in `folder` outlive a power loss.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("write", folder))
+}
+
+/// Replaces a JSON file of the store, so that it outlives a power failure. The caller holds the lock of
+/// the folder that the file is in.
+pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), StoreError> {
+    let json = serde_json::to_vec_pretty(value)
+        .map_err(|source| StoreError::Damaged { path: path.to_owned(), source })?;
+    replace(path, &json, Durability::PowerFailure, Writers::One)
+        .map_err(|ReplaceError { action, path, source }| StoreError::Io { action, path, source })
 }

@@ -1,14 +1,9 @@
 //! Names of images: one small JSON file, replaced whole by a rename.
 
-use super::error::{StoreError, io_error, sync_folder};
+use super::error::{StoreError, io_error, write_json};
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 const FILE: &str = "names.json";
 
@@ -32,12 +27,7 @@ impl Names {
 
     /// The caller holds the store's lock.
     pub(super) fn write(&self, folder: &Path) -> Result<(), StoreError> {
-        let (path, new) = (folder.join(FILE), folder.join("names.json.new"));
-        let json = serde_json::to_vec_pretty(self)
-            .map_err(|source| StoreError::Damaged { path: path.clone(), source })?;
-        write_synced(&new, &json)?;
-        fs::rename(&new, &path).map_err(io_error("write", &path))?;
-        sync_folder(folder)
+        write_json(&folder.join(FILE), self)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Digest> {
@@ -57,14 +47,4 @@ impl Names {
         let of_it = self.names.iter().filter(|(_, other)| *other == digest);
         of_it.map(|(name, _)| name.clone()).collect()
     }
-}
-
-/// Writes a file that is on the disk when this returns.
-pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let write = || {
-        let mut file = files::create_private(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(io_error("write", path))
 }

@@ -2,9 +2,9 @@
 
 use super::{
     description::{DESCRIPTION, Description},
-    error::{StoreError, io_error, sync_folder},
+    error::{StoreError, io_error, sync_folder, write_json},
     images::{DISK, Image, Store},
-    names::{Names, write_synced},
+    names::Names,
     work::{self, Work},
 };
 use crate::{
@@ -138,7 +138,6 @@ impl Store {
             origins: [source.origin()].into(),
         };
         write_description(work.folder(), &description)?;
-        sync_folder(work.folder())?;
         let target = self.image_folder(&digest);
         let _lock = self.lock()?;
         match fs::rename(work.folder(), &target) {
@@ -264,11 +263,7 @@ fn same_contents(one: &Path, other: &Path) -> io::Result<bool> {
 
 /// Writes `image.json`, whole or not at all.
 fn write_description(folder: &Path, description: &Description) -> Result<(), StoreError> {
-    let (path, new) = (folder.join(DESCRIPTION), folder.join("image.json.new"));
-    let json = serde_json::to_vec_pretty(description)
-        .map_err(|source| StoreError::Damaged { path: path.clone(), source })?;
-    write_synced(&new, &json)?;
-    fs::rename(&new, &path).map_err(io_error("write", &path))
+    write_json(&folder.join(DESCRIPTION), description)
 }
 
 /// A file that goes unless it was renamed.

@@ -233,7 +233,8 @@ fn damaged_pax_headers_are_refused() {
 fn after_an_error_the_converter_gives_no_disk() {
     let disk = crate::run::scratch_disk();
     let mut converter = image::Converter::new(disk, &Limits::default()).unwrap();
-    assert!(converter.apply_layer(&b"short"[..]).is_err());
+    let error = chain(&converter.apply_layer(&b"short"[..]).unwrap_err());
+    assert!(error.contains("layer 1 of the image"), "{error}");
     assert!(matches!(converter.apply_layer(&[][..]), Err(image::ConvertError::Failed)));
     assert!(matches!(converter.finish(), Err(image::ConvertError::Failed)));
 }

@@ -164,5 +164,6 @@ fn memory_for_names_is_limited_but_what_is_gone_is_not_counted() {
 fn settings_files_may_name_some_limits_and_no_others() {
     let limits: Limits = serde_json::from_str(r#"{"max_entries": 5}"#).unwrap();
     assert_eq!(limits, Limits { max_entries: 5, ..Limits::default() });
-    assert!(serde_json::from_str::<Limits>(r#"{"max_entrys": 5}"#).is_err());
+    let error = serde_json::from_str::<Limits>(r#"{"max_entrys": 5}"#).unwrap_err();
+    assert!(error.to_string().contains("unknown field `max_entrys`"), "{error}");
 }

@@ -39,7 +39,7 @@ fn write_layout(layers: &[Layer], folder: &Path) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 #[test]

@@ -54,11 +54,7 @@ fn arrived(place: &str) -> Vec<String> {
 }
 
 fn mac(lease: &Lease) -> String {
-    text(&lease.mac)
-}
-
-fn text(mac: &net::Mac) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
+    lease.mac.to_string()
 }
 
 /// The link address of dom0 towards the outside.
@@ -115,7 +111,7 @@ fn a_guest_sends_with_its_own_address_only() {
         for place in ["dom0", "outside", "db"] {
             count(place);
         }
-        let gateway = text(&network.gateway_mac());
+        let gateway = network.gateway_mac().to_string();
         let (webs, dbs) = (mac(&web), mac(&db));
         let frames = [
             // To dom0, outside and the other guest, as nobody and as the other guest.
@@ -237,7 +233,7 @@ fn guests_can_be_kept_from_each_other() {
         assert!(is_closed("web", &dbs, 80));
         count("db");
         let kinds = ["udp", "syn", "synack", "rst", "echo", "echo-reply", "arp-request"];
-        let frames: Vec<String> = [mac(&db), text(&network.gateway_mac())]
+        let frames: Vec<String> = [mac(&db), network.gateway_mac().to_string()]
             .iter()
             .flat_map(|to| kinds.map(|kind| format!("{kind},own,{to},{},{dbs}", web.address)))
             .collect();
@@ -306,10 +302,10 @@ fn guests_are_let_in_again_whichever_table_was_lost() {
         assert!(!run("nft list table bridge launch").contains("elements"));
         // Another link address than belongs to the address, and then another one.
         for last in [8, 9] {
-            let own = [0, 0x16, 0x3e, 9, 9, last];
+            let own = contract::Mac([0, 0x16, 0x3e, 9, 9, last]);
             let lease = network.lease("own", None, Some(own)).unwrap();
             let elements = run("nft list set bridge launch guests");
-            let element = format!("{} . {}", text(&own), lease.address);
+            let element = format!("{} . {}", own, lease.address);
             assert!(elements.contains(&format!("elements = {{ {element} }}")), "{elements}");
         }
     });

@@ -7,6 +7,7 @@ mod benchmark;
 mod hostile;
 mod sandbox;
 
+use contract::Mac;
 use net::{InterfaceName, NetworkError, Publish, Settings, check_bridge, wait_for_interface};
 use sandbox::{
     DOM0, OUTSIDE, ask_tcp, ask_udp, call_rules_on_bridges, in_own_network, inside, is_closed, run,
@@ -412,7 +413,7 @@ fn whatever_is_missing_is_made_again() {
         let network = dom0.network_up();
         let web = dom0.guest(&network, "web");
         network.publish("web", web.address, &publish(&["8080:80"])).unwrap();
-        let own = network.lease("own", None, Some([0, 0x16, 0x3e, 9, 8, 7])).unwrap().address;
+        let own = network.lease("own", None, Some(Mac([0, 0x16, 0x3e, 9, 8, 7]))).unwrap().address;
         for damage in [
             "ip link set launch0 down",
             "ip addr flush dev launch0",
@@ -436,7 +437,7 @@ fn whatever_is_missing_is_made_again() {
 fn a_port_of_the_bridge_is_up_at_once_and_does_not_change_its_address() {
     in_own_network("a_port_of_the_bridge_is_up_at_once_and_does_not_change_its_address", |dom0| {
         let network = dom0.network_up();
-        let mac = network.gateway_mac().map(|byte| format!("{byte:02x}")).join(":");
+        let mac = network.gateway_mac().to_string();
         run("ip link add vif1.0 address 00:00:00:00:00:01 type veth peer name peer0");
         run("ip link set peer0 up");
         net::attach_to_bridge("vif1.0", "launch0", None).unwrap();
@@ -467,7 +468,7 @@ fn a_guest_is_known_before_it_says_a_word_and_forgotten_with_its_lease() {
     in_own_network(NAME, |dom0| {
         let network = dom0.network_up();
         let web = dom0.guest(&network, "web");
-        let text = web.mac.map(|byte| format!("{byte:02x}")).join(":");
+        let text = web.mac.to_string();
         // But for dom0 itself.
         let known = || {
             let all = run("ip neigh show nud permanent dev launch0");
@@ -478,7 +479,7 @@ fn a_guest_is_known_before_it_says_a_word_and_forgotten_with_its_lease() {
         assert!(
             run("bridge fdb show dev vifweb").contains(&format!("{text} master launch0 static"))
         );
-        assert_eq!(network.lease("web", None, Some([2, 0, 0, 0, 0, 1])).unwrap().mac[0], 2);
+        assert_eq!(network.lease("web", None, Some(Mac([2, 0, 0, 0, 0, 1]))).unwrap().mac.0[0], 2);
         assert!(known().contains("02:00:00:00:00:01"));
         // Stopped and started: the same lease on another interface.
         run("ip link del vifweb");
@@ -523,7 +524,7 @@ fn a_packet_for_one_guest_reaches_no_other() {
         assert_eq!(taken("web"), before);
 
         // The hostile one calls itself by the other's link address, and says so to all.
-        let stolen = db.mac.map(|byte| format!("{byte:02x}")).join(":");
+        let stolen = db.mac.to_string();
         run("ip -n web link set eth0 down");
         run(&format!("ip -n web link set eth0 address {stolen} up"));
         let _ = ask_tcp("web", "10.107.0.1", 80);
@@ -644,7 +645,7 @@ fn a_full_disk_fails_the_lease_and_keeps_the_others() {
         let filler = dom0.state().join("filler");
         let _ = std::fs::write(&filler, [1; 65536]);
         let error = network.lease("db", None, None).unwrap_err().to_string();
-        assert!(error.contains("cannot write") && error.contains("leases.new"), "{error}");
+        assert!(error.contains("cannot write") && error.contains("leases"), "{error}");
         assert_eq!(network.leases().unwrap(), before);
         std::fs::remove_file(filler).unwrap();
         network.lease("db", None, None).unwrap();

@@ -131,16 +131,15 @@ impl Dom0 {
     pub(crate) fn guest(&self, network: &Network, name: &str) -> Lease {
         let lease = network.lease(name, None, None).unwrap();
         let Lease { address, prefix, gateway, mac } = &lease;
-        let text = |mac: &net::Mac| mac.map(|byte| format!("{byte:02x}")).join(":");
         let gateway = gateway.unwrap();
         run(&format!("ip netns add {name}"));
         run(&format!("ip link add vif{name} type veth peer name eth0 netns {name}"));
-        run(&format!("ip -n {name} link set eth0 address {}", text(mac)));
+        run(&format!("ip -n {name} link set eth0 address {}", mac));
         run(&format!("ip -n {name} link set lo up"));
         run(&format!("ip -n {name} addr add {address}/{prefix} dev eth0"));
         run(&format!("ip -n {name} link set eth0 up"));
         run(&format!("ip -n {name} route add default via {gateway}"));
-        let gateway_mac = text(&network.gateway_mac());
+        let gateway_mac = network.gateway_mac();
         run(&format!("ip -n {name} neigh replace {gateway} lladdr {gateway_mac} dev eth0"));
         net::attach_to_bridge(&format!("vif{name}"), network.bridge(), Some(*mac)).unwrap();
         serve(name, name, 80);

@@ -1,6 +1,7 @@
 //! What a domain is built from: a description of itself and of its devices.
 
 use super::payload::Payload;
+use contract::Mac;
 
 /// A domain to be built.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +104,7 @@ impl<'a> Disk<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface<'a> {
     /// Its link address.
-    pub mac: [u8; 6],
+    pub mac: Mac,
     /// Its largest packet, in bytes.
     pub mtu: u32,
     /// The bridge that the caller joins it to.

@@ -271,7 +271,7 @@ fn check(guest: &Guest<'_>) -> Result<(), BuildError> {
     } else if guest.cmdline.contains('\0') {
         "the kernel command line contains a NUL".to_owned()
     } else if guest.name.is_empty() || guest.name.contains(['/', '\0', '\n']) {
-        format!("{:?} is no name for a domain", guest.name)
+        format!("{:?} is not a valid name for a domain", guest.name)
     } else {
         return Ok(());
     };

@@ -76,7 +76,7 @@ mod tests {
             assert_eq!(Permission::parse(&permission.render()), Ok(permission));
         }
         for text in ["", "x1", "r", "r-1", "r99999", "1"] {
-            assert!(Permission::parse(text).is_err(), "{text:?} was taken");
+            assert_eq!(Permission::parse(text), Err(WireError::NotAPermission), "{text:?}");
         }
     }
 }

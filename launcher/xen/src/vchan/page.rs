@@ -91,7 +91,8 @@ mod tests {
         for (left, right) in
             [(9, 11), (10, 10), (11, 11), (21, 12), (12, 21), (0, 0), (u16::MAX, 12), (10, 20)]
         {
-            assert!(Orders { left, right }.check().is_err(), "{left} {right}");
+            let error = Orders { left, right }.check().unwrap_err();
+            assert!(matches!(error, VchanError::Invalid(_)), "{left} {right}: {error}");
         }
     }
 }

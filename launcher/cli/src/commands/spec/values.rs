@@ -29,11 +29,13 @@ const LIMITS: [(&str, u32); 16] = [
 pub(super) fn parse_tmpfs(text: &str) -> Result<Tmpfs, String> {
     let (path, options) = text.split_once(':').unwrap_or((text, ""));
     if !path.starts_with('/') || path == "/" {
-        return Err(format!("{path:?} is no absolute path below /"));
+        return Err(format!("{path:?} is not a valid mount point; write an absolute path below /"));
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "=,%_:.-".contains(c);
     if !options.chars().all(plain) {
-        return Err(format!("{options:?} are no mount options; write e.g. size=16m,mode=700"));
+        return Err(format!(
+            "{options:?} is not a valid list of mount options; write e.g. size=16m,mode=700"
+        ));
     }
     let separator = if options.is_empty() { "" } else { "," };
     let options = format!("{TMPFS_OPTIONS}{separator}{options}");
@@ -49,10 +51,12 @@ pub(super) fn parse_limit(text: &str) -> Result<Limit, String> {
         let known: Vec<&str> = LIMITS.iter().map(|(name, _)| *name).collect();
         return Err(format!("there is no limit {name:?}; there are {}", known.join(", ")));
     };
+    let wrong =
+        |text: &str| format!("{text:?} is not a valid limit; write a number, or -1 for none");
     let number = |text: &str| match text.parse::<i64>() {
         Ok(-1) => Ok(u64::MAX),
-        Ok(number) => u64::try_from(number).map_err(|_| format!("{text:?} is no limit")),
-        Err(_) => Err(format!("{text:?} is no number")),
+        Ok(number) => u64::try_from(number).map_err(|_| wrong(text)),
+        Err(_) => Err(wrong(text)),
     };
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let (soft, hard) = (number(soft)?, number(hard)?);
@@ -89,7 +93,9 @@ pub(super) fn parse_host(text: &str) -> Result<AddedHost, String> {
     }
     let address = match address {
         "host-gateway" => None,
-        address => Some(address.parse().map_err(|_| format!("{address:?} is no address"))?),
+        address => {
+            Some(address.parse().map_err(|_| format!("{address:?} is not a valid address"))?)
+        }
     };
     Ok(AddedHost { name: name.to_owned(), address })
 }
@@ -123,8 +129,11 @@ mod tests {
         assert_eq!((tmpfs.path.as_str(), tmpfs.options.as_str()), ("/run", TMPFS_OPTIONS));
         let tmpfs = parse_tmpfs("/run:exec,size=64k").unwrap();
         assert!(tmpfs.options.ends_with(",exec,size=64k"), "{}", tmpfs.options);
-        for text in ["", "run", "/", "/run:size=1 2", "/run:a/b"] {
-            assert!(parse_tmpfs(text).is_err(), "{text:?}");
+        for text in ["", "run", "/"] {
+            assert!(parse_tmpfs(text).unwrap_err().contains("mount point"), "{text:?}");
+        }
+        for text in ["/run:size=1 2", "/run:a/b"] {
+            assert!(parse_tmpfs(text).unwrap_err().contains("mount options"), "{text:?}");
         }
     }
 
@@ -134,8 +143,15 @@ mod tests {
         assert_eq!((limit.resource, limit.soft, limit.hard), (7, 1024, 4096));
         let limit = parse_limit("core=-1").unwrap();
         assert_eq!((limit.resource, limit.soft, limit.hard), (4, u64::MAX, u64::MAX));
-        for text in ["nofile", "files=1", "nofile=x", "nofile=2:1", "nofile=-2", "nofile=-1:5"] {
-            assert!(parse_limit(text).is_err(), "{text:?}");
+        for (text, why) in [
+            ("nofile", "write NAME=SOFT"),
+            ("files=1", "there is no limit \"files\""),
+            ("nofile=x", "\"x\" is not a valid limit"),
+            ("nofile=-2", "\"-2\" is not a valid limit"),
+            ("nofile=2:1", "the soft limit is above the hard one"),
+            ("nofile=-1:5", "the soft limit is above the hard one"),
+        ] {
+            assert!(parse_limit(text).unwrap_err().contains(why), "{text:?}");
         }
     }
 
@@ -147,8 +163,11 @@ mod tests {
         assert_eq!(host("db=10.0.0.5"), "10.0.0.5");
         assert_eq!(host("db:fe80::1"), "fe80::1");
         assert_eq!(host("here:host-gateway"), "10.107.0.1");
-        for text in ["", "db", ":10.0.0.5", "d b:10.0.0.5", "db:here", "db:10.0.0"] {
-            assert!(parse_host(text).is_err(), "{text:?}");
+        for text in ["", "db", ":10.0.0.5", "d b:10.0.0.5"] {
+            assert!(parse_host(text).unwrap_err().contains("write NAME:ADDRESS"), "{text:?}");
+        }
+        for text in ["db:here", "db:10.0.0"] {
+            assert!(parse_host(text).unwrap_err().contains("is not a valid address"), "{text:?}");
         }
     }
 
@@ -156,8 +175,9 @@ mod tests {
     fn labels_and_storage_are_as_docker_writes_them() {
         assert_eq!(parse_label("a=b=c").unwrap(), ("a".into(), "b=c".into()));
         assert_eq!(parse_label("a").unwrap(), ("a".into(), String::new()));
-        assert!(parse_label("=x").is_err());
+        assert!(parse_label("=x").unwrap_err().contains("a label needs a name"));
         assert_eq!(parse_storage_opt("size=1G"), Ok(1024));
-        assert!(parse_storage_opt("dm.x=1").is_err() && parse_storage_opt("size=huge").is_err());
+        assert!(parse_storage_opt("dm.x=1").unwrap_err().contains("only size=SIZE"));
+        assert!(parse_storage_opt("size=huge").unwrap_err().contains("huge"));
     }
 }

@@ -59,7 +59,7 @@ pub fn disk_number(device: &str) -> Result<u32, BuildError> {
     match device.strip_prefix("xvd").map(str::as_bytes) {
         Some([letter @ b'a'..=b'p']) => Ok(FIRST_DISK + u32::from(letter - b'a') * 16),
         _ => {
-            let problem = format!("{device:?} is no disk of a guest, xvda to xvdp are");
+            let problem = format!("{device:?} is not a valid disk of a guest; use xvda to xvdp");
             Err(BuildError::Invalid(problem))
         }
     }

@@ -177,7 +177,7 @@ mod tests {
     fn own_and_attached() -> [Vec<Node>; 2] {
         let disk = disk();
         let interface = Interface {
-            mac: [0, 0x16, 0x3e, 1, 2, 0xff],
+            mac: contract::Mac([0, 0x16, 0x3e, 1, 2, 0xff]),
             mtu: 1500,
             bridge: "launch0",
             script: "/usr/lib/launch/hotplug",
@@ -218,7 +218,10 @@ mod tests {
         assert_eq!(value(&nodes, &format!("{backend}/discard-enable")), "0");
         assert_eq!(value(&nodes, "/local/domain/7/device/vbd/51728/backend"), backend);
         assert_eq!(value(&nodes, "/libxl/7/device/vbd/51728/backend"), backend);
-        assert!(disk_number("xvdq").is_err() && disk_number("sda").is_err());
+        for device in ["xvdq", "sda"] {
+            let error = disk_number(device).unwrap_err().to_string();
+            assert!(error.contains("use xvda to xvdp"), "{error}");
+        }
     }
 
     #[test]

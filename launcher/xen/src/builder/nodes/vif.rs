@@ -4,8 +4,7 @@ use super::super::guest::Interface;
 use super::device::{Device, INITIALISING};
 
 pub(super) fn vif<'a>(index: u32, interface: &Interface<'a>) -> Device<'a> {
-    let mac: Vec<String> = interface.mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mac = mac.join(":");
+    let mac = interface.mac.to_string();
     let mtu = interface.mtu.to_string();
     Device {
         kind: "vif",

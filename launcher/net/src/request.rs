@@ -2,13 +2,14 @@
 
 use crate::lease::Lease;
 use crate::link;
-use crate::settings::{InterfaceName, InterfaceNameError, Mac, mask};
+use crate::settings::{InterfaceName, InterfaceNameError, mask};
+use contract::Mac;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 /// What `--network` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
+pub enum NetworkRequest {
     /// Our own bridge, with an address from us (`default`).
     #[default]
     Launch,
@@ -20,7 +21,7 @@ pub enum Choice {
 
 /// A `--network` or `--ip` that cannot be followed.
 #[derive(Debug, thiserror::Error)]
-pub enum ChoiceError {
+pub enum NetworkRequestError {
     /// Not one of the forms.
     #[error("network `{0}` is not known: write default, bridge=NAME or none")]
     Unknown(String),
@@ -70,16 +71,16 @@ pub enum ChoiceError {
     Link(#[from] link::LinkError),
 }
 
-impl FromStr for Choice {
-    type Err = ChoiceError;
+impl FromStr for NetworkRequest {
+    type Err = NetworkRequestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('=') {
             Some(("bridge", name)) => Ok(Self::Bridge(name.parse()?)),
             None if text == "default" => Ok(Self::Launch),
             None if text == "none" => Ok(Self::None),
-            None if text == "host" => Err(ChoiceError::Host),
-            _ => Err(ChoiceError::Unknown(text.to_owned())),
+            None if text == "host" => Err(NetworkRequestError::Host),
+            _ => Err(NetworkRequestError::Unknown(text.to_owned())),
         }
     }
 }
@@ -88,12 +89,13 @@ impl FromStr for Choice {
 ///
 /// # Errors
 /// The first of these that does not hold.
-pub fn check_bridge(name: &InterfaceName) -> Result<(), ChoiceError> {
-    let link = link::find(name.as_str())?.ok_or_else(|| ChoiceError::Missing(name.clone()))?;
+pub fn check_bridge(name: &InterfaceName) -> Result<(), NetworkRequestError> {
+    let link =
+        link::find(name.as_str())?.ok_or_else(|| NetworkRequestError::Missing(name.clone()))?;
     if !link.is_bridge {
-        Err(ChoiceError::NotABridge(name.clone()))
+        Err(NetworkRequestError::NotABridge(name.clone()))
     } else if !link.is_up {
-        Err(ChoiceError::Down(name.clone()))
+        Err(NetworkRequestError::Down(name.clone()))
     } else {
         Ok(())
     }
@@ -109,23 +111,23 @@ pub fn static_lease(
     owner: &str,
     ip: Option<&str>,
     gateway: Option<IpAddr>,
-) -> Result<Lease, ChoiceError> {
-    let text = ip.ok_or_else(|| ChoiceError::NoAddress(bridge.clone()))?;
-    let wrong = || ChoiceError::Address(text.to_owned());
+) -> Result<Lease, NetworkRequestError> {
+    let text = ip.ok_or_else(|| NetworkRequestError::NoAddress(bridge.clone()))?;
+    let wrong = || NetworkRequestError::Address(text.to_owned());
     let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
     let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
     let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
     if !(1..=32).contains(&prefix) || matches!(address.octets()[0], 0 | 127 | 224..) {
         return Err(wrong());
     }
-    check_host(address, prefix).map_err(|role| ChoiceError::Reserved(address, role))?;
+    check_host(address, prefix).map_err(|role| NetworkRequestError::Reserved(address, role))?;
     if let Some(gateway) = gateway {
         let reachable = matches!(gateway, IpAddr::V4(gateway)
             if (gateway.to_bits() ^ address.to_bits()) & mask(prefix) == 0
                 && gateway != address
                 && check_host(gateway, prefix).is_ok());
         if !reachable {
-            return Err(ChoiceError::Gateway { gateway, address, prefix });
+            return Err(NetworkRequestError::Gateway { gateway, address, prefix });
         }
     }
     Ok(Lease { address: address.into(), prefix, gateway, mac: mac_for_owner(owner) })
@@ -151,29 +153,29 @@ fn mac_for_owner(owner: &str) -> Mac {
     });
     let [a, b, c, ..] = (hash ^ (hash >> 32)).to_le_bytes();
     // As in Xen's own tools the fourth byte stays below 0x80.
-    [0x00, 0x16, 0x3e, a & 0x7f, b, c]
+    Mac([0x00, 0x16, 0x3e, a & 0x7f, b, c])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lease(ip: Option<&str>, gateway: Option<&str>) -> Result<Lease, ChoiceError> {
+    fn lease(ip: Option<&str>, gateway: Option<&str>) -> Result<Lease, NetworkRequestError> {
         let gateway = gateway.map(|gateway| gateway.parse().unwrap());
         static_lease(&"xenbr0".parse().unwrap(), "web", ip, gateway)
     }
 
     #[test]
     fn the_three_choices_parse() {
-        assert_eq!("default".parse::<Choice>().unwrap(), Choice::Launch);
-        assert_eq!("none".parse::<Choice>().unwrap(), Choice::None);
-        let own = "bridge=xenbr0".parse::<Choice>().unwrap();
-        assert_eq!(own, Choice::Bridge("xenbr0".parse().unwrap()));
+        assert_eq!("default".parse::<NetworkRequest>().unwrap(), NetworkRequest::Launch);
+        assert_eq!("none".parse::<NetworkRequest>().unwrap(), NetworkRequest::None);
+        let own = "bridge=xenbr0".parse::<NetworkRequest>().unwrap();
+        assert_eq!(own, NetworkRequest::Bridge("xenbr0".parse().unwrap()));
     }
 
     #[test]
     fn another_choice_says_what_to_write() {
-        let message = |text: &str| text.parse::<Choice>().unwrap_err().to_string();
+        let message = |text: &str| text.parse::<NetworkRequest>().unwrap_err().to_string();
         assert!(message("host").contains("publish ports with -p"));
         assert!(message("web").contains("write default, bridge=NAME or none"));
         assert!(message("bridge=").contains("is not an interface name"));
@@ -183,8 +185,8 @@ mod tests {
     #[test]
     fn an_address_on_an_admins_bridge_is_checked() {
         let good = lease(Some("192.168.1.50/24"), Some("192.168.1.1")).unwrap();
-        assert_eq!((good.prefix, good.mac[..3].to_vec()), (24, vec![0x00, 0x16, 0x3e]));
-        assert!(lease(Some("192.168.1.50/24"), None).is_ok());
+        assert_eq!((good.prefix, good.mac.as_bytes()[..3].to_vec()), (24, vec![0x00, 0x16, 0x3e]));
+        lease(Some("192.168.1.50/24"), None).unwrap();
         let message = |ip, gateway| lease(ip, gateway).unwrap_err().to_string();
         assert!(message(None, None).contains("add --ip ADDRESS/PREFIX"));
         assert!(message(Some("192.168.1.50"), None).contains("write ADDRESS/PREFIX"));
