@@ -261,6 +261,7 @@ mod tests {
 
     #[test]
     fn only_one_is_in_charge_of_an_app() {
+        let _alone = crate::tests::alone();
         let (_root, folder) = folder();
         let lock = folder.make().unwrap();
         assert!(folder.try_lock().unwrap().is_none());
@@ -270,6 +271,7 @@ mod tests {
 
     #[test]
     fn a_lock_stays_held_while_an_inherited_copy_is_open() {
+        let _alone = crate::tests::alone();
         let (_root, folder) = folder();
         let file = folder.make().unwrap().share().unwrap();
         let copy = file.try_clone().unwrap();
@@ -281,6 +283,7 @@ mod tests {
 
     #[test]
     fn those_who_wait_learn_the_outcome_even_when_the_folder_is_gone() {
+        let _alone = crate::tests::alone();
         let (_root, folder) = folder();
         let lock = folder.make().unwrap();
         let watch = folder.watch_lock().unwrap();

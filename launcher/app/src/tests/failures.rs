@@ -29,7 +29,6 @@ fn call_failed(error: &AppsError, number: usize) -> bool {
 fn a_start_of_which_any_step_fails_leaves_the_app_as_it_was() {
     let host = fake_host();
     let app = create(&host.apps, &request(&host)).unwrap();
-    let folder = host.apps.folder(&app.record.id);
     let mut failed = vec![];
     loop {
         let number = failed.len();
@@ -46,11 +45,11 @@ fn a_start_of_which_any_step_fails_leaves_the_app_as_it_was() {
         assert!(host.fake.domains().is_empty(), "{failed:?}");
         let now = host.apps.find(&app.record.id).unwrap();
         assert_eq!(now.state, app.state, "{failed:?}");
-        assert!(folder.try_lock().unwrap().is_some(), "{failed:?}");
+        assert!(!host.is_tended(&app), "{failed:?}");
     }
     let steps = ["check", "check_name", "find", "boot", "complete", "state", "schedule"];
     assert_eq!(failed, steps);
-    assert!(folder.try_lock().unwrap().is_none(), "the monitor has the lock");
+    assert!(host.is_tended(&app), "the monitor has the lock");
 }
 
 #[test]

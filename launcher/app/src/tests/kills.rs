@@ -89,19 +89,12 @@ fn a_start_killed_at_any_call_leaves_an_app_that_can_be_started() {
 fn an_app_whose_monitor_was_killed_gets_another_one_if_its_domain_lives_and_ends_if_not() {
     let host = fake_host();
     let (app, _) = launch(&host.apps, &host.quiet()).unwrap();
-    let folder = host.apps.folder(&app.record.id);
-    // A monitor that ends without a word, as one that is killed.
-    std::fs::write(&host.fake.end, "").unwrap();
-    let end = crate::store::end_watch::EndWatch::new(&folder).unwrap();
-    assert!(end.wait(None).unwrap());
-
-    host.keep_monitors();
+    drop(host.take_over(&app));
     let repairs = repair(&host.apps).unwrap();
     assert!(repairs[0].to_string().contains("the monitor of app nginx had died"), "{repairs:?}");
-    assert!(folder.try_lock().unwrap().is_none(), "another monitor has the lock");
+    assert!(host.is_tended(&app), "another monitor has the lock");
 
-    std::fs::write(&host.fake.end, "").unwrap();
-    assert!(end.wait(None).unwrap());
+    drop(host.take_over(&app));
     host.fake.end_domain(app.state.domid.unwrap());
     let left = repaired(&host);
     assert_eq!((left[0].state.phase, left[0].state.domid), (Phase::Exited, None));

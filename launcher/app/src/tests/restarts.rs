@@ -10,10 +10,8 @@ use crate::life::restart::{
 use crate::record::outcome::Outcome;
 use crate::record::state::Phase;
 use crate::request::run_request::RunRequest;
-use crate::store::end_watch::EndWatch;
 use crate::store::folder;
 use crate::store::locked::Locked;
-use std::fs;
 use std::path::Path;
 
 fn ended(code: u8) -> Outcome {
@@ -26,13 +24,10 @@ fn running(host: &FakeHost, policy: &str) -> Locked {
     take_over(host, launch(&host.apps, &request).unwrap().0)
 }
 
-/// Takes an app over from its monitor.
+/// Takes an app over from its monitor, which is killed.
 fn take_over(host: &FakeHost, app: App) -> Locked {
     let folder = host.apps.folder(&app.record.id);
-    fs::write(&host.fake.end, "").unwrap();
-    assert!(EndWatch::new(&folder).unwrap().wait(None).unwrap());
-    let lock = folder.take_lock().unwrap().unwrap();
-    host.keep_monitors();
+    let lock = host.take_over(&app);
     Locked { record: app.record, state: app.state, folder, lock }
 }
 

@@ -1,7 +1,7 @@
 //! What is done with apps that run, or are about to.
 
 use super::fake::{CRASHED, Fault};
-use super::{FakeHost, fake_host};
+use super::{FakeHost, PATIENCE, fake_host};
 use crate::apps::App;
 use crate::domain::{Condition, condition};
 use crate::error::AppsError;
@@ -22,7 +22,7 @@ use crate::store::ids::uuid_of;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use toolstack::{Schedule, Toolstack};
 
 fn running(host: &FakeHost) -> App {
@@ -40,9 +40,11 @@ fn a_stop_while_the_app_starts_waits_for_its_domain_and_keeps_it_from_being_star
         let starts = scope.spawn(|| start(&host.apps, &app));
         host.fake.wait_for("complete");
         let stops = scope.spawn(|| stop(&host.apps, &app, None));
-        while !folder.is_marked(folder::STOPPED) {
+        let deadline = Instant::now() + PATIENCE;
+        while !folder.is_marked(folder::STOPPED) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
+        assert!(folder.is_marked(folder::STOPPED));
         assert!(!stops.is_finished() && !starts.is_finished());
         host.fake.release();
         assert_eq!(starts.join().unwrap().unwrap().state.phase, Phase::Running);
@@ -95,6 +97,7 @@ fn a_domain_whose_number_another_one_has_now_is_left_alone() {
     let host = fake_host();
     let app = running(&host);
     let domid = app.state.domid.unwrap();
+    drop(host.take_over(&app));
     host.fake.end_domain(domid);
     // As after a reboot of the host: the number is another app's.
     let other = uuid_of("ba9876543210");
@@ -103,7 +106,6 @@ fn a_domain_whose_number_another_one_has_now_is_left_alone() {
     assert_eq!(condition(&host.apps, &app), Some(Condition::Gone));
     assert!(matches!(pause(&host.apps, &app), Err(AppsError::NotRunning(_))));
     rename(&host.apps, &app, "web").unwrap();
-    fs::write(&host.fake.end, "").unwrap();
     kill(&host.apps, &app).unwrap();
     let names = |domains: &std::collections::BTreeMap<u16, super::fake::FakeDomain>| {
         domains.values().map(|domain| domain.name.clone()).collect::<Vec<_>>()
