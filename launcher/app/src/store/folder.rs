@@ -288,8 +288,8 @@ mod tests {
         let lock = folder.make().unwrap();
         let watch = folder.watch_lock().unwrap();
         assert_eq!(watch.outcome().unwrap(), None);
-        let outcome = Outcome { code: 3, message: None };
-        lock.leave(&Outcome { code: 255, message: Some("long ".repeat(99).into()) }).unwrap();
+        let outcome = Outcome::with_code(3);
+        lock.leave(&Outcome::failed("long ".repeat(99))).unwrap();
         lock.leave(&outcome).unwrap();
         folder.remove().unwrap();
         drop(lock);
@@ -303,7 +303,8 @@ mod tests {
         let _lock = folder.make().unwrap();
         folder.write_state(&State::default()).unwrap();
         fs::create_dir(folder.file(&format!("{STATE}.{}.tmp", std::process::id()))).unwrap();
-        assert!(folder.write_state(&State { domid: Some(3), ..State::default() }).is_err());
+        let error = folder.write_state(&State::default().starting()).unwrap_err();
+        assert!(matches!(error, FileError::Io { action: "write", .. }), "{error}");
         assert_eq!(folder.read_state().unwrap(), State::default());
     }
 

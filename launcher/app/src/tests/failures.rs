@@ -35,7 +35,7 @@ fn a_start_of_which_any_step_fails_leaves_the_app_as_it_was() {
         host.fake.order(Fault::Fail(number));
         let error = match start(&host.apps, &app) {
             Ok(app) => {
-                assert_eq!(app.state.phase, Phase::Running);
+                assert_eq!(app.state.phase(), Phase::Running);
                 break;
             }
             Err(error) => error,
@@ -90,7 +90,7 @@ fn a_monitor_that_cannot_be_started_takes_the_domain_down_again() {
     let error = start(&host.apps, &app).unwrap_err();
     assert!(matches!(error, AppsError::Monitor { .. }), "{}", one_line(&error));
     assert!(host.fake.domains().is_empty());
-    assert_eq!(host.apps.find(&app.record.id).unwrap().state.phase, Phase::Created);
+    assert_eq!(host.apps.find(&app.record.id).unwrap().state.phase(), Phase::Created);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod failures;
 mod fake;
 mod kills;
 mod monitors;
+mod older_files;
 mod restarts;
 mod running;
 mod without_xen;

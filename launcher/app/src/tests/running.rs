@@ -47,7 +47,7 @@ fn a_stop_while_the_app_starts_waits_for_its_domain_and_keeps_it_from_being_star
         assert!(folder.is_marked(folder::STOPPED));
         assert!(!stops.is_finished() && !starts.is_finished());
         host.fake.release();
-        assert_eq!(starts.join().unwrap().unwrap().state.phase, Phase::Running);
+        assert_eq!(starts.join().unwrap().unwrap().state.phase(), Phase::Running);
         stops.join().unwrap().unwrap();
     });
     let calls = host.fake.calls();
@@ -86,8 +86,8 @@ fn of_two_launches_one_takes_the_pooled_domain_and_the_other_boots_its_own() {
     assert_eq!(boots, 1);
     let took: Vec<&App> = apps.iter().filter(|app| app.record.id == id).collect();
     assert_eq!(took.len(), 1);
-    assert_eq!(took[0].state.domid, Some(domid));
-    assert_eq!(apps.iter().map(|app| app.state.domid).collect::<BTreeSet<_>>().len(), 2);
+    assert_eq!(took[0].state.domid(), Some(toolstack::DomId(domid)));
+    assert_eq!(apps.iter().map(|app| app.state.domid()).collect::<BTreeSet<_>>().len(), 2);
     assert!(host.fake.domains().values().all(|domain| domain.complete));
     assert_eq!(fs::read_dir(&pool).unwrap().count(), 0);
 }
@@ -96,7 +96,7 @@ fn of_two_launches_one_takes_the_pooled_domain_and_the_other_boots_its_own() {
 fn a_domain_whose_number_another_one_has_now_is_left_alone() {
     let host = fake_host();
     let app = running(&host);
-    let domid = app.state.domid.unwrap();
+    let domid = app.state.domid().unwrap().0;
     drop(host.take_over(&app));
     host.fake.end_domain(domid);
     // As after a reboot of the host: the number is another app's.
@@ -135,10 +135,10 @@ fn a_change_reaches_the_running_domain_and_says_what_has_to_wait() {
     assert_eq!(changed.later.len(), 1, "{changed:?}");
     assert!(changed.later[0].contains("built with 64 MiB"), "{changed:?}");
     let domains = host.fake.domains();
-    assert_eq!(domains[&app.state.domid.unwrap()].schedule.cap_percent, Some(50));
+    assert_eq!(domains[&app.state.domid().unwrap().0].schedule.cap_percent, Some(50));
     assert_eq!(host.apps.find("nginx").unwrap().record.shape.memory_mib, 96);
     rename(&host.apps, &app, "web").unwrap();
-    assert_eq!(host.fake.domains()[&app.state.domid.unwrap()].name, "web");
+    assert_eq!(host.fake.domains()[&app.state.domid().unwrap().0].name, "web");
 }
 
 #[test]
@@ -156,9 +156,9 @@ fn a_running_app_is_removed_by_force_only_and_with_its_domain() {
 fn an_app_whose_guest_crashed_still_has_its_domain_until_it_is_taken_down() {
     let host = fake_host();
     let app = running(&host);
-    host.fake.crash(app.state.domid.unwrap());
+    host.fake.crash(app.state.domid().unwrap().0);
     assert_eq!(condition(&host.apps, &app), Some(Condition::Runs));
-    let state = host.fake.state(toolstack::DomId(app.state.domid.unwrap()), app.record.uuid);
+    let state = host.fake.state(toolstack::DomId(app.state.domid().unwrap().0), app.record.uuid);
     assert_eq!(state.unwrap(), CRASHED);
     kill(&host.apps, &app).unwrap();
     assert!(host.fake.domains().is_empty());
