@@ -2,7 +2,7 @@
 
 use crate::error::AppsError;
 use crate::record::app::Record;
-use crate::record::state::{Phase, State};
+use crate::record::state::State;
 use crate::request::run_request::ShapeRequest;
 use crate::settings::Settings;
 use crate::store::folder::{self, Folder};
@@ -185,7 +185,7 @@ impl Apps {
     #[must_use]
     pub fn can_spare_image(&self, app: &App) -> bool {
         let disk = self.folder(&app.record.id).file(folder::ROOT_DISK);
-        matches!(app.state.phase, Phase::Created | Phase::Exited) && !disk.is_symlink()
+        app.state.can_start() && !disk.is_symlink()
     }
 
     /// Whether an app has this image, but for those that `may_lose_it`. Where nobody can tell, one has.

@@ -2,12 +2,9 @@
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
-use crate::record::app::Record;
-use crate::record::state::Phase;
 use crate::record::state::State;
 use toolstack::AppDomain;
 use toolstack::DomId;
-use toolstack::DomainState;
 use toolstack::Usage;
 use toolstack::Uuid;
 
@@ -23,8 +20,10 @@ pub(crate) fn domain(apps: &Apps, app: &App) -> Result<Option<AppDomain>, AppsEr
 /// The number that is noted for a running app's domain, and the app's UUID: nothing that may be used
 /// without a comparison.
 pub(crate) fn noted_domain(apps: &Apps, app: &App) -> Result<Option<(DomId, Uuid)>, AppsError> {
-    let now = apps.read(&app.record.id)?.filter(|now| now.state.phase == Phase::Running);
-    Ok(now.and_then(|now| Some((DomId(now.state.domid?), app.record.uuid))))
+    Ok(match apps.read(&app.record.id)?.map(|now| now.state) {
+        Some(State::Running { domid, .. }) => Some((domid, app.record.uuid)),
+        _ => None,
+    })
 }
 
 /// How the domain of an app is that is noted as running.
@@ -43,7 +42,7 @@ pub enum Condition {
 /// be asked, the note counts.
 #[must_use]
 pub fn condition(apps: &Apps, app: &App) -> Option<Condition> {
-    let domid = app.state.domid.map(DomId).filter(|_| app.state.phase == Phase::Running)?;
+    let State::Running { domid, .. } = app.state else { return None };
     Some(match apps.toolstack().of_app(domid, app.record.uuid) {
         Ok(None) => Condition::Gone,
         Ok(Some(domain)) if apps.toolstack().is_paused(domain).unwrap_or_default() => {
@@ -73,18 +72,6 @@ pub(crate) fn let_run(apps: &Apps, domain: AppDomain) -> Result<(), AppsError> {
         apps.toolstack().unpause(domain)?;
     }
     Ok(())
-}
-
-/// Whether the domain noted in `state` is still there.
-pub(crate) fn domain_state(
-    apps: &Apps,
-    record: &Record,
-    state: &State,
-) -> Result<DomainState, AppsError> {
-    match state.domid {
-        Some(domid) => Ok(apps.toolstack().state(DomId(domid), record.uuid)?),
-        None => Ok(DomainState::Gone),
-    }
 }
 
 /// What the app's domain has used so far.

@@ -6,7 +6,6 @@ use crate::life::repair::repair_app;
 use crate::log::files::{LogFiles, Piece};
 use crate::log::writer::{Entry, LogFilter, Parser};
 use crate::record::outcome::Outcome;
-use crate::record::state::Phase;
 use crate::store::end_watch::EndWatch;
 use std::time::{Duration, Instant};
 
@@ -125,12 +124,10 @@ impl<'a> Follow<'a> {
             return Ok(Some(outcome));
         }
         match self.apps.folder(&self.id).read_state() {
-            Ok(state)
-                if matches!(state.phase, Phase::Starting | Phase::Running | Phase::Restarting) =>
-            {
-                Ok(None)
+            Ok(state) if state.can_stop() => Ok(None),
+            Ok(state) => {
+                Ok(Some(state.outcome().cloned().unwrap_or_else(|| Outcome::with_code(0))))
             }
-            Ok(state) => Ok(Some(state.outcome.unwrap_or(Outcome { code: 0, message: None }))),
             Err(error) if error.is_not_found() => Err(AppsError::Unknown(self.id.clone())),
             Err(error) => Err(error.into()),
         }

@@ -5,7 +5,7 @@ use crate::error::AppsError;
 use crate::record::app::Network;
 use crate::record::app::Record;
 use crate::record::pooled_domain::PooledDomain;
-use crate::record::state::Phase;
+use crate::record::state::State;
 use crate::request::resolve::Link;
 use crate::store::folder::{self, Folder};
 use crate::store::ids::ids_in;
@@ -127,10 +127,9 @@ fn holding(apps: &Apps, id: &str) -> Option<Holding> {
     if !matches!(app.record.network, Network::Launch { .. }) {
         return None;
     }
-    let noted = match (app.state.phase, app.state.address) {
-        (Phase::Starting | Phase::Running | Phase::Created, Some(address)) => Some(address),
-        (Phase::Starting, None) => noted_address(&folder).map(IpAddr::V4),
-        _ => None,
+    let noted = match app.state {
+        State::Starting { address: None, .. } => noted_address(&folder).map(IpAddr::V4),
+        _ => app.state.address(),
     };
     match noted {
         Some(IpAddr::V4(address)) => {

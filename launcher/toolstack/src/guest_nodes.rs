@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// The file in which [`crate::hotplug`] finds a domain's nodes, beside its root disk.
 const FILE: &str = "guest-nodes.json";
-/// The file in which versions before 0.2 left the orders alone.
+/// The file in which earlier versions left the orders, without anything else.
 const ORDERS_FILE: &str = "orders.json";
 
 /// Nodes below a domain's own folder, which its guest may read: path and value each.

@@ -7,7 +7,7 @@ use crate::pool::fit::fits;
 use crate::pool::pooled;
 use crate::record::app::Record;
 use crate::record::pooled_domain::PooledDomain;
-use crate::record::state::{Phase, State};
+use crate::record::state::State;
 use crate::record::timing::{Timings, now_ms, timed};
 use crate::record::writable_choice::WritableChoice;
 use crate::request::resolve::{self, Identity};
@@ -157,7 +157,7 @@ fn fill(
     made.map_err(FileError::io("make", &log))?;
     // With a domain there is something to take down if this process is killed now.
     let state = match booted.domid() {
-        Some(domid) => State { phase: Phase::Starting, domid: Some(domid.0), ..State::default() },
+        Some(domid) => State::default().booted(domid),
         None => State::default(),
     };
     folder.write_state_lightly(&state)?;

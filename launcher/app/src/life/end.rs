@@ -5,8 +5,6 @@ use crate::error::AppsError;
 use crate::network::with_network;
 use crate::record::app::Record;
 use crate::record::outcome::Outcome;
-use crate::record::state::Phase;
-use crate::record::state::State;
 use crate::record::timing::now_ms;
 use crate::store::folder;
 use crate::store::folder::Folder;
@@ -52,7 +50,7 @@ pub(crate) fn take_down(
 /// The end of an app that this process is in charge of: takes it down, notes how it ended, and
 /// removes it where that was asked for.
 pub(crate) fn finish(apps: &Apps, app: &mut Locked, mut outcome: Outcome) -> Result<(), AppsError> {
-    let down = take_down(apps, &app.record, app.state.domid.map(DomId));
+    let down = take_down(apps, &app.record, app.state.domid());
     if let Err(error) = &down {
         let error = one_line(error);
         let message = match &outcome.message {
@@ -61,17 +59,7 @@ pub(crate) fn finish(apps: &Apps, app: &mut Locked, mut outcome: Outcome) -> Res
         };
         outcome.message = Some(message.into());
     }
-    app.state = State {
-        phase: Phase::Exited,
-        domid: None,
-        address: None,
-        finished_unix_ms: Some(now_ms()),
-        outcome: Some(outcome.clone()),
-        started_unix_ms: app.state.started_unix_ms,
-        restarts: app.state.restarts,
-        backoff_ms: 0,
-        marks: std::mem::take(&mut app.state.marks),
-    };
+    app.state = app.state.exited(outcome.clone(), now_ms());
     let goes = app.record.remove_on_exit && !app.folder.is_marked(folder::KEPT);
     // One that goes at once need not outlive a power cut.
     let noted = match goes {

@@ -1,7 +1,6 @@
 //! Putting right what killed launchers and monitors left behind.
 
 use crate::apps::Apps;
-use crate::domain::domain_state;
 use crate::error::AppsError;
 use crate::life::end::finish;
 use crate::life::end::forget;
@@ -111,11 +110,11 @@ fn uses_network(apps: &Apps, id: &str) -> bool {
     match apps.read(id) {
         // One that is being made of a domain that waited has its lease already.
         Ok(None) => apps.folder(id).path().exists(),
-        Ok(Some(app)) => match app.state.phase {
-            Phase::Starting | Phase::Running => true,
+        Ok(Some(app)) => match app.state {
+            State::Starting { .. } | State::Running { .. } => true,
             // With a config for `xl create`.
-            Phase::Created => app.state.address.is_some(),
-            Phase::Exited | Phase::Restarting => false,
+            State::Created { address } => address.is_some(),
+            State::Exited { .. } | State::Restarting { .. } => false,
         },
         Err(_) => true,
     }
@@ -128,7 +127,7 @@ pub(crate) fn repair_app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsEr
         Ok(state) => Some(state),
         Err(error) if error.is_not_found() => None,
         // Cut off by a power failure: whatever ran then runs no more.
-        Err(_) => Some(State { phase: Phase::Starting, ..State::default() }),
+        Err(_) => Some(State::default().starting()),
     };
     let record = match folder.read_record() {
         Ok(record) => Some(record),
@@ -150,7 +149,7 @@ pub(crate) fn repair_app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsEr
 
 /// Whether there is nothing to be done for an app: it does not run, and is to stay.
 fn is_settled(folder: &Folder, record: &Record, state: &State) -> bool {
-    match state.phase {
+    match state.phase() {
         Phase::Created => true,
         Phase::Exited => !record.remove_on_exit || folder.is_marked(folder::KEPT),
         Phase::Starting | Phase::Running | Phase::Restarting => false,
@@ -166,17 +165,17 @@ fn with_lock(
 ) -> Result<Option<Repair>, AppsError> {
     let name = record.name.clone();
     // What was read before may have changed until the lock was ours.
-    let state = folder.read_state().unwrap_or(State { phase: Phase::Starting, ..State::default() });
+    let state = folder.read_state().unwrap_or_else(|_| State::default().starting());
     let app = &mut Locked { record, state, folder, lock };
-    match app.state.phase {
+    match app.state {
         _ if is_settled(&app.folder, &app.record, &app.state) => Ok(None),
-        Phase::Created | Phase::Exited => {
+        State::Created { .. } | State::Exited { .. } => {
             take_down(apps, &app.record, None)?;
             forget(apps, &app.record, &app.folder)?;
             Ok(Some(Repair(format!("removed app {name}, which was to go when it ended"))))
         }
-        Phase::Running => {
-            let now = domain_state(apps, &app.record, &app.state)?;
+        State::Running { domid, .. } => {
+            let now = apps.toolstack().state(domid, app.record.uuid)?;
             if now != DomainState::Gone {
                 start_monitor(apps, app, Duration::ZERO)?;
                 return Ok(Some(Repair(format!(
@@ -191,19 +190,19 @@ fn with_lock(
                 "app {name} ended while nobody watched; took down what was left"
             ))))
         }
-        Phase::Restarting => {
+        State::Restarting { .. } => {
             start_monitor(apps, app, Duration::ZERO)?;
             Ok(Some(Repair(format!(
                 "app {name} waits to be started again, and nobody was to do it; started its monitor anew"
             ))))
         }
-        Phase::Starting => {
+        State::Starting { .. } => {
             // One that is just being destroyed is not found, but has nodes yet.
-            let found = apps.toolstack().find(app.record.uuid)?;
-            app.state.domid = found.map(|domid| domid.0).or(app.state.domid);
-            let message = "the launcher was killed while it started the app";
-            let outcome = Outcome { code: 125, message: Some(message.into()) };
-            if app.state.restarts > 0 {
+            if let Some(found) = apps.toolstack().find(app.record.uuid)? {
+                app.state = app.state.booted(found);
+            }
+            let outcome = Outcome::failed("the launcher was killed while it started the app");
+            if app.state.restarts() > 0 {
                 if let Some(repair) = to_restart(apps, app, outcome.clone())? {
                     return Ok(Some(repair));
                 }

@@ -24,7 +24,6 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use toolstack::DomId;
 
 /// The first back-off before an app is started again; each further one is twice as long. Docker's.
 const FIRST_BACKOFF_MS: u64 = 100;
@@ -49,7 +48,7 @@ fn backoff_ms(last_ms: u64, ran_ms: u64) -> u64 {
 /// that may have changed while the app ran.
 pub(crate) fn wants_restart(app: &Locked, outcome: &Outcome) -> bool {
     let Ok(record) = app.folder.read_record() else { return false };
-    record.restart.wants(outcome.code, app.state.restarts, app.folder.ends_for_good())
+    record.restart.wants(outcome.code(), app.state.restarts(), app.folder.ends_for_good())
 }
 
 /// The end of an app that is to be started again: takes it down and notes for when; the
@@ -62,22 +61,10 @@ pub(crate) fn end_to_restart(
     app: &mut Locked,
     outcome: Outcome,
 ) -> Result<(), AppsError> {
-    if let Err(error) = take_down(apps, &app.record, app.state.domid.map(DomId)) {
+    if let Err(error) = take_down(apps, &app.record, app.state.domid()) {
         return Err(error.and(finish(apps, app, outcome)));
     }
-    let now = now_ms();
-    let ran_ms = now.saturating_sub(app.state.started_unix_ms.unwrap_or(now));
-    app.state = State {
-        phase: Phase::Restarting,
-        domid: None,
-        address: None,
-        finished_unix_ms: Some(now),
-        outcome: Some(outcome),
-        restarts: app.state.restarts.saturating_add(1),
-        backoff_ms: backoff_ms(app.state.backoff_ms, ran_ms),
-        started_unix_ms: app.state.started_unix_ms,
-        marks: std::mem::take(&mut app.state.marks),
-    };
+    app.state = app.state.restarting(outcome, now_ms(), backoff_ms);
     Ok(app.folder.write_state_lightly(&app.state)?)
 }
 
@@ -90,9 +77,9 @@ pub(crate) fn restart_after_backoff(
     launcher: &Path,
 ) -> Result<(), AppsError> {
     let changes = EndWatch::new(&app.folder)?;
-    let state = &app.state;
-    let due = state.finished_unix_ms.unwrap_or_default().saturating_add(state.backoff_ms);
-    let ended = state.outcome.clone().unwrap_or(Outcome { code: 0, message: None });
+    let State::Restarting { last, attempts } = &app.state else { return Ok(()) };
+    let due = last.finished_unix_ms.saturating_add(attempts.backoff_ms);
+    let ended = last.outcome.clone();
     loop {
         if app.folder.ends_for_good() {
             return finish(apps, app, ended);
@@ -110,7 +97,7 @@ pub(crate) fn restart_after_backoff(
         .stdin(Stdio::from(app.lock.share()?))
         .exec();
     let message = format!("cannot start it again: cannot run {}: {error}", launcher.display());
-    finish(apps, app, Outcome { code: 125, message: Some(message.into()) })
+    finish(apps, app, Outcome::failed(message))
 }
 
 /// The apps that have ended and are to be started when the host starts.
@@ -121,7 +108,7 @@ pub fn at_boot(apps: &Apps) -> Result<Vec<App>, AppsError> {
     let mut found = apps.list()?;
     found.retain(|app| {
         let stopped = apps.folder(&app.record.id).is_marked(folder::STOPPED);
-        app.state.phase == Phase::Exited && app.record.restart.at_boot(stopped)
+        app.state.phase() == Phase::Exited && app.record.restart.at_boot(stopped)
     });
     // In the order in which they were made: a database is likely older than what asks it.
     found.reverse();
@@ -143,10 +130,9 @@ pub fn restart_inherited(apps: &Apps, id: &str, inherited: std::fs::File) -> Res
     let App { record, state } = apps.read(id)?.ok_or_else(|| AppsError::Unknown(id.to_owned()))?;
     let mut app = Locked { record, state, folder, lock };
     let Err(error) = start_again(apps, &mut app) else { return Ok(()) };
-    let outcome = Outcome { code: 125, message: Some(one_line(&error).into()) };
+    let outcome = Outcome::failed(one_line(&error));
     if wants_restart(&app, &outcome) {
         // It did not run: nothing is left to be taken down, and the back-off grows.
-        app.state.started_unix_ms = None;
         end_to_restart(apps, &mut app, outcome)?;
         return start_monitor(apps, &app, Duration::ZERO);
     }

@@ -38,7 +38,7 @@ pub fn signal(apps: &Apps, app: &App, signal: i32) -> Result<(), AppsError> {
     };
     let Some(domain) = domain else {
         // One that waited to be started again has ended by this.
-        return match stops && app.state.phase == Phase::Restarting {
+        return match stops && app.state.phase() == Phase::Restarting {
             true => Ok(()),
             false => Err(AppsError::NotRunning(app.record.name.clone())),
         };

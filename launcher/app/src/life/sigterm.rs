@@ -48,6 +48,7 @@ mod tests {
 
     #[test]
     fn what_is_started_under_the_guard_ignores_sigterm_and_what_is_started_later_does_not() {
+        let _alone = crate::tests::alone();
         let ignored = || {
             let output =
                 std::process::Command::new("cat").arg("/proc/self/status").output().unwrap();

@@ -7,7 +7,7 @@ use crate::life::end::take_down;
 use crate::life::monitor_process::start_monitor;
 use crate::network::connect;
 use crate::record::app::Record;
-use crate::record::state::{Phase, State};
+use crate::record::state::Phase;
 use crate::record::timing::{Timings, note, now_ms, timed};
 use crate::record::writable_choice::WritableChoice;
 use crate::request::resolve;
@@ -15,7 +15,7 @@ use crate::storage::layer;
 use crate::store::folder;
 use crate::store::locked::Locked;
 use std::time::{Duration, Instant};
-use toolstack::{Booted, DomId};
+use toolstack::Booted;
 
 /// Starts an app that does not run; returns when its domain runs and its monitor is there.
 ///
@@ -28,7 +28,8 @@ pub fn start(apps: &Apps, app: &App) -> Result<App, AppsError> {
     folder.unmark(folder::STOPPED)?;
     folder.unmark(folder::ENDS_WITH_HOST)?;
     let lock = folder.take_lock()?.ok_or_else(|| AppsError::Running(app.record.name.clone()))?;
-    let mut app = Locked { record: app.record.clone(), state: State::default(), folder, lock };
+    let state = folder.read_state()?;
+    let mut app = Locked { record: app.record.clone(), state, folder, lock };
     start_again(apps, &mut app)?;
     Ok(app.into())
 }
@@ -43,7 +44,7 @@ pub(crate) fn start_again(apps: &Apps, app: &mut Locked) -> Result<(), AppsError
         return Err(AppsError::Running(app.record.name.clone()));
     }
     app.lock.clear()?;
-    if app.folder.read_state()?.phase != Phase::Created {
+    if app.state.phase() != Phase::Created {
         app.folder.mark(folder::TOUCHED)?;
     }
     start_locked(apps, app, Booted::NotYet, &mut Timings::new(), Duration::ZERO)
@@ -62,7 +63,7 @@ pub(crate) fn start_locked(
     monitor_delay: Duration,
 ) -> Result<(), AppsError> {
     let _span = tracing::info_span!("start", app = app.record.name).entered();
-    let before = app.folder.read_state()?;
+    let before = app.state.clone();
     let built = build(apps, app, booted, timings);
     let started =
         built.and_then(|()| timed(timings, "monitor", || start_monitor(apps, app, monitor_delay)));
@@ -70,7 +71,7 @@ pub(crate) fn start_locked(
         Ok(()) if app.record.remove_on_exit => Ok(app.folder.unmark(folder::KEPT)?),
         Ok(()) => Ok(()),
         Err(error) => {
-            let error = error.and(take_down(apps, &app.record, app.state.domid.map(DomId)));
+            let error = error.and(take_down(apps, &app.record, app.state.domid()));
             app.state = before;
             Err(error.and(app.folder.write_state(&app.state)))
         }
@@ -90,31 +91,29 @@ fn build(
     };
     let record = &app.record;
     let link = timed(timings, "network", || connect(apps, record))?;
-    app.state.address = link.as_ref().map(|link| link.lease.address);
+    let address = link.as_ref().map(|link| link.lease.address);
     let nodes = timed(timings, "orders", || guest_nodes(apps, &app.folder, record, link.as_ref()))?;
     let spec = resolve::domain_spec(record, app.folder.path(), link.as_ref());
     let lock = app.lock.share()?;
     let step = if booted == Booted::NotYet { "domain" } else { "devices" };
     let domid = timed(timings, step, || apps.toolstack().complete(booted, &spec, &nodes, lock))?;
-    app.state.domid = Some(domid.0);
+    app.state = app.state.booted(domid);
     if !record.schedule.is_default() {
         let domain = apps.toolstack().of_app(domid, record.uuid)?;
         let domain = domain.ok_or_else(|| AppsError::NotRunning(record.name.clone()))?;
         apps.toolstack().schedule(domain, record.schedule)?;
     }
-    app.state.phase = Phase::Running;
-    app.state.started_unix_ms = Some(now_ms());
+    app.state = app.state.running(domid, address, now_ms());
     Ok(app.folder.write_state_lightly(&app.state)?)
 }
 
 /// Notes that the app starts, and boots its domain as far as its toolstack can.
 fn begin(apps: &Apps, app: &mut Locked, timings: &mut Timings) -> Result<Booted, AppsError> {
-    let (restarts, backoff_ms) = (app.state.restarts, app.state.backoff_ms);
-    app.state = State { phase: Phase::Starting, restarts, backoff_ms, ..State::default() };
+    app.state = app.state.starting();
     app.folder.write_state_lightly(&app.state)?;
     let booted = boot(apps, &app.record, timings)?;
     if let Some(domid) = booted.domid() {
-        app.state.domid = Some(domid.0);
+        app.state = app.state.booted(domid);
         app.folder.write_state_lightly(&app.state)?;
     }
     if app.record.writable == WritableChoice::Disk {

@@ -8,7 +8,6 @@ use crate::error::AppsError;
 use crate::life::kill::kill_marked;
 use crate::life::wait::outcome;
 use crate::record::outcome::Outcome;
-use crate::record::state::Phase;
 use crate::store::end_watch::EndWatch;
 use crate::store::folder;
 use std::sync::Mutex;
@@ -102,7 +101,7 @@ pub(crate) fn await_domain(
     let folder = apps.folder(&app.record.id);
     loop {
         let Some(now) = apps.read(&app.record.id)? else { return Ok(None) };
-        if matches!(now.state.phase, Phase::Created | Phase::Exited) {
+        if !now.state.can_stop() {
             return Ok(None);
         }
         folder.mark(mark)?;

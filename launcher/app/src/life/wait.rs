@@ -20,7 +20,7 @@ pub(crate) fn outcome(apps: &Apps, app: &App, end: &EndWatch) -> Result<Outcome,
     if let Some(outcome) = end.lock.outcome()? {
         return Ok(outcome);
     }
-    let state = apps.read(&app.record.id)?.map(|app| app.state);
-    let outcome = state.and_then(|state| state.outcome);
-    Ok(outcome.unwrap_or(Outcome { code: 0, message: None }))
+    let now = apps.read(&app.record.id)?;
+    let outcome = now.and_then(|now| now.state.outcome().cloned());
+    Ok(outcome.unwrap_or_else(|| Outcome::with_code(0)))
 }

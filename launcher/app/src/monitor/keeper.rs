@@ -220,23 +220,15 @@ impl Keeper<'_> {
     }
 
     fn take_report(&mut self, report: &contract::Report, read_unix_us: u64) -> Option<Outcome> {
-        let marks = moments(report, read_unix_us);
-        if marks != self.app.state.marks {
-            self.app.state.marks = marks;
+        if self.app.state.note_marks(moments(report, read_unix_us)) {
             if let Err(error) = self.app.folder.write_state_lightly(&self.app.state) {
                 self.report_error(&one_line(&error));
             }
         }
-        if !self.app.state.marks.is_empty() {
+        if !self.app.state.marks().is_empty() {
             self.refill.plan();
         }
-        report.exit.as_ref().map(|exit| Outcome {
-            code: exit.code(),
-            message: match exit {
-                contract::Exit::NotStarted { message, .. } => Some(message.clone()),
-                _ => None,
-            },
-        })
+        report.exit.as_ref().map(Outcome::from)
     }
 
     /// Has the place of a domain that was taken out of a pool filled again.

@@ -337,6 +337,7 @@ mod tests {
 
     #[test]
     fn a_reader_does_all_its_work_behind_its_fences() {
+        let _alone = crate::tests::alone();
         let settings = Settings { log_mib: 1, ..Settings::default() };
         let mut pair = Pair::start(&settings);
         let json = r#"{"version":3,"exit":{"code":7},"marks":[]}"#;
@@ -374,6 +375,7 @@ mod tests {
 
     #[test]
     fn a_reader_ends_with_its_keeper() {
+        let _alone = crate::tests::alone();
         let mut pair = Pair::start(&Settings::default());
         pair.tell(&Order::Report(String::new()), None);
         while pair.hear() != Word::Report(None) {}

@@ -12,7 +12,7 @@ use crate::monitor::current_reader::Reader;
 use crate::monitor::keeper::{Keeper, Reading};
 use crate::monitor::looks::Looks;
 use crate::monitor::refill::Refill;
-use crate::record::state::Phase;
+use crate::record::state::State;
 use crate::storage::start_set;
 use crate::store::folder::{self, Folder};
 use crate::store::lock::Lock;
@@ -23,7 +23,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
-use toolstack::DomId;
 
 /// The body of the monitor, whose standard input is the app's lock file. The caller must be the only thread of its
 /// process.
@@ -43,10 +42,10 @@ pub fn run(start: &MonitorStart) -> Result<(), AppsError> {
     let record = folder.read_record()?;
     let state = folder.read_state()?;
     let mut app = Locked { record, state, folder, lock };
-    if app.state.phase == Phase::Restarting {
+    if let State::Restarting { .. } = app.state {
         return restart_after_backoff(apps, &mut app, &start.launcher);
     }
-    let Some(domid) = app.state.domid.map(DomId) else {
+    let State::Running { domid, .. } = app.state else {
         return Err(AppsError::NotRunning(app.record.name));
     };
     // A guest that was told a start set finds none out.

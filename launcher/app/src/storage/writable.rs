@@ -222,6 +222,7 @@ mod tests {
 
     #[test]
     fn a_layer_is_a_clean_file_system_that_takes_little_room() {
+        let _alone = crate::tests::alone();
         if !have_e2fsprogs() {
             return;
         }
@@ -247,6 +248,7 @@ mod tests {
     /// A disk as [`make`] leaves it, and after a power cut at several moments.
     #[test]
     fn what_a_power_cut_lost_of_a_new_disk_is_written_again() {
+        let _alone = crate::tests::alone();
         if !have_e2fsprogs() {
             return;
         }
@@ -281,6 +283,7 @@ mod tests {
 
     #[test]
     fn a_disk_with_data_is_never_written_again() {
+        let _alone = crate::tests::alone();
         if !have_e2fsprogs() {
             return;
         }

@@ -259,6 +259,7 @@ mod tests {
 
     #[test]
     fn only_one_is_in_charge_of_an_app() {
+        let _alone = crate::tests::alone();
         let (_root, folder) = folder();
         let lock = folder.make().unwrap();
         assert!(folder.try_lock().unwrap().is_none());
@@ -268,6 +269,7 @@ mod tests {
 
     #[test]
     fn a_lock_stays_held_while_an_inherited_copy_is_open() {
+        let _alone = crate::tests::alone();
         let (_root, folder) = folder();
         let file = folder.make().unwrap().share().unwrap();
         let copy = file.try_clone().unwrap();
@@ -279,12 +281,13 @@ mod tests {
 
     #[test]
     fn those_who_wait_learn_the_outcome_even_when_the_folder_is_gone() {
+        let _alone = crate::tests::alone();
         let (_root, folder) = folder();
         let lock = folder.make().unwrap();
         let watch = folder.watch_lock().unwrap();
         assert_eq!(watch.outcome().unwrap(), None);
-        let outcome = Outcome { code: 3, message: None };
-        lock.leave(&Outcome { code: 255, message: Some("long ".repeat(99).into()) }).unwrap();
+        let outcome = Outcome::with_code(3);
+        lock.leave(&Outcome::failed("long ".repeat(99))).unwrap();
         lock.leave(&outcome).unwrap();
         folder.remove().unwrap();
         drop(lock);
@@ -298,7 +301,8 @@ mod tests {
         let _lock = folder.make().unwrap();
         folder.write_state(&State::default()).unwrap();
         fs::create_dir(folder.file(&format!("{STATE}.{}.tmp", std::process::id()))).unwrap();
-        assert!(folder.write_state(&State { domid: Some(3), ..State::default() }).is_err());
+        let error = folder.write_state(&State::default().starting()).unwrap_err();
+        assert!(matches!(error, FileError::Io { action: "write", .. }), "{error}");
         assert_eq!(folder.read_state().unwrap(), State::default());
     }
 

@@ -29,14 +29,13 @@ fn call_failed(error: &AppsError, number: usize) -> bool {
 fn a_start_of_which_any_step_fails_leaves_the_app_as_it_was() {
     let host = fake_host();
     let app = create(&host.apps, &request(&host)).unwrap();
-    let folder = host.apps.folder(&app.record.id);
     let mut failed = vec![];
     loop {
         let number = failed.len();
         host.fake.order(Fault::Fail(number));
         let error = match start(&host.apps, &app) {
             Ok(app) => {
-                assert_eq!(app.state.phase, Phase::Running);
+                assert_eq!(app.state.phase(), Phase::Running);
                 break;
             }
             Err(error) => error,
@@ -46,11 +45,11 @@ fn a_start_of_which_any_step_fails_leaves_the_app_as_it_was() {
         assert!(host.fake.domains().is_empty(), "{failed:?}");
         let now = host.apps.find(&app.record.id).unwrap();
         assert_eq!(now.state, app.state, "{failed:?}");
-        assert!(folder.try_lock().unwrap().is_some(), "{failed:?}");
+        assert!(!host.is_tended(&app), "{failed:?}");
     }
     let steps = ["check", "check_name", "find", "boot", "complete", "state", "schedule"];
     assert_eq!(failed, steps);
-    assert!(folder.try_lock().unwrap().is_none(), "the monitor has the lock");
+    assert!(host.is_tended(&app), "the monitor has the lock");
 }
 
 #[test]
@@ -91,7 +90,7 @@ fn a_monitor_that_cannot_be_started_takes_the_domain_down_again() {
     let error = start(&host.apps, &app).unwrap_err();
     assert!(matches!(error, AppsError::Monitor { .. }), "{}", one_line(&error));
     assert!(host.fake.domains().is_empty());
-    assert_eq!(host.apps.find(&app.record.id).unwrap().state.phase, Phase::Created);
+    assert_eq!(host.apps.find(&app.record.id).unwrap().state.phase(), Phase::Created);
 }
 
 #[test]

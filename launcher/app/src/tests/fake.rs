@@ -1,9 +1,10 @@
 //! A toolstack without Xen: domains in a map, and failures or a kill on order.
 
+use super::PATIENCE;
+use super::monitors::Monitors;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::panic::resume_unwind;
-use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use toolstack::{
@@ -45,18 +46,18 @@ struct Inner {
 }
 
 /// A toolstack without Xen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fake {
     inner: Mutex<Inner>,
     changed: Condvar,
-    /// Made when a domain ends: the tests' monitor program waits for it.
-    pub(crate) end: PathBuf,
+    /// The monitor of a domain ends when that does.
+    pub(crate) monitors: Monitors,
 }
 
 impl Fake {
-    /// No domains; the file `end` is made when one ends.
-    pub(crate) fn new(end: PathBuf) -> Self {
-        Self { end, ..Self::default() }
+    /// No domains.
+    pub(crate) fn new(monitors: Monitors) -> Self {
+        Self { inner: Mutex::default(), changed: Condvar::new(), monitors }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -79,8 +80,10 @@ impl Fake {
         self.lock().domains.clone()
     }
 
+    /// Ends a domain, and its monitor with it.
     pub(crate) fn end_domain(&self, domid: u16) {
         self.lock().domains.remove(&domid);
+        self.monitors.end_domain(domid);
     }
 
     pub(crate) fn crash(&self, domid: u16) {
@@ -101,8 +104,15 @@ impl Fake {
     pub(crate) fn wait_for(&self, name: &str) {
         let mut inner = self.lock();
         while !inner.calls.contains(&name) {
-            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner = self.wait(inner);
         }
+    }
+
+    fn wait<'a>(&self, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        let waited = self.changed.wait_timeout(inner, PATIENCE);
+        let (inner, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!waited.timed_out(), "waited for too long: {:?}", inner.calls);
+        inner
     }
 
     /// One call: counted, and held, failed or killed as was ordered.
@@ -116,7 +126,7 @@ impl Fake {
         inner.calls.push(name);
         self.changed.notify_all();
         while inner.held == Some(name) {
-            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner = self.wait(inner);
         }
         let fails = match inner.fault {
             Fault::Fail(at) => at == number,
@@ -187,7 +197,11 @@ impl Toolstack for Fake {
         if shape.toolstack == ToolstackKind::Xl {
             return Ok(Booted::NotYet);
         }
-        let domid = self.call("boot", |inner| inner.add(name, uuid))?;
+        let domid = self.call("boot", |inner| {
+            let domid = inner.add(name, uuid);
+            self.monitors.begin_domain(domid.0);
+            domid
+        })?;
         Ok(Booted::Domain { domid, devices: Devices::Nothing })
     }
 
@@ -211,6 +225,7 @@ impl Toolstack for Fake {
         assert!(nodes.texts.iter().any(|(_, text)| text.contains("\"hostname\"")), "no orders");
         self.call("complete", |inner| {
             let domid = booted.domid().unwrap_or_else(|| inner.add(&spec.name, spec.uuid));
+            self.monitors.begin_domain(domid.0);
             let domain = inner.domains.get_mut(&domid.0).unwrap();
             assert_eq!(domain.uuid, spec.uuid);
             (domain.name, domain.complete) = (spec.name.clone(), true);
@@ -224,10 +239,13 @@ impl Toolstack for Fake {
         domid: DomId,
         uuid: Uuid,
     ) -> Result<(), ToolstackError> {
-        self.call("destroy", |inner| {
-            inner.domains.retain(|number, domain| *number != domid.0 || domain.uuid != uuid);
+        let ours = self.call("destroy", |inner| {
+            let domain = inner.domains.get(&domid.0).filter(|domain| domain.uuid == uuid);
+            domain.is_some().then(|| inner.domains.remove(&domid.0)).is_some()
         })?;
-        fs::write(&self.end, "").unwrap();
+        if ours {
+            self.monitors.end_domain(domid.0);
+        }
         Ok(())
     }
 
@@ -277,10 +295,9 @@ impl Toolstack for Fake {
         _stop_time: Option<Duration>,
     ) -> Result<(), ToolstackError> {
         self.call("shut_down", |inner| {
-            // Its monitor destroys it at once.
             inner.domains.remove(&domain.domid().0);
         })?;
-        fs::write(&self.end, "").unwrap();
+        self.monitors.end_domain(domain.domid().0);
         Ok(())
     }
 

@@ -37,9 +37,9 @@ fn a_launch_killed_at_any_call_leaves_no_domain_after_the_next_command() {
             }
             let calls = host.fake.calls();
             for app in repaired(&host) {
-                assert_eq!(app.state.phase, Phase::Exited, "{calls:?}");
-                let outcome = app.state.outcome.unwrap();
-                assert_eq!(outcome.code, 125, "{calls:?}");
+                assert_eq!(app.state.phase(), Phase::Exited, "{calls:?}");
+                let outcome = app.state.outcome().unwrap().clone();
+                assert_eq!(outcome.code(), 125, "{calls:?}");
                 assert!(outcome.message.unwrap().raw().contains("killed"), "{calls:?}");
             }
             assert!(host.fake.domains().is_empty(), "{calls:?}");
@@ -75,13 +75,13 @@ fn a_start_killed_at_any_call_leaves_an_app_that_can_be_started() {
             let calls = host.fake.calls();
             let left = repaired(&host);
             assert_eq!(left.len(), 1, "{calls:?}");
-            let phase = left[0].state.phase;
+            let phase = left[0].state.phase();
             assert!(matches!(phase, Phase::Created | Phase::Exited), "{phase:?}: {calls:?}");
             assert!(host.fake.domains().is_empty(), "{calls:?}");
             kills += 1;
         }
         assert_eq!(kills, 5, "check, check_name, find, boot, complete");
-        assert_eq!(host.apps.find(&app.record.id).unwrap().state.phase, Phase::Running);
+        assert_eq!(host.apps.find(&app.record.id).unwrap().state.phase(), Phase::Running);
     }
 }
 
@@ -89,21 +89,14 @@ fn a_start_killed_at_any_call_leaves_an_app_that_can_be_started() {
 fn an_app_whose_monitor_was_killed_gets_another_one_if_its_domain_lives_and_ends_if_not() {
     let host = fake_host();
     let (app, _) = launch(&host.apps, &host.quiet()).unwrap();
-    let folder = host.apps.folder(&app.record.id);
-    // A monitor that ends without a word, as one that is killed.
-    std::fs::write(&host.fake.end, "").unwrap();
-    let end = crate::store::end_watch::EndWatch::new(&folder).unwrap();
-    assert!(end.wait(None).unwrap());
-
-    host.keep_monitors();
+    drop(host.take_over(&app));
     let repairs = repair(&host.apps).unwrap();
     assert!(repairs[0].to_string().contains("the monitor of app nginx had died"), "{repairs:?}");
-    assert!(folder.try_lock().unwrap().is_none(), "another monitor has the lock");
+    assert!(host.is_tended(&app), "another monitor has the lock");
 
-    std::fs::write(&host.fake.end, "").unwrap();
-    assert!(end.wait(None).unwrap());
-    host.fake.end_domain(app.state.domid.unwrap());
+    drop(host.take_over(&app));
+    host.fake.end_domain(app.state.domid().unwrap().0);
     let left = repaired(&host);
-    assert_eq!((left[0].state.phase, left[0].state.domid), (Phase::Exited, None));
-    assert_eq!(left[0].state.outcome.as_ref().unwrap().code, 137);
+    assert_eq!((left[0].state.phase(), left[0].state.domid()), (Phase::Exited, None));
+    assert_eq!(left[0].state.outcome().unwrap().code(), 137);
 }

@@ -3,6 +3,8 @@
 mod failures;
 mod fake;
 mod kills;
+mod monitors;
+mod older_files;
 mod restarts;
 mod running;
 mod without_xen;
@@ -12,26 +14,32 @@ use crate::life::create::create;
 use crate::record::writable_choice::WritableChoice;
 use crate::request::run_request::RunRequest;
 use crate::settings::Settings;
+use crate::store::end_watch::EndWatch;
+use crate::store::lock::Lock;
 use fake::Fake;
 use image::{Config, Digest, Image};
+use monitors::Monitors;
 use std::fs;
 use std::ops::Deref;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A host of a test's own: a state folder and an image.
 pub(crate) struct Host {
     pub(crate) root: tempfile::TempDir,
     pub(crate) apps: Apps,
+    _alone: MutexGuard<'static, ()>,
 }
 
+/// A host with the real toolstack.
 pub(crate) fn host() -> Host {
+    let alone = alone();
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("disk.erofs"), "disk").unwrap();
     let apps =
         Apps::open(&root.path().join("state"), &Settings::default(), &net::Settings::default());
-    Host { apps: apps.unwrap(), root }
+    Host { apps: apps.unwrap(), root, _alone: alone }
 }
 
 impl Host {
@@ -86,41 +94,34 @@ impl Deref for FakeHost {
 
 impl Drop for FakeHost {
     fn drop(&mut self) {
-        // Monitors that are left end now.
-        fs::write(&self.fake.end, "").unwrap();
+        self.fake.monitors.end_all();
     }
 }
 
-/// A host whose monitors hold their app's lock until a domain ends, and do nothing else.
+/// A host whose monitors hold their app's lock until its domain ends, and do nothing else.
 pub(crate) fn fake_host() -> FakeHost {
+    let alone = alone();
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name);
     fs::write(path("disk.erofs"), "disk").unwrap();
     for file in ["vmlinux", "initrd"] {
         fs::write(path(file), "").unwrap();
     }
-    let end = path("end");
-    let monitor = path("monitor");
-    // It ends with the test too, whose folder is gone then.
-    let (folder, ended) = (root.path().display(), end.display());
-    let script =
-        format!("#!/bin/sh\nwhile [ -d {folder} ] && [ ! -e {ended} ]; do sleep 0.1; done\n");
-    fs::write(&monitor, script).unwrap();
-    fs::set_permissions(&monitor, fs::Permissions::from_mode(0o700)).unwrap();
+    let monitors = Monitors::new(root.path());
     let settings = Settings {
         kernel: path("vmlinux"),
         ramdisk: path("initrd"),
-        monitor,
+        monitor: monitors.program.clone(),
         ..Settings::default()
     };
-    let fake = Arc::new(Fake::new(end));
+    let fake = Arc::new(Fake::new(monitors));
     let apps = Apps::with_toolstack(
         &path("state"),
         &settings,
         &net::Settings::default(),
         Arc::clone(&fake) as _,
     );
-    FakeHost { host: Host { apps: apps.unwrap(), root }, fake }
+    FakeHost { host: Host { apps: apps.unwrap(), root, _alone: alone }, fake }
 }
 
 impl FakeHost {
@@ -129,8 +130,27 @@ impl FakeHost {
         RunRequest { network: net::NetworkRequest::None, ..self.request() }
     }
 
-    /// Removes the file that lets monitors end, so that the next one stays.
-    pub(crate) fn keep_monitors(&self) {
-        let _ = fs::remove_file(&self.fake.end);
+    /// Kills the app's monitor, and takes its lock.
+    pub(crate) fn take_over(&self, app: &App) -> Lock {
+        self.fake.monitors.kill(&app.record.id);
+        let folder = self.apps.folder(&app.record.id);
+        let deadline = Instant::now() + PATIENCE;
+        assert!(EndWatch::new(&folder).unwrap().wait(Some(deadline)).unwrap(), "the lock is held");
+        folder.take_lock().unwrap().unwrap()
     }
+
+    /// Whether a process is in charge of the app.
+    pub(crate) fn is_tended(&self, app: &App) -> bool {
+        self.apps.folder(&app.record.id).take_lock().unwrap().is_none()
+    }
+}
+
+/// How long a test waits for what has to come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// For tests that start processes, and those that look at locks: a process that a test has just forked holds copies
+/// of all locks of this one for a moment.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,16 +8,14 @@ use crate::life::restart::{
     end_to_restart, restart_after_backoff, restart_inherited, wants_restart,
 };
 use crate::record::outcome::Outcome;
-use crate::record::state::Phase;
+use crate::record::state::{Attempts, Phase, State};
 use crate::request::run_request::RunRequest;
-use crate::store::end_watch::EndWatch;
 use crate::store::folder;
 use crate::store::locked::Locked;
-use std::fs;
 use std::path::Path;
 
 fn ended(code: u8) -> Outcome {
-    Outcome { code, message: None }
+    Outcome::with_code(code)
 }
 
 /// Launches an app, and takes it over from its monitor.
@@ -26,13 +24,10 @@ fn running(host: &FakeHost, policy: &str) -> Locked {
     take_over(host, launch(&host.apps, &request).unwrap().0)
 }
 
-/// Takes an app over from its monitor.
+/// Takes an app over from its monitor, which is killed.
 fn take_over(host: &FakeHost, app: App) -> Locked {
     let folder = host.apps.folder(&app.record.id);
-    fs::write(&host.fake.end, "").unwrap();
-    assert!(EndWatch::new(&folder).unwrap().wait(None).unwrap());
-    let lock = folder.take_lock().unwrap().unwrap();
-    host.keep_monitors();
+    let lock = host.take_over(&app);
     Locked { record: app.record, state: app.state, folder, lock }
 }
 
@@ -53,10 +48,11 @@ fn an_app_is_started_as_often_as_its_policy_says_after_a_back_off_that_doubles()
         end_to_restart(&host.apps, &mut app, ended(3)).unwrap();
         assert!(host.fake.domains().is_empty());
         let noted = app.folder.read_state().unwrap();
-        assert_eq!((noted.phase, noted.restarts), (Phase::Restarting, restarts));
-        assert_eq!((noted.backoff_ms, noted.outcome), (backoff_ms, Some(ended(3))));
+        let State::Restarting { last, attempts } = noted else { panic!("{noted:?}") };
+        assert_eq!(attempts, Attempts { restarts, backoff_ms });
+        assert_eq!(last.outcome, ended(3));
         app = restart(&host, app);
-        assert_eq!((app.state.phase, app.state.restarts), (Phase::Running, restarts));
+        assert_eq!((app.state.phase(), app.state.restarts()), (Phase::Running, restarts));
         assert_eq!(host.fake.domains().len(), 1);
     }
     assert!(!wants_restart(&app, &ended(3)));
@@ -70,13 +66,13 @@ fn a_restart_that_fails_waits_again_and_longer() {
     // find, boot.
     host.fake.order(Fault::Fail(1));
     let app = restart(&host, app);
-    assert_eq!((app.state.phase, app.state.restarts), (Phase::Restarting, 2));
-    assert_eq!(app.state.backoff_ms, 200);
-    let outcome = app.state.outcome.clone().unwrap();
-    assert_eq!(outcome.code, 125);
+    assert_eq!((app.state.phase(), app.state.restarts()), (Phase::Restarting, 2));
+    assert!(matches!(&app.state, State::Restarting { attempts, .. } if attempts.backoff_ms == 200));
+    let outcome = app.state.outcome().unwrap().clone();
+    assert_eq!(outcome.code(), 125);
     assert!(outcome.message.unwrap().raw().contains("call 1 fails"));
     host.fake.order(Fault::None);
-    assert_eq!(restart(&host, app).state.phase, Phase::Running);
+    assert_eq!(restart(&host, app).state.phase(), Phase::Running);
 }
 
 #[test]
@@ -87,7 +83,7 @@ fn an_app_that_is_stopped_while_it_waits_is_not_started_and_keeps_its_outcome() 
     app.folder.mark(folder::STOPPED).unwrap();
     restart_after_backoff(&host.apps, &mut app, Path::new("/nonexistent/launch")).unwrap();
     let noted = app.folder.read_state().unwrap();
-    assert_eq!((noted.phase, noted.outcome), (Phase::Exited, Some(ended(3))));
+    assert_eq!((noted.phase(), noted.outcome()), (Phase::Exited, Some(&ended(3))));
 }
 
 #[test]
@@ -97,9 +93,9 @@ fn an_app_whose_launcher_cannot_be_run_after_the_back_off_has_ended() {
     end_to_restart(&host.apps, &mut app, ended(3)).unwrap();
     restart_after_backoff(&host.apps, &mut app, Path::new("/nonexistent/launch")).unwrap();
     let noted = app.folder.read_state().unwrap();
-    assert_eq!(noted.phase, Phase::Exited);
-    let outcome = noted.outcome.unwrap();
-    assert_eq!(outcome.code, 125);
+    assert_eq!(noted.phase(), Phase::Exited);
+    let outcome = noted.outcome().unwrap().clone();
+    assert_eq!(outcome.code(), 125);
     assert!(outcome.message.unwrap().raw().contains("cannot run /nonexistent/launch"));
 }
 
@@ -111,6 +107,6 @@ fn an_app_that_cannot_be_taken_down_has_ended_for_good_and_says_so() {
     let error = end_to_restart(&host.apps, &mut app, ended(3)).unwrap_err();
     assert!(matches!(error, crate::error::AppsError::Both(..)), "{error}");
     let noted = app.folder.read_state().unwrap();
-    assert_eq!(noted.phase, Phase::Exited);
-    assert!(noted.outcome.unwrap().message.unwrap().raw().contains("destroy"));
+    assert_eq!(noted.phase(), Phase::Exited);
+    assert!(noted.outcome().unwrap().clone().message.unwrap().raw().contains("destroy"));
 }

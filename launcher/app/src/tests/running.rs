@@ -1,7 +1,7 @@
 //! What is done with apps that run, or are about to.
 
 use super::fake::{CRASHED, Fault};
-use super::{FakeHost, fake_host};
+use super::{FakeHost, PATIENCE, fake_host};
 use crate::apps::App;
 use crate::domain::{Condition, condition};
 use crate::error::AppsError;
@@ -22,7 +22,7 @@ use crate::store::ids::uuid_of;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use toolstack::{Schedule, Toolstack};
 
 fn running(host: &FakeHost) -> App {
@@ -40,12 +40,14 @@ fn a_stop_while_the_app_starts_waits_for_its_domain_and_keeps_it_from_being_star
         let starts = scope.spawn(|| start(&host.apps, &app));
         host.fake.wait_for("complete");
         let stops = scope.spawn(|| stop(&host.apps, &app, None));
-        while !folder.is_marked(folder::STOPPED) {
+        let deadline = Instant::now() + PATIENCE;
+        while !folder.is_marked(folder::STOPPED) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
+        assert!(folder.is_marked(folder::STOPPED));
         assert!(!stops.is_finished() && !starts.is_finished());
         host.fake.release();
-        assert_eq!(starts.join().unwrap().unwrap().state.phase, Phase::Running);
+        assert_eq!(starts.join().unwrap().unwrap().state.phase(), Phase::Running);
         stops.join().unwrap().unwrap();
     });
     let calls = host.fake.calls();
@@ -84,8 +86,8 @@ fn of_two_launches_one_takes_the_pooled_domain_and_the_other_boots_its_own() {
     assert_eq!(boots, 1);
     let took: Vec<&App> = apps.iter().filter(|app| app.record.id == id).collect();
     assert_eq!(took.len(), 1);
-    assert_eq!(took[0].state.domid, Some(domid));
-    assert_eq!(apps.iter().map(|app| app.state.domid).collect::<BTreeSet<_>>().len(), 2);
+    assert_eq!(took[0].state.domid(), Some(toolstack::DomId(domid)));
+    assert_eq!(apps.iter().map(|app| app.state.domid()).collect::<BTreeSet<_>>().len(), 2);
     assert!(host.fake.domains().values().all(|domain| domain.complete));
     assert_eq!(fs::read_dir(&pool).unwrap().count(), 0);
 }
@@ -94,7 +96,8 @@ fn of_two_launches_one_takes_the_pooled_domain_and_the_other_boots_its_own() {
 fn a_domain_whose_number_another_one_has_now_is_left_alone() {
     let host = fake_host();
     let app = running(&host);
-    let domid = app.state.domid.unwrap();
+    let domid = app.state.domid().unwrap().0;
+    drop(host.take_over(&app));
     host.fake.end_domain(domid);
     // As after a reboot of the host: the number is another app's.
     let other = uuid_of("ba9876543210");
@@ -103,7 +106,6 @@ fn a_domain_whose_number_another_one_has_now_is_left_alone() {
     assert_eq!(condition(&host.apps, &app), Some(Condition::Gone));
     assert!(matches!(pause(&host.apps, &app), Err(AppsError::NotRunning(_))));
     rename(&host.apps, &app, "web").unwrap();
-    fs::write(&host.fake.end, "").unwrap();
     kill(&host.apps, &app).unwrap();
     let names = |domains: &std::collections::BTreeMap<u16, super::fake::FakeDomain>| {
         domains.values().map(|domain| domain.name.clone()).collect::<Vec<_>>()
@@ -133,10 +135,10 @@ fn a_change_reaches_the_running_domain_and_says_what_has_to_wait() {
     assert_eq!(changed.later.len(), 1, "{changed:?}");
     assert!(changed.later[0].contains("built with 64 MiB"), "{changed:?}");
     let domains = host.fake.domains();
-    assert_eq!(domains[&app.state.domid.unwrap()].schedule.cap_percent, Some(50));
+    assert_eq!(domains[&app.state.domid().unwrap().0].schedule.cap_percent, Some(50));
     assert_eq!(host.apps.find("nginx").unwrap().record.shape.memory_mib, 96);
     rename(&host.apps, &app, "web").unwrap();
-    assert_eq!(host.fake.domains()[&app.state.domid.unwrap()].name, "web");
+    assert_eq!(host.fake.domains()[&app.state.domid().unwrap().0].name, "web");
 }
 
 #[test]
@@ -154,9 +156,9 @@ fn a_running_app_is_removed_by_force_only_and_with_its_domain() {
 fn an_app_whose_guest_crashed_still_has_its_domain_until_it_is_taken_down() {
     let host = fake_host();
     let app = running(&host);
-    host.fake.crash(app.state.domid.unwrap());
+    host.fake.crash(app.state.domid().unwrap().0);
     assert_eq!(condition(&host.apps, &app), Some(Condition::Runs));
-    let state = host.fake.state(toolstack::DomId(app.state.domid.unwrap()), app.record.uuid);
+    let state = host.fake.state(toolstack::DomId(app.state.domid().unwrap().0), app.record.uuid);
     assert_eq!(state.unwrap(), CRASHED);
     kill(&host.apps, &app).unwrap();
     assert!(host.fake.domains().is_empty());

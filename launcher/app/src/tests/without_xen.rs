@@ -24,15 +24,17 @@ use crate::store::names::NameError;
 use contract::Stream;
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toolstack::DomId;
 
 #[test]
 fn a_created_app_is_found_by_name_and_by_the_start_of_its_id() {
     let host = host();
     let app = host.create();
-    assert_eq!((app.record.name.as_str(), app.state.phase), ("nginx", Phase::Created));
+    assert_eq!((app.record.name.as_str(), app.state.phase()), ("nginx", Phase::Created));
     for name in ["nginx", &app.record.id, &app.record.id[..3]] {
         assert_eq!(host.apps.find(name).unwrap().record, app.record, "{name}");
     }
@@ -49,7 +51,7 @@ fn an_app_that_is_to_go_when_it_ends_stays_until_it_was_started() {
     let id = app.record.id.clone();
     drop(app);
     assert!(repair_app(&host.apps, &id).unwrap().is_none());
-    assert_eq!(host.apps.find("nginx").unwrap().state.phase, Phase::Created);
+    assert_eq!(host.apps.find("nginx").unwrap().state.phase(), Phase::Created);
 }
 
 #[test]
@@ -92,16 +94,15 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
     let web =
         create(apps, &RunRequest { publish: publish.clone(), mac, ..host.request() }).unwrap();
     let [ended, asked] = [host.create(), host.create()];
-    let note = |app: &App, phase, last| {
-        let address = Some([10, 107, 0, last].into());
-        apps.folder(&app.record.id)
-            .write_state(&State { phase, address, ..State::default() })
-            .unwrap();
+    let address = |last| Some(IpAddr::from([10, 107, 0, last]));
+    let note = |app: &App, state: State| {
+        apps.folder(&app.record.id).write_state(&state).unwrap();
     };
-    note(&web, Phase::Running, 5);
-    note(&ended, Phase::Exited, 6);
+    let runs = |last| State::default().running(DomId(1), address(last), 1);
+    note(&web, runs(5));
+    note(&ended, runs(6).exited(Outcome::with_code(0), 2));
     // It has a config for `xl create` with an address.
-    note(&asked, Phase::Created, 7);
+    note(&asked, State::Created { address: address(7) });
     let waiting = Folder::new(apps.pool_folder().join("0123456789ab"));
     fs::create_dir_all(apps.pool_folder()).unwrap();
     drop(waiting.make().unwrap());
@@ -258,7 +259,7 @@ fn a_start_without_xen_says_so_and_the_app_can_be_removed() {
     let app = host.create();
     let error = start(&host.apps, &app).unwrap_err().to_string();
     assert!(error.contains("/dev/xen/privcmd") && error.contains("not a Xen dom0"), "{error}");
-    assert_eq!(host.apps.find("nginx").unwrap().state.phase, Phase::Created);
+    assert_eq!(host.apps.find("nginx").unwrap().state.phase(), Phase::Created);
     remove(&host.apps, &app, true).unwrap();
     assert!(host.leftovers().is_empty(), "{:?}", host.leftovers());
 }
@@ -385,7 +386,7 @@ fn the_log_is_followed_through_rotation_to_the_end() {
             std::thread::sleep(Duration::from_millis(20));
             log.write(Stream::Stdout, part.as_bytes()).unwrap();
         }
-        lock.leave(&Outcome { code: 7, message: None }).unwrap();
+        lock.leave(&Outcome::with_code(7)).unwrap();
     });
     let mut text = Vec::new();
     let outcome = loop {
@@ -400,7 +401,7 @@ fn the_log_is_followed_through_rotation_to_the_end() {
     };
     writer.join().unwrap();
     assert_eq!(String::from_utf8(text).unwrap(), "before one two three four");
-    assert_eq!(outcome.code, 7);
+    assert_eq!(outcome.code(), 7);
 }
 
 #[test]
@@ -418,7 +419,7 @@ fn an_image_is_spared_by_stopped_apps_that_have_its_disk_for_themselves() {
     let app = host.create();
     assert!(host.apps.can_spare_image(&app));
     let mut running = host.apps.find("nginx").unwrap();
-    running.state.phase = Phase::Running;
+    running.state = running.state.running(DomId(1), None, 1);
     assert!(!host.apps.can_spare_image(&running));
     // As when apps and images are on two file systems.
     let disk = host.apps.folder(&app.record.id).file(folder::ROOT_DISK);

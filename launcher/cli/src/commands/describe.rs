@@ -13,7 +13,7 @@ pub(crate) fn network(app: &App) -> String {
 
 /// Docker's word for where an app is in its life.
 pub(crate) fn state_word(apps: &Apps, app: &App) -> &'static str {
-    match app.state.phase {
+    match app.state.phase() {
         Phase::Created => "created",
         Phase::Starting => "starting",
         Phase::Running => match app::condition(apps, app) {

@@ -97,5 +97,5 @@ fn end_as(outcome: &Outcome) -> ExitCode {
     if let Some(message) = &outcome.message {
         say(message);
     }
-    ExitCode::from(outcome.code)
+    ExitCode::from(outcome.code())
 }

@@ -108,7 +108,7 @@ fn about_app(apps: &Apps, app: &App) -> Value {
         // As Docker writes a time that has not come.
         None => "0001-01-01T00:00:00Z".into(),
     };
-    let outcome = state.outcome.as_ref();
+    let outcome = state.outcome();
     let word = state_word(apps, app);
     let mac = record.mac.map(|mac| mac.to_string());
     let most = match record.restart {
@@ -122,16 +122,16 @@ fn about_app(apps: &Apps, app: &App) -> Value {
         "Image": record.image_digest,
         "Path": record.process.args.first(),
         "Args": record.process.args.get(1..),
-        "RestartCount": state.restarts,
+        "RestartCount": state.restarts(),
         "State": {
             "Status": word,
-            "Running": matches!(state.phase, Phase::Running | Phase::Restarting),
+            "Running": matches!(state.phase(), Phase::Running | Phase::Restarting),
             "Paused": word == "paused",
-            "Restarting": state.phase == Phase::Restarting,
-            "ExitCode": outcome.map_or(0, |outcome| outcome.code),
+            "Restarting": state.phase() == Phase::Restarting,
+            "ExitCode": outcome.map_or(0, |outcome| outcome.code()),
             "Error": outcome.and_then(|outcome| outcome.message.clone()).unwrap_or_default(),
-            "StartedAt": time(state.started_unix_ms),
-            "FinishedAt": time(state.finished_unix_ms),
+            "StartedAt": time(state.started_unix_ms()),
+            "FinishedAt": time(state.finished_unix_ms()),
         },
         "Config": {
             "Image": record.image,
@@ -157,9 +157,9 @@ fn about_app(apps: &Apps, app: &App) -> Value {
             "PortBindings": ports(app, true),
         },
         "NetworkSettings": {
-            "IPAddress": state.address.map(|address| address.to_string()).unwrap_or_default(),
+            "IPAddress": state.address().map(|address| address.to_string()).unwrap_or_default(),
             "MacAddress": mac.unwrap_or_default(),
-            "Ports": ports(app, state.phase == Phase::Running),
+            "Ports": ports(app, state.phase() == Phase::Running),
         },
         "app": record,
         "state": state,

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let wanted = args.port.as_deref().map(parse_port).transpose()?;
     let mut lines = String::new();
     // One that does not run has no ports.
-    let up = matches!(app.state.phase, Phase::Running | Phase::Starting);
+    let up = matches!(app.state.phase(), Phase::Running | Phase::Starting);
     for publish in app.record.publish.iter().filter(|_| up) {
         for offset in 0..publish.count {
             let (guest, host) = (publish.guest + offset, publish.host + offset);

@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Whether an app is in the list where nothing else is asked for.
 fn is_up(app: &App) -> bool {
-    matches!(app.state.phase, Phase::Running | Phase::Starting | Phase::Restarting)
+    matches!(app.state.phase(), Phase::Running | Phase::Starting | Phase::Restarting)
 }
 
 fn row(apps: &Apps, app: &App) -> Value {
@@ -98,6 +98,8 @@ fn row(apps: &Apps, app: &App) -> Value {
     let labels = (record.labels.iter())
         .map(|(key, value)| format!("{}={}", key.raw(), value.raw()))
         .collect();
+    let there = app::condition(apps, app) != Some(Condition::Gone);
+    let domid = state.domid().filter(|_| there);
     json!({
         "ID": record.id,
         "Names": record.name,
@@ -114,19 +116,19 @@ fn row(apps: &Apps, app: &App) -> Value {
         "Type": record.shape.kind.to_string(),
         "Memory": format!("{} MiB", record.shape.memory_mib),
         "VCPUs": record.shape.vcpus,
-        "Domid": state.domid.filter(|_| app::condition(apps, app) != Some(Condition::Gone)),
-        "Address": state.address,
+        "Domid": domid.map(|domid| domid.0),
+        "Address": state.address(),
     })
 }
 
 fn status(apps: &Apps, app: &App) -> String {
-    let code = app.state.outcome.as_ref().map_or(0, |outcome| outcome.code);
-    let finished = || since(app.state.finished_unix_ms);
-    match app.state.phase {
+    let code = app.state.outcome().map_or(0, |outcome| outcome.code());
+    let finished = || since(app.state.finished_unix_ms());
+    match app.state.phase() {
         Phase::Created => "Created".into(),
         Phase::Starting => "Starting".into(),
         Phase::Running => {
-            let up = || format!("Up {}", since(app.state.started_unix_ms));
+            let up = || format!("Up {}", since(app.state.started_unix_ms()));
             match app::condition(apps, app) {
                 Some(Condition::Paused) => format!("{} (Paused)", up()),
                 Some(Condition::Gone) => "Dead (its domain is gone)".into(),

@@ -186,8 +186,8 @@ fn print_guest(apps: &Apps, app: &App, times: &Times) {
     while Instant::now() < until {
         // An app that is gone already (--rm) has nothing more to tell.
         let Ok(now) = apps.find(&app.record.id) else { return };
-        if !now.state.marks.is_empty() {
-            times::print(&times.render_guest(&now.state.marks));
+        if !now.state.marks().is_empty() {
+            times::print(&times.render_guest(now.state.marks()));
             return;
         }
         std::thread::sleep(Duration::from_millis(50));

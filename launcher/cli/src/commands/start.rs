@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// As Docker has it, what runs already is as wished.
 fn start_if_needed(apps: &Apps, app: &App) -> Result<()> {
-    match app.state.phase {
+    match app.state.phase() {
         Phase::Running | Phase::Starting => Ok(()),
         Phase::Restarting => bail!("app {} is about to be started again", app.record.name),
         Phase::Created | Phase::Exited => start(apps, app),

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn wanted(args: &Args, apps: &Apps) -> Result<Vec<App>> {
     if args.apps.is_empty() {
         let mut list = apps.list()?;
-        list.retain(|app| args.all || app.state.phase == Phase::Running);
+        list.retain(|app| args.all || app.state.phase() == Phase::Running);
         return Ok(list);
     }
     args.apps.iter().map(|name| Ok(apps.find(name)?)).collect()

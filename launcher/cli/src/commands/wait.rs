@@ -22,7 +22,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for name in &args.apps {
         match apps.find(name).and_then(|app| life::wait(&apps, &app)) {
-            Ok(outcome) => print(&format!("{}\n", outcome.code))?,
+            Ok(outcome) => print(&format!("{}\n", outcome.code()))?,
             Err(error) => code = failure::report(&error.into()),
         }
     }

@@ -116,7 +116,7 @@ impl<'a> Facts<'a> {
             },
             Kind::Status => state_word(self.apps, app) == value,
             Kind::Exited => {
-                let code = app.state.outcome.as_ref().map(|outcome| outcome.code.to_string());
+                let code = app.state.outcome().map(|outcome| outcome.code().to_string());
                 state_word(self.apps, app) == "exited" && code.as_ref() == Some(value)
             }
             Kind::Ancestor => {
