@@ -7,7 +7,7 @@ mod numbered;
 mod report;
 
 use crate::command::{Stop, Wanted, Where};
-use crate::report::{Files, Report, exit, run};
+use crate::report::{Files, Report, run};
 use crate::side::Side;
 use crate::testbed::{Guest, Testbed};
 use anyhow::{Result, ensure};
@@ -66,8 +66,7 @@ struct Cli {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let measure = || measure(&cli);
-    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure).map(drop))
+    run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(&cli), |_| Ok(()))
 }
 
 fn measure(cli: &Cli) -> Result<Report<Density>> {

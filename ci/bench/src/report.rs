@@ -84,18 +84,14 @@ impl<F: Figures> Report<F> {
 
     /// The page; it names the picture and the file of figures as they are given here.
     pub(crate) fn page(&self, picture: &str, json: &str) -> Result<String> {
-        page::render(&Self::template(), context! { picture, json, ..self.values() })
+        page::render(&format!("{}.md", F::NAME), context! { picture, json, ..self.values() })
     }
 
     /// The results for a terminal.
     pub(crate) fn results(&self) -> Result<String> {
         let emulated = self.emulated.as_ref().map(|text| format!("EMULATED: {text}\n\n"));
-        let results = page::render_results(&Self::template(), self.values())?;
+        let results = page::render_results(&format!("{}.md", F::NAME), self.values())?;
         Ok(emulated.unwrap_or_default() + &table::align(&results))
-    }
-
-    fn template() -> String {
-        format!("{}.md", F::NAME)
     }
 
     fn values(&self) -> Value {
@@ -148,34 +144,30 @@ fn relative_to(file: &Path, page: &Path) -> String {
     file.strip_prefix(folder).unwrap_or(file).display().to_string()
 }
 
-/// Measures, or reads what an earlier run wrote to `from`; then writes the files that are wanted and shows
-/// the results. `here` is a dom0 in use, where nothing is installed.
+/// Measures, or reads what an earlier run wrote to `from`; writes the files that are wanted, shows the
+/// results and checks them. `here` is a dom0 in use, where nothing is installed.
 pub(crate) fn run<F: Figures>(
     files: &Files,
     from: Option<&PathBuf>,
     here: bool,
     measure: impl FnOnce() -> Result<Report<F>>,
-) -> Result<Report<F>> {
-    if files.picture.is_some() && !here {
-        install_missing(PICTURE_PROGRAMS)?;
-    }
-    let report = match from {
-        Some(path) => Report::read(path)?,
-        None => measure()?,
+    check: impl FnOnce(&F) -> Result<()>,
+) -> ExitCode {
+    let run = || {
+        if files.picture.is_some() && !here {
+            install_missing(PICTURE_PROGRAMS)?;
+        }
+        let report = from.map_or_else(measure, |path| Report::read(path))?;
+        files.write(&report)?;
+        print!("{}", report.results()?);
+        for (what, mut bodies) in report.figures.answers() {
+            bodies.sort();
+            bodies.dedup();
+            ensure!(bodies.len() <= 1, "{what}: the answers differ, so not all did equal work");
+        }
+        check(&report.figures)
     };
-    files.write(&report)?;
-    print!("{}", report.results()?);
-    for (what, mut bodies) in report.figures.answers() {
-        bodies.sort();
-        bodies.dedup();
-        ensure!(bodies.len() <= 1, "{what}: the answers differ, so not all did equal work");
-    }
-    Ok(report)
-}
-
-/// Tells the user why a benchmark failed.
-pub(crate) fn exit(result: Result<()>) -> ExitCode {
-    match result {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("{error:#}"));

@@ -13,9 +13,9 @@ mod series;
 mod xl;
 
 use crate::command::{Wanted, Where};
-use crate::report::{Files, Report, exit, run};
+use crate::report::{Files, Report, run};
 use crate::testbed::{Guest, Testbed};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use clap::Parser;
 use lab::clock::Clock;
 use lab::dom0::Extra;
@@ -85,17 +85,12 @@ fn parse_name(name: &str) -> Result<String, String> {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    exit(compare_and_check(&Cli::parse()))
-}
-
-fn compare_and_check(cli: &Cli) -> Result<()> {
-    let report = run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(cli))?;
-    if cli.check {
-        let file = project_root().join("ci/startup-limits.toml");
-        let broken = limits::broken(&report.figures, &file)?;
-        ensure!(broken.is_empty(), "above the limits:\n{}", broken.join("\n"));
-    }
-    Ok(())
+    let cli = Cli::parse();
+    let check = |figures: &Startup| match cli.check {
+        true => limits::check(figures, &project_root().join("ci/startup-limits.toml")),
+        false => Ok(()),
+    };
+    run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(&cli), check)
 }
 
 fn measure(cli: &Cli) -> Result<Report<Startup>> {

@@ -7,7 +7,7 @@ mod workload;
 
 use crate::command::{Stop, Wanted, Where};
 use crate::dom0::Dom0;
-use crate::report::{Files, Report, exit, run};
+use crate::report::{Files, Report, run};
 use crate::testbed::Testbed;
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -58,8 +58,7 @@ struct Cli {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let measure = || measure(&cli);
-    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure).map(drop))
+    run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(&cli), |_| Ok(()))
 }
 
 fn measure(cli: &Cli) -> Result<Report<Throughput>> {

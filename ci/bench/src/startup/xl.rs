@@ -107,17 +107,12 @@ fn stock_initrd(dom0: &Dom0, init: &str) -> Result<Vec<u8>> {
     archive.add_character_device("dev/console", 0o600, (5, 1))?;
     archive.add_file("bin/busybox", 0o755, &read(dom0, "cat /bin/busybox")?)?;
     archive.add_file("init", 0o755, init.as_bytes())?;
-    let list =
-        dom0.sh(&format!("modprobe --show-depends --all {MODULES} | sed -n 's/^insmod //p'"))?;
-    let mut seen = Vec::new();
-    for path in list.split_whitespace().filter(|path| path.starts_with('/')) {
-        if seen.contains(&path) {
-            continue;
-        }
+    let list = "| sed -n 's/^insmod //p' | awk '!seen[$1]++ { print $1 }'";
+    let list = dom0.sh(&format!("modprobe --show-depends --all {MODULES} {list}"))?;
+    for (number, path) in list.split_whitespace().enumerate() {
         let how = if path.ends_with(".xz") { "xz -dc" } else { "cat" };
         let module = read(dom0, &format!("{how} {path}"))?;
-        archive.add_file(&format!("modules/{:02}.ko", seen.len()), 0o644, &module)?;
-        seen.push(path);
+        archive.add_file(&format!("modules/{number:02}.ko"), 0o644, &module)?;
     }
     archive.finish()
 }

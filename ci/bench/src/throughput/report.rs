@@ -2,7 +2,6 @@
 
 use crate::report::Figures;
 use crate::statistics::{Ratio, Summary};
-use anyhow::Result;
 use lab::host::say;
 use lab_client::measure::Latency;
 use serde::{Deserialize, Serialize};
@@ -45,8 +44,11 @@ pub(crate) struct Entry {
     pub(crate) failures: Vec<String>,
 }
 
+/// What one turn gives: a round, and the SHA-256 of the answers' bodies.
+pub(crate) type Turn = (Round, Vec<String>);
+
 /// One round.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Round {
     /// Units a second.
     pub(crate) rate: f64,
@@ -105,28 +107,21 @@ impl Measured {
         }
     }
 
-    /// Notes what came of a contender's turn; returns whether it went well.
-    pub(crate) fn note(
-        &mut self,
-        round: usize,
-        contender: usize,
-        result: Result<(Round, Vec<String>)>,
-    ) -> bool {
+    /// Notes what came of a contender's turn.
+    pub(crate) fn note(&mut self, round: usize, contender: usize, result: Result<&Turn, &String>) {
         let Self { name, unit, contenders, .. } = self;
         let entry = &mut contenders[contender];
-        let went_well = result.is_ok();
         match result {
             Ok((done, bodies)) => {
                 say(&format!("{round} {name} {}: {:.1} {unit}/s", entry.name, done.rate));
-                entry.rounds.push(done);
-                entry.bodies_sha256.extend(bodies);
+                entry.rounds.push(*done);
+                entry.bodies_sha256.extend_from_slice(bodies);
             }
             Err(error) => {
-                say(&format!("{round} {name} {}: {error:#}", entry.name));
-                entry.failures.push(format!("round {round}: {error:#}"));
+                say(&format!("{round} {name} {}: {error}", entry.name));
+                entry.failures.push(format!("round {round}: {error}"));
             }
         }
-        went_well
     }
 }
 
