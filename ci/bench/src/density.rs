@@ -16,7 +16,7 @@ use fill::fill;
 use lab::clock::Clock;
 use lab::host::say;
 use lab::qemu::Size;
-use numbered::{MOST, Numbered, take_down_all};
+use numbered::{MOST, take_down_all};
 use report::Density;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -86,11 +86,10 @@ fn compare(cli: &Cli, testbed: &Testbed<'_>, stop: &Stop) -> Result<Report<Densi
         Some(kind) => kind.clone(),
         None => Guest::of_probe(testbed)?.kind,
     };
-    let (domains, containers) =
-        (Numbered::domains(&kind, cli.domain_memory), Numbered(Side::crun()));
+    let (domains, containers) = (Side::domain(&kind, cli.domain_memory), Side::crun());
     // The first start finds out which pages a start reads, and warms dom0's page cache up.
     for side in [&domains, &containers] {
-        let name = side.0.name();
+        let name = side.name();
         say(&format!("warm-up: {name}"));
         let warm = fill(testbed, side, 1, stop)?;
         stop.check()?;

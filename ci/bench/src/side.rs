@@ -24,6 +24,11 @@ pub(crate) enum Side {
 }
 
 impl Side {
+    /// A domain of a type.
+    pub(crate) fn domain(kind: &str, memory_mib: u32) -> Self {
+        Self::Domain { kind: kind.into(), memory_mib }
+    }
+
     /// A container of crun.
     pub(crate) fn crun() -> Self {
         Self::Container { runtime: "crun".into() }

@@ -8,10 +8,11 @@ mod workload;
 use crate::command::{Stop, Wanted, Where};
 use crate::dom0::Dom0;
 use crate::report::{Files, Report, run};
+use crate::side::App;
 use crate::testbed::Testbed;
 use anyhow::{Context, Result};
 use clap::Parser;
-use contender::{Contender, take_down_all};
+use contender::{NAMES, app, take_down_all};
 use lab::clock::Clock;
 use lab::qemu::Size;
 use report::Throughput;
@@ -31,7 +32,7 @@ const DEFAULT_CLOCK: Clock = Clock::Wall;
 #[command(name = "ci/throughput", bin_name = "ci/throughput", max_term_width = 100)]
 struct Cli {
     /// Sides to run: launch-pvh, launch-pv, crun [default: all]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = contender::NAMES)]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = NAMES)]
     only: Vec<String>,
     /// Rounds of each workload
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
@@ -77,11 +78,8 @@ fn compare(
     stop: &Stop,
 ) -> Result<Report<Throughput>> {
     let is_wanted = |name: &&str| cli.only.is_empty() || cli.only.iter().any(|only| only == name);
-    let contenders: Vec<Contender> = contender::NAMES
-        .into_iter()
-        .filter(is_wanted)
-        .map(|name| Contender::new(name, cli.domain_memory))
-        .collect();
+    let contenders: Vec<App> =
+        NAMES.into_iter().filter(is_wanted).map(|name| app(name, cli.domain_memory)).collect();
     let (mut workloads, mut images) = (Vec::new(), Vec::new());
     for served in [NGINX, REDIS] {
         let result = Testbed::with(dom0, registry, served.image, &take_down_all(), |testbed| {
@@ -100,7 +98,7 @@ fn compare(
     for measured in &mut workloads {
         measured.summarize();
     }
-    let ready = contenders.iter().map(|one| (one.name.to_owned(), one.app.side.ready())).collect();
+    let ready = contenders.iter().map(|one| (one.side.name(), one.side.ready())).collect();
     let figures = Throughput {
         images,
         rounds: cli.rounds,

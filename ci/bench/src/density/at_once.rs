@@ -1,10 +1,10 @@
 //! Launches at once against as many in a row.
 
 use super::fill::start_several;
-use super::numbered::Numbered;
+use super::numbered::{app, take_down};
 use crate::command::Stop;
 use crate::rounds::turns;
-use crate::side::App;
+use crate::side::{App, Side};
 use crate::statistics::Ratio;
 use crate::testbed::{Testbed, before_each};
 use anyhow::Result;
@@ -43,8 +43,8 @@ pub(crate) fn compare(
     count: u16,
     stop: &Stop,
 ) -> Result<AtOnce> {
-    let side = Numbered::domains(kind, memory_mib);
-    let all: Vec<App> = (1..=count).map(|number| side.app(number)).collect();
+    let side = Side::domain(kind, memory_mib);
+    let all: Vec<App> = (1..=count).map(|number| app(&side, number)).collect();
     let (mut times_ms, mut failures) = ([Vec::new(), Vec::new()], Vec::new());
     for (round, way) in turns(1..=ROUNDS, WAYS.len()) {
         if stop.has_come() {
@@ -53,7 +53,7 @@ pub(crate) fn compare(
         let how = WAYS[way];
         testbed.dom0.sh(&before_each())?;
         let several = start_several(testbed, how, &all, false)?;
-        testbed.dom0.run(&["sh", "-u"], side.take_down(count).as_bytes())?;
+        testbed.dom0.run(&["sh", "-u"], take_down(&side, count).as_bytes())?;
         say(&format!("{round}/{ROUNDS} {count} {kind} {how}: {:.0} ms", several.wall_ms));
         let failed = failures_of(&several);
         if failed.is_empty() {

@@ -1,10 +1,10 @@
 //! One side filled up: started one after the other, measured, and taken down.
 
 use super::memory::{Memory, Snapshot};
-use super::numbered::{Numbered, PORT, explain};
+use super::numbered::{PORT, app, explain, take_down};
 use super::report::{Failure, Filled, Idle, Start};
 use crate::command::Stop;
-use crate::side::App;
+use crate::side::{App, Side};
 use crate::testbed::Testbed;
 use anyhow::{Context, Result, ensure};
 use lab::host::say;
@@ -26,17 +26,12 @@ const REST_S: u32 = 2;
 const IDLE_S: u32 = 10;
 
 /// Fills one side with up to `most`, and takes it down again, whatever happened.
-pub(crate) fn fill(
-    testbed: &Testbed<'_>,
-    side: &Numbered,
-    most: u16,
-    stop: &Stop,
-) -> Result<Filled> {
-    let command = side.app(1).command(&testbed.image.name, &[], true);
-    let mut filled = Filled::new(&side.0, command);
+pub(crate) fn fill(testbed: &Testbed<'_>, side: &Side, most: u16, stop: &Stop) -> Result<Filled> {
+    let command = app(side, 1).command(&testbed.image.name, &[], true);
+    let mut filled = Filled::new(side, command);
     let result = fill_up(testbed, side, most, stop, &mut filled);
     let begin = Instant::now();
-    let output = testbed.dom0.run(&["sh", "-u"], side.take_down(most).as_bytes())?;
+    let output = testbed.dom0.run(&["sh", "-u"], take_down(side, most).as_bytes())?;
     let took_ms = begin.elapsed().as_secs_f64() * 1e3;
     #[expect(clippy::cast_precision_loss, reason = "a number of domains")]
     let count = filled.starts.len().max(1) as f64;
@@ -51,7 +46,7 @@ pub(crate) fn fill(
 
 fn fill_up(
     testbed: &Testbed<'_>,
-    side: &Numbered,
+    side: &Side,
     most: u16,
     stop: &Stop,
     filled: &mut Filled,
@@ -65,7 +60,7 @@ fn fill_up(
             filled.ended = "stopped by a signal".into();
             break;
         }
-        let app = side.app(number);
+        let app = app(side, number);
         let measure = start(testbed, &app)?;
         let Some(first_200_ms) = measure.first_answer_ms else {
             let more = testbed.dom0.run(&["sh", "-c", &explain(&app)], &[])?;

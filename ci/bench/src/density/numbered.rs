@@ -11,35 +11,24 @@ pub(crate) const MOST: u16 = 1000;
 /// What all names of ours begin with.
 const PREFIX: &str = "density";
 
-/// What is started again and again.
-#[derive(Debug)]
-pub(crate) struct Numbered(pub(crate) Side);
-
-impl Numbered {
-    /// Domains of a type.
-    pub(crate) fn domains(kind: &str, memory_mib: u32) -> Self {
-        Self(Side::Domain { kind: kind.into(), memory_mib })
+/// The app of this number, from 1 on.
+pub(crate) fn app(side: &Side, number: u16) -> App {
+    let [high, low] = number.to_be_bytes();
+    let network = if let Side::Domain { .. } = side { 107 } else { 112 };
+    App {
+        side: side.clone(),
+        name: format!("{PREFIX}-{number}"),
+        address: Ipv4Addr::new(10, network, 128 + high, low),
+        veth: format!("v-{number}"),
     }
+}
 
-    /// The one with this number, from 1 on.
-    pub(crate) fn app(&self, number: u16) -> App {
-        let [high, low] = number.to_be_bytes();
-        let network = if let Side::Domain { .. } = self.0 { 107 } else { 112 };
-        App {
-            side: self.0.clone(),
-            name: format!("{PREFIX}-{number}"),
-            address: Ipv4Addr::new(10, network, 128 + high, low),
-            veth: format!("v-{number}"),
-        }
-    }
-
-    /// A shell script that takes the first `count` down.
-    pub(crate) fn take_down(&self, count: u16) -> String {
-        match self.0 {
-            Side::Domain { .. } => remove_apps(&format!("^{PREFIX}-[0-9]+$")) + " >/dev/null",
-            Side::Container { .. } => {
-                (1..=count).map(|number| self.app(number).take_down() + "\n").collect()
-            }
+/// A shell script that takes the first `count` down.
+pub(crate) fn take_down(side: &Side, count: u16) -> String {
+    match side {
+        Side::Domain { .. } => remove_apps(&format!("^{PREFIX}-[0-9]+$")) + " >/dev/null",
+        Side::Container { .. } => {
+            (1..=count).map(|number| app(side, number).take_down() + "\n").collect()
         }
     }
 }
@@ -72,8 +61,8 @@ mod tests {
 
     #[test]
     fn each_has_an_address_and_a_name_of_its_own() {
-        for side in [Numbered::domains("pv", 64), Numbered(Side::crun())] {
-            let all: Vec<App> = (1..=MOST).map(|number| side.app(number)).collect();
+        for side in [Side::domain("pv", 64), Side::crun()] {
+            let all: Vec<App> = (1..=MOST).map(|number| app(&side, number)).collect();
             let different =
                 |of: fn(&App) -> String| all.iter().map(of).collect::<BTreeSet<_>>().len();
             assert_eq!(different(|app| app.address.to_string()), usize::from(MOST));

@@ -76,8 +76,8 @@ impl Figures for Throughput {
 
 impl Entry {
     /// One that has not run yet.
-    pub(crate) fn new(name: &str, command: Vec<String>) -> Self {
-        Self { name: name.into(), command, ..Self::default() }
+    pub(crate) fn new(name: String, command: Vec<String>) -> Self {
+        Self { name, command, ..Self::default() }
     }
 
     fn rates(&self) -> Vec<f64> {
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn rates_are_compared_with_those_of_crun() {
         let entry = |name: &str, rates: [f64; 3], body: &str| {
-            let mut entry = Entry::new(name, Vec::new());
+            let mut entry = Entry::new(name.into(), Vec::new());
             entry.rounds = rates.map(|rate| Round::new(rate, 1.0, None)).into();
             entry.bodies_sha256 = vec![body.into(), body.into()];
             entry

@@ -1,14 +1,16 @@
 //! What is measured in rounds: every contender does every workload once in each.
 
-use super::contender::Contender;
+use super::contender::{disk_command, run_disk as run_disk_once, start, start_again, take_down};
 use super::report::{Entry, Measured, Round, Turn};
 use super::workload::{DISK, LOADS, NGINX, SYNCED_WRITES, Served, Workload, parse_dd};
 use crate::command::Stop;
 use crate::rounds::turns;
+use crate::side::App;
 use crate::testbed::Testbed;
 use anyhow::{Context, Result, bail, ensure};
 use lab::host::say;
 use lab_client::measure::Load;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 const MIB: f64 = 1_048_576.0;
@@ -21,7 +23,7 @@ const PROCESSES: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Extent<'a> {
     pub(crate) testbed: &'a Testbed<'a>,
-    pub(crate) contenders: &'a [Contender],
+    pub(crate) contenders: &'a [App],
     pub(crate) rounds: usize,
     /// Connections of a load.
     pub(crate) connections: u32,
@@ -35,9 +37,9 @@ impl Extent<'_> {
     fn measured(
         &self,
         (name, title, unit): (&str, &str, &str),
-        command: impl Fn(&Contender) -> Vec<String>,
+        command: impl Fn(&App) -> Vec<String>,
     ) -> Measured {
-        let entries = self.contenders.iter().map(|one| Entry::new(one.name, command(one)));
+        let entries = self.contenders.iter().map(|one| Entry::new(one.side.name(), command(one)));
         let (name, title, unit) = (name.into(), title.into(), unit.into());
         Measured { name, title, unit, contenders: entries.collect() }
     }
@@ -47,8 +49,8 @@ impl Extent<'_> {
     fn measure(
         &self,
         all: &mut [Measured],
-        once: impl Fn(&Contender) -> Result<Vec<Turn>>,
-        repair: impl Fn(&Contender) -> Result<()>,
+        once: impl Fn(&App) -> Result<Vec<Turn>>,
+        repair: impl Fn(&App) -> Result<()>,
     ) -> Result<()> {
         for (round, index) in turns(1..=self.rounds, self.contenders.len()) {
             self.stop.check()?;
@@ -69,25 +71,25 @@ impl Extent<'_> {
 pub(crate) fn run_loads(extent: &Extent<'_>, served: &Served) -> Result<Vec<Measured>> {
     let Extent { testbed, contenders, .. } = extent;
     for contender in *contenders {
-        say(&format!("starting {} as {}", served.image, contender.name));
-        contender.start(testbed, served)?;
+        say(&format!("starting {} as {}", served.image, contender.side.name()));
+        start(contender, testbed, served)?;
     }
-    let command = |one: &Contender| one.app.command(&testbed.image.name, &served.command(), true);
-    let start_again = |one: &Contender| one.start_again(testbed, served);
+    let command = |one: &App| one.command(&testbed.image.name, &served.command(), true);
+    let start_again = |one: &App| start_again(one, testbed, served);
     let mut all = Vec::new();
     for load in LOADS.iter().filter(|load| load.served == *served) {
         let mut measured = [extent.measured((load.name, load.title, load.unit), command)];
-        let once = |one: &Contender| Ok(vec![load_once(extent, one, load)?]);
+        let once = |one: &App| Ok(vec![load_once(extent, one, load)?]);
         extent.measure(&mut measured, once, start_again)?;
         all.extend(measured);
     }
     if *served == NGINX {
-        let mut measured = [extent.measured(EXEC, |one| one.app.exec())];
-        let once = |one: &Contender| Ok(vec![processes_once(testbed, &one.app.exec().join(" "))?]);
+        let mut measured = [extent.measured(EXEC, |one| one.exec())];
+        let once = |one: &App| Ok(vec![processes_once(testbed, &one.exec().join(" "))?]);
         extent.measure(&mut measured, once, start_again)?;
         all.extend(measured);
     }
-    contenders.iter().try_for_each(|contender| contender.take_down(testbed))?;
+    contenders.iter().try_for_each(|contender| take_down(contender, testbed))?;
     Ok(all)
 }
 
@@ -102,8 +104,8 @@ fn processes_once(testbed: &Testbed<'_>, command: &str) -> Result<Turn> {
     Ok((Round::new(f64::from(PROCESSES), seconds, None), Vec::new()))
 }
 
-fn load_once(extent: &Extent<'_>, contender: &Contender, load: &Workload) -> Result<Turn> {
-    let address = contender.address(&load.served).to_string();
+fn load_once(extent: &Extent<'_>, app: &App, load: &Workload) -> Result<Turn> {
+    let address = SocketAddrV4::new(app.address, load.served.port).to_string();
     let (connections, seconds) = (extent.connections.to_string(), extent.seconds.to_string());
     let args = ["load", load.asked, &address, &connections, &seconds];
     let done: Load = extent.testbed.ask_client(&args, &[])?;
@@ -122,10 +124,10 @@ fn load_once(extent: &Extent<'_>, contender: &Contender, load: &Workload) -> Res
 /// Has the disk written and the image read, in a fresh domain or container each time.
 pub(crate) fn run_disk(extent: &Extent<'_>) -> Result<Vec<Measured>> {
     let testbed = extent.testbed;
-    let command = |one: &Contender| one.disk_command(testbed);
+    let command = |one: &App| disk_command(one, testbed);
     let mut all = DISK.map(|workload| extent.measured(workload, command));
-    let once = |one: &Contender| {
-        let output = one.run_disk(testbed)?;
+    let once = |one: &App| {
+        let output = run_disk_once(one, testbed)?;
         let done = parse_dd(&output);
         ensure!(done.len() == DISK.len(), "dd told something else:\n{output}");
         let turns = DISK.iter().zip(done).map(|((_, _, unit), (bytes, seconds))| {
@@ -135,7 +137,7 @@ pub(crate) fn run_disk(extent: &Extent<'_>) -> Result<Vec<Measured>> {
         Ok(turns.collect())
     };
     // It may be there, or not.
-    let take_down = |one: &Contender| one.take_down(testbed).or(Ok(()));
+    let take_down = |one: &App| take_down(one, testbed).or(Ok(()));
     extent.measure(&mut all, once, take_down)?;
     Ok(all.into())
 }
