@@ -21,7 +21,7 @@ use lab::clock::Clock;
 use lab::dom0::Extra;
 use lab::host::{project_root, say};
 use prepare::{CONTENDERS, prepare, take_down};
-use report::{Entry, Startup, entries};
+use report::{Entry, Startup};
 use series::Series;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -76,7 +76,7 @@ impl Cli {
 
 fn parse_name(name: &str) -> Result<String, String> {
     let names = CONTENDERS.map(|(name, _)| name);
-    match names.contains(&name) || ["xl-create", "kernels"].contains(&name) {
+    match names.contains(&name) || name == "kernels" {
         true => Ok(name.into()),
         false => Err(format!("{name:?} is not a contender; there are {}", names.join(", "))),
     }
@@ -104,30 +104,22 @@ fn measure(cli: &Cli) -> Result<Report<Startup>> {
 fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
     let (_, question, port) = cli.app();
     let (mut all, missing) = prepare_all(cli, testbed)?;
-    let app = match cli.wants("xl-create") || cli.wants("kernels") {
-        true => Some(Guest::of_probe(testbed)?),
-        false => None,
-    };
-    if let (Some(app), true) = (&app, cli.wants("xl-create")) {
-        let plan = xl::prepare_same_domain(app, testbed)?;
-        all.push(Series::new("xl-create".into(), plan, "nothing", false));
-    }
     let rounds = usize::from(cli.rounds);
     let few = rounds.min(MOST_PHASE_ROUNDS);
     let result = series::run(testbed, &mut all, port, rounds, few);
     for series in &all {
-        testbed.dom0.sh(&series.plan.at_end)?;
+        testbed.dom0.sh(&series.entry.plan.at_end)?;
     }
     result?;
-    let kernels = match &app {
-        Some(app) if cli.wants("kernels") => kernels::compare(app, testbed, few)?.into(),
-        _ => Vec::new(),
+    let kernels = match cli.wants("kernels") {
+        true => kernels::compare(&Guest::of_probe(testbed)?, testbed, few)?.into(),
+        false => Vec::new(),
     };
     if all.is_empty() && kernels.is_empty() {
         bail!("none of the contenders is here");
     }
     let (xl_create, contenders): (Vec<Entry>, Vec<Entry>) =
-        entries(&all).into_iter().partition(|entry| entry.name == "xl-create");
+        all.into_iter().map(|series| series.entry).partition(|entry| entry.name == "xl-create");
     let figures = Startup {
         image: format!("{} {}", testbed.image.name, testbed.image.digest),
         question: question.into(),
@@ -140,7 +132,7 @@ fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
         intervals: BTreeMap::new(),
     };
     let mut report = cli.dom0.report(testbed.dom0, DEFAULT_CLOCK, figures)?;
-    report.figures.set_ratios(report.emulated.is_some());
+    report.figures.summarize(report.emulated.is_some());
     Ok(report)
 }
 
@@ -152,11 +144,9 @@ fn prepare_all(
     let (mut all, mut missing) = (Vec::new(), BTreeMap::new());
     for (name, contender) in CONTENDERS.into_iter().filter(|(name, _)| cli.wants(name)) {
         say(&format!("preparing {name}"));
+        let question = if name == "xl-create" { "nothing" } else { cli.app().1 };
         match prepare(name, contender, testbed)? {
-            Ok(plan) => {
-                let has_phases = name.starts_with("launch");
-                all.push(Series::new(name.into(), plan, cli.app().1, has_phases));
-            }
+            Ok(plan) => all.push(Series { entry: Entry::new(name, plan), question }),
             Err(reason) => {
                 say(&format!("{name} is not here: {reason}"));
                 missing.insert(name.into(), reason);

@@ -9,7 +9,7 @@ use crate::statistics::Ratio;
 use crate::testbed::{Testbed, before_each};
 use anyhow::Result;
 use lab::host::say;
-use lab_client::measure::Several;
+use lab_client::measure::Measure;
 use serde::{Deserialize, Serialize};
 
 /// Rounds of both, in turns.
@@ -55,7 +55,8 @@ pub(crate) fn compare(
         let several = start_several(testbed, how, &all, false)?;
         testbed.dom0.run(&["sh", "-u"], take_down(&side, count).as_bytes())?;
         say(&format!("{round}/{ROUNDS} {count} {kind} {how}: {:.0} ms", several.wall_ms));
-        let failed = failures_of(&several);
+        let failed = several.starts.iter().filter(|start| start.first_answer_ms.is_none());
+        let failed: Vec<String> = failed.map(Measure::why).collect();
         if failed.is_empty() {
             times_ms[way].push(several.wall_ms);
         } else {
@@ -65,14 +66,4 @@ pub(crate) fn compare(
     }
     let [in_a_row_ms, at_once_ms] = times_ms;
     Ok(AtOnce { kind: kind.into(), count, in_a_row_ms, at_once_ms, failures })
-}
-
-fn failures_of(several: &Several) -> Vec<String> {
-    let failed = several.starts.iter().filter(|start| start.first_answer_ms.is_none());
-    failed
-        .map(|start| match start.exit_code {
-            Some(0) => format!("no answer: {:?}", start.failures),
-            code => format!("exit code {code:?}: {}", start.output.trim()),
-        })
-        .collect()
 }

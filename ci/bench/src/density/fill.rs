@@ -65,7 +65,7 @@ fn fill_up(
         let Some(first_200_ms) = measure.first_answer_ms else {
             let more = testbed.dom0.run(&["sh", "-c", &explain(&app)], &[])?;
             let more = String::from_utf8_lossy(&more.stdout);
-            let why = format!("{:?} {} {}", measure.failures, measure.output.trim(), more.trim());
+            let why = format!("{} {}", measure.why(), more.trim());
             say(&format!("{} {number}: {why}", filled.name));
             if measure.exit_code != Some(0) && is_about_memory(&measure.output) {
                 filled.ended = measure.output.lines().last().unwrap_or_default().to_owned();

@@ -42,6 +42,13 @@ impl Plan {
     }
 }
 
+impl Default for Plan {
+    fn default() -> Self {
+        let (command, after, explain) = Default::default();
+        Self::new(&[], Ipv4Addr::UNSPECIFIED, command, after, explain)
+    }
+}
+
 /// A plan, or the reason why the contender is not here.
 pub(crate) type Here = Result<Plan, String>;
 

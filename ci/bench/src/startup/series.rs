@@ -1,7 +1,7 @@
 //! All starts of a contender, and the rounds that make them.
 
-use super::phases::{Timeline, WHOLE};
-use super::plan::Plan;
+use super::phases::{WHOLE, parse};
+use super::report::Entry;
 use crate::rounds::turns;
 use crate::testbed::{Testbed, before_each};
 use anyhow::{Context, Result};
@@ -16,44 +16,17 @@ const REST_S: u32 = 1;
 /// … and where a domain may just have been built to wait, until it has booted.
 const REST_OF_POOLS_S: u32 = 5;
 
-/// All starts of one contender.
+/// A contender that is started again and again.
 #[derive(Debug)]
 pub(crate) struct Series {
-    pub(crate) name: String,
-    /// How it is started.
-    pub(crate) plan: Plan,
+    pub(crate) entry: Entry,
     /// What the client asks: `http`, `redis-ping`, or `nothing` where only the return counts.
-    question: &'static str,
-    /// Starts with `--time` too, for the phases.
-    has_phases: bool,
-    /// The start that warms dom0's page cache up.
-    pub(crate) warm_up: Option<Measure>,
-    /// The others.
-    pub(crate) rounds: Vec<Measure>,
-    /// The phases of each start with `--time`.
-    pub(crate) phases: Vec<Timeline>,
+    pub(crate) question: &'static str,
 }
 
 impl Series {
-    /// One that has not run yet.
-    pub(crate) fn new(name: String, plan: Plan, question: &'static str, has_phases: bool) -> Self {
-        let (warm_up, rounds, phases) = (None, Vec::new(), Vec::new());
-        Self { name, plan, question, has_phases, warm_up, rounds, phases }
-    }
-
-    /// First answers of the rounds, in milliseconds.
-    pub(crate) fn firsts(&self) -> Vec<f64> {
-        self.rounds.iter().filter_map(|round| round.first_answer_ms).collect()
-    }
-
-    /// Returns of the rounds that count, in milliseconds.
-    pub(crate) fn returns(&self) -> Vec<f64> {
-        let counted = self.rounds.iter().filter(|round| self.is_good(round));
-        counted.filter_map(|round| round.returned_ms).collect()
-    }
-
     /// Whether a start did what it should.
-    pub(crate) fn is_good(&self, round: &Measure) -> bool {
+    fn is_good(&self, round: &Measure) -> bool {
         match self.question {
             "nothing" => round.exit_code == Some(0),
             _ => round.first_answer_ms.is_some(),
@@ -62,7 +35,7 @@ impl Series {
 
     /// A shell script that waits until nothing of a start goes on any more.
     fn settle(&self) -> String {
-        let settle = &self.plan.settle;
+        let settle = &self.entry.plan.settle;
         let rest_s = if settle.is_empty() { REST_S } else { REST_OF_POOLS_S };
         format!("{settle}\nsleep {rest_s}")
     }
@@ -75,7 +48,7 @@ impl Series {
         settle: &str,
         command: &[String],
     ) -> Result<Measure> {
-        let Self { plan, name, question, .. } = self;
+        let Self { entry: Entry { plan, name, .. }, question } = self;
         testbed.dom0.sh(&format!("{settle}\n{}\n{}", plan.before, before_each()))?;
         let address = match &plan.find_address {
             Some(script) => testbed.dom0.sh(script)?.trim().to_owned(),
@@ -104,7 +77,7 @@ impl Series {
             "nothing" => String::new(),
             _ => format!("first answer {}, ", show(measure.first_answer_ms)),
         };
-        say(&format!("{what} {}: {first}returned {returned}", self.name));
+        say(&format!("{what} {}: {first}returned {returned}", self.entry.name));
         if !self.is_good(measure) {
             say(&format!("  {:?} {}", measure.failures, measure.output.trim()));
         }
@@ -125,27 +98,29 @@ pub(crate) fn run(
     for (round, index) in turns(0..=rounds, all.len()) {
         let series = &mut all[index];
         let explain = || format!("in round {round}");
-        let command = &series.plan.command;
-        let measure = series.start(testbed, port, &settle, command).with_context(explain)?;
+        let mut command = series.entry.plan.command.clone();
+        let measure = series.start(testbed, port, &settle, &command).with_context(explain)?;
         settle = series.settle();
         let what = if round == 0 { "warm-up".into() } else { format!("{round}/{rounds}") };
         series.tell(&what, &measure);
         if round == 0 {
-            series.warm_up = Some(measure);
+            series.entry.warm_up_ms = measure.first_answer_ms;
+            series.entry.bodies_sha256.extend(measure.body_sha256);
             continue;
         }
-        series.rounds.push(measure);
-        if series.has_phases && round <= phase_rounds {
-            let mut command = series.plan.command.clone();
+        let is_good = series.is_good(&measure);
+        series.entry.note(measure, is_good);
+        if series.entry.name.starts_with("launch") && round <= phase_rounds {
             command.insert(2, "--time".into());
             let measure = series.start(testbed, port, &settle, &command).with_context(explain)?;
             if !series.is_good(&measure) {
                 say(&format!("  the start for its phases: {}", measure.output.trim()));
                 continue;
             }
-            let mut timeline = Timeline::parse(&measure.output);
-            timeline.took.extend(measure.first_answer_ms.map(|ms| (WHOLE.to_owned(), ms)));
-            series.phases.push(timeline);
+            let (starts, mut took) = parse(&measure.output);
+            took.extend(measure.first_answer_ms.map(|ms| (WHOLE.to_owned(), ms)));
+            series.entry.samples_phases_ms.push(took);
+            series.entry.samples_phase_starts_ms.push(starts);
         }
     }
     Ok(())

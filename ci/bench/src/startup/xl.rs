@@ -43,14 +43,15 @@ pub(crate) fn prepare_stock(name: &str, testbed: &Testbed<'_>) -> Result<Here> {
 
 /// `xl create` of the very domain that a cold launch makes, with stock scripts. Its app never
 /// answers, as nobody gives it orders; what counts is the return.
-pub(crate) fn prepare_same_domain(guest: &Guest, testbed: &Testbed<'_>) -> Result<Plan> {
+pub(crate) fn prepare_same_domain(testbed: &Testbed<'_>) -> Result<Plan> {
+    let guest = Guest::of_probe(testbed)?;
     let (dom0, name) = (testbed.dom0, "xl-same");
     let writes = format!("{FOLDER}/{name}/writable");
     dom0.sh(&format!("mkdir -p {FOLDER}/{name} && truncate -s 1G {writes}"))?;
     let root = loop_device(dom0, &testbed.image.disk, true)?;
     let writes = loop_device(dom0, &writes, false)?;
     let disks = format!("\"phy:{root},xvda,r\", \"phy:{writes},xvdb,w\"");
-    let path = write_config(dom0, name, guest, &disks)?;
+    let path = write_config(dom0, name, &guest, &disks)?;
     Ok(xl_create(name, &path, &["both disks on loop devices", "bridge"]))
 }
 

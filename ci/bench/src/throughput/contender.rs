@@ -34,8 +34,8 @@ pub(crate) fn start(app: &App, testbed: &Testbed<'_>, served: &Served) -> Result
     let measure = testbed
         .start(served.question, address, PATIENCE_S, &command)
         .context("the client fails")?;
-    let (name, failures, output) = (&app.name, &measure.failures, measure.output.trim());
-    ensure!(measure.first_answer_ms.is_some(), "{name} does not answer: {failures:?} {output}");
+    let has_answered = measure.first_answer_ms.is_some();
+    ensure!(has_answered, "{} does not answer: {}", app.name, measure.why());
     Ok(())
 }
 
