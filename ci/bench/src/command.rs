@@ -60,17 +60,16 @@ pub(crate) struct Wanted {
 }
 
 impl Where {
-    /// Has `work` done in dom0: this machine, or a lab with the current build installed. It is given the
-    /// registry that dom0 pulls from, too; `None` is Docker Hub.
+    /// Has `work` done in dom0: this machine, or a lab with the current build installed.
     pub(crate) fn run<T>(
         &self,
         wanted: &Wanted,
-        work: impl FnOnce(&Dom0, Option<&str>) -> Result<T>,
+        work: impl FnOnce(&Dom0) -> Result<T>,
     ) -> Result<T> {
         if self.here {
             ensure!(Path::new("/dev/xen/privcmd").exists(), "--here: this is not a Xen dom0");
             ensure!(rustix::process::geteuid().is_root(), "--here needs root");
-            return work(&Dom0::Here, None);
+            return work(&Dom0::Here);
         }
         if !self.no_build {
             let mut build = Command::new(project_root().join("ci/build"));
@@ -98,13 +97,13 @@ impl Where {
             bail!("the lab {name} runs with another size; `ci/lab down --name {name}` first");
         }
         ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build");
-        let dom0 = Dom0::Lab(lab);
+        let dom0 = Dom0::Lab(lab, format!("10.0.2.2:{port}"));
         let settings = registry::mirror_settings(port);
         dom0.write("/etc/launch/config.toml", 0o644, settings.as_bytes())?;
-        let result = work(&dom0, Some(&format!("10.0.2.2:{port}")));
-        let ended = match Instance::find(&name)?.filter(|_| is_new && !wanted.is_kept) {
-            Some(lab) => lab.down(),
-            None => Ok(()),
+        let result = work(&dom0);
+        let ended = match &dom0 {
+            Dom0::Lab(lab, _) if is_new && !wanted.is_kept => lab.down(),
+            _ => Ok(()),
         };
         let done = result?;
         ended?;
@@ -119,14 +118,11 @@ impl Where {
         figures: F,
     ) -> Result<Report<F>> {
         let machine = facts(dom0)?;
+        // So QEMU's emulation calls itself.
+        let is_qemu = |name: &String| name.starts_with("QEMU Virtual CPU");
         let reason = match (self.here, accelerator()?) {
             (false, Accelerator::Emulation(reason)) => Some(reason),
-            // So QEMU's emulation calls itself.
-            (true, _)
-                if machine
-                    .get("processor")
-                    .is_some_and(|name| name.starts_with("QEMU Virtual CPU")) =>
-            {
+            (true, _) if machine.get("processor").is_some_and(is_qemu) => {
                 Some("the processor is QEMU's".into())
             }
             _ => None,

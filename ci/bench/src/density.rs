@@ -74,9 +74,8 @@ fn measure(cli: &Cli) -> Result<Report<Density>> {
     let size = Size { memory_mib: cli.memory, dom0_memory_mib: cli.dom0_memory, ..Size::default() };
     let (name, size) = ("density", Some(size));
     let wanted = Wanted { name, extra: None, size, clock: DEFAULT_CLOCK, is_kept: false };
-    cli.dom0.run(&wanted, |dom0, registry| {
-        let work = |testbed: &Testbed<'_>| compare(cli, testbed, &stop);
-        Testbed::with(dom0, registry, &cli.app, &take_down_all(), work)
+    cli.dom0.run(&wanted, |dom0| {
+        Testbed::with(dom0, &cli.app, &take_down_all(), |testbed| compare(cli, testbed, &stop))
     })
 }
 

@@ -14,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(crate) enum Dom0 {
-    /// Of a lab.
-    Lab(Instance),
+    /// Of a lab, and its registry as dom0 sees it.
+    Lab(Instance, String),
     /// This machine.
     Here,
 }
@@ -24,7 +24,7 @@ impl Dom0 {
     /// Runs a program to its end.
     pub(crate) fn run(&self, argv: &[&str], input: &[u8]) -> Result<Collected> {
         match self {
-            Self::Lab(lab) => lab.run(argv.iter().copied(), input, PATIENCE),
+            Self::Lab(lab, _) => lab.run(argv.iter().copied(), input, PATIENCE),
             Self::Here => run_here(argv, input),
         }
     }

@@ -30,7 +30,7 @@ const HOST_FACTS: [(&str, &str); 3] = [
 /// Asks dom0 for its facts, and this machine for its own where dom0 is a lab's.
 pub(crate) fn facts(dom0: &Dom0) -> Result<BTreeMap<String, String>> {
     let of_dom0 = FACTS.iter().map(|fact| (dom0, fact));
-    let hosts: &[_] = if let Dom0::Lab(_) = dom0 { &HOST_FACTS } else { &[] };
+    let hosts: &[_] = if let Dom0::Lab(..) = dom0 { &HOST_FACTS } else { &[] };
     let mut all = BTreeMap::new();
     for (machine, (name, command)) in of_dom0.chain(hosts.iter().map(|fact| (&Dom0::Here, fact))) {
         let output = machine.run(&["sh", "-c", command], &[])?;

@@ -14,7 +14,7 @@ mod xl;
 
 use crate::command::{Wanted, Where};
 use crate::report::{Files, Report, run};
-use crate::testbed::{Guest, Testbed};
+use crate::testbed::Testbed;
 use anyhow::{Result, bail};
 use clap::Parser;
 use lab::clock::Clock;
@@ -96,8 +96,8 @@ pub fn main() -> ExitCode {
 fn measure(cli: &Cli) -> Result<Report<Startup>> {
     let (name, extra, size) = ("startup", Some(Extra::Containers), None);
     let wanted = Wanted { name, extra, size, clock: DEFAULT_CLOCK, is_kept: true };
-    cli.dom0.run(&wanted, |dom0, registry| {
-        Testbed::with(dom0, registry, cli.app().0, &take_down(), |testbed| compare(cli, testbed))
+    cli.dom0.run(&wanted, |dom0| {
+        Testbed::with(dom0, cli.app().0, &take_down(), |testbed| compare(cli, testbed))
     })
 }
 
@@ -112,7 +112,7 @@ fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
     }
     result?;
     let kernels = match cli.wants("kernels") {
-        true => kernels::compare(&Guest::of_probe(testbed)?, testbed, few)?.into(),
+        true => kernels::compare(testbed, few)?,
         false => Vec::new(),
     };
     if all.is_empty() && kernels.is_empty() {

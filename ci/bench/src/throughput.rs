@@ -68,21 +68,16 @@ fn measure(cli: &Cli) -> Result<Report<Throughput>> {
     let name = "throughput";
     let wanted = Wanted { name, extra: None, size, clock: DEFAULT_CLOCK, is_kept: false };
     let stop = Stop::on_signal()?;
-    cli.dom0.run(&wanted, |dom0, registry| compare(cli, dom0, registry, &stop))
+    cli.dom0.run(&wanted, |dom0| compare(cli, dom0, &stop))
 }
 
-fn compare(
-    cli: &Cli,
-    dom0: &Dom0,
-    registry: Option<&str>,
-    stop: &Stop,
-) -> Result<Report<Throughput>> {
+fn compare(cli: &Cli, dom0: &Dom0, stop: &Stop) -> Result<Report<Throughput>> {
     let is_wanted = |name: &&str| cli.only.is_empty() || cli.only.iter().any(|only| only == name);
     let contenders: Vec<App> =
         NAMES.into_iter().filter(is_wanted).map(|name| app(name, cli.domain_memory)).collect();
     let (mut workloads, mut images) = (Vec::new(), Vec::new());
     for served in [NGINX, REDIS] {
-        let result = Testbed::with(dom0, registry, served.image, &take_down_all(), |testbed| {
+        let result = Testbed::with(dom0, served.image, &take_down_all(), |testbed| {
             images.push(format!("{} {}", testbed.image.name, testbed.image.digest));
             let (contenders, rounds) = (&contenders[..], cli.rounds.into());
             let (connections, seconds) = (cli.connections, cli.seconds);
