@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::accelerator::Accelerator;
 use lab::clock::Clock;
 use lab::dom0::Extra;
-use lab::host::project_root;
+use lab::host::{project_root, run_quietly};
 use lab::instance::{Instance, Options, accelerator};
 use lab::qemu::Size;
 use lab::registry;
@@ -129,7 +129,12 @@ impl Where {
         };
         let is_counted = !self.here && self.clock.unwrap_or(clock) == Clock::Instructions;
         let emulated = reason.map(|reason| render_emulated(&reason, is_counted)).transpose()?;
-        Report::new(emulated, machine, figures)
+        // By this machine: a lab's own clock may go more slowly.
+        let date = run_quietly(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
+        let date = String::from_utf8_lossy(&date).trim().to_owned();
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        let command = format!("ci/{} {}", F::NAME, words.join(" ")).trim_end().to_owned();
+        Ok(Report { emulated, version: F::VERSION, date, command, machine, figures })
     }
 }
 

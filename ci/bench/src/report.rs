@@ -53,25 +53,6 @@ pub(crate) struct Report<F> {
 }
 
 impl<F: Figures> Report<F> {
-    /// A report of this moment. The date is this machine's: a lab's own clock may go more slowly.
-    pub(crate) fn new(
-        emulated: Option<String>,
-        machine: BTreeMap<String, String>,
-        figures: F,
-    ) -> Result<Self> {
-        let date = run_quietly(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
-        let words = std::env::args().skip(1);
-        let command: Vec<String> = [format!("ci/{}", F::NAME)].into_iter().chain(words).collect();
-        Ok(Self {
-            emulated,
-            version: F::VERSION,
-            date: String::from_utf8_lossy(&date).trim().to_owned(),
-            command: command.join(" "),
-            machine,
-            figures,
-        })
-    }
-
     fn read(path: &Path) -> Result<Self> {
         let explain = || format!("cannot read {}", path.display());
         serde_json::from_slice(&std::fs::read(path).with_context(explain)?).with_context(explain)

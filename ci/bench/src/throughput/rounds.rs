@@ -2,7 +2,7 @@
 
 use super::contender::{disk_command, run_disk as run_disk_once, start, start_again, take_down};
 use super::report::{Entry, Measured, Round, Turn};
-use super::workload::{DISK, LOADS, NGINX, SYNCED_WRITES, Served, Workload, parse_dd};
+use super::workload::{DISK, EXEC, LOADS, NGINX, SYNCED_WRITES, Served, Workload, parse_dd};
 use crate::command::Stop;
 use crate::rounds::turns;
 use crate::side::App;
@@ -14,8 +14,6 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 const MIB: f64 = 1_048_576.0;
-const EXEC: (&str, &str, &str) =
-    ("exec", "`exec` of `true` beside nginx, one after the other", "processes");
 /// How many processes are run beside an app in a round.
 const PROCESSES: u32 = 10;
 
@@ -36,7 +34,7 @@ impl Extent<'_> {
     /// A workload that none has done yet; `command` tells how a contender is started for it.
     fn measured(
         &self,
-        (name, title, unit): (&str, &str, &str),
+        (name, title, unit): Workload,
         command: impl Fn(&App) -> Vec<String>,
     ) -> Measured {
         let entries = self.contenders.iter().map(|one| Entry::new(one.side.name(), command(one)));
@@ -77,9 +75,12 @@ pub(crate) fn run_loads(extent: &Extent<'_>, served: &Served) -> Result<Vec<Meas
     let command = |one: &App| one.command(&testbed.image.name, &served.command(), true);
     let start_again = |one: &App| start_again(one, testbed, served);
     let mut all = Vec::new();
-    for load in LOADS.iter().filter(|load| load.served == *served) {
-        let mut measured = [extent.measured((load.name, load.title, load.unit), command)];
-        let once = |one: &App| Ok(vec![load_once(extent, one, load)?]);
+    for (workload, _, asked) in LOADS.iter().filter(|load| load.1 == *served) {
+        let mut measured = [extent.measured(*workload, command)];
+        let once = |one: &App| {
+            let address = SocketAddrV4::new(one.address, served.port);
+            Ok(vec![load_once(extent, workload.2, asked, address)?])
+        };
         extent.measure(&mut measured, once, start_again)?;
         all.extend(measured);
     }
@@ -104,16 +105,16 @@ fn processes_once(testbed: &Testbed<'_>, command: &str) -> Result<Turn> {
     Ok((Round::new(f64::from(PROCESSES), seconds, None), Vec::new()))
 }
 
-fn load_once(extent: &Extent<'_>, app: &App, load: &Workload) -> Result<Turn> {
-    let address = SocketAddrV4::new(app.address, load.served.port).to_string();
+fn load_once(extent: &Extent<'_>, unit: &str, asked: &str, address: SocketAddrV4) -> Result<Turn> {
+    let address = address.to_string();
     let (connections, seconds) = (extent.connections.to_string(), extent.seconds.to_string());
-    let args = ["load", load.asked, &address, &connections, &seconds];
+    let args = ["load", asked, &address, &connections, &seconds];
     let done: Load = extent.testbed.ask_client(&args, &[])?;
     if let Some(error) = done.first_error {
         bail!("{} errors: {error}", done.errors);
     }
     #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
-    let count = match load.unit {
+    let count = match unit {
         "MiB" => done.body_bytes as f64 / MIB,
         _ => done.requests as f64,
     };
