@@ -47,14 +47,13 @@ pub(crate) struct Where {
 /// The lab of a benchmark.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    /// Its name, unless the user gives one.
+    /// Unless the user gives one; so is its clock.
     pub(crate) name: &'static str,
+    pub(crate) clock: Clock,
     /// What its dom0 has besides.
     pub(crate) extra: Option<Extra>,
-    /// Its size, where that counts.
+    /// Where that counts.
     pub(crate) size: Option<Size>,
-    /// What its clock goes by, unless the user says.
-    pub(crate) clock: Clock,
     /// Whether it stays when it was brought up for this.
     pub(crate) is_kept: bool,
 }

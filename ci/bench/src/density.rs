@@ -81,10 +81,8 @@ fn measure(cli: &Cli) -> Result<Report<Density>> {
 
 fn compare(cli: &Cli, testbed: &Testbed<'_>, stop: &Stop) -> Result<Report<Density>> {
     let dom0 = testbed.dom0;
-    let kind = match &cli.kind {
-        Some(kind) => kind.clone(),
-        None => Guest::of_probe(testbed)?.kind,
-    };
+    let kind =
+        cli.kind.clone().map_or_else(|| Guest::of_probe(testbed).map(|guest| guest.kind), Ok)?;
     let (domains, containers) = (Side::domain(&kind, cli.domain_memory), Side::crun());
     // The first start finds out which pages a start reads, and warms dom0's page cache up.
     for side in [&domains, &containers] {
@@ -94,13 +92,9 @@ fn compare(cli: &Cli, testbed: &Testbed<'_>, stop: &Stop) -> Result<Report<Densi
         stop.check()?;
         ensure!(warm.starts.len() == 1, "{name} does not start: {:?}", warm.failures);
     }
-    let mut at_once = Vec::new();
-    if cli.at_once > 0 {
-        for kind in ["pv", "pvh"] {
-            let (mib, count) = (cli.domain_memory, cli.at_once);
-            at_once.push(at_once::compare(testbed, kind, mib, count, stop)?);
-        }
-    }
+    let kinds: &[&str] = if cli.at_once > 0 { &["pv", "pvh"] } else { &[] };
+    let at_once = |kind| at_once::compare(testbed, kind, cli.domain_memory, cli.at_once, stop);
+    let at_once = kinds.iter().copied().map(at_once).collect::<Result<_>>()?;
     let filled = fill(testbed, &domains, cli.max.unwrap_or(MOST), stop)?;
     let count = u16::try_from(filled.starts.len())?.max(1);
     let contained = fill(testbed, &containers, cli.max.unwrap_or(count).min(count), stop)?;

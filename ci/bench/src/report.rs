@@ -157,19 +157,16 @@ pub(crate) fn run<F: Figures>(
     }
 }
 
-/// Reads `docs/NAME.json`, and compares the page and the file that it gives with those in `docs/`.
+/// Compares the page and the file that `docs/NAME.json` gives with those in `docs/`.
 #[cfg(test)]
 pub(crate) fn assert_docs_are_current<F: Figures>(name: &str) {
     let docs = lab::host::project_root().join("docs");
-    let read =
-        |ending: &str| std::fs::read_to_string(docs.join(format!("{name}.{ending}"))).unwrap();
-    let report = Report::<F>::read(&docs.join(format!("{name}.json"))).unwrap();
-    let page = report.page(&format!("{name}.svg"), &format!("{name}.json")).unwrap();
-    assert!(
-        page == read("md"),
-        "docs/{name}.md is old: write it again with `ci/{} --from`",
-        F::NAME
-    );
-    assert!(serde_json::to_string_pretty(&report).unwrap() + "\n" == read("json"));
+    let files = ["json", "md", "svg"].map(|ending| format!("{name}.{ending}"));
+    let [json, page, _] =
+        files.each_ref().map(|file| std::fs::read_to_string(docs.join(file)).unwrap());
+    let report = Report::<F>::read(&docs.join(&files[0])).unwrap();
+    assert!(serde_json::to_string_pretty(&report).unwrap() + "\n" == json);
+    let is_current = report.page(&files[2], &files[0]).unwrap() == page;
+    assert!(is_current, "docs/{name}.md is old: write it again with `ci/{} --from`", F::NAME);
     assert!(report.results().unwrap().starts_with("EMULATED: "));
 }

@@ -8,8 +8,8 @@ mod phases;
 mod plan;
 mod prepare;
 mod report;
+mod rounds;
 mod segments;
-mod series;
 mod xl;
 
 use crate::command::{Wanted, Where};
@@ -22,7 +22,7 @@ use lab::dom0::Extra;
 use lab::host::{project_root, say};
 use prepare::{CONTENDERS, prepare, take_down};
 use report::{Entry, Startup};
-use series::Series;
+use rounds::{App, NEVER_ANSWERS};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -104,11 +104,11 @@ fn measure(cli: &Cli) -> Result<Report<Startup>> {
 fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
     let (_, question, port) = cli.app();
     let (mut all, missing) = prepare_all(cli, testbed)?;
-    let rounds = usize::from(cli.rounds);
-    let few = rounds.min(MOST_PHASE_ROUNDS);
-    let result = series::run(testbed, &mut all, port, rounds, few);
-    for series in &all {
-        testbed.dom0.sh(&series.entry.plan.at_end)?;
+    let count = usize::from(cli.rounds);
+    let few = count.min(MOST_PHASE_ROUNDS);
+    let result = rounds::run(&App { testbed, question, port }, &mut all, count, few);
+    for entry in &all {
+        testbed.dom0.sh(&entry.plan.at_end)?;
     }
     result?;
     let kernels = match cli.wants("kernels") {
@@ -119,11 +119,11 @@ fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
         bail!("none of the contenders is here");
     }
     let (xl_create, contenders): (Vec<Entry>, Vec<Entry>) =
-        all.into_iter().map(|series| series.entry).partition(|entry| entry.name == "xl-create");
+        all.into_iter().partition(|entry| entry.name == NEVER_ANSWERS);
     let figures = Startup {
         image: format!("{} {}", testbed.image.name, testbed.image.digest),
         question: question.into(),
-        rounds,
+        rounds: count,
         contenders,
         xl_create: xl_create.into_iter().next(),
         kernels,
@@ -137,16 +137,12 @@ fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
 }
 
 /// The contenders that are wanted and here, and why others are not.
-fn prepare_all(
-    cli: &Cli,
-    testbed: &Testbed<'_>,
-) -> Result<(Vec<Series>, BTreeMap<String, String>)> {
+fn prepare_all(cli: &Cli, testbed: &Testbed<'_>) -> Result<(Vec<Entry>, BTreeMap<String, String>)> {
     let (mut all, mut missing) = (Vec::new(), BTreeMap::new());
     for (name, contender) in CONTENDERS.into_iter().filter(|(name, _)| cli.wants(name)) {
         say(&format!("preparing {name}"));
-        let question = if name == "xl-create" { "nothing" } else { cli.app().1 };
         match prepare(name, contender, testbed)? {
-            Ok(plan) => all.push(Series { entry: Entry::new(name, plan), question }),
+            Ok(plan) => all.push(Entry::new(name, plan)),
             Err(reason) => {
                 say(&format!("{name} is not here: {reason}"));
                 missing.insert(name.into(), reason);

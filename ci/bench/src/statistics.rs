@@ -68,14 +68,10 @@ fn median_of_draw(samples: &[f64], random: &mut fastrand::Rng) -> f64 {
 }
 
 /// The value below which a part of the samples lies, between two of them where it falls there.
+#[expect(clippy::cast_precision_loss, reason = "a few samples")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the length")]
 fn quantile(sorted: &[f64], part: f64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a number of rounds")]
     let place = part * (sorted.len() - 1) as f64;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "within the length"
-    )]
     let below = place.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);
     sorted[below] + (sorted[above] - sorted[below]) * place.fract()

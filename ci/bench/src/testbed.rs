@@ -111,23 +111,19 @@ fn prepare_image(dom0: &Dom0, name: &str) -> Result<Image> {
     let mut found = inspect(dom0, &digest)?;
     let disk = found["disk"].as_str().context("launch inspect names no disk")?.to_owned();
     dom0.sh(&format!("mkdir -p {LOWER} && mount -t erofs -o ro,loop {disk} {LOWER}"))?;
-    dom0.sh(&learn_start_set(name, &disk)).context("the image's start set is not found out")?;
-    let config = found["config"].take();
-    let ids = ids_of(dom0, config["user"].as_str().unwrap_or_default())?;
-    Ok(Image { name: name.to_owned(), digest, disk, config, ids })
-}
-
-/// A shell script that starts the image and leaves it running until what its start reads is known, as
-/// after the first start that a user lets run.
-fn learn_start_set(image: &str, disk: &str) -> String {
-    format!(
+    // It runs until what its start reads is known, as after the first start that a user lets run.
+    let learn_start_set = format!(
         "set=$(dirname {disk})/start-set
 [ -e $set ] && exit
-launch run -d --name {PROBE} {image} >/dev/null
+launch run -d --name {PROBE} {name} >/dev/null
 for second in $(seq 90); do [ -e $set ] && break; sleep 1; done
 launch rm -f {PROBE} >/dev/null
 [ -e $set ]"
-    )
+    );
+    dom0.sh(&learn_start_set).context("the image's start set is not found out")?;
+    let config = found["config"].take();
+    let ids = ids_of(dom0, config["user"].as_str().unwrap_or_default())?;
+    Ok(Image { name: name.to_owned(), digest, disk, config, ids })
 }
 
 /// The numbers of the image's user, looked up in its own `/etc/passwd`; root where it names none.

@@ -5,7 +5,6 @@ use super::numbered::{app, take_down};
 use crate::command::Stop;
 use crate::rounds::turns;
 use crate::side::{App, Side};
-use crate::statistics::Ratio;
 use crate::testbed::{Testbed, before_each};
 use anyhow::Result;
 use lab::host::say;
@@ -23,16 +22,9 @@ pub(crate) struct AtOnce {
     pub(crate) kind: String,
     count: u16,
     /// Each until all have answered, one after the other; rounds without a failure only.
-    in_a_row_ms: Vec<f64>,
-    at_once_ms: Vec<f64>,
+    pub(crate) in_a_row_ms: Vec<f64>,
+    pub(crate) at_once_ms: Vec<f64>,
     failures: Vec<String>,
-}
-
-impl AtOnce {
-    /// At once against in a row.
-    pub(crate) fn ratio(&self) -> Option<Ratio> {
-        Ratio::of_medians(&self.at_once_ms, &self.in_a_row_ms)
-    }
 }
 
 /// Starts `count` domains in a row and at once, in turns.

@@ -6,7 +6,7 @@ use super::report::{Failure, Filled, Idle, Start};
 use crate::command::Stop;
 use crate::side::{App, Side};
 use crate::testbed::Testbed;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use lab::host::say;
 use lab_client::measure::{Measure, One, Several};
 use std::net::SocketAddrV4;
@@ -124,7 +124,7 @@ fn start(testbed: &Testbed<'_>, app: &App) -> Result<Measure> {
     app.prepare(testbed, &testbed.image.config)?;
     let address = SocketAddrV4::new(app.address, PORT);
     let command = app.command(&testbed.image.name, &[], true);
-    testbed.start("http", address, PATIENCE_S, &command).context("the client fails")
+    testbed.start("http", address, PATIENCE_S, &command)
 }
 
 /// Starts several by one client, `in-a-row` or `at-once`; or asks those that run already.
@@ -143,7 +143,7 @@ pub(crate) fn start_several(
     };
     let list = serde_json::to_vec(&all.iter().map(one).collect::<Vec<_>>())?;
     let args = ["several", how, "http", &PATIENCE_S.to_string()];
-    testbed.ask_client(&args, &list).context("the client fails")
+    testbed.ask_client(&args, &list)
 }
 
 /// Processor time while nobody asks anything.

@@ -40,17 +40,12 @@ pub(crate) fn prepare(program: &str, testbed: &Testbed<'_>) -> Result<Here> {
         "docker" => "docker info -f '{{.Driver}}'",
         _ => "podman info -f '{{.Store.GraphDriverName}}'",
     };
-    let storage = dom0.sh(storage)?.trim().to_owned();
+    let storage = format!("storage: {}", dom0.sh(storage)?.trim());
     let daemon = if program == "docker" { "dockerd and containerd run" } else { "no daemon" };
     let run =
         format!("{program} run -d --name {NETWORK} --network {NETWORK} --ip {address} {reference}");
     let command = words(&run.split(' ').collect::<Vec<_>>());
-    let ready = [
-        "image pulled and unpacked",
-        &format!("storage: {storage}"),
-        daemon,
-        "network with its bridge",
-    ];
+    let ready = ["image pulled and unpacked", &storage, daemon, "network with its bridge"];
     let after = format!("{program} rm -f {NETWORK} >/dev/null");
     let explain = format!("{program} ps -a; {program} logs {NETWORK} 2>&1 | tail -n 20");
     let mut plan = Plan::new(&ready, address, command, after, explain);

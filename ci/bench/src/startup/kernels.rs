@@ -27,7 +27,8 @@ pub(crate) fn compare(testbed: &Testbed<'_>, rounds: usize) -> Result<Vec<Kernel
     let mut guest = Guest::of_probe(testbed)?;
     let names = [guest.kernel.clone(), debian_kernel(dom0)?];
     guest.ramdisk = format!("{FOLDER}/xl-boot/initrd");
-    dom0.write(&guest.ramdisk, 0o644, &initramfs(&testbed.client)?)?;
+    let initramfs = Archive::with_init(&["dev"], &testbed.client)?.finish()?;
+    dom0.write(&guest.ramdisk, 0o644, &initramfs)?;
     (guest.kind, guest.memory_mib) = ("pvh".into(), MEMORY_MIB);
     let mut kernels = names.map(|kernel| Kernel { kernel, ..Kernel::default() });
     for round in 1..=rounds {
@@ -60,13 +61,4 @@ sleep 1
     let output = dom0.run(&["sh", "-euc", &script], &[])?;
     ensure!(output.code == 0, "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).context("the client gave no JSON")
-}
-
-/// An initramfs with the client as its first program.
-fn initramfs(client: &[u8]) -> Result<Vec<u8>> {
-    let mut archive = Archive::default();
-    archive.add_directory("dev", 0o755)?;
-    archive.add_character_device("dev/console", 0o600, (5, 1))?;
-    archive.add_file("init", 0o755, client)?;
-    archive.finish()
 }

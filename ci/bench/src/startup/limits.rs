@@ -5,7 +5,6 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::path::Path;
 
-/// A file of limits.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Limits {
@@ -16,21 +15,15 @@ struct Limits {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Limit {
-    /// Name out of [`Startup::ratios`].
+    /// One of [`Startup::ratios`].
     ratio: String,
-    /// What it may be.
     at_most: f64,
     /// Why so much and no more.
     reason: String,
 }
 
-/// Compares ratios with the limits in `file`.
-///
-/// A limit is broken when the whole 95 % interval lies above it, so that chance alone rarely breaks
-/// one, or when its ratio was not measured.
-///
-/// # Errors
-/// When a limit is broken, or the file cannot be read.
+/// Fails when a limit in `file` is broken: when the whole 95 % interval of its ratio lies above it, so that
+/// chance alone rarely breaks one, or when its ratio was not measured.
 pub(crate) fn check(figures: &Startup, file: &Path) -> Result<()> {
     let explain = || format!("cannot read {}", file.display());
     let text = std::fs::read_to_string(file).with_context(explain)?;
@@ -40,14 +33,13 @@ pub(crate) fn check(figures: &Startup, file: &Path) -> Result<()> {
 }
 
 fn broken(figures: &Startup, limits: &Limits) -> Vec<String> {
-    let line = |Limit { ratio, at_most, reason }: &Limit| match (
-        figures.ratios.get(ratio),
-        figures.intervals.get(ratio),
-    ) {
-        (Some(Some(value)), Some(Some([low, high]))) => (low > at_most).then(|| {
-            format!("{ratio} is {value:.3} ({low:.3} to {high:.3}), more than {at_most}: {reason}")
-        }),
-        _ => Some(format!("{ratio} was not measured")),
+    let line = |Limit { ratio, at_most, reason }: &Limit| {
+        let measured = figures.ratios.get(ratio).zip(figures.intervals.get(ratio));
+        let Some((Some(value), Some([low, high]))) = measured else {
+            return Some(format!("{ratio} was not measured"));
+        };
+        let text = format!("{ratio} is {value:.3} ({low:.3} to {high:.3}), more than {at_most}");
+        (low > at_most).then(|| format!("{text}: {reason}"))
     };
     limits.limit.iter().filter_map(line).collect()
 }

@@ -39,13 +39,12 @@ pub(crate) const CONTENDERS: [(&str, Contender); 12] = [
     ("xl-create", Contender::XlSame),
 ];
 
-/// Makes a contender ready.
-///
-/// # Errors
-/// When it is here and cannot be made ready.
+/// Makes a contender ready; an error when it is here and cannot be made ready.
 pub(crate) fn prepare(name: &str, contender: Contender, testbed: &Testbed<'_>) -> Result<Here> {
     match contender {
-        Contender::Launch(toolstack, kind) => launch::prepare(name, toolstack, kind, testbed),
+        Contender::Launch(toolstack, kind) => {
+            launch::prepare(name, ["--toolstack", toolstack, "--type", kind], testbed)
+        }
         Contender::LaunchPool { of_image } => launch::prepare_pool(name, of_image, testbed),
         Contender::XlStock => xl::prepare_stock(name, testbed),
         Contender::XlSame => xl::prepare_same_domain(testbed).map(Ok),

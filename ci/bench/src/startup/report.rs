@@ -93,15 +93,11 @@ impl Startup {
         // The type that `launch` chooses by itself on such a machine.
         let usual = if is_emulated { "launch-native-pv" } else { "launch-native-pvh" };
         let cold = self.contenders.iter().find(|entry| entry.name == "launch-native-pvh");
-        let created: Vec<f64> = cold
-            .iter()
-            .flat_map(|entry| &entry.samples_phases_ms)
-            .filter_map(|phases| {
-                let parts: Vec<&f64> =
-                    CREATE_PHASES.iter().filter_map(|name| phases.get(*name)).collect();
-                (!parts.is_empty()).then(|| parts.into_iter().sum())
-            })
-            .collect();
+        let create = |phases: &Phases| {
+            CREATE_PHASES.iter().filter_map(|name| phases.get(*name).copied()).reduce(|a, b| a + b)
+        };
+        let created = cold.iter().flat_map(|entry| &entry.samples_phases_ms).filter_map(create);
+        let created: Vec<f64> = created.collect();
         let xl_create = self.xl_create.as_ref().map(|entry| entry.samples_returned_ms.clone());
         let boots = |index: usize| {
             let kernel = self.kernels.get(index);

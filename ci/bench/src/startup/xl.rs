@@ -101,13 +101,9 @@ echo $device"
 }
 
 fn stock_initrd(dom0: &Dom0, init: &str) -> Result<Vec<u8>> {
-    let mut archive = Archive::default();
-    for folder in ["bin", "dev", "lower", "modules", "newroot", "proc", "sys", "writes"] {
-        archive.add_directory(folder, 0o755)?;
-    }
-    archive.add_character_device("dev/console", 0o600, (5, 1))?;
+    let folders = ["bin", "dev", "lower", "modules", "newroot", "proc", "sys", "writes"];
+    let mut archive = Archive::with_init(&folders, init.as_bytes())?;
     archive.add_file("bin/busybox", 0o755, &read(dom0, "cat /bin/busybox")?)?;
-    archive.add_file("init", 0o755, init.as_bytes())?;
     let list = "| sed -n 's/^insmod //p' | awk '!seen[$1]++ { print $1 }'";
     let list = dom0.sh(&format!("modprobe --show-depends --all {MODULES} {list}"))?;
     for (number, path) in list.split_whitespace().enumerate() {

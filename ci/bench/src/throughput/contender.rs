@@ -3,7 +3,7 @@
 use super::workload::{DISK_SCRIPT, Served, with_command};
 use crate::side::{App, Side};
 use crate::testbed::{Testbed, remove_apps};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// What all names of ours begin with.
@@ -31,9 +31,7 @@ pub(crate) fn start(app: &App, testbed: &Testbed<'_>, served: &Served) -> Result
     app.prepare(testbed, &with_command(&testbed.image.config, &args))?;
     let address = SocketAddrV4::new(app.address, served.port);
     let command = app.command(&testbed.image.name, &args, true);
-    let measure = testbed
-        .start(served.question, address, PATIENCE_S, &command)
-        .context("the client fails")?;
+    let measure = testbed.start(served.question, address, PATIENCE_S, &command)?;
     let has_answered = measure.first_answer_ms.is_some();
     ensure!(has_answered, "{} does not answer: {}", app.name, measure.why());
     Ok(())
@@ -46,15 +44,10 @@ pub(crate) fn start_again(app: &App, testbed: &Testbed<'_>, served: &Served) -> 
     start(app, testbed, served)
 }
 
-/// The command that runs the disk's workload in a shell in the app's place.
-pub(crate) fn disk_command(app: &App, testbed: &Testbed<'_>) -> Vec<String> {
-    app.command(&testbed.image.name, &disk_shell(), false)
-}
-
 /// Runs the disk's workload; returns what it wrote.
 pub(crate) fn run_disk(app: &App, testbed: &Testbed<'_>) -> Result<String> {
     app.prepare(testbed, &with_command(&testbed.image.config, &disk_shell()))?;
-    let command = disk_command(app, testbed);
+    let command = app.command(&testbed.image.name, &disk_shell(), false);
     let argv: Vec<&str> = command.iter().map(String::as_str).collect();
     let output = testbed.dom0.run(&argv, &[])?;
     // `launch` shows the console, which has both streams; crun's come apart.
@@ -70,7 +63,8 @@ pub(crate) fn take_down(app: &App, testbed: &Testbed<'_>) -> Result<()> {
     testbed.dom0.sh(&app.take_down()).map(drop)
 }
 
-fn disk_shell() -> [String; 3] {
+/// The shell that does the disk's workload in the app's place.
+pub(crate) fn disk_shell() -> [String; 3] {
     ["sh", "-c", DISK_SCRIPT.trim_end()].map(str::to_owned)
 }
 

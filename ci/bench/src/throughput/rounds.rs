@@ -1,6 +1,6 @@
 //! What is measured in rounds: every contender does every workload once in each.
 
-use super::contender::{disk_command, run_disk as run_disk_once, start, start_again, take_down};
+use super::contender::{disk_shell, run_disk as run_disk_once, start, start_again, take_down};
 use super::report::{Entry, Measured, Round, Turn};
 use super::workload::{DISK, EXEC, LOADS, NGINX, SYNCED_WRITES, Served, Workload, parse_dd};
 use crate::command::Stop;
@@ -125,7 +125,7 @@ fn load_once(extent: &Extent<'_>, unit: &str, asked: &str, address: SocketAddrV4
 /// Has the disk written and the image read, in a fresh domain or container each time.
 pub(crate) fn run_disk(extent: &Extent<'_>) -> Result<Vec<Measured>> {
     let testbed = extent.testbed;
-    let command = |one: &App| disk_command(one, testbed);
+    let command = |one: &App| one.command(&testbed.image.name, &disk_shell(), false);
     let mut all = DISK.map(|workload| extent.measured(workload, command));
     let once = |one: &App| {
         let output = run_disk_once(one, testbed)?;
