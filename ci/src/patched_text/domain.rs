@@ -1,8 +1,7 @@
 //! A Xen domain that boots a kernel until it panics, and whose memory is then read.
 
-use super::SAID;
 use super::image::Image;
-use super::machine::Booted;
+use super::machine::{Booted, SAID};
 use crate::instance::Instance;
 use anyhow::{Context, Result, bail};
 use elf::ElfBytes;

@@ -1,6 +1,5 @@
 //! A machine without Xen that boots a kernel until it panics, and whose memory is then read.
 
-use super::SAID;
 use super::image::Image;
 use crate::host::last_lines;
 use crate::qmp::Qmp;
@@ -10,6 +9,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// What a kernel says that patches its code as Linux does.
+pub(super) const SAID: &str = "SMP alternatives: this kernel's code is patched like Linux's";
 
 /// How long a boot may take on a busy machine; a quiet one needs some seconds.
 const PATIENCE: Duration = Duration::from_secs(300);

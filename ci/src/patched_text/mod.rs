@@ -20,8 +20,6 @@ use machine::Booted;
 
 /// The boot parameter that takes the shortcuts away, see `guest-kernel-config/reference`.
 const PARAMETER: &str = "patch_like_linux";
-/// What such a kernel says then.
-const SAID: &str = "SMP alternatives: this kernel's code is patched like Linux's";
 
 /// The processors on which the kernels boot. Each is here for what the kernel makes of it.
 ///

@@ -1,7 +1,6 @@
 //! Launches at once against as many in a row.
 
-use super::fill::start_several;
-use super::numbered::{app, take_down};
+use super::numbered::{app, start_several, take_down};
 use crate::command::Stop;
 use crate::rounds::turns;
 use crate::side::{App, Side};

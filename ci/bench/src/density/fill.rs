@@ -1,19 +1,15 @@
 //! One side filled up: started one after the other, measured, and taken down.
 
 use super::memory::{Memory, Snapshot};
-use super::numbered::{PORT, app, explain, take_down};
+use super::numbered::{app, explain, start, start_several, take_down};
 use super::report::{Failure, Filled, Idle, Start};
 use crate::command::Stop;
 use crate::side::{App, Side};
 use crate::testbed::Testbed;
 use anyhow::{Result, ensure};
 use lab::host::say;
-use lab_client::measure::{Measure, One, Several};
-use std::net::SocketAddrV4;
 use std::time::Instant;
 
-/// The longest that an app may take, in seconds.
-const PATIENCE_S: u32 = 45;
 /// Memory is looked at each time that so many more run. `pages/density.md` says so too.
 const EACH: u16 = 15;
 /// What dom0 must keep, in MiB: with less, Linux there would kill what it can.
@@ -67,7 +63,9 @@ fn fill_up(
             let more = String::from_utf8_lossy(&more.stdout);
             let why = format!("{} {}", measure.why(), more.trim());
             say(&format!("{} {number}: {why}", filled.name));
-            if measure.exit_code != Some(0) && is_about_memory(&measure.output) {
+            // A launch was refused because Xen has no more memory.
+            let is_full = ["not enough", "memory"].iter().all(|word| measure.output.contains(word));
+            if measure.exit_code != Some(0) && is_full {
                 filled.ended = measure.output.lines().last().unwrap_or_default().to_owned();
                 break;
             }
@@ -119,33 +117,6 @@ fn look(testbed: &Testbed<'_>) -> Result<Snapshot> {
     Snapshot::take(testbed.dom0)
 }
 
-/// Starts one and waits for its answer.
-fn start(testbed: &Testbed<'_>, app: &App) -> Result<Measure> {
-    app.prepare(testbed, &testbed.image.config)?;
-    let address = SocketAddrV4::new(app.address, PORT);
-    let command = app.command(&testbed.image.name, &[], true);
-    testbed.start("http", address, PATIENCE_S, &command)
-}
-
-/// Starts several by one client, `in-a-row` or `at-once`; or asks those that run already.
-pub(crate) fn start_several(
-    testbed: &Testbed<'_>,
-    how: &str,
-    all: &[App],
-    run_already: bool,
-) -> Result<Several> {
-    let one = |app: &App| One {
-        address: SocketAddrV4::new(app.address, PORT),
-        command: match run_already {
-            true => vec!["true".into()],
-            false => app.command(&testbed.image.name, &[], true),
-        },
-    };
-    let list = serde_json::to_vec(&all.iter().map(one).collect::<Vec<_>>())?;
-    let args = ["several", how, "http", &PATIENCE_S.to_string()];
-    testbed.ask_client(&args, &list)
-}
-
 /// Processor time while nobody asks anything.
 fn watch_idle(testbed: &Testbed<'_>) -> Result<Idle> {
     // The first of two looks counts from the domains' beginnings.
@@ -162,9 +133,4 @@ END {{ print dom0 + 0, guests + 0 }}'"
         anyhow::bail!("xentop says {text:?}");
     };
     Ok(Idle { dom0_percent, guests_percent })
-}
-
-/// Whether a launch was refused because Xen has no more memory.
-fn is_about_memory(output: &str) -> bool {
-    output.contains("not enough") && output.contains("memory")
 }

@@ -1,11 +1,14 @@
 //! One side in any number: domains or containers, each with a name and an address of its own.
 
 use crate::side::{App, Side};
-use crate::testbed::remove_apps;
-use std::net::Ipv4Addr;
+use crate::testbed::{Testbed, remove_apps};
+use anyhow::Result;
+use lab_client::measure::{Measure, One, Several};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// The port that each answers at.
-pub(crate) const PORT: u16 = 80;
+/// The port that each answers at, and the longest that it may take to, in seconds.
+const PORT: u16 = 80;
+const PATIENCE_S: u32 = 45;
 /// Most on one side: a Linux bridge has 1024 ports.
 pub(crate) const MOST: u16 = 1000;
 /// What all names of ours begin with.
@@ -21,6 +24,33 @@ pub(crate) fn app(side: &Side, number: u16) -> App {
         address: Ipv4Addr::new(10, network, 128 + high, low),
         veth: format!("v-{number}"),
     }
+}
+
+/// Starts one and waits for its answer.
+pub(crate) fn start(testbed: &Testbed<'_>, app: &App) -> Result<Measure> {
+    app.prepare(testbed, &testbed.image.config)?;
+    let address = SocketAddrV4::new(app.address, PORT);
+    let command = app.command(&testbed.image.name, &[], true);
+    testbed.start("http", address, PATIENCE_S, &command)
+}
+
+/// Starts several by one client, `in-a-row` or `at-once`; or asks those that run already.
+pub(crate) fn start_several(
+    testbed: &Testbed<'_>,
+    how: &str,
+    all: &[App],
+    run_already: bool,
+) -> Result<Several> {
+    let one = |app: &App| One {
+        address: SocketAddrV4::new(app.address, PORT),
+        command: match run_already {
+            true => vec!["true".into()],
+            false => app.command(&testbed.image.name, &[], true),
+        },
+    };
+    let list = serde_json::to_vec(&all.iter().map(one).collect::<Vec<_>>())?;
+    let args = ["several", how, "http", &PATIENCE_S.to_string()];
+    testbed.ask_client(&args, &list)
 }
 
 /// A shell script that takes the first `count` down.

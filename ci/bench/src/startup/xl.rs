@@ -147,10 +147,9 @@ fn list(config: &Value, key: &str) -> Vec<String> {
 
 /// The guest's first program: loads the modules, mounts the root, sets the network, becomes the app.
 fn render_init(config: &Value, command: &[String], address: &str) -> String {
-    let quoted =
-        |words: Vec<String>| words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
-    let env = quoted(list(config, "env"));
-    let command = quoted(command.to_vec());
+    let quote = |word: &String| format!("'{}'", word.replace('\'', "'\\''"));
+    let quote_all = |words: &[String]| words.iter().map(quote).collect::<Vec<_>>().join(" ");
+    let (env, command) = (quote_all(&list(config, "env")), quote_all(command));
     format!(
         "#!/bin/busybox sh
 b=/bin/busybox
@@ -173,10 +172,6 @@ $b ln -s /proc/self/fd/2 /newroot/dev/stderr 2>/dev/null
 exec $b env -i {env} $b switch_root /newroot {command}
 "
     )
-}
-
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
