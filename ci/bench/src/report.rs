@@ -157,16 +157,17 @@ pub(crate) fn run<F: Figures>(
     }
 }
 
-/// Compares the page and the file that `docs/NAME.json` gives with those in `docs/`.
+/// Compares the page, the picture and the file that `docs/NAME.json` gives with those in `docs/`.
 #[cfg(test)]
 pub(crate) fn assert_docs_are_current<F: Figures>(name: &str) {
     let docs = lab::host::project_root().join("docs");
     let files = ["json", "md", "svg"].map(|ending| format!("{name}.{ending}"));
-    let [json, page, _] =
-        files.each_ref().map(|file| std::fs::read_to_string(docs.join(file)).unwrap());
+    let read = |file: &String| std::fs::read_to_string(docs.join(file)).unwrap();
+    let [json, page, picture] = files.each_ref().map(read);
     let report = Report::<F>::read(&docs.join(&files[0])).unwrap();
     assert!(serde_json::to_string_pretty(&report).unwrap() + "\n" == json);
     let is_current = report.page(&files[2], &files[0]).unwrap() == page;
+    let is_current = is_current && report.picture().unwrap() == picture;
     assert!(is_current, "docs/{name}.md is old: write it again with `ci/{} --from`", F::NAME);
     assert!(report.results().unwrap().starts_with("EMULATED: "));
 }
