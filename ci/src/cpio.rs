@@ -17,6 +17,21 @@ pub struct Archive {
 }
 
 impl Archive {
+    /// One with folders, `/init`, and the console that the kernel opens as init's standard streams before
+    /// anything is mounted; `dev` must be among the folders.
+    ///
+    /// # Errors
+    /// When a name or `init` is longer than the form allows.
+    pub fn with_init(folders: &[&str], init: &[u8]) -> Result<Self> {
+        let mut archive = Self::default();
+        for folder in folders {
+            archive.add_directory(folder, 0o755)?;
+        }
+        archive.add_character_device("dev/console", 0o600, (5, 1))?;
+        archive.add_file("init", 0o755, init)?;
+        Ok(archive)
+    }
+
     /// Adds a folder. Folders come before what is in them.
     ///
     /// # Errors

@@ -33,12 +33,12 @@ impl Axis {
         Self { is_logarithmic, least, most, ticks }
     }
 
-    /// Where a value is across, in pixels.
+    /// Where a value is, in pixels: across …
     pub(crate) fn x(&self, value: f64) -> f64 {
         self.place(value, ACROSS)
     }
 
-    /// Where a value is upwards, in pixels from the upper edge.
+    /// … and upwards, from the upper edge.
     pub(crate) fn y(&self, value: f64) -> f64 {
         self.place(value, UPWARDS)
     }

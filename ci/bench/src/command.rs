@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::accelerator::Accelerator;
 use lab::clock::Clock;
 use lab::dom0::Extra;
-use lab::host::project_root;
+use lab::host::{project_root, run_quietly};
 use lab::instance::{Instance, Options, accelerator};
 use lab::qemu::Size;
 use lab::registry;
@@ -47,30 +47,28 @@ pub(crate) struct Where {
 /// The lab of a benchmark.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    /// Its name, unless the user gives one.
+    /// Unless the user gives one; so is its clock.
     pub(crate) name: &'static str,
+    pub(crate) clock: Clock,
     /// What its dom0 has besides.
     pub(crate) extra: Option<Extra>,
-    /// Its size, where that counts.
+    /// Where that counts.
     pub(crate) size: Option<Size>,
-    /// What its clock goes by, unless the user says.
-    pub(crate) clock: Clock,
     /// Whether it stays when it was brought up for this.
     pub(crate) is_kept: bool,
 }
 
 impl Where {
-    /// Has `work` done in dom0: this machine, or a lab with the current build installed. It is given the
-    /// registry that dom0 pulls from, too; `None` is Docker Hub.
+    /// Has `work` done in dom0: this machine, or a lab with the current build installed.
     pub(crate) fn run<T>(
         &self,
         wanted: &Wanted,
-        work: impl FnOnce(&Dom0, Option<&str>) -> Result<T>,
+        work: impl FnOnce(&Dom0) -> Result<T>,
     ) -> Result<T> {
         if self.here {
             ensure!(Path::new("/dev/xen/privcmd").exists(), "--here: this is not a Xen dom0");
             ensure!(rustix::process::geteuid().is_root(), "--here needs root");
-            return work(&Dom0::Here, None);
+            return work(&Dom0::Here);
         }
         if !self.no_build {
             let mut build = Command::new(project_root().join("ci/build"));
@@ -98,13 +96,13 @@ impl Where {
             bail!("the lab {name} runs with another size; `ci/lab down --name {name}` first");
         }
         ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build");
-        let dom0 = Dom0::Lab(lab);
+        let dom0 = Dom0::Lab(lab, format!("10.0.2.2:{port}"));
         let settings = registry::mirror_settings(port);
         dom0.write("/etc/launch/config.toml", 0o644, settings.as_bytes())?;
-        let result = work(&dom0, Some(&format!("10.0.2.2:{port}")));
-        let ended = match Instance::find(&name)?.filter(|_| is_new && !wanted.is_kept) {
-            Some(lab) => lab.down(),
-            None => Ok(()),
+        let result = work(&dom0);
+        let ended = match &dom0 {
+            Dom0::Lab(lab, _) if is_new && !wanted.is_kept => lab.down(),
+            _ => Ok(()),
         };
         let done = result?;
         ended?;
@@ -119,21 +117,23 @@ impl Where {
         figures: F,
     ) -> Result<Report<F>> {
         let machine = facts(dom0)?;
+        // So QEMU's emulation calls itself.
+        let is_qemu = |name: &String| name.starts_with("QEMU Virtual CPU");
         let reason = match (self.here, accelerator()?) {
             (false, Accelerator::Emulation(reason)) => Some(reason),
-            // So QEMU's emulation calls itself.
-            (true, _)
-                if machine
-                    .get("processor")
-                    .is_some_and(|name| name.starts_with("QEMU Virtual CPU")) =>
-            {
+            (true, _) if machine.get("processor").is_some_and(is_qemu) => {
                 Some("the processor is QEMU's".into())
             }
             _ => None,
         };
         let is_counted = !self.here && self.clock.unwrap_or(clock) == Clock::Instructions;
         let emulated = reason.map(|reason| render_emulated(&reason, is_counted)).transpose()?;
-        Report::new(emulated, machine, figures)
+        // By this machine: a lab's own clock may go more slowly.
+        let date = run_quietly(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
+        let date = String::from_utf8_lossy(&date).trim().to_owned();
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        let command = format!("ci/{} {}", F::NAME, words.join(" ")).trim_end().to_owned();
+        Ok(Report { emulated, version: F::VERSION, date, command, machine, figures })
     }
 }
 

@@ -7,7 +7,7 @@ mod numbered;
 mod report;
 
 use crate::command::{Stop, Wanted, Where};
-use crate::report::{Files, Report, exit, run};
+use crate::report::{Files, Report, run};
 use crate::side::Side;
 use crate::testbed::{Guest, Testbed};
 use anyhow::{Result, ensure};
@@ -16,7 +16,7 @@ use fill::fill;
 use lab::clock::Clock;
 use lab::host::say;
 use lab::qemu::Size;
-use numbered::{MOST, Numbered, take_down_all};
+use numbered::{MOST, take_down_all};
 use report::Density;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,8 +66,7 @@ struct Cli {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let measure = || measure(&cli);
-    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure).map(drop))
+    run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(&cli), |_| Ok(()))
 }
 
 fn measure(cli: &Cli) -> Result<Report<Density>> {
@@ -75,35 +74,27 @@ fn measure(cli: &Cli) -> Result<Report<Density>> {
     let size = Size { memory_mib: cli.memory, dom0_memory_mib: cli.dom0_memory, ..Size::default() };
     let (name, size) = ("density", Some(size));
     let wanted = Wanted { name, extra: None, size, clock: DEFAULT_CLOCK, is_kept: false };
-    cli.dom0.run(&wanted, |dom0, registry| {
-        let work = |testbed: &Testbed<'_>| compare(cli, testbed, &stop);
-        Testbed::with(dom0, registry, &cli.app, &take_down_all(), work)
+    cli.dom0.run(&wanted, |dom0| {
+        Testbed::with(dom0, &cli.app, &take_down_all(), |testbed| compare(cli, testbed, &stop))
     })
 }
 
 fn compare(cli: &Cli, testbed: &Testbed<'_>, stop: &Stop) -> Result<Report<Density>> {
     let dom0 = testbed.dom0;
-    let kind = match &cli.kind {
-        Some(kind) => kind.clone(),
-        None => Guest::of_probe(testbed)?.kind,
-    };
-    let (domains, containers) =
-        (Numbered::domains(&kind, cli.domain_memory), Numbered(Side::crun()));
+    let kind =
+        cli.kind.clone().map_or_else(|| Guest::of_probe(testbed).map(|guest| guest.kind), Ok)?;
+    let (domains, containers) = (Side::domain(&kind, cli.domain_memory), Side::crun());
     // The first start finds out which pages a start reads, and warms dom0's page cache up.
     for side in [&domains, &containers] {
-        let name = side.0.name();
+        let name = side.name();
         say(&format!("warm-up: {name}"));
         let warm = fill(testbed, side, 1, stop)?;
         stop.check()?;
         ensure!(warm.starts.len() == 1, "{name} does not start: {:?}", warm.failures);
     }
-    let mut at_once = Vec::new();
-    if cli.at_once > 0 {
-        for kind in ["pv", "pvh"] {
-            let (mib, count) = (cli.domain_memory, cli.at_once);
-            at_once.push(at_once::compare(testbed, kind, mib, count, stop)?);
-        }
-    }
+    let kinds: &[&str] = if cli.at_once > 0 { &["pv", "pvh"] } else { &[] };
+    let at_once = |kind| at_once::compare(testbed, kind, cli.domain_memory, cli.at_once, stop);
+    let at_once = kinds.iter().copied().map(at_once).collect::<Result<_>>()?;
     let filled = fill(testbed, &domains, cli.max.unwrap_or(MOST), stop)?;
     let count = u16::try_from(filled.starts.len())?.max(1);
     let contained = fill(testbed, &containers, cli.max.unwrap_or(count).min(count), stop)?;

@@ -1,10 +1,12 @@
 //! The dom0 that is measured: a lab's, or the one that this runs in.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::instance::Instance;
 use lab::session::Collected;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::process::Command;
 use std::time::Duration;
 
 /// Longest time for a step of preparation. A hang is longer, even on a busy emulated machine.
@@ -12,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(crate) enum Dom0 {
-    /// Of a lab.
-    Lab(Instance),
+    /// Of a lab, and its registry as dom0 sees it.
+    Lab(Instance, String),
     /// This machine.
     Here,
 }
@@ -22,7 +24,7 @@ impl Dom0 {
     /// Runs a program to its end.
     pub(crate) fn run(&self, argv: &[&str], input: &[u8]) -> Result<Collected> {
         match self {
-            Self::Lab(lab) => lab.run(argv.iter().copied(), input, PATIENCE),
+            Self::Lab(lab, _) => lab.run(argv.iter().copied(), input, PATIENCE),
             Self::Here => run_here(argv, input),
         }
     }
@@ -57,26 +59,13 @@ impl Dom0 {
 }
 
 fn run_here(argv: &[&str], input: &[u8]) -> Result<Collected> {
-    let Some((program, args)) = argv.split_first() else { bail!("no command was given") };
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {program}"))?;
-    let stdin = child.stdin.take();
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // The command may end without reading all: not an error.
-            if let Some(mut stdin) = stdin {
-                let _ = stdin.write_all(input);
-            }
-        });
-        let output = child.wait_with_output().with_context(|| format!("cannot run {program}"))?;
-        let code = output.status.code().unwrap_or(128);
-        Ok(Collected { code, stdout: output.stdout, stderr: output.stderr })
-    })
+    let (program, args) = argv.split_first().context("no command was given")?;
+    let mut stdin = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    stdin.write_all(input).and_then(|()| stdin.rewind()).context("cannot keep the input")?;
+    let output = Command::new(program).args(args).stdin(stdin).output();
+    let output = output.with_context(|| format!("cannot run {program}"))?;
+    let code = output.status.code().unwrap_or(128);
+    Ok(Collected { code, stdout: output.stdout, stderr: output.stderr })
 }
 
 #[cfg(test)]

@@ -21,24 +21,19 @@ const FACTS: [(&str, &str); 13] = [
     ("launch", "launch --version"),
 ];
 
+const HOST_FACTS: [(&str, &str); 3] = [
+    ("host: processor", FACTS[0].1),
+    ("host: processors", "nproc"),
+    ("host: QEMU", "qemu-system-x86_64 --version | head -n 1"),
+];
+
 /// Asks dom0 for its facts, and this machine for its own where dom0 is a lab's.
 pub(crate) fn facts(dom0: &Dom0) -> Result<BTreeMap<String, String>> {
-    let mut all = ask(dom0, &FACTS)?;
-    if matches!(dom0, Dom0::Lab(_)) {
-        let host = [
-            ("host: processor", FACTS[0].1),
-            ("host: processors", "nproc"),
-            ("host: QEMU", "qemu-system-x86_64 --version | head -n 1"),
-        ];
-        all.append(&mut ask(&Dom0::Here, &host)?);
-    }
-    Ok(all)
-}
-
-fn ask(dom0: &Dom0, facts: &[(&str, &str)]) -> Result<BTreeMap<String, String>> {
+    let of_dom0 = FACTS.iter().map(|fact| (dom0, fact));
+    let hosts: &[_] = if let Dom0::Lab(..) = dom0 { &HOST_FACTS } else { &[] };
     let mut all = BTreeMap::new();
-    for (name, command) in facts {
-        let output = dom0.run(&["sh", "-c", command], &[])?;
+    for (machine, (name, command)) in of_dom0.chain(hosts.iter().map(|fact| (&Dom0::Here, fact))) {
+        let output = machine.run(&["sh", "-c", command], &[])?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if output.code == 0 && !text.is_empty() {
             all.insert((*name).to_owned(), text);

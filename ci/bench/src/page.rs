@@ -6,18 +6,14 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 
-const TEMPLATES: [(&str, &str); 10] = [
-    ("density.md", include_str!("../pages/density.md")),
-    ("density.svg", include_str!("../pages/density.svg")),
-    ("disk.sh", include_str!("../pages/disk.sh")),
-    ("emulated.md", include_str!("../pages/emulated.md")),
-    ("layout.md", include_str!("../pages/layout.md")),
-    ("picture.svg", include_str!("../pages/picture.svg")),
-    ("startup-time.md", include_str!("../pages/startup-time.md")),
-    ("startup-time.svg", include_str!("../pages/startup-time.svg")),
-    ("throughput.md", include_str!("../pages/throughput.md")),
-    ("throughput.svg", include_str!("../pages/throughput.svg")),
-];
+macro_rules! templates {
+    ($($name:literal)*) => { [$(($name, include_str!(concat!("../pages/", $name)))),*] };
+}
+
+const TEMPLATES: [(&str, &str); 10] = templates!(
+    "density.md" "density.svg" "disk.sh" "emulated.md" "layout.md" "picture.svg" "startup-time.md"
+    "startup-time.svg" "throughput.md" "throughput.svg"
+);
 
 /// Renders a page or a picture.
 pub(crate) fn render(template: &str, values: Value) -> anyhow::Result<String> {
@@ -52,12 +48,10 @@ fn environment() -> anyhow::Result<Environment<'static>> {
     all.add_filter("ratio", ratio);
     all.add_filter("median", |samples: Vec<f64>| Summary::of(&samples).map(|all| all.median));
     all.add_filter("cause", |failure: &str| cause(failure).to_owned());
+    let [launch, containers] = ["#1f5fa8", "#d9701a"];
+    all.add_global("colors", Value::from_iter([(true, launch), (false, containers)]));
     all.add_filter("time", time);
     all.add_filter("number", |value: f64| value.to_string());
-    all.add_filter("color", |name: &str| match name.starts_with("launch") {
-        true => "#1f5fa8",
-        false => "#d9701a",
-    });
     all.add_filter("index", |all: Vec<String>, one: &str| all.iter().position(|name| name == one));
     all.add_filter("axis", |values: Vec<f64>, is_logarithmic: Option<bool>| {
         Value::from(Serde(Axis::of(&values, is_logarithmic.unwrap_or(false))))

@@ -53,25 +53,6 @@ pub(crate) struct Report<F> {
 }
 
 impl<F: Figures> Report<F> {
-    /// A report of this moment. The date is this machine's: a lab's own clock may go more slowly.
-    pub(crate) fn new(
-        emulated: Option<String>,
-        machine: BTreeMap<String, String>,
-        figures: F,
-    ) -> Result<Self> {
-        let date = run_quietly(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
-        let words = std::env::args().skip(1);
-        let command: Vec<String> = [format!("ci/{}", F::NAME)].into_iter().chain(words).collect();
-        Ok(Self {
-            emulated,
-            version: F::VERSION,
-            date: String::from_utf8_lossy(&date).trim().to_owned(),
-            command: command.join(" "),
-            machine,
-            figures,
-        })
-    }
-
     fn read(path: &Path) -> Result<Self> {
         let explain = || format!("cannot read {}", path.display());
         serde_json::from_slice(&std::fs::read(path).with_context(explain)?).with_context(explain)
@@ -84,18 +65,14 @@ impl<F: Figures> Report<F> {
 
     /// The page; it names the picture and the file of figures as they are given here.
     pub(crate) fn page(&self, picture: &str, json: &str) -> Result<String> {
-        page::render(&Self::template(), context! { picture, json, ..self.values() })
+        page::render(&format!("{}.md", F::NAME), context! { picture, json, ..self.values() })
     }
 
     /// The results for a terminal.
     pub(crate) fn results(&self) -> Result<String> {
         let emulated = self.emulated.as_ref().map(|text| format!("EMULATED: {text}\n\n"));
-        let results = page::render_results(&Self::template(), self.values())?;
+        let results = page::render_results(&format!("{}.md", F::NAME), self.values())?;
         Ok(emulated.unwrap_or_default() + &table::align(&results))
-    }
-
-    fn template() -> String {
-        format!("{}.md", F::NAME)
     }
 
     fn values(&self) -> Value {
@@ -148,34 +125,30 @@ fn relative_to(file: &Path, page: &Path) -> String {
     file.strip_prefix(folder).unwrap_or(file).display().to_string()
 }
 
-/// Measures, or reads what an earlier run wrote to `from`; then writes the files that are wanted and shows
-/// the results. `here` is a dom0 in use, where nothing is installed.
+/// Measures, or reads what an earlier run wrote to `from`; writes the files that are wanted, shows the
+/// results and checks them. `here` is a dom0 in use, where nothing is installed.
 pub(crate) fn run<F: Figures>(
     files: &Files,
     from: Option<&PathBuf>,
     here: bool,
     measure: impl FnOnce() -> Result<Report<F>>,
-) -> Result<Report<F>> {
-    if files.picture.is_some() && !here {
-        install_missing(PICTURE_PROGRAMS)?;
-    }
-    let report = match from {
-        Some(path) => Report::read(path)?,
-        None => measure()?,
+    check: impl FnOnce(&F) -> Result<()>,
+) -> ExitCode {
+    let run = || {
+        if files.picture.is_some() && !here {
+            install_missing(PICTURE_PROGRAMS)?;
+        }
+        let report = from.map_or_else(measure, |path| Report::read(path))?;
+        files.write(&report)?;
+        print!("{}", report.results()?);
+        for (what, mut bodies) in report.figures.answers() {
+            bodies.sort();
+            bodies.dedup();
+            ensure!(bodies.len() <= 1, "{what}: the answers differ, so not all did equal work");
+        }
+        check(&report.figures)
     };
-    files.write(&report)?;
-    print!("{}", report.results()?);
-    for (what, mut bodies) in report.figures.answers() {
-        bodies.sort();
-        bodies.dedup();
-        ensure!(bodies.len() <= 1, "{what}: the answers differ, so not all did equal work");
-    }
-    Ok(report)
-}
-
-/// Tells the user why a benchmark failed.
-pub(crate) fn exit(result: Result<()>) -> ExitCode {
-    match result {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("{error:#}"));
@@ -184,19 +157,17 @@ pub(crate) fn exit(result: Result<()>) -> ExitCode {
     }
 }
 
-/// Reads `docs/NAME.json`, and compares the page and the file that it gives with those in `docs/`.
+/// Compares the page, the picture and the file that `docs/NAME.json` gives with those in `docs/`.
 #[cfg(test)]
 pub(crate) fn assert_docs_are_current<F: Figures>(name: &str) {
     let docs = lab::host::project_root().join("docs");
-    let read =
-        |ending: &str| std::fs::read_to_string(docs.join(format!("{name}.{ending}"))).unwrap();
-    let report = Report::<F>::read(&docs.join(format!("{name}.json"))).unwrap();
-    let page = report.page(&format!("{name}.svg"), &format!("{name}.json")).unwrap();
-    assert!(
-        page == read("md"),
-        "docs/{name}.md is old: write it again with `ci/{} --from`",
-        F::NAME
-    );
-    assert!(serde_json::to_string_pretty(&report).unwrap() + "\n" == read("json"));
+    let files = ["json", "md", "svg"].map(|ending| format!("{name}.{ending}"));
+    let read = |file: &String| std::fs::read_to_string(docs.join(file)).unwrap();
+    let [json, page, picture] = files.each_ref().map(read);
+    let report = Report::<F>::read(&docs.join(&files[0])).unwrap();
+    assert!(serde_json::to_string_pretty(&report).unwrap() + "\n" == json);
+    let is_current = report.page(&files[2], &files[0]).unwrap() == page;
+    let is_current = is_current && report.picture().unwrap() == picture;
+    assert!(is_current, "docs/{name}.md is old: write it again with `ci/{} --from`", F::NAME);
     assert!(report.results().unwrap().starts_with("EMULATED: "));
 }

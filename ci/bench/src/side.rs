@@ -24,6 +24,11 @@ pub(crate) enum Side {
 }
 
 impl Side {
+    /// A domain of a type.
+    pub(crate) fn domain(kind: &str, memory_mib: u32) -> Self {
+        Self::Domain { kind: kind.into(), memory_mib }
+    }
+
     /// A container of crun.
     pub(crate) fn crun() -> Self {
         Self::Container { runtime: "crun".into() }
@@ -72,9 +77,9 @@ impl App {
             return Ok(());
         }
         let own = self.folder();
-        let (address, bits, gateway) =
-            (self.address.to_string(), PREFIX_BITS.to_string(), GATEWAY.to_string());
-        let hook = [CLIENT, "attach", BRIDGE, &self.veth, &address, &bits, &gateway];
+        let (veth, address) = (&self.veth, self.address);
+        let hook = format!("{CLIENT} attach {BRIDGE} {veth} {address} {PREFIX_BITS} {GATEWAY}");
+        let hook: Vec<&str> = hook.split(' ').collect();
         let root = format!("{own}/root");
         let config = render_config(image, &root, &self.name, &hook, testbed.image.ids);
         testbed.dom0.write(&format!("{own}/config.json"), 0o644, config.to_string().as_bytes())
@@ -95,22 +100,19 @@ mount -t overlay -o lowerdir={LOWER},upperdir={own}/upper,workdir={own}/work ove
     /// What starts it, detached or with its output. `args` are what it runs in a domain, where that is
     /// not the image's own; a container has that in its bundle.
     pub(crate) fn command(&self, image: &str, args: &[String], detached: bool) -> Vec<String> {
-        let detach = detached.then_some("-d");
-        let (own, ip) = (self.folder(), self.address.to_string());
-        match &self.side {
+        let (detach, own) = (if detached { " -d" } else { "" }, self.folder());
+        let Self { side, name, address, .. } = self;
+        let (command, args) = match side {
             Side::Domain { kind, memory_mib } => {
-                let memory = format!("{memory_mib}m");
                 let flags =
-                    ["--name", &self.name, "--ip", &ip, "--type", kind, "--memory", &memory];
-                let command = ["launch", "run"].into_iter().chain(detach).chain(flags);
-                let args = args.iter().map(String::as_str);
-                command.chain([image]).chain(args).map(str::to_owned).collect()
+                    format!("--name {name} --ip {address} --type {kind} --memory {memory_mib}m");
+                (format!("launch run{detach} {flags} {image}"), args)
             }
             Side::Container { runtime } => {
-                let command = [runtime.as_str(), "run"].into_iter().chain(detach);
-                command.chain(["--bundle", &own, &self.name]).map(str::to_owned).collect()
+                (format!("{runtime} run{detach} --bundle {own} {name}"), &[][..])
             }
-        }
+        };
+        command.split(' ').map(str::to_owned).chain(args.iter().cloned()).collect()
     }
 
     /// What runs `true` beside it.

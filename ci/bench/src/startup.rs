@@ -8,21 +8,21 @@ mod phases;
 mod plan;
 mod prepare;
 mod report;
+mod rounds;
 mod segments;
-mod series;
 mod xl;
 
 use crate::command::{Wanted, Where};
-use crate::report::{Files, Report, exit, run};
-use crate::testbed::{Guest, Testbed};
-use anyhow::{Result, bail, ensure};
+use crate::report::{Files, Report, run};
+use crate::testbed::Testbed;
+use anyhow::{Result, bail};
 use clap::Parser;
 use lab::clock::Clock;
 use lab::dom0::Extra;
 use lab::host::{project_root, say};
 use prepare::{CONTENDERS, prepare, take_down};
-use report::{Entry, Startup, entries};
-use series::Series;
+use report::{Entry, Startup};
+use rounds::{App, NEVER_ANSWERS};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,7 +76,7 @@ impl Cli {
 
 fn parse_name(name: &str) -> Result<String, String> {
     let names = CONTENDERS.map(|(name, _)| name);
-    match names.contains(&name) || ["xl-create", "kernels"].contains(&name) {
+    match names.contains(&name) || name == "kernels" {
         true => Ok(name.into()),
         false => Err(format!("{name:?} is not a contender; there are {}", names.join(", "))),
     }
@@ -85,58 +85,45 @@ fn parse_name(name: &str) -> Result<String, String> {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    exit(compare_and_check(&Cli::parse()))
-}
-
-fn compare_and_check(cli: &Cli) -> Result<()> {
-    let report = run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(cli))?;
-    if cli.check {
-        let file = project_root().join("ci/startup-limits.toml");
-        let broken = limits::broken(&report.figures, &file)?;
-        ensure!(broken.is_empty(), "above the limits:\n{}", broken.join("\n"));
-    }
-    Ok(())
+    let cli = Cli::parse();
+    let check = |figures: &Startup| match cli.check {
+        true => limits::check(figures, &project_root().join("ci/startup-limits.toml")),
+        false => Ok(()),
+    };
+    run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(&cli), check)
 }
 
 fn measure(cli: &Cli) -> Result<Report<Startup>> {
     let (name, extra, size) = ("startup", Some(Extra::Containers), None);
     let wanted = Wanted { name, extra, size, clock: DEFAULT_CLOCK, is_kept: true };
-    cli.dom0.run(&wanted, |dom0, registry| {
-        Testbed::with(dom0, registry, cli.app().0, &take_down(), |testbed| compare(cli, testbed))
+    cli.dom0.run(&wanted, |dom0| {
+        Testbed::with(dom0, cli.app().0, &take_down(), |testbed| compare(cli, testbed))
     })
 }
 
 fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
     let (_, question, port) = cli.app();
     let (mut all, missing) = prepare_all(cli, testbed)?;
-    let app = match cli.wants("xl-create") || cli.wants("kernels") {
-        true => Some(Guest::of_probe(testbed)?),
-        false => None,
-    };
-    if let (Some(app), true) = (&app, cli.wants("xl-create")) {
-        let plan = xl::prepare_same_domain(app, testbed)?;
-        all.push(Series::new("xl-create".into(), plan, "nothing", false));
-    }
-    let rounds = usize::from(cli.rounds);
-    let few = rounds.min(MOST_PHASE_ROUNDS);
-    let result = series::run(testbed, &mut all, port, rounds, few);
-    for series in &all {
-        testbed.dom0.sh(&series.plan.at_end)?;
+    let count = usize::from(cli.rounds);
+    let few = count.min(MOST_PHASE_ROUNDS);
+    let result = rounds::run(&App { testbed, question, port }, &mut all, count, few);
+    for entry in &all {
+        testbed.dom0.sh(&entry.plan.at_end)?;
     }
     result?;
-    let kernels = match &app {
-        Some(app) if cli.wants("kernels") => kernels::compare(app, testbed, few)?.into(),
-        _ => Vec::new(),
+    let kernels = match cli.wants("kernels") {
+        true => kernels::compare(testbed, few)?,
+        false => Vec::new(),
     };
     if all.is_empty() && kernels.is_empty() {
         bail!("none of the contenders is here");
     }
     let (xl_create, contenders): (Vec<Entry>, Vec<Entry>) =
-        entries(&all).into_iter().partition(|entry| entry.name == "xl-create");
+        all.into_iter().partition(|entry| entry.name == NEVER_ANSWERS);
     let figures = Startup {
         image: format!("{} {}", testbed.image.name, testbed.image.digest),
         question: question.into(),
-        rounds,
+        rounds: count,
         contenders,
         xl_create: xl_create.into_iter().next(),
         kernels,
@@ -145,23 +132,17 @@ fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
         intervals: BTreeMap::new(),
     };
     let mut report = cli.dom0.report(testbed.dom0, DEFAULT_CLOCK, figures)?;
-    report.figures.set_ratios(report.emulated.is_some());
+    report.figures.summarize(report.emulated.is_some());
     Ok(report)
 }
 
 /// The contenders that are wanted and here, and why others are not.
-fn prepare_all(
-    cli: &Cli,
-    testbed: &Testbed<'_>,
-) -> Result<(Vec<Series>, BTreeMap<String, String>)> {
+fn prepare_all(cli: &Cli, testbed: &Testbed<'_>) -> Result<(Vec<Entry>, BTreeMap<String, String>)> {
     let (mut all, mut missing) = (Vec::new(), BTreeMap::new());
     for (name, contender) in CONTENDERS.into_iter().filter(|(name, _)| cli.wants(name)) {
         say(&format!("preparing {name}"));
         match prepare(name, contender, testbed)? {
-            Ok(plan) => {
-                let has_phases = name.starts_with("launch");
-                all.push(Series::new(name.into(), plan, cli.app().1, has_phases));
-            }
+            Ok(plan) => all.push(Entry::new(name, plan)),
             Err(reason) => {
                 say(&format!("{name} is not here: {reason}"));
                 missing.insert(name.into(), reason);

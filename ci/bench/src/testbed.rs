@@ -43,8 +43,6 @@ pub(crate) struct Image {
 #[derive(Debug)]
 pub(crate) struct Testbed<'a> {
     pub(crate) dom0: &'a Dom0,
-    /// The lab's registry as dom0 sees it; `None` where images come from Docker Hub.
-    pub(crate) registry: Option<&'a str>,
     pub(crate) image: Image,
     /// The client, as it was built.
     pub(crate) client: Vec<u8>,
@@ -55,12 +53,12 @@ impl<'a> Testbed<'a> {
     /// script that takes the benchmark's own domains and containers down.
     pub(crate) fn with<T>(
         dom0: &'a Dom0,
-        registry: Option<&'a str>,
         image: &str,
         take_down: &str,
         work: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<T> {
-        let result = Self::prepare(dom0, registry, image, take_down).and_then(|own| work(&own));
+        clear(dom0, take_down)?;
+        let result = Self::prepare(dom0, image).and_then(|testbed| work(&testbed));
         let cleared = clear(dom0, take_down);
         let done = result?;
         cleared?;
@@ -68,13 +66,7 @@ impl<'a> Testbed<'a> {
     }
 
     /// Puts the client, the image and the bridge into dom0.
-    fn prepare(
-        dom0: &'a Dom0,
-        registry: Option<&'a str>,
-        image: &str,
-        take_down: &str,
-    ) -> Result<Self> {
-        clear(dom0, take_down)?;
+    fn prepare(dom0: &'a Dom0, image: &str) -> Result<Self> {
         // A static program: dom0's C library need not be ours.
         let built = build("lab-client", "lab-client", Linking::SmallStatic)?;
         let client =
@@ -86,7 +78,7 @@ impl<'a> Testbed<'a> {
 ip address add {GATEWAY}/{PREFIX_BITS} dev {BRIDGE}
 ip link set {BRIDGE} up"
         ))?;
-        Ok(Self { dom0, registry, image, client })
+        Ok(Self { dom0, image, client })
     }
 
     /// Has the client start an app by `command` and ask for what `question` says at `address`, until it
@@ -119,23 +111,19 @@ fn prepare_image(dom0: &Dom0, name: &str) -> Result<Image> {
     let mut found = inspect(dom0, &digest)?;
     let disk = found["disk"].as_str().context("launch inspect names no disk")?.to_owned();
     dom0.sh(&format!("mkdir -p {LOWER} && mount -t erofs -o ro,loop {disk} {LOWER}"))?;
-    dom0.sh(&learn_start_set(name, &disk)).context("the image's start set is not found out")?;
-    let config = found["config"].take();
-    let ids = ids_of(dom0, config["user"].as_str().unwrap_or_default())?;
-    Ok(Image { name: name.to_owned(), digest, disk, config, ids })
-}
-
-/// A shell script that starts the image and leaves it running until what its start reads is known, as
-/// after the first start that a user lets run.
-fn learn_start_set(image: &str, disk: &str) -> String {
-    format!(
+    // It runs until what its start reads is known, as after the first start that a user lets run.
+    let learn_start_set = format!(
         "set=$(dirname {disk})/start-set
 [ -e $set ] && exit
-launch run -d --name {PROBE} {image} >/dev/null
+launch run -d --name {PROBE} {name} >/dev/null
 for second in $(seq 90); do [ -e $set ] && break; sleep 1; done
 launch rm -f {PROBE} >/dev/null
 [ -e $set ]"
-    )
+    );
+    dom0.sh(&learn_start_set).context("the image's start set is not found out")?;
+    let config = found["config"].take();
+    let ids = ids_of(dom0, config["user"].as_str().unwrap_or_default())?;
+    Ok(Image { name: name.to_owned(), digest, disk, config, ids })
 }
 
 /// The numbers of the image's user, looked up in its own `/etc/passwd`; root where it names none.

@@ -7,11 +7,12 @@ mod workload;
 
 use crate::command::{Stop, Wanted, Where};
 use crate::dom0::Dom0;
-use crate::report::{Files, Report, exit, run};
+use crate::report::{Files, Report, run};
+use crate::side::App;
 use crate::testbed::Testbed;
 use anyhow::{Context, Result};
 use clap::Parser;
-use contender::{Contender, take_down_all};
+use contender::{NAMES, app, take_down_all};
 use lab::clock::Clock;
 use lab::qemu::Size;
 use report::Throughput;
@@ -31,7 +32,7 @@ const DEFAULT_CLOCK: Clock = Clock::Wall;
 #[command(name = "ci/throughput", bin_name = "ci/throughput", max_term_width = 100)]
 struct Cli {
     /// Sides to run: launch-pvh, launch-pv, crun [default: all]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = contender::NAMES)]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = NAMES)]
     only: Vec<String>,
     /// Rounds of each workload
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
@@ -58,8 +59,7 @@ struct Cli {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let measure = || measure(&cli);
-    exit(run(&cli.files, cli.from.as_ref(), cli.dom0.here, measure).map(drop))
+    run(&cli.files, cli.from.as_ref(), cli.dom0.here, || measure(&cli), |_| Ok(()))
 }
 
 fn measure(cli: &Cli) -> Result<Report<Throughput>> {
@@ -68,24 +68,16 @@ fn measure(cli: &Cli) -> Result<Report<Throughput>> {
     let name = "throughput";
     let wanted = Wanted { name, extra: None, size, clock: DEFAULT_CLOCK, is_kept: false };
     let stop = Stop::on_signal()?;
-    cli.dom0.run(&wanted, |dom0, registry| compare(cli, dom0, registry, &stop))
+    cli.dom0.run(&wanted, |dom0| compare(cli, dom0, &stop))
 }
 
-fn compare(
-    cli: &Cli,
-    dom0: &Dom0,
-    registry: Option<&str>,
-    stop: &Stop,
-) -> Result<Report<Throughput>> {
+fn compare(cli: &Cli, dom0: &Dom0, stop: &Stop) -> Result<Report<Throughput>> {
     let is_wanted = |name: &&str| cli.only.is_empty() || cli.only.iter().any(|only| only == name);
-    let contenders: Vec<Contender> = contender::NAMES
-        .into_iter()
-        .filter(is_wanted)
-        .map(|name| Contender::new(name, cli.domain_memory))
-        .collect();
+    let contenders: Vec<App> =
+        NAMES.into_iter().filter(is_wanted).map(|name| app(name, cli.domain_memory)).collect();
     let (mut workloads, mut images) = (Vec::new(), Vec::new());
     for served in [NGINX, REDIS] {
-        let result = Testbed::with(dom0, registry, served.image, &take_down_all(), |testbed| {
+        let result = Testbed::with(dom0, served.image, &take_down_all(), |testbed| {
             images.push(format!("{} {}", testbed.image.name, testbed.image.digest));
             let (contenders, rounds) = (&contenders[..], cli.rounds.into());
             let (connections, seconds) = (cli.connections, cli.seconds);
@@ -101,7 +93,7 @@ fn compare(
     for measured in &mut workloads {
         measured.summarize();
     }
-    let ready = contenders.iter().map(|one| (one.name.to_owned(), one.app.side.ready())).collect();
+    let ready = contenders.iter().map(|one| (one.side.name(), one.side.ready())).collect();
     let figures = Throughput {
         images,
         rounds: cli.rounds,

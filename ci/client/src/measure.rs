@@ -44,6 +44,15 @@ pub struct Measure {
     pub output: String,
 }
 
+impl Measure {
+    /// What tells why a start failed: the command's exit code, the failed attempts, and the output.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let output = self.output.trim();
+        format!("exit code {:?}: {:?}: {output}", self.exit_code, self.failures)
+    }
+}
+
 /// One load: several connections, each of which asks anew as soon as it has its answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {

@@ -64,21 +64,11 @@ fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
         let contents = read(&project_root().join("launcher/cli").join(from))?;
         install(&contents, folder, to, 0o644)?;
     }
-    install(&initrd(&read(&init)?)?, folder, "usr/lib/launch/initrd", 0o644)?;
+    // What the kernel unpacks: init, and the folders it mounts on.
+    let initrd = Archive::with_init(&["dev", "proc", "sys", "newroot"], &read(&init)?)?.finish()?;
+    install(&initrd, folder, "usr/lib/launch/initrd", 0o644)?;
     say(&format!("all is in {}", folder.display()));
     Ok(())
-}
-
-/// The archive that the kernel unpacks: init, and the folders it mounts on.
-fn initrd(init: &[u8]) -> Result<Vec<u8>> {
-    let mut archive = Archive::default();
-    for folder in ["dev", "proc", "sys", "newroot"] {
-        archive.add_directory(folder, 0o755)?;
-    }
-    // The kernel opens it as init's standard streams, before anything is mounted.
-    archive.add_character_device("dev/console", 0o600, (5, 1))?;
-    archive.add_file("init", 0o755, init)?;
-    archive.finish()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a kernel says that was told to patch its code as Linux does.
+/// What a kernel says that patches its code as Linux does.
 pub(super) const SAID: &str = "SMP alternatives: this kernel's code is patched like Linux's";
 
 /// How long a boot may take on a busy machine; a quiet one needs some seconds.

@@ -20,6 +20,7 @@ use machine::Booted;
 
 /// The boot parameter that takes the shortcuts away, see `guest-kernel-config/reference`.
 const PARAMETER: &str = "patch_like_linux";
+
 /// The processors on which the kernels boot. Each is here for what the kernel makes of it.
 ///
 /// QEMU 7.2's emulation has no feature against speculative execution, so there is none that does

@@ -1,15 +1,13 @@
 //! Launches at once against as many in a row.
 
-use super::fill::start_several;
-use super::numbered::Numbered;
+use super::numbered::{app, start_several, take_down};
 use crate::command::Stop;
 use crate::rounds::turns;
-use crate::side::App;
-use crate::statistics::Ratio;
+use crate::side::{App, Side};
 use crate::testbed::{Testbed, before_each};
 use anyhow::Result;
 use lab::host::say;
-use lab_client::measure::Several;
+use lab_client::measure::Measure;
 use serde::{Deserialize, Serialize};
 
 /// Rounds of both, in turns.
@@ -23,16 +21,9 @@ pub(crate) struct AtOnce {
     pub(crate) kind: String,
     count: u16,
     /// Each until all have answered, one after the other; rounds without a failure only.
-    in_a_row_ms: Vec<f64>,
-    at_once_ms: Vec<f64>,
+    pub(crate) in_a_row_ms: Vec<f64>,
+    pub(crate) at_once_ms: Vec<f64>,
     failures: Vec<String>,
-}
-
-impl AtOnce {
-    /// At once against in a row.
-    pub(crate) fn ratio(&self) -> Option<Ratio> {
-        Ratio::of_medians(&self.at_once_ms, &self.in_a_row_ms)
-    }
 }
 
 /// Starts `count` domains in a row and at once, in turns.
@@ -43,8 +34,8 @@ pub(crate) fn compare(
     count: u16,
     stop: &Stop,
 ) -> Result<AtOnce> {
-    let side = Numbered::domains(kind, memory_mib);
-    let all: Vec<App> = (1..=count).map(|number| side.app(number)).collect();
+    let side = Side::domain(kind, memory_mib);
+    let all: Vec<App> = (1..=count).map(|number| app(&side, number)).collect();
     let (mut times_ms, mut failures) = ([Vec::new(), Vec::new()], Vec::new());
     for (round, way) in turns(1..=ROUNDS, WAYS.len()) {
         if stop.has_come() {
@@ -53,9 +44,10 @@ pub(crate) fn compare(
         let how = WAYS[way];
         testbed.dom0.sh(&before_each())?;
         let several = start_several(testbed, how, &all, false)?;
-        testbed.dom0.run(&["sh", "-u"], side.take_down(count).as_bytes())?;
+        testbed.dom0.run(&["sh", "-u"], take_down(&side, count).as_bytes())?;
         say(&format!("{round}/{ROUNDS} {count} {kind} {how}: {:.0} ms", several.wall_ms));
-        let failed = failures_of(&several);
+        let failed = several.starts.iter().filter(|start| start.first_answer_ms.is_none());
+        let failed: Vec<String> = failed.map(Measure::why).collect();
         if failed.is_empty() {
             times_ms[way].push(several.wall_ms);
         } else {
@@ -65,14 +57,4 @@ pub(crate) fn compare(
     }
     let [in_a_row_ms, at_once_ms] = times_ms;
     Ok(AtOnce { kind: kind.into(), count, in_a_row_ms, at_once_ms, failures })
-}
-
-fn failures_of(several: &Several) -> Vec<String> {
-    let failed = several.starts.iter().filter(|start| start.first_answer_ms.is_none());
-    failed
-        .map(|start| match start.exit_code {
-            Some(0) => format!("no answer: {:?}", start.failures),
-            code => format!("exit code {code:?}: {}", start.output.trim()),
-        })
-        .collect()
 }

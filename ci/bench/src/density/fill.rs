@@ -1,19 +1,15 @@
 //! One side filled up: started one after the other, measured, and taken down.
 
 use super::memory::{Memory, Snapshot};
-use super::numbered::{Numbered, PORT, explain};
+use super::numbered::{app, explain, start, start_several, take_down};
 use super::report::{Failure, Filled, Idle, Start};
 use crate::command::Stop;
-use crate::side::App;
+use crate::side::{App, Side};
 use crate::testbed::Testbed;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use lab::host::say;
-use lab_client::measure::{Measure, One, Several};
-use std::net::SocketAddrV4;
 use std::time::Instant;
 
-/// The longest that an app may take, in seconds.
-const PATIENCE_S: u32 = 45;
 /// Memory is looked at each time that so many more run. `pages/density.md` says so too.
 const EACH: u16 = 15;
 /// What dom0 must keep, in MiB: with less, Linux there would kill what it can.
@@ -26,17 +22,12 @@ const REST_S: u32 = 2;
 const IDLE_S: u32 = 10;
 
 /// Fills one side with up to `most`, and takes it down again, whatever happened.
-pub(crate) fn fill(
-    testbed: &Testbed<'_>,
-    side: &Numbered,
-    most: u16,
-    stop: &Stop,
-) -> Result<Filled> {
-    let command = side.app(1).command(&testbed.image.name, &[], true);
-    let mut filled = Filled::new(&side.0, command);
+pub(crate) fn fill(testbed: &Testbed<'_>, side: &Side, most: u16, stop: &Stop) -> Result<Filled> {
+    let command = app(side, 1).command(&testbed.image.name, &[], true);
+    let mut filled = Filled::new(side, command);
     let result = fill_up(testbed, side, most, stop, &mut filled);
     let begin = Instant::now();
-    let output = testbed.dom0.run(&["sh", "-u"], side.take_down(most).as_bytes())?;
+    let output = testbed.dom0.run(&["sh", "-u"], take_down(side, most).as_bytes())?;
     let took_ms = begin.elapsed().as_secs_f64() * 1e3;
     #[expect(clippy::cast_precision_loss, reason = "a number of domains")]
     let count = filled.starts.len().max(1) as f64;
@@ -51,7 +42,7 @@ pub(crate) fn fill(
 
 fn fill_up(
     testbed: &Testbed<'_>,
-    side: &Numbered,
+    side: &Side,
     most: u16,
     stop: &Stop,
     filled: &mut Filled,
@@ -65,14 +56,16 @@ fn fill_up(
             filled.ended = "stopped by a signal".into();
             break;
         }
-        let app = side.app(number);
+        let app = app(side, number);
         let measure = start(testbed, &app)?;
         let Some(first_200_ms) = measure.first_answer_ms else {
             let more = testbed.dom0.run(&["sh", "-c", &explain(&app)], &[])?;
             let more = String::from_utf8_lossy(&more.stdout);
-            let why = format!("{:?} {} {}", measure.failures, measure.output.trim(), more.trim());
+            let why = format!("{} {}", measure.why(), more.trim());
             say(&format!("{} {number}: {why}", filled.name));
-            if measure.exit_code != Some(0) && is_about_memory(&measure.output) {
+            // A launch was refused because Xen has no more memory.
+            let is_full = ["not enough", "memory"].iter().all(|word| measure.output.contains(word));
+            if measure.exit_code != Some(0) && is_full {
                 filled.ended = measure.output.lines().last().unwrap_or_default().to_owned();
                 break;
             }
@@ -124,33 +117,6 @@ fn look(testbed: &Testbed<'_>) -> Result<Snapshot> {
     Snapshot::take(testbed.dom0)
 }
 
-/// Starts one and waits for its answer.
-fn start(testbed: &Testbed<'_>, app: &App) -> Result<Measure> {
-    app.prepare(testbed, &testbed.image.config)?;
-    let address = SocketAddrV4::new(app.address, PORT);
-    let command = app.command(&testbed.image.name, &[], true);
-    testbed.start("http", address, PATIENCE_S, &command).context("the client fails")
-}
-
-/// Starts several by one client, `in-a-row` or `at-once`; or asks those that run already.
-pub(crate) fn start_several(
-    testbed: &Testbed<'_>,
-    how: &str,
-    all: &[App],
-    run_already: bool,
-) -> Result<Several> {
-    let one = |app: &App| One {
-        address: SocketAddrV4::new(app.address, PORT),
-        command: match run_already {
-            true => vec!["true".into()],
-            false => app.command(&testbed.image.name, &[], true),
-        },
-    };
-    let list = serde_json::to_vec(&all.iter().map(one).collect::<Vec<_>>())?;
-    let args = ["several", how, "http", &PATIENCE_S.to_string()];
-    testbed.ask_client(&args, &list).context("the client fails")
-}
-
 /// Processor time while nobody asks anything.
 fn watch_idle(testbed: &Testbed<'_>) -> Result<Idle> {
     // The first of two looks counts from the domains' beginnings.
@@ -167,9 +133,4 @@ END {{ print dom0 + 0, guests + 0 }}'"
         anyhow::bail!("xentop says {text:?}");
     };
     Ok(Idle { dom0_percent, guests_percent })
-}
-
-/// Whether a launch was refused because Xen has no more memory.
-fn is_about_memory(output: &str) -> bool {
-    output.contains("not enough") && output.contains("memory")
 }

@@ -15,11 +15,10 @@ done) /dev/null 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print sum + 0 }'"
 /// Memory at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Snapshot {
-    /// Free in Xen, in MiB.
+    /// Free in Xen.
     pub(crate) free_mib: f64,
-    /// Of all our domains together, in MiB.
+    /// Of all our domains together.
     pub(crate) guests_mib: f64,
-    /// All that Linux in dom0 has.
     pub(crate) dom0_total_mib: f64,
     /// What Linux in dom0 could not give away: all less `MemAvailable`.
     pub(crate) dom0_used_mib: f64,
@@ -51,20 +50,15 @@ impl Snapshot {
     }
 }
 
-/// What was added since nothing ran, in MiB.
+/// What was added since nothing ran, in MiB; `pages/density.md` says what the parts are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// How many ran.
     pub(crate) running: u16,
-    /// The guests' own memory.
     pub(crate) guest_mib: f64,
-    /// Xen's for them: what is missing in its free memory beyond the guests' own.
     pub(crate) xen_mib: f64,
-    /// The monitors', by proportional set size.
     pub(crate) monitors_mib: f64,
-    /// The rest of dom0's growth: backends, devices, xenstore; for containers all there is.
     pub(crate) dom0_mib: f64,
-    /// All of it.
     pub(crate) total_mib: f64,
 }
 

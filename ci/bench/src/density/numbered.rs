@@ -1,45 +1,64 @@
 //! One side in any number: domains or containers, each with a name and an address of its own.
 
 use crate::side::{App, Side};
-use crate::testbed::remove_apps;
-use std::net::Ipv4Addr;
+use crate::testbed::{Testbed, remove_apps};
+use anyhow::Result;
+use lab_client::measure::{Measure, One, Several};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// The port that each answers at.
-pub(crate) const PORT: u16 = 80;
+/// The port that each answers at, and the longest that it may take to, in seconds.
+const PORT: u16 = 80;
+const PATIENCE_S: u32 = 45;
 /// Most on one side: a Linux bridge has 1024 ports.
 pub(crate) const MOST: u16 = 1000;
 /// What all names of ours begin with.
 const PREFIX: &str = "density";
 
-/// What is started again and again.
-#[derive(Debug)]
-pub(crate) struct Numbered(pub(crate) Side);
-
-impl Numbered {
-    /// Domains of a type.
-    pub(crate) fn domains(kind: &str, memory_mib: u32) -> Self {
-        Self(Side::Domain { kind: kind.into(), memory_mib })
+/// The app of this number, from 1 on.
+pub(crate) fn app(side: &Side, number: u16) -> App {
+    let [high, low] = number.to_be_bytes();
+    let network = if let Side::Domain { .. } = side { 107 } else { 112 };
+    App {
+        side: side.clone(),
+        name: format!("{PREFIX}-{number}"),
+        address: Ipv4Addr::new(10, network, 128 + high, low),
+        veth: format!("v-{number}"),
     }
+}
 
-    /// The one with this number, from 1 on.
-    pub(crate) fn app(&self, number: u16) -> App {
-        let [high, low] = number.to_be_bytes();
-        let network = if let Side::Domain { .. } = self.0 { 107 } else { 112 };
-        App {
-            side: self.0.clone(),
-            name: format!("{PREFIX}-{number}"),
-            address: Ipv4Addr::new(10, network, 128 + high, low),
-            veth: format!("v-{number}"),
-        }
-    }
+/// Starts one and waits for its answer.
+pub(crate) fn start(testbed: &Testbed<'_>, app: &App) -> Result<Measure> {
+    app.prepare(testbed, &testbed.image.config)?;
+    let address = SocketAddrV4::new(app.address, PORT);
+    let command = app.command(&testbed.image.name, &[], true);
+    testbed.start("http", address, PATIENCE_S, &command)
+}
 
-    /// A shell script that takes the first `count` down.
-    pub(crate) fn take_down(&self, count: u16) -> String {
-        match self.0 {
-            Side::Domain { .. } => remove_apps(&format!("^{PREFIX}-[0-9]+$")) + " >/dev/null",
-            Side::Container { .. } => {
-                (1..=count).map(|number| self.app(number).take_down() + "\n").collect()
-            }
+/// Starts several by one client, `in-a-row` or `at-once`; or asks those that run already.
+pub(crate) fn start_several(
+    testbed: &Testbed<'_>,
+    how: &str,
+    all: &[App],
+    run_already: bool,
+) -> Result<Several> {
+    let one = |app: &App| One {
+        address: SocketAddrV4::new(app.address, PORT),
+        command: match run_already {
+            true => vec!["true".into()],
+            false => app.command(&testbed.image.name, &[], true),
+        },
+    };
+    let list = serde_json::to_vec(&all.iter().map(one).collect::<Vec<_>>())?;
+    let args = ["several", how, "http", &PATIENCE_S.to_string()];
+    testbed.ask_client(&args, &list)
+}
+
+/// A shell script that takes the first `count` down.
+pub(crate) fn take_down(side: &Side, count: u16) -> String {
+    match side {
+        Side::Domain { .. } => remove_apps(&format!("^{PREFIX}-[0-9]+$")) + " >/dev/null",
+        Side::Container { .. } => {
+            (1..=count).map(|number| app(side, number).take_down() + "\n").collect()
         }
     }
 }
@@ -72,12 +91,11 @@ mod tests {
 
     #[test]
     fn each_has_an_address_and_a_name_of_its_own() {
-        for side in [Numbered::domains("pv", 64), Numbered(Side::crun())] {
-            let all: Vec<App> = (1..=MOST).map(|number| side.app(number)).collect();
-            let different =
-                |of: fn(&App) -> String| all.iter().map(of).collect::<BTreeSet<_>>().len();
-            assert_eq!(different(|app| app.address.to_string()), usize::from(MOST));
-            assert_eq!(different(|app| app.name.clone()), usize::from(MOST));
+        for side in [Side::domain("pv", 64), Side::crun()] {
+            let all: Vec<App> = (1..=MOST).map(|number| app(&side, number)).collect();
+            let names: BTreeSet<&String> = all.iter().map(|app| &app.name).collect();
+            let addresses: BTreeSet<Ipv4Addr> = all.iter().map(|app| app.address).collect();
+            assert_eq!((names.len(), addresses.len()), (MOST.into(), MOST.into()));
             assert_eq!(all[299].address.octets()[2..], [129, 44]);
             assert!(all.iter().all(|app| app.veth.len() <= 15), "too long for an interface");
         }

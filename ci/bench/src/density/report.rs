@@ -70,10 +70,8 @@ pub(crate) struct Filled {
 impl Filled {
     /// One of which none runs yet; `command` starts the first.
     pub(crate) fn new(side: &Side, command: Vec<String>) -> Self {
-        let memory_mib = match side {
-            Side::Domain { memory_mib, .. } => Some(*memory_mib),
-            Side::Container { .. } => None,
-        };
+        let memory_mib =
+            if let Side::Domain { memory_mib, .. } = side { Some(*memory_mib) } else { None };
         Self {
             name: side.name(),
             memory_mib,
@@ -82,11 +80,6 @@ impl Filled {
             ended: "as many as were asked for".into(),
             ..Self::default()
         }
-    }
-
-    /// Whether it is of domains.
-    pub(crate) fn is_launch(&self) -> bool {
-        self.name.starts_with("launch")
     }
 
     fn times(&self) -> Vec<f64> {
@@ -109,10 +102,11 @@ impl Density {
         }
         for at_once in &self.at_once {
             let name = format!("launch-{}_at_once_vs_in_a_row", at_once.kind);
-            self.ratios.insert(name, at_once.ratio());
+            let ratio = Ratio::of_medians(&at_once.at_once_ms, &at_once.in_a_row_ms);
+            self.ratios.insert(name, ratio);
         }
-        if let Some(crun) = self.sides.iter().find(|side| !side.is_launch()) {
-            for side in self.sides.iter().filter(|side| side.is_launch()) {
+        if let Some(crun) = self.sides.iter().find(|side| side.memory_mib.is_none()) {
+            for side in self.sides.iter().filter(|side| side.memory_mib.is_some()) {
                 let ratio = Ratio::of_medians(&side.times(), &crun.times());
                 self.ratios.insert(format!("{}_vs_crun", side.name), ratio);
             }

@@ -19,13 +19,14 @@ pub(crate) fn prepare(program: &str, testbed: &Testbed<'_>) -> Result<Here> {
         "docker" => ("10.111.2.0/24", Ipv4Addr::new(10, 111, 2, 10)),
         _ => ("10.111.1.0/24", Ipv4Addr::new(10, 111, 1, 10)),
     };
-    let reference = match testbed.registry {
-        Some(registry) => format!("{registry}/library/{}:latest", testbed.image.name),
-        None => format!("docker.io/library/{}:latest", testbed.image.name),
+    let registry = match dom0 {
+        Dom0::Lab(_, registry) => registry,
+        Dom0::Here => "docker.io",
     };
-    if matches!(dom0, Dom0::Lab(_)) {
-        set_up_in_lab(program, testbed)?;
+    if let Dom0::Lab(..) = dom0 {
+        set_up_in_lab(program, dom0, registry)?;
     }
+    let reference = format!("{registry}/library/{}:latest", testbed.image.name);
     if dom0.run(&[program, "info"], &[])?.code != 0 {
         return Ok(Err(format!("{program} info fails; does its daemon run?")));
     }
@@ -39,17 +40,12 @@ pub(crate) fn prepare(program: &str, testbed: &Testbed<'_>) -> Result<Here> {
         "docker" => "docker info -f '{{.Driver}}'",
         _ => "podman info -f '{{.Store.GraphDriverName}}'",
     };
-    let storage = dom0.sh(storage)?.trim().to_owned();
+    let storage = format!("storage: {}", dom0.sh(storage)?.trim());
     let daemon = if program == "docker" { "dockerd and containerd run" } else { "no daemon" };
     let run =
         format!("{program} run -d --name {NETWORK} --network {NETWORK} --ip {address} {reference}");
     let command = words(&run.split(' ').collect::<Vec<_>>());
-    let ready = [
-        "image pulled and unpacked",
-        &format!("storage: {storage}"),
-        daemon,
-        "network with its bridge",
-    ];
+    let ready = ["image pulled and unpacked", &storage, daemon, "network with its bridge"];
     let after = format!("{program} rm -f {NETWORK} >/dev/null");
     let explain = format!("{program} ps -a; {program} logs {NETWORK} 2>&1 | tail -n 20");
     let mut plan = Plan::new(&ready, address, command, after, explain);
@@ -58,14 +54,13 @@ pub(crate) fn prepare(program: &str, testbed: &Testbed<'_>) -> Result<Here> {
 }
 
 /// What a distribution with systemd has ready: daemons, and settings that fit a system without it.
-fn set_up_in_lab(program: &str, testbed: &Testbed<'_>) -> Result<()> {
-    let registry = testbed.registry.unwrap_or_default();
+fn set_up_in_lab(program: &str, dom0: &Dom0, registry: &str) -> Result<()> {
     if program == "podman" {
         let settings = "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
-        testbed.dom0.write("/etc/containers/containers.conf", 0o644, settings.as_bytes())?;
+        dom0.write("/etc/containers/containers.conf", 0o644, settings.as_bytes())?;
         let registries = format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n");
         let path = "/etc/containers/registries.conf.d/lab.conf";
-        return testbed.dom0.write(path, 0o644, registries.as_bytes());
+        return dom0.write(path, 0o644, registries.as_bytes());
     }
     let start = format!(
         "docker info >/dev/null 2>&1 && exit
@@ -74,5 +69,5 @@ for _ in $(seq 240); do docker info >/dev/null 2>&1 && exit; sleep 0.5; done
 tail -n 5 /var/log/dockerd.log >&2
 exit 1"
     );
-    testbed.dom0.sh(&start).map(drop)
+    dom0.sh(&start).map(drop)
 }

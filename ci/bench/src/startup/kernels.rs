@@ -11,7 +11,7 @@ use lab_client::boot::Boot;
 use serde::{Deserialize, Serialize};
 
 /// One kernel's boots.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Kernel {
     pub(crate) kernel: String,
     pub(crate) n: usize,
@@ -22,41 +22,32 @@ pub(crate) struct Kernel {
 }
 
 /// Boots each kernel `rounds` times, in turns: ours first, then Debian's.
-pub(crate) fn compare(ours: &Guest, testbed: &Testbed<'_>, rounds: usize) -> Result<[Kernel; 2]> {
+pub(crate) fn compare(testbed: &Testbed<'_>, rounds: usize) -> Result<Vec<Kernel>> {
     let dom0 = testbed.dom0;
-    let ramdisk = format!("{FOLDER}/xl-boot/initrd");
-    dom0.write(&ramdisk, 0o644, &initramfs(&testbed.client)?)?;
-    let guest = |kernel| {
-        let (kind, memory_mib) = ("pvh".into(), MEMORY_MIB);
-        Guest { kernel, ramdisk: ramdisk.clone(), kind, memory_mib, ..ours.clone() }
-    };
-    let guests = [guest(ours.kernel.clone()), guest(debian_kernel(dom0)?)];
-    let mut boots = [Vec::new(), Vec::new()];
+    let mut guest = Guest::of_probe(testbed)?;
+    let names = [guest.kernel.clone(), debian_kernel(dom0)?];
+    guest.ramdisk = format!("{FOLDER}/xl-boot/initrd");
+    let initramfs = Archive::with_init(&["dev"], &testbed.client)?.finish()?;
+    dom0.write(&guest.ramdisk, 0o644, &initramfs)?;
+    (guest.kind, guest.memory_mib) = ("pvh".into(), MEMORY_MIB);
+    let mut kernels = names.map(|kernel| Kernel { kernel, ..Kernel::default() });
     for round in 1..=rounds {
-        for (guest, boots) in guests.iter().zip(&mut boots) {
-            let kernel = &guest.kernel;
-            let boot = boot_once(guest, dom0)
-                .with_context(|| format!("cannot time the start of {kernel}"))?;
+        for kernel in &mut kernels {
+            guest.kernel.clone_from(&kernel.kernel);
+            let name = &kernel.kernel;
+            let Boot { guest_ms, seen_ms } = boot_once(&guest, dom0)
+                .with_context(|| format!("cannot time the start of {name}"))?;
             say(&format!(
-                "{round}/{rounds} {kernel} to init: {:.0} ms on its clock, {:.0} ms on dom0's",
-                boot.guest_ms, boot.seen_ms
+                "{round}/{rounds} {name} to init: {guest_ms:.0} ms on its clock, {seen_ms:.0} ms on dom0's"
             ));
-            boots.push(boot);
+            kernel.n += 1;
+            kernel.samples_guest_ms.push(guest_ms);
+            kernel.samples_seen_ms.push(seen_ms);
+            kernel.guest_ms = Summary::of(&kernel.samples_guest_ms);
+            kernel.seen_ms = Summary::of(&kernel.samples_seen_ms);
         }
     }
-    let summarize = |guest: &Guest, boots: &[Boot]| {
-        let samples_guest_ms: Vec<f64> = boots.iter().map(|boot| boot.guest_ms).collect();
-        let samples_seen_ms: Vec<f64> = boots.iter().map(|boot| boot.seen_ms).collect();
-        Kernel {
-            kernel: guest.kernel.clone(),
-            n: boots.len(),
-            guest_ms: Summary::of(&samples_guest_ms),
-            seen_ms: Summary::of(&samples_seen_ms),
-            samples_guest_ms,
-            samples_seen_ms,
-        }
-    };
-    Ok([summarize(&guests[0], &boots[0]), summarize(&guests[1], &boots[1])])
+    Ok(kernels.into())
 }
 
 fn boot_once(guest: &Guest, dom0: &Dom0) -> Result<Boot> {
@@ -70,13 +61,4 @@ sleep 1
     let output = dom0.run(&["sh", "-euc", &script], &[])?;
     ensure!(output.code == 0, "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).context("the client gave no JSON")
-}
-
-/// An initramfs with the client as its first program.
-fn initramfs(client: &[u8]) -> Result<Vec<u8>> {
-    let mut archive = Archive::default();
-    archive.add_directory("dev", 0o755)?;
-    archive.add_character_device("dev/console", 0o600, (5, 1))?;
-    archive.add_file("init", 0o755, client)?;
-    archive.finish()
 }

@@ -9,15 +9,8 @@ use anyhow::Result;
 const COLD_MIB: u32 = 64;
 
 /// Makes a cold launch ready: one is started, which shows that it works and what address it gets.
-pub(crate) fn prepare(
-    name: &str,
-    toolstack: &str,
-    kind: &str,
-    testbed: &Testbed<'_>,
-) -> Result<Here> {
-    let memory = format!("{COLD_MIB}m");
-    let flags = ["--toolstack", toolstack, "--type", kind, "--memory", &memory];
-    plan(name, &flags, true, testbed)
+pub(crate) fn prepare(name: &str, flags: [&str; 4], testbed: &Testbed<'_>) -> Result<Here> {
+    plan(name, &[&flags[..], &["--memory", &format!("{COLD_MIB}m")]].concat(), true, testbed)
 }
 
 /// Makes a pool of one domain and a launch out of it ready.

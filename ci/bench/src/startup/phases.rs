@@ -9,31 +9,16 @@ pub(crate) type Phases = IndexMap<String, f64>;
 /// Name of the phase that holds all of a start.
 pub(crate) const WHOLE: &str = "first answer";
 
-/// A start: the phases' beginnings, on the clock of the command, and their lengths. Phases overlap
-/// where the guest does one thing and dom0 another.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Timeline {
-    /// When each began.
-    pub(crate) starts: Phases,
-    /// How long each took.
-    pub(crate) took: Phases,
-}
-
-impl Timeline {
-    /// Reads the lines `start ms  took ms  name` out of a command's output.
-    pub(crate) fn parse(output: &str) -> Self {
-        let line = |line: &str| -> Option<(String, f64, f64)> {
-            let (start, rest) = line.trim().split_once(" ms ")?;
-            let (took, name) = rest.trim().split_once(" ms ")?;
-            Some((name.trim().to_owned(), start.parse().ok()?, took.trim().parse().ok()?))
-        };
-        let mut timeline = Self::default();
-        for (name, start, took) in output.lines().filter_map(line) {
-            timeline.starts.insert(name.clone(), start);
-            timeline.took.insert(name, took);
-        }
-        timeline
-    }
+/// Reads the lines `start ms  took ms  name` out of a command's output: when each phase began, on the clock of
+/// the command, and how long it took. Phases overlap where the guest does one thing and dom0 another.
+pub(crate) fn parse(output: &str) -> (Phases, Phases) {
+    let line = |line: &str| -> Option<((String, f64), (String, f64))> {
+        let (start, rest) = line.trim().split_once(" ms ")?;
+        let (took, name) = rest.trim().split_once(" ms ")?;
+        let name = name.trim().to_owned();
+        Some(((name.clone(), start.parse().ok()?), (name, took.trim().parse().ok()?)))
+    };
+    output.lines().filter_map(line).unzip()
 }
 
 /// The median of each phase over several starts, in the first one's order.
@@ -56,11 +41,10 @@ mod tests {
 
     #[test]
     fn the_lines_of_a_start_are_read_in_order_and_others_left_out() {
-        let timeline = Timeline::parse(OUTPUT);
-        let names: Vec<&String> = timeline.took.keys().collect();
+        let (starts, took) = parse(OUTPUT);
+        let names: Vec<&String> = took.keys().collect();
         assert_eq!(names, ["settings and state", "domain", "guest: kernel"]);
-        assert_eq!(timeline.took["domain"], 310.4);
-        assert_eq!(timeline.starts["guest: kernel"], 323.9);
+        assert_eq!((took["domain"], starts["guest: kernel"]), (310.4, 323.9));
     }
 
     #[test]

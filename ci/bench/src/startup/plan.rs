@@ -3,26 +3,23 @@
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
-/// A contender that can be started. Scripts are shell scripts and are not timed.
+/// A contender that can be started. What is not timed is a shell script.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// What was ready before the clock started.
     pub(crate) ready: Vec<String>,
-    /// Where the app will answer.
+    /// Where the app will answer; or the script that prints it, where that changes from start to start.
     pub(crate) address: Ipv4Addr,
-    /// A script that prints where the app of the next start will answer, where that changes.
     pub(crate) find_address: Option<String>,
-    /// A script after each start, before the next: waits until nothing of it goes on any more.
+    /// After each start, before the next: waits until nothing of it goes on any more.
     pub(crate) settle: String,
-    /// A script before each start.
+    /// Before each start, what is timed, and after each start.
     pub(crate) before: String,
-    /// What is timed.
     pub(crate) command: Vec<String>,
-    /// A script after each start.
     pub(crate) after: String,
-    /// A script when all is over.
+    /// When all is over.
     pub(crate) at_end: String,
-    /// A script that tells more about a start that failed, before it is taken down.
+    /// Tells more about a start that failed, before it is taken down.
     pub(crate) explain: String,
 }
 
@@ -39,6 +36,13 @@ impl Plan {
         let ready = words(ready);
         let find_address = None;
         Self { ready, address, find_address, settle, before, command, after, at_end, explain }
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let (command, after, explain) = Default::default();
+        Self::new(&[], Ipv4Addr::UNSPECIFIED, command, after, explain)
     }
 }
 

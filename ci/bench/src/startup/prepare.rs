@@ -15,6 +15,8 @@ pub(crate) enum Contender {
     LaunchPool { of_image: bool },
     /// `xl create` with stock scripts and Debian's kernel.
     XlStock,
+    /// `xl create` of a cold launch's domain with stock scripts; only its return counts.
+    XlSame,
     /// A container of an OCI runtime.
     Runtime,
     /// A container of an engine.
@@ -22,7 +24,7 @@ pub(crate) enum Contender {
 }
 
 /// All by their names, in the order they are shown in.
-pub(crate) const CONTENDERS: [(&str, Contender); 11] = [
+pub(crate) const CONTENDERS: [(&str, Contender); 12] = [
     ("launch-native-pvh", Contender::Launch("native", "pvh")),
     ("launch-native-pv", Contender::Launch("native", "pv")),
     ("launch-xl-pvh", Contender::Launch("xl", "pvh")),
@@ -34,17 +36,18 @@ pub(crate) const CONTENDERS: [(&str, Contender); 11] = [
     ("runc", Contender::Runtime),
     ("podman", Contender::Engine),
     ("docker", Contender::Engine),
+    ("xl-create", Contender::XlSame),
 ];
 
-/// Makes a contender ready.
-///
-/// # Errors
-/// When it is here and cannot be made ready.
+/// Makes a contender ready; an error when it is here and cannot be made ready.
 pub(crate) fn prepare(name: &str, contender: Contender, testbed: &Testbed<'_>) -> Result<Here> {
     match contender {
-        Contender::Launch(toolstack, kind) => launch::prepare(name, toolstack, kind, testbed),
+        Contender::Launch(toolstack, kind) => {
+            launch::prepare(name, ["--toolstack", toolstack, "--type", kind], testbed)
+        }
         Contender::LaunchPool { of_image } => launch::prepare_pool(name, of_image, testbed),
         Contender::XlStock => xl::prepare_stock(name, testbed),
+        Contender::XlSame => xl::prepare_same_domain(testbed).map(Ok),
         Contender::Runtime => prepare_runtime(name, testbed),
         Contender::Engine => engine::prepare(name, testbed),
     }

@@ -4,9 +4,9 @@ use super::kernels::Kernel;
 use super::phases::{Phases, medians};
 use super::plan::Plan;
 use super::segments::median_start;
-use super::series::Series;
 use crate::report::Figures;
 use crate::statistics::{Ratio, Summary};
+use lab_client::measure::Measure;
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub(crate) struct Startup {
 }
 
 /// One contender.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) n: usize,
@@ -52,69 +52,52 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Summarizes a series, against the first answers of crun and of docker.
-    pub(crate) fn new(series: &Series, crun: &[f64], docker: &[f64]) -> Self {
-        let (firsts, returns) = (series.firsts(), series.returns());
-        let failures: Vec<String> = series
-            .rounds
-            .iter()
-            .filter(|round| !series.is_good(round))
-            .map(|round| {
-                let output = round.output.trim();
-                format!("exit code {:?}: {:?}: {output}", round.exit_code, round.failures)
-            })
-            .collect();
-        let measures = series.rounds.iter().chain(&series.warm_up);
-        let mut bodies: Vec<String> =
-            measures.filter_map(|measure| measure.body_sha256.clone()).collect();
-        bodies.sort();
-        bodies.dedup();
-        let lengths: Vec<Phases> = series.phases.iter().map(|start| start.took.clone()).collect();
-        Self {
-            name: series.name.clone(),
-            n: series.rounds.len() - failures.len(),
-            failed: failures.len(),
-            first_200_ms: Summary::of(&firsts),
-            returned_ms: Summary::of(&returns),
-            phases_ms: medians(&lengths),
-            ratio_to_crun: Ratio::of_medians(&firsts, crun).filter(|_| series.name != "crun"),
-            ratio_to_docker: Ratio::of_medians(&firsts, docker).filter(|_| series.name != "docker"),
-            bodies_sha256: bodies,
-            plan: series.plan.clone(),
-            samples_first_200_ms: firsts,
-            samples_returned_ms: returns,
-            samples_phases_ms: lengths,
-            samples_phase_starts_ms: series
-                .phases
-                .iter()
-                .map(|start| start.starts.clone())
-                .collect(),
-            warm_up_ms: series.warm_up.as_ref().and_then(|measure| measure.first_answer_ms),
-            failures,
+    /// One that has not run yet.
+    pub(crate) fn new(name: &str, plan: Plan) -> Self {
+        Self { name: name.into(), plan, ..Self::default() }
+    }
+
+    /// Notes a start of a round.
+    pub(crate) fn note(&mut self, start: Measure, is_good: bool) {
+        if is_good {
+            self.n += 1;
+            self.samples_first_200_ms.extend(start.first_answer_ms);
+            self.samples_returned_ms.extend(start.returned_ms);
+        } else {
+            self.failed += 1;
+            self.failures.push(start.why());
         }
+        self.bodies_sha256.extend(start.body_sha256);
+    }
+
+    /// Summarizes the starts, against the first answers of crun and of docker.
+    fn summarize(&mut self, crun: &[f64], docker: &[f64]) {
+        let firsts = &self.samples_first_200_ms;
+        self.first_200_ms = Summary::of(firsts);
+        self.returned_ms = Summary::of(&self.samples_returned_ms);
+        self.phases_ms = medians(&self.samples_phases_ms);
+        self.ratio_to_crun = Ratio::of_medians(firsts, crun).filter(|_| self.name != "crun");
+        self.ratio_to_docker = Ratio::of_medians(firsts, docker).filter(|_| self.name != "docker");
+        self.bodies_sha256.sort();
+        self.bodies_sha256.dedup();
     }
 }
 
 impl Startup {
-    /// Sets [`Startup::ratios`] and [`Startup::intervals`] from what was measured.
-    pub(crate) fn set_ratios(&mut self, is_emulated: bool) {
-        let firsts = |name: &str| {
-            let entry = self.contenders.iter().find(|entry| entry.name == name);
-            entry.map(|entry| entry.samples_first_200_ms.clone()).unwrap_or_default()
-        };
+    /// Summarizes the contenders, and sets [`Startup::ratios`] and [`Startup::intervals`].
+    pub(crate) fn summarize(&mut self, is_emulated: bool) {
+        let (crun, docker) = (self.firsts("crun"), self.firsts("docker"));
+        for entry in self.contenders.iter_mut().chain(&mut self.xl_create) {
+            entry.summarize(&crun, &docker);
+        }
         // The type that `launch` chooses by itself on such a machine.
         let usual = if is_emulated { "launch-native-pv" } else { "launch-native-pvh" };
-        let crun = firsts("crun");
         let cold = self.contenders.iter().find(|entry| entry.name == "launch-native-pvh");
-        let created: Vec<f64> = cold
-            .iter()
-            .flat_map(|entry| &entry.samples_phases_ms)
-            .filter_map(|phases| {
-                let parts: Vec<&f64> =
-                    CREATE_PHASES.iter().filter_map(|name| phases.get(*name)).collect();
-                (!parts.is_empty()).then(|| parts.into_iter().sum())
-            })
-            .collect();
+        let create = |phases: &Phases| {
+            CREATE_PHASES.iter().filter_map(|name| phases.get(*name).copied()).reduce(|a, b| a + b)
+        };
+        let created = cold.iter().flat_map(|entry| &entry.samples_phases_ms).filter_map(create);
+        let created: Vec<f64> = created.collect();
         let xl_create = self.xl_create.as_ref().map(|entry| entry.samples_returned_ms.clone());
         let boots = |index: usize| {
             let kernel = self.kernels.get(index);
@@ -122,8 +105,8 @@ impl Startup {
         };
         let all = [
             ("native_create_vs_xl_create", created, xl_create.unwrap_or_default()),
-            ("cold_vs_crun", firsts(usual), crun.clone()),
-            ("pooled_vs_crun", firsts("launch-pool"), crun),
+            ("cold_vs_crun", self.firsts(usual), crun.clone()),
+            ("pooled_vs_crun", self.firsts("launch-pool"), crun),
             ("kernel_vs_debian", boots(0), boots(1)),
         ];
         for (name, ours, theirs) in all {
@@ -131,6 +114,11 @@ impl Startup {
             self.ratios.insert(name.into(), ratio.map(|ratio| ratio.value));
             self.intervals.insert(name.into(), ratio.map(|ratio| [ratio.low, ratio.high]));
         }
+    }
+
+    fn firsts(&self, name: &str) -> Vec<f64> {
+        let entry = self.contenders.iter().find(|entry| entry.name == name);
+        entry.map(|entry| entry.samples_first_200_ms.clone()).unwrap_or_default()
     }
 }
 
@@ -150,14 +138,4 @@ impl Figures for Startup {
         let bodies = self.contenders.iter().flat_map(|entry| &entry.bodies_sha256);
         vec![("the contenders", bodies.collect())]
     }
-}
-
-/// Summarizes each contender, against crun and docker where those ran.
-pub(crate) fn entries(all: &[Series]) -> Vec<Entry> {
-    let firsts_of = |name: &str| {
-        let found = all.iter().find(|series| series.name == name);
-        found.map(Series::firsts).unwrap_or_default()
-    };
-    let (crun, docker) = (firsts_of("crun"), firsts_of("docker"));
-    all.iter().map(|series| Entry::new(series, &crun, &docker)).collect()
 }

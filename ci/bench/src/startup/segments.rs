@@ -81,69 +81,50 @@ fn cut(starts: &Phases, took: &Phases, whole: f64) -> Vec<Segment> {
 mod tests {
     use super::*;
 
-    fn parts(spans: &[(&str, f64, f64)], whole: f64) -> Vec<Segment> {
+    fn show(segments: &[Segment]) -> String {
+        segments.iter().map(|(name, ms)| format!("{name} {ms}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `spans`: name, start and length of each phase.
+    fn parts(spans: &[(&str, f64, f64)], whole: f64) -> String {
         let named = |of: fn(&(&str, f64, f64)) -> f64| {
             spans.iter().map(|span| (span.0.to_owned(), of(span))).collect::<Phases>()
         };
         let segments = cut(&named(|span| span.1), &named(|span| span.2), whole);
         let sum: f64 = segments.iter().map(|(_, ms)| ms).sum();
         assert!((sum - whole).abs() < 1e-6, "{segments:?}");
-        segments
+        show(&segments)
     }
 
     #[test]
     fn parts_add_up_to_the_whole_without_what_is_done_beside_the_guest() {
-        let parts = parts(
-            &[
-                ("arguments", 0.0, 5.0),
-                ("domain", 10.0, 300.0),
-                ("disks", 310.0, 100.0),
-                ("in all, until the domain runs", 0.0, 410.0),
-                ("guest: kernel", 310.0, 600.0),
-                ("guest: exec", 910.0, 50.0),
-            ],
-            2000.0,
-        );
-        let expected = [
-            ("arguments", 5.0),
-            ("domain", 300.0),
-            ("guest: kernel", 600.0),
-            ("guest: exec", 50.0),
-            (BETWEEN, 5.0),
-            (REST, 1040.0),
-        ];
-        assert_eq!(parts, expected.map(|(name, ms)| (name.to_owned(), ms)));
+        let dom0 = [("arguments", 0.0, 5.0), ("domain", 10.0, 300.0), ("disks", 310.0, 100.0)];
+        let whole = [("in all, until the domain runs", 0.0, 410.0)];
+        let guest = [("guest: kernel", 310.0, 600.0), ("guest: exec", 910.0, 50.0)];
+        let parts = parts(&[&dom0[..], &whole, &guest].concat(), 2000.0);
+        let expected = "arguments 5, domain 300, guest: kernel 600, guest: exec 50";
+        assert_eq!(parts, format!("{expected}, {BETWEEN} 5, {REST} 1040"));
     }
 
     #[test]
     fn a_phase_of_dom0_counts_until_the_guest_goes_on() {
-        let spans = [
-            ("devices", 20.0, 60.0),
-            ("monitor", 80.0, 5.0),
-            ("guest: orders", 50.0, 10.0),
-            ("guest: exec", 60.0, 90.0),
-        ];
-        let expected = [
-            ("devices", 30.0),
-            ("guest: orders", 10.0),
-            ("guest: exec", 90.0),
-            (BETWEEN, 20.0),
-            (REST, 350.0),
-        ];
-        assert_eq!(parts(&spans, 500.0), expected.map(|(name, ms)| (name.to_owned(), ms)));
+        let dom0 = [("devices", 20.0, 60.0), ("monitor", 80.0, 5.0)];
+        let guest = [("guest: orders", 50.0, 10.0), ("guest: exec", 60.0, 90.0)];
+        let expected = "devices 30, guest: orders 10, guest: exec 90";
+        let parts = parts(&[dom0, guest].concat(), 500.0);
+        assert_eq!(parts, format!("{expected}, {BETWEEN} 20, {REST} 350"));
     }
 
     #[test]
     fn small_phases_of_dom0_are_one_part_and_nothing_is_lost() {
         let segments = [("image", 3.0), ("domain", 90.0), ("disks", 4.0), ("guest: exec", 5.0)];
         let joined = join_small(segments.map(|(name, ms)| (name.to_owned(), ms)).into());
-        let expected = [(SMALL, 7.0), ("domain", 90.0), ("guest: exec", 5.0)];
-        assert_eq!(joined, expected.map(|(name, ms)| (name.to_owned(), ms)));
+        assert_eq!(show(&joined), format!("{SMALL} 7, domain 90, guest: exec 5"));
     }
 
     #[test]
     fn phases_of_dom0_that_overlap_are_counted_once() {
-        let parts = parts(&[("image", 0.0, 30.0), ("domain", 10.0, 90.0)], 100.0);
-        assert_eq!(parts, [("image".to_owned(), 30.0), ("domain".to_owned(), 70.0)]);
+        let spans = [("image", 0.0, 30.0), ("domain", 10.0, 90.0)];
+        assert_eq!(parts(&spans, 100.0), "image 30, domain 70");
     }
 }

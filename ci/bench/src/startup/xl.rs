@@ -43,14 +43,15 @@ pub(crate) fn prepare_stock(name: &str, testbed: &Testbed<'_>) -> Result<Here> {
 
 /// `xl create` of the very domain that a cold launch makes, with stock scripts. Its app never
 /// answers, as nobody gives it orders; what counts is the return.
-pub(crate) fn prepare_same_domain(guest: &Guest, testbed: &Testbed<'_>) -> Result<Plan> {
+pub(crate) fn prepare_same_domain(testbed: &Testbed<'_>) -> Result<Plan> {
+    let guest = Guest::of_probe(testbed)?;
     let (dom0, name) = (testbed.dom0, "xl-same");
     let writes = format!("{FOLDER}/{name}/writable");
     dom0.sh(&format!("mkdir -p {FOLDER}/{name} && truncate -s 1G {writes}"))?;
     let root = loop_device(dom0, &testbed.image.disk, true)?;
     let writes = loop_device(dom0, &writes, false)?;
     let disks = format!("\"phy:{root},xvda,r\", \"phy:{writes},xvdb,w\"");
-    let path = write_config(dom0, name, guest, &disks)?;
+    let path = write_config(dom0, name, &guest, &disks)?;
     Ok(xl_create(name, &path, &["both disks on loop devices", "bridge"]))
 }
 
@@ -100,24 +101,15 @@ echo $device"
 }
 
 fn stock_initrd(dom0: &Dom0, init: &str) -> Result<Vec<u8>> {
-    let mut archive = Archive::default();
-    for folder in ["bin", "dev", "lower", "modules", "newroot", "proc", "sys", "writes"] {
-        archive.add_directory(folder, 0o755)?;
-    }
-    archive.add_character_device("dev/console", 0o600, (5, 1))?;
+    let folders = ["bin", "dev", "lower", "modules", "newroot", "proc", "sys", "writes"];
+    let mut archive = Archive::with_init(&folders, init.as_bytes())?;
     archive.add_file("bin/busybox", 0o755, &read(dom0, "cat /bin/busybox")?)?;
-    archive.add_file("init", 0o755, init.as_bytes())?;
-    let list =
-        dom0.sh(&format!("modprobe --show-depends --all {MODULES} | sed -n 's/^insmod //p'"))?;
-    let mut seen = Vec::new();
-    for path in list.split_whitespace().filter(|path| path.starts_with('/')) {
-        if seen.contains(&path) {
-            continue;
-        }
+    let list = "| sed -n 's/^insmod //p' | awk '!seen[$1]++ { print $1 }'";
+    let list = dom0.sh(&format!("modprobe --show-depends --all {MODULES} {list}"))?;
+    for (number, path) in list.split_whitespace().enumerate() {
         let how = if path.ends_with(".xz") { "xz -dc" } else { "cat" };
         let module = read(dom0, &format!("{how} {path}"))?;
-        archive.add_file(&format!("modules/{:02}.ko", seen.len()), 0o644, &module)?;
-        seen.push(path);
+        archive.add_file(&format!("modules/{number:02}.ko"), 0o644, &module)?;
     }
     archive.finish()
 }
@@ -155,10 +147,9 @@ fn list(config: &Value, key: &str) -> Vec<String> {
 
 /// The guest's first program: loads the modules, mounts the root, sets the network, becomes the app.
 fn render_init(config: &Value, command: &[String], address: &str) -> String {
-    let quoted =
-        |words: Vec<String>| words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
-    let env = quoted(list(config, "env"));
-    let command = quoted(command.to_vec());
+    let quote = |word: &String| format!("'{}'", word.replace('\'', "'\\''"));
+    let quote_all = |words: &[String]| words.iter().map(quote).collect::<Vec<_>>().join(" ");
+    let (env, command) = (quote_all(&list(config, "env")), quote_all(command));
     format!(
         "#!/bin/busybox sh
 b=/bin/busybox
@@ -181,10 +172,6 @@ $b ln -s /proc/self/fd/2 /newroot/dev/stderr 2>/dev/null
 exec $b env -i {env} $b switch_root /newroot {command}
 "
     )
-}
-
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::workload::{DISK_SCRIPT, Served, with_command};
 use crate::side::{App, Side};
 use crate::testbed::{Testbed, remove_apps};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// What all names of ours begin with.
@@ -13,81 +13,58 @@ const PATIENCE_S: u32 = 120;
 /// The contenders' names, in the order they are shown in.
 pub(crate) const NAMES: [&str; 3] = ["launch-pvh", "launch-pv", "crun"];
 
-/// An app in a domain or in a container, with one thing to do after the other.
-#[derive(Debug)]
-pub(crate) struct Contender {
-    /// One of [`NAMES`].
-    pub(crate) name: &'static str,
-    pub(crate) app: App,
+/// The app of a contender; a domain has so much memory.
+pub(crate) fn app(name: &str, memory_mib: u32) -> App {
+    let side = name.strip_prefix("launch-").map(|kind| Side::domain(kind, memory_mib));
+    let address = match name {
+        "launch-pv" => Ipv4Addr::new(10, 107, 200, 1),
+        "launch-pvh" => Ipv4Addr::new(10, 107, 200, 2),
+        _ => Ipv4Addr::new(10, 112, 200, 3),
+    };
+    let (name, veth) = (format!("{PREFIX}-{name}"), format!("v-{PREFIX}"));
+    App { side: side.unwrap_or_else(Side::crun), name, address, veth }
 }
 
-impl Contender {
-    /// The one of this name; its domain has so much memory.
-    pub(crate) fn new(name: &'static str, memory_mib: u32) -> Self {
-        let side = match name.strip_prefix("launch-") {
-            Some(kind) => Side::Domain { kind: kind.into(), memory_mib },
-            None => Side::crun(),
-        };
-        let address = match name {
-            "launch-pv" => Ipv4Addr::new(10, 107, 200, 1),
-            "launch-pvh" => Ipv4Addr::new(10, 107, 200, 2),
-            _ => Ipv4Addr::new(10, 112, 200, 3),
-        };
-        let (own_name, veth) = (format!("{PREFIX}-{name}"), format!("v-{PREFIX}"));
-        Self { name, app: App { side, name: own_name, address, veth } }
-    }
-
-    /// Where what it serves answers.
-    pub(crate) fn address(&self, served: &Served) -> SocketAddrV4 {
-        SocketAddrV4::new(self.app.address, served.port)
-    }
-
-    /// Starts an app and waits until it answers.
-    pub(crate) fn start(&self, testbed: &Testbed<'_>, served: &Served) -> Result<()> {
-        let args = served.command();
-        self.app.prepare(testbed, &with_command(&testbed.image.config, &args))?;
-        let command = self.app.command(&testbed.image.name, &args, true);
-        let measure = testbed
-            .start(served.question, self.address(served), PATIENCE_S, &command)
-            .context("the client fails")?;
-        let (name, failures, output) = (self.name, &measure.failures, measure.output.trim());
-        ensure!(measure.first_answer_ms.is_some(), "{name} does not answer: {failures:?} {output}");
-        Ok(())
-    }
-
-    /// Takes its app down, as far as it is there, and starts it again: one that died (emulated guests do)
-    /// is not to fail all rounds to come.
-    pub(crate) fn start_again(&self, testbed: &Testbed<'_>, served: &Served) -> Result<()> {
-        let _ = self.take_down(testbed);
-        self.start(testbed, served)
-    }
-
-    /// The command that runs the disk's workload in a shell in the app's place.
-    pub(crate) fn disk_command(&self, testbed: &Testbed<'_>) -> Vec<String> {
-        self.app.command(&testbed.image.name, &disk_shell(), false)
-    }
-
-    /// Runs the disk's workload; returns what it wrote.
-    pub(crate) fn run_disk(&self, testbed: &Testbed<'_>) -> Result<String> {
-        self.app.prepare(testbed, &with_command(&testbed.image.config, &disk_shell()))?;
-        let command = self.disk_command(testbed);
-        let argv: Vec<&str> = command.iter().map(String::as_str).collect();
-        let output = testbed.dom0.run(&argv, &[])?;
-        // `launch` shows the console, which has both streams; crun's come apart.
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        ensure!(output.code == 0, "{} ends with {}: {text}", self.name, output.code);
-        self.take_down(testbed)?;
-        Ok(text)
-    }
-
-    /// Takes its app down.
-    pub(crate) fn take_down(&self, testbed: &Testbed<'_>) -> Result<()> {
-        testbed.dom0.sh(&self.app.take_down()).map(drop)
-    }
+/// Starts an app that serves, and waits until it answers.
+pub(crate) fn start(app: &App, testbed: &Testbed<'_>, served: &Served) -> Result<()> {
+    let args = served.command();
+    app.prepare(testbed, &with_command(&testbed.image.config, &args))?;
+    let address = SocketAddrV4::new(app.address, served.port);
+    let command = app.command(&testbed.image.name, &args, true);
+    let measure = testbed.start(served.question, address, PATIENCE_S, &command)?;
+    let has_answered = measure.first_answer_ms.is_some();
+    ensure!(has_answered, "{} does not answer: {}", app.name, measure.why());
+    Ok(())
 }
 
-fn disk_shell() -> [String; 3] {
+/// Takes an app down, as far as it is there, and starts it again: one that died (emulated guests do) is
+/// not to fail all rounds to come.
+pub(crate) fn start_again(app: &App, testbed: &Testbed<'_>, served: &Served) -> Result<()> {
+    let _ = take_down(app, testbed);
+    start(app, testbed, served)
+}
+
+/// Runs the disk's workload; returns what it wrote.
+pub(crate) fn run_disk(app: &App, testbed: &Testbed<'_>) -> Result<String> {
+    app.prepare(testbed, &with_command(&testbed.image.config, &disk_shell()))?;
+    let command = app.command(&testbed.image.name, &disk_shell(), false);
+    let argv: Vec<&str> = command.iter().map(String::as_str).collect();
+    let output = testbed.dom0.run(&argv, &[])?;
+    // `launch` shows the console, which has both streams; crun's come apart.
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    ensure!(output.code == 0, "{} ends with {}: {text}", app.name, output.code);
+    take_down(app, testbed)?;
+    Ok(text)
+}
+
+/// Takes an app down.
+pub(crate) fn take_down(app: &App, testbed: &Testbed<'_>) -> Result<()> {
+    testbed.dom0.sh(&app.take_down()).map(drop)
+}
+
+/// The shell that does the disk's workload in the app's place.
+pub(crate) fn disk_shell() -> [String; 3] {
     ["sh", "-c", DISK_SCRIPT.trim_end()].map(str::to_owned)
 }
 

@@ -2,7 +2,6 @@
 
 use crate::report::Figures;
 use crate::statistics::{Ratio, Summary};
-use anyhow::Result;
 use lab::host::say;
 use lab_client::measure::Latency;
 use serde::{Deserialize, Serialize};
@@ -45,8 +44,11 @@ pub(crate) struct Entry {
     pub(crate) failures: Vec<String>,
 }
 
+/// What one turn gives: a round, and the SHA-256 of the answers' bodies.
+pub(crate) type Turn = (Round, Vec<String>);
+
 /// One round.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Round {
     /// Units a second.
     pub(crate) rate: f64,
@@ -74,8 +76,8 @@ impl Figures for Throughput {
 
 impl Entry {
     /// One that has not run yet.
-    pub(crate) fn new(name: &str, command: Vec<String>) -> Self {
-        Self { name: name.into(), command, ..Self::default() }
+    pub(crate) fn new(name: String, command: Vec<String>) -> Self {
+        Self { name, command, ..Self::default() }
     }
 
     fn rates(&self) -> Vec<f64> {
@@ -105,28 +107,21 @@ impl Measured {
         }
     }
 
-    /// Notes what came of a contender's turn; returns whether it went well.
-    pub(crate) fn note(
-        &mut self,
-        round: usize,
-        contender: usize,
-        result: Result<(Round, Vec<String>)>,
-    ) -> bool {
+    /// Notes what came of a contender's turn.
+    pub(crate) fn note(&mut self, round: usize, contender: usize, result: Result<&Turn, &String>) {
         let Self { name, unit, contenders, .. } = self;
         let entry = &mut contenders[contender];
-        let went_well = result.is_ok();
         match result {
             Ok((done, bodies)) => {
                 say(&format!("{round} {name} {}: {:.1} {unit}/s", entry.name, done.rate));
-                entry.rounds.push(done);
-                entry.bodies_sha256.extend(bodies);
+                entry.rounds.push(*done);
+                entry.bodies_sha256.extend_from_slice(bodies);
             }
             Err(error) => {
-                say(&format!("{round} {name} {}: {error:#}", entry.name));
-                entry.failures.push(format!("round {round}: {error:#}"));
+                say(&format!("{round} {name} {}: {error}", entry.name));
+                entry.failures.push(format!("round {round}: {error}"));
             }
         }
-        went_well
     }
 }
 
@@ -151,7 +146,7 @@ mod tests {
     #[test]
     fn rates_are_compared_with_those_of_crun() {
         let entry = |name: &str, rates: [f64; 3], body: &str| {
-            let mut entry = Entry::new(name, Vec::new());
+            let mut entry = Entry::new(name.into(), Vec::new());
             entry.rounds = rates.map(|rate| Round::new(rate, 1.0, None)).into();
             entry.bodies_sha256 = vec![body.into(), body.into()];
             entry

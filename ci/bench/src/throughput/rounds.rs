@@ -1,14 +1,16 @@
 //! What is measured in rounds: every contender does every workload once in each.
 
-use super::contender::Contender;
-use super::report::{Entry, Measured, Round};
-use super::workload::{DISK, LOADS, NGINX, SYNCED_WRITES, Served, Workload, parse_dd};
+use super::contender::{disk_shell, run_disk as run_disk_once, start, start_again, take_down};
+use super::report::{Entry, Measured, Round, Turn};
+use super::workload::{DISK, EXEC, LOADS, NGINX, SYNCED_WRITES, Served, Workload, parse_dd};
 use crate::command::Stop;
 use crate::rounds::turns;
+use crate::side::App;
 use crate::testbed::Testbed;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use lab::host::say;
 use lab_client::measure::Load;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 const MIB: f64 = 1_048_576.0;
@@ -19,7 +21,7 @@ const PROCESSES: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Extent<'a> {
     pub(crate) testbed: &'a Testbed<'a>,
-    pub(crate) contenders: &'a [Contender],
+    pub(crate) contenders: &'a [App],
     pub(crate) rounds: usize,
     /// Connections of a load.
     pub(crate) connections: u32,
@@ -32,72 +34,67 @@ impl Extent<'_> {
     /// A workload that none has done yet; `command` tells how a contender is started for it.
     fn measured(
         &self,
-        name: &str,
-        title: &str,
-        unit: &str,
-        command: impl Fn(&Contender) -> Vec<String>,
+        (name, title, unit): Workload,
+        command: impl Fn(&App) -> Vec<String>,
     ) -> Measured {
-        let entries = self.contenders.iter().map(|one| Entry::new(one.name, command(one)));
+        let entries = self.contenders.iter().map(|one| Entry::new(one.side.name(), command(one)));
         let (name, title, unit) = (name.into(), title.into(), unit.into());
         Measured { name, title, unit, contenders: entries.collect() }
     }
 
-    /// Each turn, until a signal comes.
-    fn turns(&self) -> impl Iterator<Item = Result<(usize, usize)>> {
-        let turns = turns(1..=self.rounds, self.contenders.len());
-        turns.map(|turn| self.stop.check().map(|()| turn))
+    /// Has each contender do `once` in each round, which measures `all`. After a turn that failed `repair`
+    /// makes the contender ready again.
+    fn measure(
+        &self,
+        all: &mut [Measured],
+        once: impl Fn(&App) -> Result<Vec<Turn>>,
+        repair: impl Fn(&App) -> Result<()>,
+    ) -> Result<()> {
+        for (round, index) in turns(1..=self.rounds, self.contenders.len()) {
+            self.stop.check()?;
+            let contender = &self.contenders[index];
+            let result = once(contender).map_err(|error| format!("{error:#}"));
+            for (number, measured) in all.iter_mut().enumerate() {
+                measured.note(round, index, result.as_ref().map(|turns| &turns[number]));
+            }
+            if result.is_err() {
+                repair(contender)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Loads an app, which runs as all contenders all the while.
+/// Loads an app, which runs as all contenders all the while; and runs processes beside nginx.
 pub(crate) fn run_loads(extent: &Extent<'_>, served: &Served) -> Result<Vec<Measured>> {
     let Extent { testbed, contenders, .. } = extent;
     for contender in *contenders {
-        say(&format!("starting {} as {}", served.image, contender.name));
-        contender.start(testbed, served)?;
+        say(&format!("starting {} as {}", served.image, contender.side.name()));
+        start(contender, testbed, served)?;
     }
-    let command = |one: &Contender| one.app.command(&testbed.image.name, &served.command(), true);
-    let loads: Vec<&Workload> = LOADS.iter().filter(|load| load.served == *served).collect();
-    let mut all: Vec<Measured> = loads
-        .iter()
-        .map(|load| extent.measured(load.name, load.title, load.unit, command))
-        .collect();
-    for round in 1..=extent.rounds {
-        for (load, measured) in loads.iter().zip(&mut all) {
-            for (_, index) in turns([round], contenders.len()) {
-                extent.stop.check()?;
-                let result = load_once(extent, &contenders[index], load);
-                if !measured.note(round, index, result) {
-                    contenders[index].start_again(testbed, served)?;
-                }
-            }
-        }
+    let command = |one: &App| one.command(&testbed.image.name, &served.command(), true);
+    let start_again = |one: &App| start_again(one, testbed, served);
+    let mut all = Vec::new();
+    for (workload, _, asked) in LOADS.iter().filter(|load| load.1 == *served) {
+        let mut measured = [extent.measured(*workload, command)];
+        let once = |one: &App| {
+            let address = SocketAddrV4::new(one.address, served.port);
+            Ok(vec![load_once(extent, workload.2, asked, address)?])
+        };
+        extent.measure(&mut measured, once, start_again)?;
+        all.extend(measured);
     }
     if *served == NGINX {
-        all.push(run_processes(extent, served)?);
+        let mut measured = [extent.measured(EXEC, |one| one.exec())];
+        let once = |one: &App| Ok(vec![processes_once(testbed, &one.exec().join(" "))?]);
+        extent.measure(&mut measured, once, start_again)?;
+        all.extend(measured);
     }
-    for contender in *contenders {
-        contender.take_down(testbed)?;
-    }
+    contenders.iter().try_for_each(|contender| take_down(contender, testbed))?;
     Ok(all)
 }
 
-/// Runs processes beside the apps, one after the other.
-fn run_processes(extent: &Extent<'_>, served: &Served) -> Result<Measured> {
-    let title = "`exec` of `true` beside nginx, one after the other";
-    let mut measured = extent.measured("exec", title, "processes", |one| one.app.exec());
-    for turn in extent.turns() {
-        let (round, index) = turn?;
-        let contender = &extent.contenders[index];
-        let result = processes_once(extent.testbed, &contender.app.exec().join(" "));
-        if !measured.note(round, index, result) {
-            contender.start_again(extent.testbed, served)?;
-        }
-    }
-    Ok(measured)
-}
-
-fn processes_once(testbed: &Testbed<'_>, command: &str) -> Result<(Round, Vec<String>)> {
+fn processes_once(testbed: &Testbed<'_>, command: &str) -> Result<Turn> {
     // The first one warms up.
     let script = format!(
         "set -e; {command}; begin=$(date +%s%N)
@@ -108,20 +105,16 @@ fn processes_once(testbed: &Testbed<'_>, command: &str) -> Result<(Round, Vec<St
     Ok((Round::new(f64::from(PROCESSES), seconds, None), Vec::new()))
 }
 
-fn load_once(
-    extent: &Extent<'_>,
-    contender: &Contender,
-    load: &Workload,
-) -> Result<(Round, Vec<String>)> {
-    let address = contender.address(&load.served).to_string();
+fn load_once(extent: &Extent<'_>, unit: &str, asked: &str, address: SocketAddrV4) -> Result<Turn> {
+    let address = address.to_string();
     let (connections, seconds) = (extent.connections.to_string(), extent.seconds.to_string());
-    let args = ["load", load.asked, &address, &connections, &seconds];
+    let args = ["load", asked, &address, &connections, &seconds];
     let done: Load = extent.testbed.ask_client(&args, &[])?;
     if let Some(error) = done.first_error {
         bail!("{} errors: {error}", done.errors);
     }
     #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
-    let count = match load.unit {
+    let count = match unit {
         "MiB" => done.body_bytes as f64 / MIB,
         _ => done.requests as f64,
     };
@@ -131,33 +124,21 @@ fn load_once(
 
 /// Has the disk written and the image read, in a fresh domain or container each time.
 pub(crate) fn run_disk(extent: &Extent<'_>) -> Result<Vec<Measured>> {
-    let Extent { testbed, contenders, .. } = extent;
-    let command = |one: &Contender| one.disk_command(testbed);
-    let mut all: Vec<Measured> = DISK
-        .iter()
-        .map(|(name, title, unit)| extent.measured(name, title, unit, command))
-        .collect();
-    for turn in extent.turns() {
-        let (round, index) = turn?;
-        let contender = &contenders[index];
-        let result = contender.run_disk(testbed).and_then(|output| {
-            let done = parse_dd(&output);
-            ensure!(done.len() == DISK.len(), "dd told something else:\n{output}");
-            Ok(done)
+    let testbed = extent.testbed;
+    let command = |one: &App| one.command(&testbed.image.name, &disk_shell(), false);
+    let mut all = DISK.map(|workload| extent.measured(workload, command));
+    let once = |one: &App| {
+        let output = run_disk_once(one, testbed)?;
+        let done = parse_dd(&output);
+        ensure!(done.len() == DISK.len(), "dd told something else:\n{output}");
+        let turns = DISK.iter().zip(done).map(|((_, _, unit), (bytes, seconds))| {
+            let count = if *unit == "writes" { SYNCED_WRITES.into() } else { bytes / MIB };
+            (Round::new(count, seconds, None), Vec::new())
         });
-        if result.is_err() {
-            // It may be there, or not.
-            let _ = contender.take_down(testbed);
-        }
-        for (number, measured) in all.iter_mut().enumerate() {
-            let round_of = |done: &Vec<(f64, f64)>| {
-                let (bytes, seconds) = done[number];
-                let pieces = (DISK[number].2 == "writes").then_some(f64::from(SYNCED_WRITES));
-                (Round::new(pieces.unwrap_or(bytes / MIB), seconds, None), Vec::new())
-            };
-            let done = result.as_ref().map(round_of).map_err(|error| anyhow!("{error:#}"));
-            measured.note(round, index, done);
-        }
-    }
-    Ok(all)
+        Ok(turns.collect())
+    };
+    // It may be there, or not.
+    let take_down = |one: &App| take_down(one, testbed).or(Ok(()));
+    extent.measure(&mut all, once, take_down)?;
+    Ok(all.into())
 }

@@ -2,55 +2,35 @@
 
 use serde_json::{Value, json};
 
-/// A load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Workload {
-    /// As it is called in the figures, and for people.
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
-    /// Which app does it, and what the client asks it for.
-    pub(crate) served: Served,
-    pub(crate) asked: &'static str,
-    /// What its rate counts: `requests`, or `MiB` of their bodies.
-    pub(crate) unit: &'static str,
-}
+/// A workload: its name in the figures, its title, and what its rate counts.
+pub(crate) type Workload = (&'static str, &'static str, &'static str);
 
 /// An app that serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Served {
-    /// Its image.
     pub(crate) image: &'static str,
-    /// Its port.
     pub(crate) port: u16,
     /// How the client sees that it is up.
     pub(crate) question: &'static str,
 }
 
-/// nginx.
 pub(crate) const NGINX: Served = Served { image: "nginx", port: 80, question: "http" };
-/// redis.
 pub(crate) const REDIS: Served = Served { image: "redis", port: 6379, question: "redis-ping" };
 
-/// Loads, in the order in which they are run.
-pub(crate) const LOADS: [Workload; 4] = [
-    load("nginx-page", "nginx, its own page", NGINX, "http:/", "requests"),
-    load("nginx-1mib", "nginx, a file of 1 MiB", NGINX, "http:/one-mib", "MiB"),
-    load("redis-get", "redis, GET of 64 bytes", REDIS, "redis-get", "requests"),
-    load("redis-set", "redis, SET of 64 bytes", REDIS, "redis-set", "requests"),
+/// Loads in the order in which they are run: which app does it, and what the client asks it for.
+pub(crate) const LOADS: [(Workload, Served, &str); 4] = [
+    (("nginx-page", "nginx, its own page", "requests"), NGINX, "http:/"),
+    (("nginx-1mib", "nginx, a file of 1 MiB", "MiB"), NGINX, "http:/one-mib"),
+    (("redis-get", "redis, GET of 64 bytes", "requests"), REDIS, "redis-get"),
+    (("redis-set", "redis, SET of 64 bytes", "requests"), REDIS, "redis-set"),
 ];
 
-const fn load(
-    name: &'static str,
-    title: &'static str,
-    served: Served,
-    asked: &'static str,
-    unit: &'static str,
-) -> Workload {
-    Workload { name, title, served, asked, unit }
-}
+/// What runs beside nginx.
+pub(crate) const EXEC: Workload =
+    ("exec", "`exec` of `true` beside nginx, one after the other", "processes");
 
-/// What `dd` does, in the order of [`DISK_SCRIPT`]: name, title, and what is counted.
-pub(crate) const DISK: [(&str, &str, &str); 4] = [
+/// What `dd` does, in the order of [`DISK_SCRIPT`].
+pub(crate) const DISK: [Workload; 4] = [
     ("disk-write", "32 MiB written and synced", "MiB"),
     ("disk-sync", "writes of 4 KiB, each synced", "writes"),
     ("image-read", "the image's programs and libraries, first read", "MiB"),
@@ -112,8 +92,8 @@ mod tests {
 
     #[test]
     fn the_file_is_made_where_it_is_asked_for() {
-        let wanted = LOADS.iter().find(|load| load.name == "nginx-1mib").unwrap();
-        assert!(wanted.asked.ends_with("/one-mib"));
+        let (_, _, asked) = LOADS.iter().find(|(what, ..)| what.0 == "nginx-1mib").unwrap();
+        assert!(asked.ends_with("/one-mib"));
         assert!(NGINX.command()[2].contains("/one-mib &&"));
         assert!(DISK_SCRIPT.contains(&format!("count={SYNCED_WRITES} oflag")));
     }
