@@ -1,9 +1,9 @@
 //! A guest's interface as a port of a bridge, and the guest as dom0's neighbour.
 //!
-//! On our own bridge it is known beforehand who is where. Dom0 and the bridge are told so, instead of
-//! learning it from packets: nobody asks all guests for one of them (the bridge answers what guests ask,
-//! out of dom0's neighbours), no packet for a guest that is still starting goes to all others, no guest
-//! wakes all others, and none can make itself the receiver of another's packets.
+//! On our own bridge the address of each guest is known beforehand. Dom0 and the bridge are told it, instead
+//! of learning it from packets. So ARP requests are not broadcast (the bridge answers those of guests from
+//! dom0's neighbour table), a packet for a guest that is still starting does not go to all others, no guest
+//! wakes all others, and none can receive another's packets.
 
 use crate::link::{LinkError, Links, Request, named, up};
 use contract::Mac;
@@ -30,9 +30,9 @@ pub(crate) const GUEST_GROUP: u32 = 0x6c61;
 /// the bridge.
 const NO_KEPT_ADDRESSES: u16 = !(1 << 1);
 
-/// Makes `interface` a port of `bridge` and brings it up. With a `guest` nobody but the one with this
-/// link address is reached there and sends from there, and it is reached nowhere else; without, the
-/// bridge learns who is there.
+/// Makes `interface` a port of `bridge` and brings it up. With a `guest`, only the guest with this link
+/// address receives and sends there, and it receives nowhere else; without, the bridge learns the
+/// addresses behind the port.
 ///
 /// Dom0's end of a vif is a port only: it joins no multicast groups, has no IPv6 address, and answers no
 /// ARP but what the bridge answers through it (Linux sends no ARP at all through one with `NOARP`).

@@ -4,7 +4,7 @@ use crate::here::Here;
 use anyhow::Result;
 use std::process::ExitCode;
 
-/// Which app, and what it is to be called.
+/// Which app, and its new name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Its name, or the beginning of its name or id

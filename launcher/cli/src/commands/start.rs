@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// As Docker has it, what runs already is as wished.
+/// As with Docker, starting an app that runs succeeds.
 fn start_if_needed(apps: &Apps, app: &mut App) -> Result<()> {
     match app.state.phase {
         Phase::Running | Phase::Starting => Ok(()),
