@@ -15,9 +15,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub enum Linking {
     /// Against the C library of the machine it runs on.
     Dynamic,
-    /// With all it needs inside. What it is made of is compiled as for [`Linking::Dynamic`], once.
+    /// Statically. Its dependencies are compiled as for [`Linking::Dynamic`], so only once for both.
     Static,
-    /// With all it needs inside, and as small as can be: all it is made of is compiled for that.
+    /// Statically and as small as possible: its dependencies are compiled for that too.
     SmallStatic,
 }
 

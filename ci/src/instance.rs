@@ -321,8 +321,7 @@ impl Instance {
         triple_faults(&self.own)
     }
 
-    /// Has dom0 and Xen started anew by `command`, with the disk as it is, and waits until commands run
-    /// there.
+    /// Restarts Xen and dom0 with `command`, with the disk as it is, and waits until commands run there.
     ///
     /// # Errors
     /// When they do not run after `timeout`.

@@ -78,7 +78,7 @@ pub fn xen_options(size: &Size) -> String {
     )
 }
 
-/// dom0's kernel command line; whoever starts xenstored reads the last word.
+/// dom0's kernel command line. The script that starts xenstored reads the last word.
 #[must_use]
 pub fn dom0_options(setup: &Setup) -> String {
     let init = match setup.extra {
@@ -100,7 +100,7 @@ pub struct Machine<'a> {
     pub own: &'a Path,
     /// Host folder that dom0 sees at /share.
     pub share: &'a Path,
-    /// What it is.
+    /// Its hardware and software.
     pub setup: Setup,
     /// What runs its processor.
     pub accelerator: &'a Accelerator,

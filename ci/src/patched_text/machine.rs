@@ -16,8 +16,7 @@ pub(super) const SAID: &str = "SMP alternatives: this kernel's code is patched l
 /// How long a boot may take on a busy machine; a quiet one needs some seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// To be heard, to start the machine anew after a panic, and not to take an emulated timer that is late
-/// for a broken one.
+/// A serial console, a reboot after a panic, and no check that takes a late emulated timer for a broken one.
 const PARAMETERS: &str = "earlyprintk=serial,ttyS0,115200,keep panic=-1 no_timer_check";
 
 /// A processor, as QEMU emulates it and as the kernel is to take it.
@@ -119,7 +118,7 @@ impl Boot {
         Ok(Booted { text, is_linux: console.contains(SAID) })
     }
 
-    /// The kernel's end is to start the machine anew, at which QEMU stops it.
+    /// The kernel ends with a reboot, at which QEMU stops the machine.
     fn wait_for_panic(&mut self) -> Result<Qmp> {
         let start = Instant::now();
         let mut qmp = None;
@@ -142,7 +141,7 @@ impl Boot {
         bail!("no panic in {} s; {}", PATIENCE.as_secs(), self.last_words())
     }
 
-    /// A machine also starts anew at a triple fault.
+    /// A triple fault reboots the machine too.
     fn expect_panic(&self) -> Result<()> {
         // See guest-kernel-config/reference: the kernel does so right after it has patched its code.
         if read_text(&self.console).contains("code is patched") {

@@ -20,7 +20,7 @@ pub(crate) fn say(line: impl Display) {
 /// Says one line on stderr, as it is but cleaned.
 pub(crate) fn note(line: impl Display) {
     let text = line.to_string();
-    // With nobody to read it there is nobody to tell.
+    // If stderr is closed, there is no reader to report to.
     let _ = writeln!(std::io::stderr().lock(), "{}", cut(&printable(&text)));
 }
 

@@ -65,12 +65,12 @@ impl Progress for Bars {
                     }
                 }
             }
-            // Also where nobody asked for progress: these are names that nobody has typed.
+            // Also without a progress bar: the user has not typed these names.
             Event::Named { name, digest, before } => {
                 let before = before.map(|digest| format!(", before {digest}")).unwrap_or_default();
                 self.all.suspend(|| say(format_args!("{name} is {digest} now{before}")));
             }
-            // Also where nobody asked for progress: the user gives up a protection here.
+            // Also without a progress bar: the user gives up a protection here.
             Event::Unsandboxed { missing } => {
                 let line = format_args!("fetching without a whole sandbox, which lacks {missing}");
                 self.all.suspend(|| say(line));

@@ -13,7 +13,7 @@ const USUAL: Size = Size { rows: 24, columns: 80 };
 pub(crate) struct Screen(Stdin);
 
 impl Screen {
-    /// The terminal on standard input; where there is to be no input, a size will do.
+    /// The terminal on standard input. Without input, only its size is needed.
     ///
     /// # Errors
     /// Standard input is wanted and no terminal.

@@ -122,7 +122,7 @@ fn rendered<'a>(steps: impl IntoIterator<Item = &'a Step>) -> String {
 
 /// Writes to stderr at once: an app's output may come in between otherwise.
 pub(crate) fn print(text: &str) {
-    // With nobody to read it there is nobody to tell.
+    // If stderr is closed, there is no reader to report to.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 

@@ -3,7 +3,7 @@
 use crate::Untrusted;
 use serde::{Deserialize, Serialize};
 
-/// Written by `init` to [`crate::store::REPORT`], anew at each change.
+/// `init` writes it to [`crate::store::REPORT`] at each change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// [`crate::VERSION`] of `init`.

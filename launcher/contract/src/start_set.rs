@@ -31,7 +31,8 @@ pub struct StartSet {
 }
 
 impl StartSet {
-    /// Renders to JSON of at most `max_bytes`, but for an empty one; what is too much is left out.
+    /// Renders to JSON of at most `max_bytes`, leaving out the last ranges if necessary. (An empty set may be
+    /// longer.)
     ///
     /// # Panics
     /// Never: strings and numbers always have a JSON form.

@@ -2,19 +2,19 @@
 //!
 //! A node holds 2,048 bytes at most, so a longer text is cut into chunks. The text's own node holds
 //! their number, a space and the first chunk, which is all of most texts: one read brings it. Nodes
-//! beside it hold the other chunks ([`chunk_path`]). The text's own node is written last, so whoever
-//! finds it finds all chunks.
+//! beside it hold the other chunks ([`chunk_path`]). The text's own node is written last, so a reader
+//! that finds it finds all chunks.
 
 use crate::Untrusted;
 
-/// The folder of all that dom0 tells the guest.
+/// The folder of everything that dom0 tells the guest.
 pub const FOLDER: &str = "vm-data/launch";
 /// The orders. Dom0 writes, the guest reads.
 pub const ORDERS: &str = "vm-data/launch/orders";
-/// The [`crate::StartSet`] of the domain's image; no chunks ask the guest to find it out, and no node
-/// is no wish to know. Dom0 writes, the guest reads.
+/// The [`crate::StartSet`] of the domain's image. Zero chunks: dom0 asks the guest to record one. No node:
+/// dom0 does not want one. Dom0 writes, the guest reads.
 pub const START_SET: &str = "vm-data/launch/start-set";
-/// The start set that a guest found out, in chunks of [`FOUND_CHUNK_BYTES`]. The guest writes, dom0
+/// The start set that a guest recorded, in chunks of [`FOUND_CHUNK_BYTES`]. The guest writes, dom0
 /// reads.
 pub const FOUND_START_SET: &str = "data/launch/start-set";
 /// The report; the guest writes, dom0 reads.
@@ -53,7 +53,7 @@ const CHUNKS_PER_FOLDER: usize = 256;
 /// A text as nodes: path and value each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nodes {
-    /// All chunks but the first. Nobody looks at them before `head` is there.
+    /// All chunks except the first. The reader looks for them once `head` is there.
     pub others: Vec<(String, String)>,
     /// The text's own node, to be written after the others.
     pub head: (String, String),
@@ -84,8 +84,8 @@ pub fn nodes(node: &str, text: &str, chunk_bytes: usize) -> Nodes {
 /// The path of chunk `index` of the text at `node`, from 1 on: the folder's number, then the chunk's
 /// in it.
 ///
-/// It is not below `node`: whoever makes a node makes those above it, and `node` must not be there
-/// before all chunks are.
+/// It is not below `node`: creating a node creates its parents, and `node` must not exist before all
+/// chunks do.
 #[must_use]
 pub fn chunk_path(node: &str, index: usize) -> String {
     format!("{node}-chunks/{}/{}", index / CHUNKS_PER_FOLDER, index % CHUNKS_PER_FOLDER)

@@ -8,7 +8,7 @@
 /// Where an app wrote something to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stream {
-    /// Standard output; also what nobody knows better of.
+    /// Standard output. Also used when the stream is not known.
     #[default]
     Stdout,
     /// Standard error.
@@ -20,7 +20,7 @@ pub const MARK_BYTES: usize = 11;
 
 const TO_STDOUT: [u8; MARK_BYTES] = *b"\x1b_launch1\x1b\\";
 const TO_STDERR: [u8; MARK_BYTES] = *b"\x1b_launch2\x1b\\";
-/// The last that `init` puts on a console when output goes on over a vchan, where somebody asked for
+/// The last mark that `init` writes to the console before output continues over a vchan, after
 /// [`crate::talk::Request::Output`].
 pub const ELSEWHERE: [u8; MARK_BYTES] = *b"\x1b_launch3\x1b\\";
 const MARKS: [[u8; MARK_BYTES]; 3] = [TO_STDOUT, TO_STDERR, ELSEWHERE];
@@ -50,7 +50,7 @@ impl Splitter {
     #[must_use]
     pub fn resume(stream: Stream, held: &[u8]) -> Self {
         let mut splitter = Self { stream, ..Self::default() };
-        // What cannot be the beginning of a mark would have been given out already.
+        // Bytes that do not begin a mark have been returned already.
         if MARKS.iter().any(|mark| mark.len() > held.len() && mark.starts_with(held)) {
             splitter.held = held.to_vec();
         }

@@ -1,8 +1,8 @@
 //! What dom0 and a running guest say to each other, in frames on a vchan.
 //!
 //! The guest's `init` is the server of a few vchans, each with a folder below [`FOLDER`] as
-//! `libxenvchan` has it, and keeps a free one there. Whoever wants something in dom0 connects to
-//! a free one, says one [`Hello`], and has the vchan for that alone until it closes it.
+//! `libxenvchan` has it, and always keeps a free one. A process in dom0 connects to a free one, sends one
+//! [`Hello`], and has the vchan to itself until it closes it.
 //!
 //! A frame is one byte of kind, three of the payload's length (the lowest first), and the payload.
 //! What dom0 reads is bounded: no frame is larger than [`MAX_FRAME_BYTES`]. Standard input has a window, so that a process which reads none keeps no other frame
@@ -125,13 +125,13 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// A payload beyond the bound.
-    #[error("a frame of {0} bytes is larger than any may be")]
+    #[error("a frame of {0} bytes is longer than the protocol allows")]
     TooLarge(usize),
     /// A kind that this side does not get.
-    #[error("a frame has kind {0}, which is not known")]
+    #[error("a frame has the unknown kind {0}")]
     Kind(u8),
     /// A payload that does not fit its kind.
-    #[error("a frame of kind {0} has a payload that cannot be")]
+    #[error("a frame of kind {0} has an invalid payload")]
     Payload(u8),
 }
 
@@ -222,7 +222,7 @@ impl Answer {
 }
 
 fn frame(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
-    // Nobody makes a payload of 16 MiB: hellos are checked, output is cut into pieces.
+    // No payload reaches 16 MiB: hellos are checked, output is cut into pieces.
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).min((1 << 24) - 1);
     out.push(kind);
     out.extend(&length.to_le_bytes()[..3]);

@@ -1,6 +1,6 @@
 //! Text that a guest, an image or a registry chose.
 //!
-//! Whoever chose it may be hostile, and a terminal obeys what is printed on it: an escape sequence
+//! The author may be hostile, and a terminal obeys what is printed on it: an escape sequence
 //! sets its title or clears its lines, a newline forges a line of ours, a bidirectional override
 //! shows a name backwards. So such text is an [`Untrusted`], which has no way to be printed but
 //! cleaned.
@@ -14,7 +14,7 @@ use std::path::Path;
 /// The most bytes of one text that are printed in a message.
 pub const MAX_PRINTED_BYTES: usize = 1024;
 
-/// Text from somebody who may be hostile.
+/// Text from an author who may be hostile.
 ///
 /// [`Display`](fmt::Display) and [`Debug`](fmt::Debug) print it on one line, without characters
 /// that a terminal obeys, and cut after [`MAX_PRINTED_BYTES`]. Serde writes and reads the text as
@@ -36,7 +36,7 @@ impl Untrusted {
         &self.0
     }
 
-    /// The whole text cleaned, however long it is: for somebody who asked for just this text.
+    /// The whole text cleaned, whatever its length: for a user who asked for exactly this text.
     #[must_use]
     pub fn printable(&self) -> Cow<'_, str> {
         printable(&self.0)

@@ -1,7 +1,7 @@
 //! Files and folders on their way between dom0 and a guest, in a format of our own.
 //!
-//! The side that sends walks a tree ([`send`]), the other reads the stream and writes the tree anew
-//! ([`receive()`] into a [`Tree`]). Each trusts the other with nothing: the reader holds one record
+//! One side walks a tree and sends it ([`send`]); the other reads the stream and writes a copy of the tree
+//! ([`receive()`] into a [`Tree`]). Neither trusts the other: the reader holds one record
 //! at a time, checks that it can follow the one before, and counts it against [`Limits`].
 //!
 //! Why no tar: a tar's extension headers may be of any size and its entries name whole paths, so a

@@ -1,4 +1,4 @@
-//! Reads a stream that somebody else may have made up.
+//! Reads a stream that a hostile peer may have sent.
 
 use crate::wire::{
     HEADER_BYTES, Header, Kind, LeftOut, MAGIC, MAX_DATA, MAX_NAME, MAX_TARGET, Meta, tag,
@@ -72,10 +72,10 @@ pub enum CopyError {
     #[error("cannot read the stream")]
     Read(#[source] io::Error),
     /// The stream ends before it says so.
-    #[error("the stream ends in the middle")]
+    #[error("the stream ends early")]
     Ended,
     /// It does not begin as one of this version.
-    #[error("the other side has another version of launch; start the app anew")]
+    #[error("the other side has another version of launch; restart the app")]
     Version,
     /// A record that makes no sense here.
     #[error("the stream is not valid: {0}")]
@@ -144,7 +144,7 @@ pub trait Sink {
 /// Reads how a stream begins: what its top entry is.
 ///
 /// # Errors
-/// [`CopyError::Ended`] where there is no stream, [`CopyError::Version`], [`CopyError::Read`].
+/// [`CopyError::Ended`] if there is no stream, [`CopyError::Version`], [`CopyError::Read`].
 pub fn read_preamble(from: &mut impl Read) -> Result<Kind, CopyError> {
     let mut preamble = [0; MAGIC.len() + 1];
     read_exact(from, &mut preamble)?;

@@ -54,7 +54,7 @@ pub enum SendError {
     NotCopied {
         /// What was asked for.
         path: PathBuf,
-        /// What it is.
+        /// Its type, as a noun with an article.
         what: &'static str,
     },
     /// The stream cannot be written.
@@ -120,7 +120,7 @@ impl<W: Write> Sender<W> {
             }
             Kind::File => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                // It may be a pipe by now, which nobody is to wait for.
+                // By now it may be a pipe, whose opening would block.
                 let opened = openat(folder, at, flags | OFlags::NONBLOCK, Mode::empty());
                 let opened = opened.map_err(|error| self.failed(error))?;
                 self.file(File::from(opened), name)

@@ -45,8 +45,7 @@ pub struct Rights {
     pub follow: bool,
 }
 
-/// Makes entries anew. A file or link takes the place of a file or link; a folder that is there
-/// stays as it is.
+/// Writes entries. A file or link replaces a file or link; a folder that exists stays as it is.
 #[derive(Debug)]
 pub struct Tree {
     /// Until the top entry has come.

@@ -55,8 +55,8 @@ fn make(folder: &Path, close_entries: impl Fn(&Path) -> io::Result<()>) -> io::R
         Ok(data) if !data.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
         Ok(data) if data.permissions().mode() & OTHERS == 0 => Ok(()),
         Ok(_) => {
-            // The folder itself comes last: as long as it is open, somebody sees that this was
-            // not finished.
+            // The folder itself comes last: if this is interrupted, the next call sees an open folder and
+            // starts over.
             close_entries(folder)?;
             fs::set_permissions(folder, Permissions::from_mode(FOLDER))
         }

@@ -1,4 +1,4 @@
-//! Replacing a file: whoever reads it sees the old contents or the new ones, whole.
+//! Replaces a file: readers see either the old contents or the new ones.
 
 use crate::private::create_private;
 use std::fs::{self, File};

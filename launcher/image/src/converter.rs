@@ -120,7 +120,7 @@ const AUFS: &[u8] = b".wh..wh.";
 impl Converter {
     /// Starts a disk in `out`, an open file for reading and writing; what it holds is dropped.
     ///
-    /// The file is not synced; that is for whoever gives it its name.
+    /// The file is not synced; the caller does that before giving it its name.
     ///
     /// # Errors
     /// [`ConvertError::Write`] when the file cannot be emptied.

@@ -68,8 +68,8 @@ struct HelperAnswer {
 
 /// The credentials for every host that `reference` may be fetched from, by `HOST[:PORT]`.
 ///
-/// What cannot be read or asked is skipped with a warning: most images need no credentials, and
-/// the registry says so where they do.
+/// Settings that cannot be read and helpers that fail only cause a warning: most images need no
+/// credentials, and the registry says so for those that do.
 pub(crate) fn find(reference: &Reference, settings: &Settings) -> BTreeMap<String, Credentials> {
     let config = match read() {
         Ok(config) => config,

@@ -4,7 +4,7 @@ use crate::progress::Event;
 use serde::{Deserialize, Serialize};
 use std::{fs::File, io};
 
-/// What the work needs of the launcher.
+/// What the child needs from the launcher.
 pub(crate) trait Host: Send + Sync {
     /// Something happened.
     fn event(&self, event: Event);
@@ -28,7 +28,7 @@ pub(crate) struct Resolved {
 pub(crate) enum Identity {
     /// The document that was asked for, then each index's choice, the manifest last.
     Manifests(Vec<String>),
-    /// The image's config, where there is no manifest: in a docker-archive.
+    /// The image's config, in a docker-archive, which has no manifest.
     Config(String),
     /// The finished disk: a root file system has no documents.
     Contents,

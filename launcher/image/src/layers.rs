@@ -237,7 +237,8 @@ fn read_layers(
     Ok(())
 }
 
-/// Reads one layer to its very end, and checks size and digest as stored; whether it was heard.
+/// Reads one layer to the end and checks its size and digest as stored. Returns whether the converter was
+/// still listening.
 fn read_layer(
     layer: Layer<'_>,
     number: usize,

@@ -26,7 +26,7 @@ use xen::store::Store;
 /// Open files that the app may have, soft and hard; Docker's usual value and the kernel's
 /// `fs.nr_open`.
 const MAX_OPEN_FILES: u64 = 1 << 20;
-/// The app's terminal, until whoever looks at it says how large it is.
+/// The size of the app's terminal until a client in dom0 sends its own.
 const USUAL_SIZE: Size = Size { rows: 24, columns: 80 };
 /// How long the last output may take without any progress.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -122,7 +122,7 @@ impl Domain {
         }
     }
 
-    /// Writes everything out, then reports: whoever sees the exit code may destroy the domain.
+    /// Writes everything out, then reports: dom0 may destroy the domain once it sees the exit code.
     fn end(&mut self, exit: Exit) -> ! {
         match self.root.as_ref().map(Root::close) {
             Some(Ok(())) => {}

@@ -1,7 +1,7 @@
-//! A faster way for the app's output than the console, for as long as somebody in dom0 takes it there.
+//! A faster way for the app's output than the console, for as long as a client in dom0 asks for it.
 //!
-//! It is a pipe: what copies output writes into it instead of to the console, and who serves the
-//! taker reads it.
+//! It is a pipe: the relay writes output into it instead of to the console, and the thread that serves the
+//! client reads it.
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{read, write};
@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Where those who copy output and those who serve takers meet.
+/// Where the relay and the thread that serves a client meet.
 #[derive(Debug)]
 pub struct BulkOutput {
     state: Mutex<State>,
@@ -22,12 +22,12 @@ pub struct BulkOutput {
 #[derive(Debug, Default)]
 struct State {
     offer: Option<OwnedFd>,
-    /// Whether somebody is served.
+    /// Whether a client is served.
     open: bool,
 }
 
 impl BulkOutput {
-    /// None yet.
+    /// Makes a closed one.
     ///
     /// # Errors
     /// The kernel has no event for it.
@@ -36,11 +36,11 @@ impl BulkOutput {
         Ok(Self { state: Mutex::default(), offered, closed: Condvar::new() })
     }
 
-    /// Opens it: from now on, or a moment later, output comes out of what is returned; `None` where it
-    /// is open already.
+    /// Opens it: from now on, or a moment later, output comes out of the returned pipe. `None` if a client
+    /// has it open already.
     ///
     /// # Errors
-    /// There is no pipe to be had.
+    /// No pipe can be made.
     pub fn open(&self) -> rustix::io::Result<Option<OwnedFd>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.open {
@@ -52,14 +52,14 @@ impl BulkOutput {
         Ok(Some(theirs))
     }
 
-    /// Nobody is served any more, or all is passed on.
+    /// Ends it: the client has gone, or all output is passed on.
     pub fn close(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State::default();
         self.closed.notify_all();
     }
 
-    /// The pipe's other end, for whoever copies output.
+    /// The pipe's other end, for the relay.
     pub(crate) fn take(&self) -> Option<OwnedFd> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let offer = state.offer.take()?;
@@ -67,7 +67,7 @@ impl BulkOutput {
         Some(offer)
     }
 
-    /// Waits until all is passed on, after the end of output; for `patience` at most.
+    /// Waits after the end of output until all of it is passed on, for `patience` at most.
     pub(crate) fn settle(&self, patience: Duration) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let open = |state: &mut State| state.open && state.offer.is_none();

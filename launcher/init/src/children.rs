@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// The app, and those children whose end somebody waits for.
+/// The app, and the children whose end a session waits for.
 #[derive(Debug, Default)]
 pub struct Children(Mutex<Inner>);
 

@@ -1,4 +1,4 @@
-//! The domain's console: the app's output goes there as it is, and so do lines of our own.
+//! The domain's console: the app's output goes there as it is, and so do lines of `init`'s own.
 
 use crate::failure::{Failure, OrFail};
 use contract::untrusted::printable;
@@ -13,7 +13,7 @@ const TTY: &str = "/dev/hvc0";
 /// How long a line of our own waits for room on the console.
 const LINE_PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
-/// The console, opened so that nobody waits in `write`.
+/// The console, opened so that `write` does not block.
 #[derive(Debug)]
 pub struct Console(OwnedFd);
 
@@ -38,8 +38,7 @@ impl Console {
         Self(file)
     }
 
-    /// Says one line of our own. A console that stays full loses it: there is nowhere else to
-    /// complain.
+    /// Writes one line of `init`'s own. If the console stays full, the line is lost.
     pub fn say(&self, text: &str) {
         // It may name what the image or the app chose.
         let line = format!("launch-init: {}\n", printable(text));

@@ -134,8 +134,8 @@ fn push_up(batch: &mut Batch, index: u32) {
     batch.push(NEW_LINK, 0, &fixed, &[]);
 }
 
-/// The kernel would give the interface an IPv6 address of its own, and tell all neighbours: nobody
-/// uses it, and each packet to all wakes every guest on the bridge.
+/// Keeps the kernel from giving the interface an IPv6 address and announcing it: the address is not used,
+/// and each multicast packet wakes every guest on the bridge.
 fn push_no_link_local(batch: &mut Batch, index: u32) {
     const AF_SPEC: u16 = 26;
     const INET6_ADDR_GEN_MODE: u16 = 8;

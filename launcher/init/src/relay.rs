@@ -23,10 +23,10 @@ pub enum Wait {
     Nothing,
 }
 
-/// Copies the app's output to the console, or to where it takes its detour.
+/// Copies the app's output to the console, or to a vchan while a client takes it there.
 ///
-/// Standard output and standard error come in pipes of their own, and go to the one console with
-/// marks around what is standard error: whoever begins to read there takes nothing for what it is not.
+/// Standard output and standard error come in separate pipes and go to one console, with marks around
+/// standard error, so that a reader that starts anywhere can tell them apart.
 #[derive(Debug)]
 pub struct Relay {
     sources: Vec<Source>,
@@ -132,7 +132,7 @@ impl Relay {
                     moved = true;
                 }
                 Err(Errno::INTR) => {}
-                // Whoever took it has gone.
+                // The client has gone.
                 Err(Errno::PIPE) if matches!(self.way, Way::BulkOutput(_)) => {
                     self.way = Way::Console
                 }
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn output_takes_a_detour_for_as_long_as_somebody_takes_it_there() {
+    fn output_goes_over_the_vchan_for_as_long_as_a_client_takes_it() {
         let (app_out, app_in) = pipe();
         let (console_out, console_in) = pipe();
         let (console, detour) = (Console::over(console_in), detour());

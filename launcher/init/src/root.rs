@@ -32,7 +32,7 @@ const SCRATCH_USED: &str = "/upper/work/work";
 const OVERLAY: &CStr =
     c"lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work,redirect_dir=on,metacopy=on";
 
-/// Work on the root that goes on while xenstore answers, disks come and the network is set up.
+/// Mounts of the root that are made while xenstore answers, disks appear and the network is set up.
 ///
 /// Mounting is a dozen disk accesses, each waiting for the one before. Signals must be blocked
 /// already: the threads that do it are not to take any.
@@ -48,8 +48,7 @@ pub struct EarlyMounts {
 type Begun<T> = Option<JoinHandle<Result<T, Failure>>>;
 
 impl EarlyMounts {
-    /// Begins, or goes on with, what the disks that are there allow, as the usual orders will have
-    /// it.
+    /// Starts or continues the mounts that the disks present allow, as the usual orders will want them.
     #[must_use]
     pub fn advance(begun: Option<Self>) -> Option<Self> {
         let mut begun = begun.or_else(|| {
@@ -60,8 +59,8 @@ impl EarlyMounts {
         Some(begun)
     }
 
-    /// Goes on with what was begun before the orders where it is what they want, else takes it back
-    /// and begins anew; waits for the disks.
+    /// Keeps the mounts made before the orders came if they match; otherwise undoes them and starts over.
+    /// Blocks until the disks appear.
     ///
     /// # Errors
     /// A disk does not appear.
@@ -156,7 +155,7 @@ pub fn abandon(early: Option<EarlyMounts>) {
     for folder in [NEW_ROOT, UPPER] {
         let _ = unmount(folder, UnmountFlags::empty());
     }
-    // Somebody may still be reading ahead there.
+    // A thread may still be reading ahead there.
     let _ = unmount(LOWER, UnmountFlags::DETACH);
 }
 
@@ -245,7 +244,7 @@ fn mount_layer(writable: &Writable) -> Result<(), Failure> {
 
 /// Lays the writable layer over the image, at [`NEW_ROOT`].
 ///
-/// Takes results, so that whoever waits for it knows that neither is still being mounted.
+/// Takes results, so that a caller that waits for it knows that neither is still being mounted.
 fn mount_root(layer: Result<(), Failure>, image: Result<Image, Failure>) -> Result<Image, Failure> {
     let (image, ()) = (image?, layer?);
     let new = access(SCRATCH_USED, Access::EXISTS).is_err();

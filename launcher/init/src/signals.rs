@@ -74,7 +74,7 @@ impl Signals {
         if fd < 0 {
             return Err(io::Error::last_os_error()).or_fail(|| "open a signalfd".into());
         }
-        // SAFETY: the kernel just gave us this descriptor; nobody else has it.
+        // SAFETY: the kernel has just opened this descriptor for us; nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 

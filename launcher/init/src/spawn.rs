@@ -78,7 +78,7 @@ pub fn spawn(program: &Program, streams: Streams<'_>) -> Result<Pid, Failure> {
     let mut stack = vec![0u128; STACK_WORDS];
     // SAFETY: the stack is aligned, grows down from its end and outlives the child's use of it,
     // because CLONE_VFORK stops this thread until the child has run another program or ended.
-    // For the same reason nobody else touches `child` meanwhile, and the child, which never
+    // For the same reason nothing else touches `child` meanwhile, and the child, which never
     // returns from `run_child` but by ending, leaves no borrow behind.
     let pid = unsafe {
         libc::clone(
@@ -172,7 +172,7 @@ fn set_limit(limit: &Limit) -> Result<(), Errno> {
     }
 }
 
-/// Runs the first candidate that can be run; returns only where there is none.
+/// Runs the first candidate that can be run. Returns only if there is none.
 fn run_first(child: &Child<'_>) -> (Step, Errno) {
     default_signals();
     let mut denied = None;

@@ -106,7 +106,7 @@ pub fn read_ahead(image: &Image, set: &StartSet) {
     }
 }
 
-/// A fifo or device of the image must not hold up whoever opens it.
+/// Opening a fifo or device of the image must not block.
 const READ: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 

@@ -115,7 +115,7 @@ fn output_pipe(uid: u32) -> Result<(OwnedFd, OwnedFd), Failure> {
         pipe_with(PipeFlags::CLOEXEC).or_fail(|| "make a pipe for output".into())?;
     rustix::io::ioctl_fionbio(&ours, true)
         .or_fail(|| "make the output pipe non-blocking".into())?;
-    // So that a process may open /dev/stdout anew when it does not run as root.
+    // So that a process that does not run as root may open /dev/stdout again.
     if uid != 0 {
         fchown(&theirs, Some(Uid::from_raw(uid)), None::<Gid>)
             .or_fail(|| format!("give the output pipe to user {uid}"))?;

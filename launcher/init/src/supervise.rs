@@ -39,7 +39,7 @@ impl Supervisor<'_> {
     pub fn watch(&mut self, app: Pid, stop: Stop) -> Exit {
         let mut stopping = false;
         let mut kill_at = None;
-        // Where it fails, dom0 learns that nobody answers.
+        // If this fails, dom0's signals time out.
         let _ = self.xenstore.map(|xenstore| xenstore.watch(nodes::SIGNAL, nodes::SIGNAL));
         loop {
             while let Some(event) = self.signals.take() {

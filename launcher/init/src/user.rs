@@ -21,7 +21,7 @@ pub struct User {
     pub gid: u32,
     /// Supplementary groups; the primary one is always among them.
     pub groups: Vec<u32>,
-    /// Home directory; `/` where there is no entry.
+    /// Home directory; `/` if the database has no entry.
     pub home: String,
 }
 
@@ -155,7 +155,7 @@ fn id(field: &str) -> Option<u32> {
     field.parse().ok().filter(|id| *id <= MAX_ID)
 }
 
-/// Reads a user database of the image; empty where there is none.
+/// Reads a user database of the image; empty if there is none.
 ///
 /// The file may be anything in a hostile image, so only a regular file is read, and only its
 /// first 4 MiB.

@@ -1,8 +1,8 @@
 //! Makes UDP senders find a newly published port.
 //!
 //! The kernel translates addresses by what it decided for a flow's first packet. A UDP sender that
-//! never pauses (a log shipper, a VPN) would keep its flow, and so lead to nobody or to the port's
-//! last owner, for ever. Layouts: `linux/netfilter/nfnetlink_conntrack.h`.
+//! never pauses (a log shipper, a VPN) would keep its flow for ever, and so reach no app, or the
+//! port's last owner. Layouts: `linux/netfilter/nfnetlink_conntrack.h`.
 
 use crate::netlink::{ACK, Answer, DUMP, Message, NESTED, Socket, attribute};
 use crate::publish::{Protocol, Target};
@@ -26,7 +26,7 @@ const PROTOCOL_DESTINATION: u16 = 3;
 const UDP: u8 = 17;
 
 /// Forgets the UDP flows to dom0's `own` addresses that go to the published ports in `changed`, so
-/// that their next packets are looked at anew.
+/// that the rules decide about their next packets.
 pub(crate) fn forget(changed: &[Target], own: &[Ipv4Addr]) -> io::Result<()> {
     let mut socket = Socket::open(Some(NETFILTER), 0)?;
     let flows = socket.ask(vec![Message::new(GET, DUMP, &HEADER)])?;

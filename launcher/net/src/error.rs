@@ -94,13 +94,15 @@ pub enum NetworkError {
         protocol: Protocol,
     },
     /// Dom0 does not have the address to publish on.
-    #[error("cannot publish on {0}: dom0 has no such address; give one it has to -p, or none")]
+    #[error(
+        "cannot publish on {0}: dom0 has no such address; give -p one of dom0's addresses, or none"
+    )]
     NotDom0s(Ipv4Addr),
     /// The guest's address cannot be published to.
     #[error("cannot publish ports of {0}: only guests on the launcher's own IPv4 bridge have them")]
     NotOurs(IpAddr),
     /// The port could not be tried.
-    #[error("cannot try port {port}/{protocol}")]
+    #[error("cannot check whether port {port}/{protocol} is free")]
     PortUntried {
         /// The port on dom0.
         port: u16,

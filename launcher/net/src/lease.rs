@@ -43,7 +43,7 @@ pub enum LeaseError {
     Reserved {
         /// The address wanted.
         address: IpAddr,
-        /// What it is there for.
+        /// Its role in the subnet.
         role: &'static str,
         /// The subnet.
         subnet: Subnet,

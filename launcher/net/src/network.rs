@@ -97,9 +97,9 @@ impl Network {
         Ok(())
     }
 
-    /// Gives `owner` an address: the one wanted, else the one it has already, else a free one.
-    /// Its link address is `mac`, else one that belongs to the address. Where the bridge is up,
-    /// dom0 knows them at once: whoever asks for the app before it is there waits without disturbing others.
+    /// Gives `owner` an address: the requested one, otherwise the one it has already, otherwise a free one.
+    /// Its link address is `mac`, otherwise the one that belongs to the address. If the bridge is up, dom0
+    /// knows both at once, so packets for an app that is still starting are not broadcast.
     ///
     /// # Errors
     /// The wanted address is taken, reserved or outside; or all are taken.
@@ -175,7 +175,7 @@ impl Network {
         let mut after = before.clone();
         after.insert(owner.to_owned(), published);
         // Noted first: a port that is noted but not in the rules is found and cleared by its
-        // owner, the other way round nobody would know of it.
+        // owner; a port in the rules that is not noted would stay.
         if after != before {
             locked.write(PORTS, &after)?;
         }

@@ -35,7 +35,7 @@ pub(crate) enum Unusable {
 
 /// Tries whether a port could be bound now.
 ///
-/// It is not kept: a process that binds it later does so in vain, as packets go to the guest first.
+/// The port is not kept: a process may bind it later, but packets go to the guest first.
 pub(crate) fn check(port: &Port) -> Result<(), Unusable> {
     let address = port.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
     match try_bind(port.protocol, SocketAddrV4::new(address, port.host)) {

@@ -1,64 +1,38 @@
 //! A guest's interface as a port of a bridge, and the guest as dom0's neighbour.
 //!
-//! On our own bridge it is known beforehand who is where. Dom0 and the bridge are told so, instead of
-//! learning it from packets: nobody asks all guests for one of them (the bridge answers what guests ask,
-//! out of dom0's neighbours), no packet for a guest that is still starting goes to all others, no guest
-//! wakes all others, and none can make itself the receiver of another's packets.
-//! Layouts: `linux/neighbour.h`, `linux/if_link.h`.
+//! On our own bridge the address of each guest is known beforehand. Dom0 and the bridge are told it, instead
+//! of learning it from packets. So ARP requests are not broadcast (the bridge answers those of guests from
+//! dom0's neighbour table), a packet for a guest that is still starting does not go to all others, no guest
+//! wakes all others, and none can receive another's packets.
 
-use crate::link::{IFF_UP, IFLA_LINKINFO, LinkError, Links, RTM_NEWLINK, link_message};
-use crate::netlink::{ACK, CREATE, Message, REPLACE};
+use crate::link::{LinkError, Links, Request, named, up};
 use contract::Mac;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::RouteNetlinkMessage::{
+    DelNeighbour, GetNeighbour, NewLink, NewNeighbour,
+};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoPortData, InfoPortKind,
+    LinkAttribute, LinkFlags, LinkInfo,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use std::net::Ipv4Addr;
-
-const RTM_NEWNEIGH: u16 = 28;
-const RTM_DELNEIGH: u16 = 29;
-const RTM_GETNEIGH: u16 = 30;
-
-const AF_INET: u8 = 2;
-const AF_BRIDGE: u8 = 7;
-const IFF_NOARP: u32 = 0x80;
-const IFF_MULTICAST: u32 = 0x1000;
 
 /// The group of all guests' interfaces on our own bridge, by which the rules know them: "la" in ASCII.
 pub(crate) const GUEST_GROUP: u32 = 0x6c61;
 
-const IFLA_MASTER: u16 = 10;
-const IFLA_GROUP: u16 = 27;
-const IFLA_AF_SPEC: u16 = 26;
-const AF_INET6: u16 = 10;
-const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
-const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
-const IFLA_INFO_SLAVE_KIND: u16 = 4;
-const IFLA_INFO_SLAVE_DATA: u16 = 5;
-const IFLA_BRPORT_LEARNING: u16 = 8;
-const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
-/// Whoever asks for the address of a guest behind this port is answered by the bridge. Named after the
-/// access points that were the first to need it.
-const IFLA_BRPORT_PROXYARP_WIFI: u16 = 12;
-const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
-const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
 /// For which of the 16 link addresses that bridges keep for themselves (01:80:c2:00:00:0X) frames are
-/// treated like all others.
-const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
-/// All but the one for pauses of the wire, which Linux drops. Without this, some of these frames would pass
-/// by the bridge's rules, and dom0 would take them as if they came from outside the bridge.
+/// treated like all others: all but the one for pauses of the wire, which Linux drops. Without this, some
+/// of these frames would pass by the bridge's rules, and dom0 would take them as if they came from outside
+/// the bridge.
 const NO_KEPT_ADDRESSES: u16 = !(1 << 1);
-/// What comes in with a link address that is not known to be behind this port is dropped. From Linux 5.18;
-/// older ones pass over it.
-const IFLA_BRPORT_LOCKED: u16 = 39;
-const NDA_DST: u16 = 1;
-const NDA_LLADDR: u16 = 2;
-/// Never asked for anew. In a bridge's table it means an address of dom0's own.
-const NUD_PERMANENT: u16 = 0x80;
-/// In a bridge's table: never forgotten.
-const NUD_NOARP: u16 = 0x40;
-/// The entry is for the table of the port's bridge.
-const NTF_MASTER: u8 = 0x04;
 
-/// Makes `interface` a port of `bridge` and brings it up. With a `guest` nobody but the one with this
-/// link address is reached there and sends from there, and it is reached nowhere else; without, the
-/// bridge learns who is there.
+/// Makes `interface` a port of `bridge` and brings it up. With a `guest`, only the guest with this link
+/// address receives and sends there, and it receives nowhere else; without, the bridge learns the
+/// addresses behind the port.
 ///
 /// Dom0's end of a vif is a port only: it joins no multicast groups, has no IPv6 address, and answers no
 /// ARP but what the bridge answers through it (Linux sends no ARP at all through one with `NOARP`).
@@ -77,48 +51,58 @@ pub fn attach_to_bridge(
         Ok(links.find(name)?.ok_or_else(missing)?.index)
     };
     let master = index(bridge)?;
-    let arp = if guest.is_some() { 0 } else { IFF_NOARP };
-    let mut join = link_message(RTM_NEWLINK, ACK, interface, arp, IFF_NOARP | IFF_MULTICAST);
-    join.attribute(IFLA_MASTER, &master.to_ne_bytes());
-    if guest.is_some() {
-        join.attribute(IFLA_GROUP, &GUEST_GROUP.to_ne_bytes());
+    let mut join = named(interface);
+    join.header.change_mask = LinkFlags::Noarp | LinkFlags::Multicast;
+    join.attributes.push(LinkAttribute::Controller(master));
+    match guest {
+        Some(_) => join.attributes.push(LinkAttribute::Group(GUEST_GROUP)),
+        None => join.header.flags = LinkFlags::Noarp,
     }
-    join.nest(IFLA_AF_SPEC, |families| {
-        families.nest(AF_INET6, |inet6| {
-            inet6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
-        });
-    });
-    let mut up = link_message(RTM_NEWLINK, ACK, interface, IFF_UP, IFF_UP);
-    let mut messages = vec![join];
+    let no_address = vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)];
+    join.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(no_address)]));
+    let mut requests = vec![Request { message: NewLink(join), flags: NLM_F_ACK }];
+    let mut port = named(interface);
     if let Some(mac) = guest {
-        let port = index(interface)?;
-        up.nest(IFLA_LINKINFO, |info| {
-            info.text(IFLA_INFO_SLAVE_KIND, "bridge");
-            info.nest(IFLA_INFO_SLAVE_DATA, |data| {
-                data.attribute(IFLA_BRPORT_LEARNING, &[0]);
-                data.attribute(IFLA_BRPORT_UNICAST_FLOOD, &[0]);
-                data.attribute(IFLA_BRPORT_MCAST_FLOOD, &[0]);
-                data.attribute(IFLA_BRPORT_BCAST_FLOOD, &[0]);
-                data.attribute(IFLA_BRPORT_PROXYARP_WIFI, &[1]);
-                data.attribute(IFLA_BRPORT_GROUP_FWD_MASK, &NO_KEPT_ADDRESSES.to_ne_bytes());
-                data.attribute(IFLA_BRPORT_LOCKED, &[1]);
-            });
-        });
-        let mut behind = neighbour_message(RTM_NEWNEIGH, AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);
-        behind.attribute(NDA_LLADDR, mac.as_bytes());
-        messages.push(behind);
+        port.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(guest_port())),
+        ]));
+        let mut behind = NeighbourMessage::default();
+        behind.header.family = AddressFamily::Bridge;
+        behind.header.ifindex = index(interface)?;
+        // Never forgotten, in the table of the port's bridge.
+        behind.header.state = NeighbourState::Noarp;
+        behind.header.flags = NeighbourFlags::Controller;
+        behind.attributes = vec![link_address(mac)];
+        requests.push(Request { message: NewNeighbour(behind), flags: SET });
     }
-    messages.push(up);
-    links.ask(&action(), messages).map(drop)
+    requests.push(up(port));
+    links.ask(&action(), requests).map(drop)
+}
+
+/// A port that learns nothing and floods nothing, and passes only what comes from the link address that
+/// is known to be behind it (`Locked`, from Linux 5.18; older kernels ignore it). The bridge answers ARP
+/// requests for the guest behind it (`ProxyARPWifi`, named after the access points that needed it first).
+fn guest_port() -> Vec<InfoBridgePort> {
+    vec![
+        InfoBridgePort::Learning(false),
+        InfoBridgePort::UnicastFlood(false),
+        InfoBridgePort::MulticastFlood(false),
+        InfoBridgePort::BroadcastFlood(false),
+        InfoBridgePort::ProxyARPWifi(true),
+        InfoBridgePort::GroupFwdMask(NO_KEPT_ADDRESSES),
+        InfoBridgePort::Locked(true),
+    ]
 }
 
 /// Tells dom0 who has an address of `bridge`; one that is not there cannot be told.
 pub(crate) fn know_neighbour(bridge: &str, address: Ipv4Addr, mac: Mac) -> Result<(), LinkError> {
     let mut links = Links::open()?;
     let Some(link) = links.find(bridge)? else { return Ok(()) };
-    let mut request = neighbour_message(RTM_NEWNEIGH, AF_INET, link.index, NUD_PERMANENT, 0);
-    request.attribute(NDA_DST, &address.octets());
-    request.attribute(NDA_LLADDR, mac.as_bytes());
+    let mut neighbour = neighbour(link.index, address);
+    neighbour.header.state = NeighbourState::Permanent;
+    neighbour.attributes.push(link_address(mac));
+    let request = Request { message: NewNeighbour(neighbour), flags: SET };
     links.ask(&format!("tell who has {address} on {bridge}"), vec![request]).map(drop)
 }
 
@@ -128,8 +112,7 @@ pub(crate) fn knows_neighbour(
     index: u32,
     address: Ipv4Addr,
 ) -> Result<bool, LinkError> {
-    let mut request = neighbour_message(RTM_GETNEIGH, AF_INET, index, 0, 0);
-    request.attribute(NDA_DST, &address.octets());
+    let request = Request { message: GetNeighbour(neighbour(index, address)), flags: NLM_F_ACK };
     match links.ask(&format!("ask who has {address}"), vec![request]) {
         Err(error) if error.is(rustix::io::Errno::NOENT) => Ok(false),
         answer => answer.map(|_| true),
@@ -149,8 +132,8 @@ pub(crate) fn forget_neighbours(
     let mut links = Links::open()?;
     let Some(link) = links.find(bridge)? else { return Ok(()) };
     for address in addresses {
-        let mut request = neighbour_message(RTM_DELNEIGH, AF_INET, link.index, 0, 0);
-        request.attribute(NDA_DST, &address.octets());
+        let message = DelNeighbour(neighbour(link.index, address));
+        let request = Request { message, flags: NLM_F_ACK };
         match links.ask(&format!("forget who has {address} on {bridge}"), vec![request]) {
             Err(error) if error.is(rustix::io::Errno::NOENT) => {}
             other => drop(other?),
@@ -159,14 +142,19 @@ pub(crate) fn forget_neighbours(
     Ok(())
 }
 
-/// `struct ndmsg`: family, padding, interface index, state, flags, type.
-fn neighbour_message(kind: u16, family: u8, index: u32, state: u16, flags: u8) -> Message {
-    let mut header = [0; 12];
-    header[0] = family;
-    header[4..8].copy_from_slice(&index.to_ne_bytes());
-    header[8..10].copy_from_slice(&state.to_ne_bytes());
-    header[10] = flags;
-    // For one that is to go, the last two mean nothing; a question with them is one for all.
-    let how = if kind == RTM_GETNEIGH { ACK } else { ACK | CREATE | REPLACE };
-    Message::new(kind, how, &header)
+/// Makes an entry or changes it.
+const SET: u16 = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+
+/// About the neighbour with this address at the interface with this index.
+fn neighbour(index: u32, address: Ipv4Addr) -> NeighbourMessage {
+    let mut neighbour = NeighbourMessage::default();
+    neighbour.header.family = AddressFamily::Inet;
+    neighbour.header.ifindex = index;
+    let destination = NeighbourAttribute::Destination(NeighbourAddress::Inet(address));
+    neighbour.attributes = vec![destination];
+    neighbour
+}
+
+fn link_address(mac: Mac) -> NeighbourAttribute {
+    NeighbourAttribute::LinkLocalAddress(mac.as_bytes().to_vec())
 }

@@ -39,7 +39,7 @@ pub enum NetworkRequestError {
     NotABridge(InterfaceName),
     /// Our own bridge, where apps have leases.
     #[error(
-        "bridge {0} is launch's own: leave --network out, and give --ip ADDRESS if it matters which"
+        "bridge {0} is launch's own: leave out --network, and add --ip ADDRESS to choose an address"
     )]
     Own(InterfaceName),
     /// It carries nothing.
@@ -47,7 +47,7 @@ pub enum NetworkRequestError {
     Down(InterfaceName),
     /// No address was given.
     #[error(
-        "an app on bridge {0} needs an address, as nothing there hands one out: add --ip ADDRESS/PREFIX"
+        "an app on bridge {0} needs an address, because guests do not use DHCP: add --ip ADDRESS/PREFIX"
     )]
     NoAddress(InterfaceName),
     /// Not of the form `ADDRESS/PREFIX`.

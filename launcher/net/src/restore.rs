@@ -1,4 +1,4 @@
-//! State files made anew where they are damaged.
+//! Rebuilds damaged state files.
 
 use crate::error::NetworkError;
 use crate::lease::Leases;
@@ -30,8 +30,8 @@ impl Holding {
 }
 
 impl Network {
-    /// Makes damaged state files anew from what the owners in `holdings` have, and the rules with
-    /// them; returns the paths of those files. Files that can be read stay as they are.
+    /// Rebuilds damaged state files, and the rules with them, from what the owners in `holdings` have.
+    /// Returns the paths of these files. Files that can be read stay as they are.
     ///
     /// # Errors
     /// The state cannot be written, or the rules not be changed.

@@ -27,7 +27,7 @@ pub(crate) const BRIDGE_CHAIN: &str = "from_guests";
 /// Identifies the rules; the comment of `table ip`. It is a hash of them, so that other settings and
 /// other versions of this program are noticed.
 pub(crate) fn comment(settings: &Settings) -> String {
-    // The hash may differ between compilers; a table is built anew then, no more.
+    // The hash may differ between compilers; the table is then rebuilt once.
     let mut hasher = DefaultHasher::new();
     tables(settings, "", &Elements::default()).hash(&mut hasher);
     format!("launch {:016x}", hasher.finish())

@@ -169,7 +169,7 @@ pub(crate) fn mask(prefix: u8) -> u32 {
 /// The link address that belongs to an address of our subnet.
 ///
 /// Xen's OUI and the address's last three bytes: within a /8 or smaller no two are equal, and an
-/// address keeps its link address from guest to guest, so nobody's neighbour table goes stale.
+/// address keeps its link address from guest to guest, so no neighbour table goes stale.
 pub(crate) fn mac_of(address: Ipv4Addr) -> Mac {
     let [_, b, c, d] = address.octets();
     Mac([0x00, 0x16, 0x3e, b, c, d])

@@ -28,7 +28,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// The file is not what this program writes.
-    #[error("{} is damaged; `launch ps` makes it anew from what the apps have", path.display())]
+    #[error("{} is damaged; `launch ps` rebuilds it from the apps' own records", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -78,9 +78,9 @@ impl StateDir {
         Ok(Locked { dir: self, _lock: lock })
     }
 
-    /// Reads a file; one that is not there says nothing, an empty one is damaged.
+    /// Reads a file. A missing file gives the default; an empty one is damaged.
     ///
-    /// Needs no lock to see a whole version, only to see the latest until it is written.
+    /// A whole version is read even without the lock. Take the lock to write what follows from it.
     pub(crate) fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, StateError> {
         let path = self.path.join(name);
         match fs::read(&path) {
@@ -104,7 +104,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Reads a file that nobody else changes until the lock is gone.
+    /// Reads a file that does not change while the lock is held.
     pub(crate) fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, StateError> {
         self.dir.read(name)
     }

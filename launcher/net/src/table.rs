@@ -142,8 +142,8 @@ impl Table {
 
     /// Takes away and adds published ports, all or nothing.
     ///
-    /// A port to take away may be missing. Returns `false`, with nothing changed, where that does
-    /// not do: the maps hold something else than they should, or there is too much to change.
+    /// A port to remove may be missing. Returns `false`, with nothing changed, if the maps do not hold what
+    /// they should, or if there is too much to change; then rebuild the tables.
     pub(crate) fn change(&mut self, remove: &[Target], add: &[Target]) -> Result<bool, TableError> {
         self.change_elements(&port_elements(remove), &port_elements(add))
     }
@@ -162,7 +162,7 @@ impl Table {
             return Ok(false);
         }
         let mut messages = vec![Message::new(BATCH_BEGIN, 0, &BATCH)];
-        // To take away a missing element is an error; to add one that is there is none.
+        // Removing a missing element is an error; adding an existing one is not.
         push_elements(&mut messages, NEW_ELEMENT, remove);
         push_elements(&mut messages, DELETE_ELEMENT, remove);
         push_elements(&mut messages, NEW_ELEMENT, add);
@@ -191,7 +191,7 @@ impl Table {
     }
 }
 
-/// Builds both tables anew with these ports and guests in them, in one transaction: packets meet
+/// Rebuilds both tables with these ports and guests in them, in one transaction: packets meet
 /// either the old tables or the new ones.
 pub(crate) fn build(
     settings: &Settings,

@@ -156,7 +156,7 @@ pub unsafe fn close_files_from(first: u32) -> io::Result<()> {
 }
 
 /// Has every open file from number `first` on closed when this process, or a child of it, executes
-/// a program: also files that whoever started this process left open.
+/// a program: also files that this process inherited.
 ///
 /// # Errors
 /// The kernel's answer; `ENOSYS` before Linux 5.9, `EINVAL` before 5.11.

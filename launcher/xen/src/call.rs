@@ -19,7 +19,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 const PRIVCMD: &str = "/dev/xen/privcmd";
 const BUFFERS: &str = "/dev/xen/hypercall";
 
-/// Why there is no way to make hypercalls.
+/// Why hypercalls cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {

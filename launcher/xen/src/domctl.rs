@@ -62,7 +62,7 @@ impl DomainInfo {
 pub enum ShutdownReason {
     /// In good order.
     PowerOff,
-    /// It wants to start anew.
+    /// It asks for a reboot.
     Reboot,
     /// It is suspended, to be saved or moved.
     Suspend,
@@ -70,7 +70,7 @@ pub enum ShutdownReason {
     Crash,
     /// Its watchdog went off.
     Watchdog,
-    /// It wants to start anew in place.
+    /// It asks for a reset within the same domain.
     SoftReset,
     /// A code of its own.
     Other(u8),
@@ -152,7 +152,7 @@ impl NewDomain {
 }
 
 impl Hypervisor {
-    /// What Xen knows of `domid`; `None` where there is no such domain.
+    /// What Xen knows about `domid`; `None` if there is no such domain.
     ///
     /// # Errors
     /// [`XenError::Refused`].
@@ -160,7 +160,7 @@ impl Hypervisor {
         let empty = domctl::GetDomainInfo::new_zeroed();
         // SAFETY: no addresses in this argument.
         match unsafe { self.domctl(domctl::GETDOMAININFO, domid, &empty) } {
-            // Older Xen answers with the next domain where there is none of this number.
+            // Older Xen answers with the next domain if there is none with this number.
             Ok(info) => Ok(Some(DomainInfo::new(&info)).filter(|info| info.domid == domid)),
             Err(Errno::SRCH) => Ok(None),
             Err(errno) => Err(XenError::refused(format!("ask Xen for domain {domid}"), errno)),
@@ -198,8 +198,8 @@ impl Hypervisor {
         }
     }
 
-    /// Destroys a domain: its memory is Xen's again, as soon as nobody maps it any more. What
-    /// xenstore has of it stays. One that does not exist is no error.
+    /// Destroys a domain. Xen gets its memory back once no other domain maps it. The domain's xenstore
+    /// nodes stay. Returns `Ok` if there is no such domain.
     ///
     /// # Errors
     /// [`XenError::Refused`].

@@ -22,7 +22,7 @@ impl fmt::Display for DomId {
     }
 }
 
-/// Text that is no domain number.
+/// A text that is not a domain number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a domain number (0 to 32751)")]
 pub struct ParseDomIdError(String);

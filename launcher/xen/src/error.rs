@@ -16,10 +16,10 @@ pub enum XenError {
         /// Xen's answer.
         cause: Cause,
     },
-    /// There is no way to make hypercalls.
+    /// Hypercalls cannot be made.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// A Xen whose toolstack interface is not known here.
+    /// This version of Xen's toolstack interface is not supported.
     #[error(
         "Xen {major}.{minor} speaks a domctl version that is not known here \
          (0x15 to 0x17 are: Xen 4.17 to 4.21); use the xl toolstack"
@@ -30,8 +30,8 @@ pub enum XenError {
         /// Of Xen.
         minor: u16,
     },
-    /// Xen's answer makes no sense.
-    #[error("cannot {action}: Xen answered what cannot be ({what})")]
+    /// Xen's answer is inconsistent.
+    #[error("cannot {action}: Xen gave an inconsistent answer ({what})")]
     Nonsense {
         /// What was to be done.
         action: String,

@@ -100,9 +100,9 @@ impl Mapping {
 }
 
 impl Drop for Mapping {
-    /// Lets go of the pages. Linux as a PV dom0 traps into Xen for each page that it unmaps, but not for each
-    /// that it makes inaccessible, nor when a process ends: there the addresses of many pages stay taken
-    /// until then. In a dom0 of another kind the pages would, too.
+    /// Releases the pages. In a PV dom0 `munmap` traps into Xen once per page, so large mappings are made
+    /// inaccessible there, and their addresses stay taken until the process exits. In other dom0s that would
+    /// keep the pages too, so they are unmapped.
     fn drop(&mut self) {
         let start = self.start.as_ptr().cast::<c_void>();
         let left = self.bytes > PAGE_BYTES
@@ -208,7 +208,7 @@ impl Mapping {
     /// A copy of one page.
     pub(crate) fn page(&self, index: usize) -> Vec<u8> {
         let start = self.at(index * PAGE_BYTES, PAGE_BYTES);
-        // SAFETY: within the mapping, which is readable and changed by nobody else.
+        // SAFETY: within the mapping, which is readable, and nothing else changes it.
         unsafe { std::slice::from_raw_parts(start, PAGE_BYTES) }.to_vec()
     }
 }

@@ -66,7 +66,7 @@ impl SharedMemory {
     /// Allocates `pages` zeroed pages and lets `domid` map them by the returned references.
     ///
     /// # Errors
-    /// Where there is no `/dev/xen/gntalloc`, or too few grants are left (`ENOSPC`).
+    /// `/dev/xen/gntalloc` is missing, or too few grants are left (`ENOSPC`).
     pub fn share(domid: DomId, pages: usize) -> Result<(Self, Vec<GrantRef>), GrantError> {
         const WRITABLE: u16 = 1;
         let failed = failed(format!("share {pages} pages with domain {domid}"));
@@ -233,8 +233,8 @@ impl SharedMemory {
         self.byte(offset).fetch_and(!bits, Ordering::SeqCst) & bits != 0
     }
 
-    /// When these pages are not mapped here any more, whyever, the byte at `offset` turns 0 and
-    /// `port` is notified.
+    /// When these pages are unmapped here for any reason, the byte at `offset` becomes 0 and `port` is
+    /// notified.
     ///
     /// # Errors
     /// The port is not this process's.

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 /// How long the guest's half may take to end once all is here, or to say why it sent no more.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// The size of a tar, unless it is given: it goes where nobody knows what is free.
+/// The limit on a tar's size unless one is given: the free space at its destination is not known.
 const MAX_TAR_BYTES: u64 = 1 << 40;
 /// Entries, unless they are given, or fewer are free.
 const MAX_ENTRIES: u64 = 10_000_000;
@@ -41,7 +41,7 @@ const BUFFER_BYTES: usize = 128 << 10;
 #[command(after_help = "\
 A folder DEST takes what is copied into it; else it is the copy's name. SOURCE/. stands for what is in
 a folder. `-` is a tar stream: as SOURCE one that is unpacked into DEST, as DEST one of SOURCE.
-Copies belong to root, and on this machine to whoever copies. Out of an app come files, folders and
+Copies belong to root, and on this machine to the user who copies. Out of an app come files, folders and
 links, no pipes, sockets or devices. The limits are for what comes out of an app.")]
 pub(crate) struct Args {
     /// Keep the owners' numbers, of what is copied to an app
@@ -187,7 +187,7 @@ fn to_app(source: &str, app: &str, path: &str, owners: bool) -> Result<()> {
     });
     interrupt.wait(done.as_fd(), None)?;
     let sent = sending.join().unwrap_or(Ok(()));
-    // What cannot be read here is not the guest's to complain of.
+    // A file that cannot be read here is not the guest's fault.
     let sent = match sent {
         Err(SendError::Read { path, source }) => {
             return Err(source).with_context(|| format!("cannot copy {}", path.display()));

@@ -121,7 +121,7 @@ const FLAGS: [Flag; 67] = [
     flag("pid", Refuse(OWN_KERNEL)),
     flag(
         "pids-limit",
-        Note("processes of a domain are in nobody else's way; use --ulimit nproc=N"),
+        Note("processes of a domain do not affect other apps; use --ulimit nproc=N"),
     ),
     flag("platform", Only(&["linux", "linux/amd64"], "domains are linux/amd64")),
     switch("privileged", Note(OPEN_TO_ROOT)),

@@ -80,7 +80,7 @@ fn show(format: Option<&str>, names: &[String], kind: Option<Kind>) -> Result<Ex
     Ok(code)
 }
 
-/// The app called `name`, or else the image; where there is neither, it is an app that is missed.
+/// The app called `name`, otherwise the image. If there is neither, the error names an app.
 fn find(here: &Here, name: &str, kind: Option<Kind>) -> Result<Value> {
     let missing = if kind == Some(Kind::Image) {
         image::StoreError::NotFound(name.to_owned()).into()

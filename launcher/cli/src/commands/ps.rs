@@ -94,7 +94,7 @@ fn is_up(app: &App) -> bool {
 fn row(apps: &Apps, app: &App) -> Value {
     let (record, state) = (&app.record, &app.state);
     let list = |items: Vec<String>, separator: &str| items.join(separator);
-    // Cleaned when they are shown, but for JSON, which shows them as they are.
+    // Tables and templates clean them; JSON shows them as they are.
     let labels = (record.labels.iter())
         .map(|(key, value)| format!("{}={}", key.raw(), value.raw()))
         .collect();

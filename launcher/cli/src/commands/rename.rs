@@ -5,7 +5,7 @@ use anyhow::Result;
 use app::life;
 use std::process::ExitCode;
 
-/// Which app, and what it is to be called.
+/// Which app, and its new name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Its name, or the beginning of its name or id

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     each(&args.apps, |name| {
         let app = match apps.find(name) {
-            // As with Docker, what is not there is as wished.
+            // As with Docker, a missing app is reported and is not an error.
             Err(AppsError::Unknown(_)) if args.force => {
                 say(format_args!("no such app: {name}"));
                 return Ok(());

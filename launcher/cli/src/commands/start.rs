@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// As Docker has it, what runs already is as wished.
+/// As with Docker, starting an app that runs succeeds.
 fn start_if_needed(apps: &Apps, app: &App) -> Result<()> {
     match app.state.phase() {
         Phase::Running | Phase::Starting => Ok(()),

@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// Accepted for Docker's sake: nothing is shortened
     #[arg(long, hide = true)]
     no_trunc: bool,
-    /// Names, or beginnings of names or ids; all that run where there is none
+    /// Names, or beginnings of names or ids; without any, all running apps
     apps: Vec<String>,
 }
 

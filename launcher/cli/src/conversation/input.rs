@@ -50,7 +50,7 @@ enum Source {
     /// The end of waiting.
     End,
     Stdin,
-    /// Whoever reads this command's output takes more.
+    /// The reader of this command's output takes more.
     Reader,
 }
 
@@ -71,8 +71,8 @@ impl<'a> Input<'a> {
         Self { stdin, keys, pressed: 0, buffer: vec![0; BUFFER_BYTES], asked: vec![] }
     }
 
-    /// Waits for anything at all, and passes on what there is but for answers, which are for the
-    /// caller. While `output` waits for its reader, nothing waits for answers.
+    /// Waits for any event and passes it on, except answers, which the caller reads. While `output` waits
+    /// for its reader, answers are not waited for.
     pub(super) fn pass_on(
         &mut self,
         session: &mut Session,

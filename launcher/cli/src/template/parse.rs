@@ -36,7 +36,7 @@ const FUNCTIONS: [&str; 15] = [
     "json", "join", "upper", "lower", "title", "len", "index", "split", "println", "print", "eq",
     "ne", "not", "and", "or",
 ];
-/// Blocks may lie in each other only so deep: templates come from whoever calls.
+/// The deepest nesting of blocks. A template is input and must not exhaust the stack.
 const MAX_DEPTH: usize = 64;
 
 #[derive(Debug, PartialEq)]

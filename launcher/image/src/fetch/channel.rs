@@ -21,7 +21,7 @@ use std::{
     },
 };
 
-/// The longest JSON taken; an image's config is at most 8 MiB before it is rendered anew.
+/// The longest JSON accepted. An image's config is at most 8 MiB, but may grow when it is rendered again.
 const MAX_FRAME: usize = 32 << 20;
 
 /// One end of the socket.

@@ -27,7 +27,7 @@ pub enum FetchError {
         /// Why not.
         source: io::Error,
     },
-    /// The child could not be talked to.
+    /// Communication with the child failed.
     #[error("cannot {action}")]
     Child {
         /// What was tried.
@@ -35,8 +35,8 @@ pub enum FetchError {
         /// Why not.
         source: io::Error,
     },
-    /// The child says of the image what cannot be; it may be in the image's hands.
-    #[error("{name} is not taken, as the child that fetches it contradicts itself: {what}")]
+    /// The child contradicts itself about the image; a hostile image may control it.
+    #[error("{name} is rejected: the process that fetches it contradicts itself: {what}")]
     Untrue {
         /// The image.
         name: String,
@@ -62,7 +62,7 @@ pub enum FetchError {
         limit: LimitError,
     },
     /// The time is over.
-    #[error("{name} takes too long to fetch and convert, in seconds")]
+    #[error("{name} takes too many seconds to fetch and convert")]
     Slow {
         /// The image.
         name: String,
@@ -71,7 +71,7 @@ pub enum FetchError {
         limit: LimitError,
     },
     /// The child was ended from outside, or by its own sandbox.
-    #[error("the child that fetches {name} {how}")]
+    #[error("the process that fetches {name} {how}")]
     Died {
         /// The image.
         name: String,

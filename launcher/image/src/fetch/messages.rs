@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
-    /// Comes first and once, with the open archive where there is one.
+    /// Comes first and once, with the open archive if the source is one.
     Fetch(Box<Request>),
     /// Answers [`Answer::Resolved`], with the open file for the disk.
     Write,

@@ -1,4 +1,4 @@
-//! The launcher's side: starts the child, answers it, and believes as little as it can.
+//! The launcher's side: starts the child, answers it, and checks what it says.
 
 use super::{
     channel::Channel,
@@ -47,7 +47,7 @@ pub(crate) struct Fetched {
     pub(crate) image: Option<FetchedImage>,
 }
 
-/// An image whose disk is written; nobody but the launcher holds the disk any more.
+/// An image whose disk is written. The child has ended, so only the launcher has the disk open.
 pub(crate) struct FetchedImage {
     /// `None`: the image has no documents, so its digest is that of its disk.
     pub(crate) digest: Option<Digest>,

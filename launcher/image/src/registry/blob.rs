@@ -13,7 +13,7 @@ use std::{
 };
 use ureq::http::{Response, StatusCode, header};
 
-/// Received since the last break, this counts as progress and all retries are to be had anew.
+/// Bytes received since the last break that count as progress: the count of retries starts over.
 const PROGRESS_BYTES: u64 = 1 << 20;
 
 /// Reads a blob of a known size; its digest is the caller's to check.
@@ -87,7 +87,7 @@ impl BlobReader {
         RegistryError::Protocol { at: self.endpoint.to_string(), what, cause }
     }
 
-    /// Waits and connects anew, or gives up.
+    /// Waits and connects again, or gives up.
     fn resume(&mut self, cause: &str) -> Result<(), RegistryError> {
         self.body = None;
         if self.offset - self.retries_from >= PROGRESS_BYTES {

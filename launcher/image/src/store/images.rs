@@ -38,8 +38,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Keeps the image in its store while what is returned is open, for whoever is about to have it on
-    /// record.
+    /// Keeps the image in its store for as long as the returned file is open, until the caller has noted
+    /// that it uses the image.
     ///
     /// # Errors
     /// It is gone already.
@@ -110,7 +110,7 @@ impl Store {
 
     /// Removes a name, and the image itself with its last name; by digest, the image with all its names.
     ///
-    /// `in_use` tells whether an app has an image's disk, when it is called: nobody holds the image then.
+    /// `in_use` tells whether an app uses an image's disk. No process holds the image while it is called.
     ///
     /// # Errors
     /// No such image, or it would go while it is in use.
@@ -129,7 +129,7 @@ impl Store {
         };
         let last = names.of(&digest).len() == going.len();
         let disk = self.image_folder(&digest).join(DISK);
-        let _nobody_holds_it = match last {
+        let _exclusive = match last {
             true => lock_disk(&disk, FlockOperation::LockExclusive)?,
             false => None,
         };

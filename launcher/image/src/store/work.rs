@@ -23,7 +23,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// A working folder of nobody else.
+    /// Makes a working folder that no other process uses.
     pub(super) fn create(store: &Path) -> Result<Self, StoreError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("new-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -52,7 +52,7 @@ impl Work {
                 flock(&lock, FlockOperation::LockExclusive)
                     .map_err(|error| io_error("lock", folder)(error.into()))?;
             }
-            // Whoever had the lock before may have moved or removed the folder.
+            // The process that had the lock before may have moved or removed the folder.
             if is_at(&lock, folder) {
                 let work = Self { folder: folder.to_owned(), lock };
                 work.empty()?;

@@ -27,7 +27,7 @@ pub(crate) struct Tree {
     layer: u32,
     /// Estimate of the memory all names, targets and attributes take.
     metadata_bytes: u64,
-    /// Places of files nobody links to any more, for the disk writer to use again.
+    /// Places of files that no name links to any more, for the disk writer to use again.
     freed: Vec<Extent>,
     /// Whiteouts already applied in this layer; doing one again could only cost time.
     whiteouts: HashSet<(InodeId, Box<[u8]>)>,

@@ -21,7 +21,7 @@ pub(super) fn run(guest: &Guest, connection: &mut Connection<'_>) -> Result<(), 
         heard?;
         connection.flush()?;
         if input.is_closed() {
-            // The app sees the end of its input once nobody has it open any more.
+            // The app sees the end of its input once no process has it open any more.
             guest.close_input();
         }
         connection.sleep(input.room())?;

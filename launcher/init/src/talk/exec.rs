@@ -119,7 +119,7 @@ impl Running {
                     }
                     Err(Errno::INTR) => {}
                     Err(Errno::AGAIN) => return true,
-                    // A terminal that nobody has open any more.
+                    // A terminal that no process has open any more.
                     Err(_) => return false,
                 }
             }

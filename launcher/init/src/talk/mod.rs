@@ -26,9 +26,9 @@ use xen::DomId;
 use xen::store::Store;
 use xen::vchan::{Peer, Server, VchanError};
 
-/// Of the app's start, before anything is made here that takes its time.
-const HEAD_START: Duration = Duration::from_millis(300);
-/// Of a thread that serves a vchan: it calls little that is deep, and JSON of strings.
+/// How long the app starts undisturbed before the first vchan is made.
+const STARTUP_DELAY: Duration = Duration::from_millis(300);
+/// The stack of a thread that serves a vchan: its calls are shallow, and its JSON is not nested.
 const STACK_BYTES: usize = 256 << 10;
 /// How many vchans without a client are kept.
 const MAX_FREE: u32 = 2;
@@ -57,26 +57,26 @@ impl GuestServer {
         input: Option<Target>,
         detour: Arc<BulkOutput>,
     ) {
-        // Who is to type to the app waits for us.
-        let pause = if input.is_some() { Duration::ZERO } else { HEAD_START };
+        // A user who is to type to the app waits for this.
+        let delay = if input.is_some() { Duration::ZERO } else { STARTUP_DELAY };
         let places = Mutex::new(Places { taken: 0, free: 1 });
         let guest = Guest::new(hostname, children, input);
         let talk = Arc::new(Self { guest, detour, places });
-        talk.serve_one_more(pause);
+        talk.serve_one_more(delay);
     }
 
-    fn serve_one_more(self: &Arc<Self>, pause: Duration) {
+    fn serve_one_more(self: &Arc<Self>, delay: Duration) {
         let talk = Arc::clone(self);
         let serve = move || {
-            thread::sleep(pause);
+            thread::sleep(delay);
             if let Err(error) = talk.serve() {
-                // Who is told by this line is who tries in vain.
+                // Goes to the app's log, where a user whose `exec` fails will look.
                 if let Ok(console) = Console::open() {
                     console.say(&Failure::from_error(&error).message);
                 }
             }
         };
-        // Without memory for a thread there is no talk.
+        // Without memory for a thread dom0 cannot talk to the guest.
         let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);
     }
 
@@ -139,13 +139,13 @@ impl GuestServer {
     fn talk(&self, server: &mut Server) -> Result<(), Disconnected> {
         let mut connection = Connection::new(server);
         let Ask::Hello(hello) = connection.wait()? else { return Err(Disconnected) };
-        // While the domain was paused, whoever asked may have lost patience, and said so.
+        // While the domain was paused, the client may have given up.
         if !connection.vchan.is_open() {
             return Err(Disconnected);
         }
         if hello.version != contract::VERSION {
             let why = format!(
-                "the launcher has contract version {}, the domain's init has {}; start the app anew",
+                "the launcher has contract version {}, the domain's init has {}; restart the app",
                 hello.version,
                 contract::VERSION
             );

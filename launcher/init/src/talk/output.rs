@@ -7,13 +7,14 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, read};
 use std::os::fd::OwnedFd;
 
-/// Until the output ends or the client goes; what was under way to a client that goes is lost.
+/// Sends output until it ends or the client disconnects. Output under way to a client that disconnects is
+/// lost.
 pub(super) fn run(
     detour: &BulkOutput,
     connection: &mut Connection<'_>,
 ) -> Result<(), Disconnected> {
     let Ok(Some(output)) = detour.open() else {
-        connection.send(&Answer::Refused("somebody has the app's output already".into()));
+        connection.send(&Answer::Refused("another process takes the app's output already".into()));
         return connection.finish();
     };
     connection.send(&Answer::Started);

@@ -41,7 +41,7 @@ pub enum BuildError {
     NoEventChannels,
     /// The kernel and initrd do not fit.
     #[error(
-        "{memory_mib} MiB of memory are too few: kernel and initrd alone take {needed_mib} MiB"
+        "{memory_mib} MiB of memory is too little: kernel and initrd alone take {needed_mib} MiB"
     )]
     MemoryTooSmall {
         /// What the domain was to have.
@@ -68,10 +68,10 @@ pub enum BuildError {
         /// What is missing.
         why: &'static str,
     },
-    /// Something in the description cannot be.
+    /// The description is invalid.
     #[error("cannot build the domain: {0}")]
     Invalid(String),
-    /// And then it could not be undone.
+    /// Building failed, and undoing it failed too.
     #[error("{error}; then undoing it failed: {undo}")]
     NotUndone {
         /// Why it could not be built.
@@ -86,10 +86,10 @@ pub enum BuildError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelError {
-    /// No ELF file, or a damaged one.
+    /// Not an ELF file, or a damaged one.
     #[error("the kernel is not a whole ELF file ({0}); it must be a vmlinux, not a bzImage")]
     Damaged(String),
-    /// For another processor.
+    /// Built for another processor.
     #[error("the kernel is not for 64-bit x86")]
     WrongMachine,
     /// Ends before its last segment does.
@@ -100,8 +100,8 @@ pub enum KernelError {
         /// The file's size, in bytes.
         found: u64,
     },
-    /// Segments that make no sense.
-    #[error("the kernel's segments make no sense")]
+    /// The segments overlap or are out of range.
+    #[error("the kernel's segments overlap or are out of range")]
     BadSegments,
     /// Not built for this kind of domain.
     #[error("the kernel has no ELF note {note}; it was built without {option}")]

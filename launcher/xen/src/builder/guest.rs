@@ -6,7 +6,7 @@ use contract::Mac;
 /// A domain to be built.
 #[derive(Clone, Copy, Debug)]
 pub struct Guest<'a> {
-    /// Its name, as `xl list` shows it. That it is unique is the caller's care.
+    /// Its name, as `xl list` shows it. The caller makes sure that it is unique.
     pub name: &'a str,
     /// Its UUID. A caller that notes it down before building finds the domain again by
     /// [`crate::Hypervisor::domains`] if it is killed meanwhile, and can [`super::destroy`] it.
@@ -25,7 +25,7 @@ pub struct Guest<'a> {
     pub vcpus: u32,
 }
 
-/// What a domain has beside its memory and vcpus.
+/// What a domain has besides its memory and vcpus.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Devices<'a> {
     /// Its disks.
@@ -39,7 +39,7 @@ pub struct Devices<'a> {
 /// Xenstore nodes below `/local/domain/<domid>` that the guest may read: path and value each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nodes<'a> {
-    /// Written before all else, each by itself: nobody looks at them before `together` is there.
+    /// Written first, each by itself: the guest reads them only once `together` is there.
     pub before: &'a [(&'a str, &'a str)],
     /// Written with the devices in one transaction. They become visible in this order, and all at
     /// once.
@@ -81,7 +81,7 @@ pub struct Disk<'a> {
     pub script: &'a str,
 }
 
-/// A disk that a domain will have: everything is said of it but where it comes from.
+/// A disk that a domain will have, without its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PromisedDisk<'a> {
     /// In the guest: `xvda` to `xvdp`.

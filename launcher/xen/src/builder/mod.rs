@@ -128,7 +128,7 @@ impl Undo<'_> {
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         if self.armed {
-            // Nobody is left to tell; what stays behind is found by its UUID.
+            // There is no caller to report to; a domain that stays behind is found by its UUID.
             let _ = destroy(self.xen, self.store, self.domid, &self.uuid);
         }
     }
@@ -162,13 +162,13 @@ pub fn build<'a>(
     }
 }
 
-/// Finds out before there is a domain whether dom0 has event channels for it: xenstored in OCaml keeps the
-/// page of one that it cannot take on, and with it what is left of the domain.
+/// Checks before a domain is made whether dom0 has event channels for it. xenstored in OCaml keeps the
+/// page of a domain that it cannot take on mapped, and with it the rest of the domain.
 ///
 /// # Errors
 /// [`BuildError::NoEventChannels`].
 pub fn check_event_channels() -> Result<(), BuildError> {
-    // Without the device nothing is known, and whoever needs it will say so.
+    // If the device is missing, the first caller that needs it reports so.
     let Ok(channels) = EventChannels::open() else { return Ok(()) };
     for _ in 0..DOM0_PORTS {
         if channels.allocate(DomId::DOM0).is_err_and(|error| error.is_used_up()) {
@@ -178,7 +178,7 @@ pub fn check_event_channels() -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Any step may be the one that finds Xen's memory used up; the figures say more than its name.
+/// Turns "out of memory", which any step may hit, into an error with figures.
 fn out_of_memory(xen: &Hypervisor, guest: &Guest<'_>, error: BuildError) -> BuildError {
     let BuildError::Xen(refused) = &error else { return error };
     if refused.cause() != Some(Cause::NoMemory) {
@@ -239,10 +239,10 @@ pub fn provide(
     nodes::provide(store, domid, disk, others)
 }
 
-/// Destroys a domain and removes its nodes, and so its devices, from xenstore. What does not
-/// exist is no error.
+/// Destroys a domain and removes its nodes, and so its devices, from xenstore. A domain or nodes that do
+/// not exist are not an error.
 ///
-/// Backends let go of block devices and interfaces on their own, a moment later.
+/// Backends release block devices and interfaces on their own, a moment later.
 ///
 /// # Errors
 /// [`BuildError::Xen`], [`BuildError::Store`].
@@ -252,7 +252,7 @@ pub fn destroy(
     domid: DomId,
     uuid: &[u8; 16],
 ) -> Result<(), BuildError> {
-    // Where xenstored does not answer the domain goes none the less.
+    // If xenstored does not answer, the domain is destroyed all the same.
     let introduced = store.is_domain_introduced(domid);
     xen.destroy_domain(domid)?;
     if introduced? {
@@ -262,7 +262,7 @@ pub fn destroy(
     Ok(())
 }
 
-/// Refuses what cannot be, before anything is made.
+/// Rejects an impossible description before anything is made.
 fn check(guest: &Guest<'_>) -> Result<(), BuildError> {
     let problem = if !(1..=acpi::MAX_VCPUS).contains(&guest.vcpus) {
         format!("{} vcpus are not possible, 1 to {} are", guest.vcpus, acpi::MAX_VCPUS)

@@ -143,7 +143,7 @@ mod tests {
                 false => Data::from(&data[..]),
             };
             let piece = Piece::new(address, content).padded(data.len() as u64 + zeroes);
-            // The piece's pages and some around it, but for a window that ends within it.
+            // The piece's pages and some around it, in two windows so that one ends within it.
             let pages: Vec<u64> = (0..16).filter(|pfn| piece.pages().contains(pfn) || pfn % 3 == 0).collect();
             let split = pages.len().min(to_index(hole) + 1);
             for window in [&pages[..split], &pages[split..]] {

@@ -96,7 +96,7 @@ pub(super) fn paging_bytes(guest: &Guest<'_>) -> u64 {
 struct Layout {
     /// RAM from 0 to here.
     low_end: u64,
-    /// RAM from 4 GiB to here; 4 GiB where there is none.
+    /// RAM from 4 GiB to here; 4 GiB if there is none above.
     high_end: u64,
     initrd: u64,
     start_info: u64,

@@ -38,7 +38,7 @@ pub enum StoreError {
     /// An earlier error ended this connection.
     #[error("the connection to xenstore has ended after an earlier error; connect again")]
     Ended,
-    /// xenstored said no.
+    /// xenstored refused.
     #[error("cannot {request}: {refusal}")]
     Refused {
         /// What was asked.
@@ -61,13 +61,15 @@ pub enum StoreError {
         path: String,
     },
     /// Other clients changed the same nodes each time.
-    #[error("a xenstore transaction met other changes {attempts} times in a row; gave up")]
+    #[error(
+        "a xenstore transaction conflicted with other clients {attempts} times in a row; gave up"
+    )]
     Contended {
         /// How often it was tried.
         attempts: u32,
     },
-    /// Nobody took the watch events.
-    #[error("{0} xenstore watch events wait unread; gave up")]
+    /// The caller does not read its watch events.
+    #[error("{0} xenstore watch events were not read; gave up")]
     TooManyEvents(usize),
     /// Waiting for an event failed.
     #[error("cannot wait for xenstore")]

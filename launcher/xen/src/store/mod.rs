@@ -56,10 +56,10 @@ impl Store {
         Ok(Self::over(Channel::open()?))
     }
 
-    /// Connects through the kernel also in dom0, for a connection that is there to be waited on.
+    /// Connects through the kernel also in dom0, for a connection that is mostly waited on.
     ///
-    /// For each request of anybody xenstored looks at all its sockets, and at dom0's kernel once. Each
-    /// socket of 88 that nothing came from made all requests 0.6 % slower.
+    /// For each request of any client xenstored looks at all its sockets, but at dom0's kernel only once.
+    /// Each of 88 idle sockets made all requests 0.6 % slower.
     ///
     /// Do not watch a node on it that a guest may write. The kernel queues the events of a watch, some 190 bytes each,
     /// as fast as they come and without a limit, however slowly they are read. On a socket xenstored itself holds
@@ -86,7 +86,7 @@ impl Store {
     /// Reads a node's value; `None` where the node does not exist.
     ///
     /// # Errors
-    /// As [`Store::read`], but for [`Refusal::NotFound`].
+    /// As [`Store::read`], without [`Refusal::NotFound`].
     pub fn read_optional(&self, path: &str) -> Result<Option<String>, StoreError> {
         Transaction::none(&self.0).read_optional(path)
     }
@@ -94,7 +94,7 @@ impl Store {
     /// Reads a node that a guest may write; `None` where it does not exist, or holds no text.
     ///
     /// # Errors
-    /// As [`Store::read_optional`], but for [`StoreError::NotText`].
+    /// As [`Store::read_optional`], without [`StoreError::NotText`].
     pub fn read_untrusted(&self, path: &str) -> Result<Option<String>, StoreError> {
         match self.read_optional(path) {
             Err(StoreError::NotText { .. }) => Ok(None),
@@ -102,7 +102,7 @@ impl Store {
         }
     }
 
-    /// Writes a node; makes it, and those above it, where they are missing.
+    /// Writes a node; creates it and its parents if they are missing.
     ///
     /// # Errors
     /// [`Refusal::NotPermitted`], [`Refusal::Quota`]; [`StoreError::Malformed`] where path and
@@ -111,7 +111,7 @@ impl Store {
         Transaction::none(&self.0).write(path, value)
     }
 
-    /// Makes an empty node, and those above it; one that exists stays as it is.
+    /// Creates an empty node and missing parents; a node that exists stays as it is.
     ///
     /// # Errors
     /// [`Refusal::NotPermitted`], [`Refusal::Quota`].
@@ -119,7 +119,7 @@ impl Store {
         Transaction::none(&self.0).mkdir(path)
     }
 
-    /// Removes a node and all below it; one that does not exist is no error.
+    /// Removes a node and all below it. Returns `Ok` if it does not exist.
     ///
     /// # Errors
     /// [`Refusal::NotPermitted`].
@@ -155,14 +155,14 @@ impl Store {
         Transaction::none(&self.0).set_permissions(path, permissions)
     }
 
-    /// Collects changes to be sent together, each of them for itself.
+    /// Collects changes that are sent together, outside of any transaction.
     #[must_use]
     pub fn batch(&self) -> Batch<'_> {
         Batch::new(&self.0, 0)
     }
 
-    /// Carries out `changes` as one transaction, from the start again as long as other clients
-    /// change the same nodes meanwhile. An error from `changes` takes everything back.
+    /// Runs `changes` as one transaction, again from the start for as long as other clients change the
+    /// same nodes meanwhile. If `changes` returns an error, nothing is changed.
     ///
     /// # Errors
     /// What `changes` returned; [`StoreError::Contended`] after 100 conflicts in a row.
@@ -201,10 +201,10 @@ impl Store {
         self.exchange_watch(Kind::Watch, path, token)
     }
 
-    /// Takes a watch back, with its unread events.
+    /// Removes a watch and its unread events.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] where there is no such watch.
+    /// [`Refusal::NotFound`] if there is no such watch.
     pub fn unwatch(&self, path: &str, token: &str) -> Result<(), StoreError> {
         self.exchange_watch(Kind::Unwatch, path, token)?;
         self.0.drop_events(token);
@@ -233,7 +233,7 @@ impl Store {
         self.0.wait_event(timeout)
     }
 
-    /// Tells xenstored of a new domain: the frame of its xenstore ring and the domain's event
+    /// Introduces a new domain to xenstored: the frame of its xenstore ring and the domain's event
     /// channel port for it (`XS_INTRODUCE`).
     ///
     /// # Errors

@@ -7,10 +7,10 @@ use super::wire::{Kind, MAX_ABSOLUTE_PATH, MAX_RELATIVE_PATH};
 #[derive(Debug)]
 pub(super) struct BatchedRequest {
     pub(super) kind: Kind,
-    /// What it is about, for error messages.
+    /// The path or domain it names, for error messages.
     pub(super) subject: String,
     pub(super) payload: Vec<u8>,
-    /// Whether "does not exist" is an answer as good as any.
+    /// Whether "does not exist" counts as success.
     pub(super) may_be_absent: bool,
 }
 

@@ -36,7 +36,7 @@ impl Side {
         }
     }
 
-    /// What this side wants to be told of; the other side reads it.
+    /// Which notifications this side wants; the other side reads it.
     fn wishes(self) -> usize {
         match self {
             Self::Client => SERVER_NOTIFY,
@@ -44,7 +44,7 @@ impl Side {
         }
     }
 
-    /// What the other side wants to be told of.
+    /// Which notifications the other side wants.
     fn others_wishes(self) -> usize {
         match self {
             Self::Client => CLIENT_NOTIFY,
@@ -60,8 +60,8 @@ impl Vchan {
         self.page.get_byte(self.side.other_live()) == LIVE
     }
 
-    /// Reads what has come, as much as fits; 0 where there is nothing now: the end, if
-    /// [`Vchan::is_open`] said `false` before, else there will be a notification.
+    /// Reads the bytes that have come, as many as fit. Returns 0 if there are none: the stream has ended if
+    /// [`Vchan::is_open`] returned `false` before the call, otherwise a notification will follow.
     ///
     /// # Errors
     /// [`VchanError::Corrupt`].
@@ -141,7 +141,7 @@ impl Drop for Vchan {
         // server might await the next client, and then take it for gone.
         if self.side == Side::Server {
             self.page.set_byte(SERVER_LIVE, GONE);
-            // Nobody may be there any more.
+            // Fails if the client is gone already.
             let _ = self.events.notify(self.port);
         }
     }

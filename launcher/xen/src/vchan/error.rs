@@ -18,16 +18,16 @@ pub enum VchanError {
     /// Xenstore refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another client has it.
+    /// Another client uses it.
     #[error("the vchan is in use")]
     Busy,
     /// The server does not await a client.
     #[error("the vchan's server does not answer")]
     NotReady,
-    /// Ring sizes that cannot be.
-    #[error("the other domain offers a vchan that cannot be ({0})")]
+    /// Invalid ring sizes.
+    #[error("the other domain offers an invalid vchan ({0})")]
     Invalid(&'static str),
-    /// An index that cannot be.
+    /// An index out of range.
     #[error("the other domain has corrupted its vchan")]
     Corrupt,
     /// The other side has ended.

@@ -7,7 +7,7 @@
 use crate::gnttab::SharedMemory;
 use std::sync::atomic::{Ordering, fence};
 
-/// The other side's index cannot be: further ahead than the ring is large.
+/// The other side's index is further ahead than the ring is large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Corrupt;
 
@@ -46,7 +46,7 @@ impl Ring {
         self.buffer.bytes
     }
 
-    /// Begins anew; the other side must not use it meanwhile.
+    /// Empties the ring; the other side must not use it meanwhile.
     pub(super) fn reset(&mut self, page: &SharedMemory) {
         self.mine = 0;
         page.store(self.indexes + CONS, 0);

@@ -60,7 +60,7 @@ impl Stage {
         format!("/proc/self/fd/{}", self.stage.as_raw_fd()).into()
     }
 
-    /// Room and entries that the file system has, but for a reserve.
+    /// Free bytes and inodes of the file system, less a reserve.
     pub(super) fn free(&self) -> Result<(u64, u64)> {
         let file_system = fstatvfs(&self.stage)
             .with_context(|| format!("cannot look at {}", self.target.display()))?;
@@ -96,7 +96,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // Through the open folder, whoever may have renamed it meanwhile.
+        // Through the open folder, which may have been renamed meanwhile.
         let inside = self.path().join(NAME);
         let _ = match fs::symlink_metadata(&inside) {
             Ok(kind) if kind.is_dir() => fs::remove_dir_all(inside),

@@ -1,4 +1,4 @@
-//! `launch image prune`: remove images that nobody needs.
+//! `launch image prune`: remove images that no app uses.
 
 use crate::here::Here;
 use crate::output::print;

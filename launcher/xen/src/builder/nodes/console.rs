@@ -12,8 +12,8 @@ const CONSOLE_LIMIT_BYTES: &str = "1048576";
 /// The longest that xenconsoled is waited for; on a busy machine half a second was not enough.
 const CONSOLE_TIME: Duration = Duration::from_secs(3);
 
-/// What xenconsoled reads, once it hears of the domain; the guest must not change where its console goes
-/// to. The first console is older than devices: nobody looks for a backend of it.
+/// The nodes that xenconsoled reads when the domain is introduced. The guest may not write them, so it
+/// cannot redirect its console. The first console has no backend: it is older than Xen's device model.
 pub(super) fn console(nodes: &mut Vec<Node>, domid: DomId, ports: Ports, rings: Rings) {
     let console = Home(domid).join("console");
     let details = [
@@ -27,8 +27,8 @@ pub(super) fn console(nodes: &mut Vec<Node>, domid: DomId, ports: Ports, rings: 
     nodes.extend(details.map(|(name, value)| plain(format!("{console}/{name}"), value)));
 }
 
-/// Gives xenconsoled, which has just heard of a domain, time to write the domain's terminal: it does so
-/// also when the domain has gone by then, and would make its home again.
+/// Waits for xenconsoled to write the terminal of a domain that was just introduced. It writes even if the
+/// domain is gone by then, and would create the domain's home again.
 pub(in crate::builder) fn let_console_come(store: &Store, domid: DomId) -> Result<(), StoreError> {
     let tty = Home(domid).join("console/tty");
     let until = Instant::now() + CONSOLE_TIME;

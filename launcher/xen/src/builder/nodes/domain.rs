@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// `control` itself, one by one, and some that only the drivers of other systems than Linux write.
 pub(super) const GUEST_WRITES: [&str; 3] = ["control", "data", "error"];
 
-/// The domain's nodes but for its devices.
+/// The domain's nodes, without those of its devices.
 pub(super) fn home_and_vm(
     nodes: &mut Vec<Node>,
     domid: DomId,

@@ -1,9 +1,10 @@
 //! The nodes of a new domain in xenstore: what its kernel, backends, xenconsoled and `xl` look
 //! for, where libxl has it.
 //!
-//! Nodes are what building a domain waits for longest, so there is none that nobody reads. One of a
-//! backend or frontend costs thrice: the kernel on its side is told of each, and asks whether it is there.
-//! A new node gets its parent's permissions, so they are set where they change only.
+//! Writing nodes takes most of the time to build a domain, so only nodes that something reads are written.
+//! A node of a backend or frontend costs three times as much: the kernel that watches it gets an event for
+//! each and then looks whether it exists. A new node gets its parent's permissions, so they are set only
+//! where they differ.
 
 mod console;
 mod device;
@@ -29,11 +30,10 @@ use vif::vif;
 
 const KINDS: [&str; 2] = ["vbd", "vif"];
 
-/// Makes the nodes that a domain has from the start; nobody looks at them before it is introduced.
+/// Writes the nodes that a domain has from the start. They are read once the domain is introduced.
 ///
-/// In no transaction, nor is their removal: one that makes or removes `/local/domain/<domid>` and the
-/// like changes their parents too, and so fails all those of other launches that do the same.
-/// Sixteen launches at once repeated theirs fourteen times each.
+/// Not in a transaction: creating or removing `/local/domain/<domid>` changes its parent too, so concurrent
+/// launches would make each other's transactions fail (16 at once: 14 retries each).
 pub(super) fn write(
     store: &Store,
     domid: DomId,
@@ -47,8 +47,8 @@ pub(super) fn write(
     Ok(batch.send()?)
 }
 
-/// Makes the nodes of devices that are new to a domain, in one transaction: a backend looks at them as
-/// soon as there is one.
+/// Writes the nodes of new devices in one transaction, because a backend reads them as soon as the first
+/// one exists.
 pub(super) fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
     let mut nodes = vec![];
     attached(&mut nodes, domid, devices)?;
@@ -65,8 +65,8 @@ pub(super) fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Resu
     in_transaction(store, &nodes)
 }
 
-/// Makes the nodes of a disk of which dom0's device is not known yet, but for those that name it: the
-/// guest's driver and dom0's agree on all else.
+/// Writes the nodes of a disk whose device in dom0 is not known yet, without those that name the device.
+/// The guest's driver and dom0's negotiate everything else meanwhile.
 pub(super) fn promise(
     store: &Store,
     domid: DomId,
@@ -77,7 +77,8 @@ pub(super) fn promise(
     in_transaction(store, &nodes)
 }
 
-/// Makes the nodes of a promised disk that name dom0's device, and others of the domain, in one transaction.
+/// Writes the nodes of a promised disk that name dom0's device, and further nodes of the domain, in one
+/// transaction.
 pub(super) fn provide(
     store: &Store,
     domid: DomId,
@@ -99,7 +100,7 @@ fn in_transaction(store: &Store, nodes: &[Node]) -> Result<(), BuildError> {
     })
 }
 
-/// Removes all nodes of a domain, and so its devices.
+/// Removes all nodes of a domain and with them its devices.
 pub(super) fn remove(store: &Store, domid: DomId, uuid: &[u8; 16]) -> Result<(), StoreError> {
     let mut batch = store.batch();
     remove_in(&mut batch, domid, uuid)?;
