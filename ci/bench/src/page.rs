@@ -15,6 +15,10 @@ const TEMPLATES: [(&str, &str); 10] = templates!(
     "startup-time.svg" "throughput.md" "throughput.svg"
 );
 
+/// Colours of domains and of containers in pictures.
+const LAUNCH: &str = "#1f5fa8";
+const CRUN: &str = "#d9701a";
+
 /// Renders a page or a picture.
 pub(crate) fn render(template: &str, values: Value) -> anyhow::Result<String> {
     Ok(single_spaced(&environment()?.get_template(template)?.render(values)?))
@@ -48,8 +52,7 @@ fn environment() -> anyhow::Result<Environment<'static>> {
     all.add_filter("ratio", ratio);
     all.add_filter("median", |samples: Vec<f64>| Summary::of(&samples).map(|all| all.median));
     all.add_filter("cause", |failure: &str| cause(failure).to_owned());
-    let [launch, containers] = ["#1f5fa8", "#d9701a"];
-    all.add_global("colors", Value::from_iter([(true, launch), (false, containers)]));
+    all.add_filter("color", |name: &str| if name.starts_with("launch") { LAUNCH } else { CRUN });
     all.add_filter("time", time);
     all.add_filter("number", |value: f64| value.to_string());
     all.add_filter("index", |all: Vec<String>, one: &str| all.iter().position(|name| name == one));

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What can be started: the image, what it is asked, and the port it answers at.
+/// What can be started: the image, the question it is asked, and the port it answers at.
 const APPS: [(&str, &str, u16); 2] = [("nginx", "http", 80), ("redis", "redis-ping", 6379)];
 /// Starts that tell their phases, and boots of each kernel.
 const MOST_PHASE_ROUNDS: usize = 5;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How often samples are drawn anew for an interval.
+/// How often samples are redrawn for an interval.
 const DRAWS: usize = 4000;
 /// Part of the drawn ratios that an interval leaves out at each end: 95 % are in it.
 const LEFT_OUT: f64 = 0.025;
@@ -43,7 +43,7 @@ pub(crate) struct Ratio {
 impl Ratio {
     /// The median of `samples` against that of `base`; `None` where one of them is empty.
     ///
-    /// The interval comes from a percentile bootstrap: both sides are drawn anew from themselves,
+    /// The interval comes from a percentile bootstrap: both sides are redrawn from themselves,
     /// with the same seed each time, so that the same samples give the same interval.
     pub(crate) fn of_medians(samples: &[f64], base: &[f64]) -> Option<Self> {
         let value = Summary::of(samples)?.median / Summary::of(base)?.median;

@@ -49,7 +49,7 @@ pub(crate) struct Testbed<'a> {
 }
 
 impl<'a> Testbed<'a> {
-    /// Has `work` done with an image. Takes everything away again, whatever happened: `take_down` is a shell
+    /// Has `work` done with an image. Takes everything away again, also after an error: `take_down` is a shell
     /// script that takes the benchmark's own domains and containers down.
     pub(crate) fn with<T>(
         dom0: &'a Dom0,

@@ -1,4 +1,4 @@
-//! A load: several connections from one thread, each asking anew as soon as it has its answer.
+//! A load: several connections from one thread, each asking again as soon as it has its answer.
 
 use crate::measure::{Latency, Load};
 use crate::start::sha256;

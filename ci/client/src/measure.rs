@@ -53,7 +53,7 @@ impl Measure {
     }
 }
 
-/// One load: several connections, each of which asks anew as soon as it has its answer.
+/// One load: several connections, each of which asks again as soon as it has its answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Answers that are in the figures.

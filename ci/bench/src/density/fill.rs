@@ -21,7 +21,7 @@ const REST_S: u32 = 2;
 /// Seconds over which idle domains are watched.
 const IDLE_S: u32 = 10;
 
-/// Fills one side with up to `most`, and takes it down again, whatever happened.
+/// Fills one side with up to `most`, and takes it down again, also after an error.
 pub(crate) fn fill(testbed: &Testbed<'_>, side: &Side, most: u16, stop: &Stop) -> Result<Filled> {
     let command = app(side, 1).command(&testbed.image.name, &[], true);
     let mut filled = Filled::new(side, command);
@@ -117,7 +117,7 @@ fn look(testbed: &Testbed<'_>) -> Result<Snapshot> {
     Snapshot::take(testbed.dom0)
 }
 
-/// Processor time while nobody asks anything.
+/// Processor time of apps that are not asked anything.
 fn watch_idle(testbed: &Testbed<'_>) -> Result<Idle> {
     // The first of two looks counts from the domains' beginnings.
     let script = format!(

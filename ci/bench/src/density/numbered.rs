@@ -75,7 +75,7 @@ pub(crate) fn explain(app: &App) -> String {
     }
 }
 
-/// A shell script that takes down whatever is left of both sides.
+/// A shell script that takes down what is left of both sides.
 pub(crate) fn take_down_all() -> String {
     format!(
         "{}

@@ -38,7 +38,7 @@ pub(crate) struct Failure {
     pub(crate) why: String,
 }
 
-/// Processor time while nobody asks anything, in percent of one processor.
+/// Processor time of apps that are not asked anything, in percent of one processor.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Idle {
     pub(crate) dom0_percent: f64,

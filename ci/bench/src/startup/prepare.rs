@@ -71,7 +71,7 @@ fn prepare_runtime(runtime: &str, testbed: &Testbed<'_>) -> Result<Here> {
     Ok(Ok(plan))
 }
 
-/// A shell script that takes down whatever of the contenders is left.
+/// A shell script that takes down what is left of the contenders.
 pub(crate) fn take_down() -> String {
     format!(
         "for name in xl-stock xl-same xl-boot; do xl destroy $name 2>/dev/null; done

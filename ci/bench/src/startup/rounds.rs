@@ -9,7 +9,7 @@ use lab::host::say;
 use lab_client::measure::Measure;
 use std::net::SocketAddrV4;
 
-/// The contender whose app nobody can ask: only its return counts.
+/// The contender whose app gets no orders and never answers: only its return counts.
 pub(crate) const NEVER_ANSWERS: &str = "xl-create";
 /// The longest that an app may take, in seconds.
 const PATIENCE_S: u32 = 120;

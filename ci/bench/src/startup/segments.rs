@@ -26,7 +26,7 @@ pub(crate) fn median_start(starts: &[Phases], took: &[Phases]) -> Option<(Vec<Se
     (!starts.is_empty()).then(|| (join_small(cut(starts, took, whole)), whole))
 }
 
-/// The small ones as one part, where the first of them is: more parts than colours tell nobody anything.
+/// Joins the small parts into one, where the first of them is: a reader cannot tell more parts than colours.
 fn join_small(segments: Vec<Segment>) -> Vec<Segment> {
     let mut joined: Vec<Segment> = Vec::new();
     for (name, ms) in segments {

@@ -42,7 +42,7 @@ pub(crate) fn prepare_stock(name: &str, testbed: &Testbed<'_>) -> Result<Here> {
 }
 
 /// `xl create` of the very domain that a cold launch makes, with stock scripts. Its app never
-/// answers, as nobody gives it orders; what counts is the return.
+/// answers, as it gets no orders; what counts is the return.
 pub(crate) fn prepare_same_domain(testbed: &Testbed<'_>) -> Result<Plan> {
     let guest = Guest::of_probe(testbed)?;
     let (dom0, name) = (testbed.dom0, "xl-same");

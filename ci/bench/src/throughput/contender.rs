@@ -68,7 +68,7 @@ pub(crate) fn disk_shell() -> [String; 3] {
     ["sh", "-c", DISK_SCRIPT.trim_end()].map(str::to_owned)
 }
 
-/// A shell script that takes down whatever is left.
+/// A shell script that takes down what is left.
 pub(crate) fn take_down_all() -> String {
     format!("{}\ncrun delete -f {PREFIX}-crun 2>/dev/null", remove_apps(&format!("^{PREFIX}-")))
 }
