@@ -132,7 +132,7 @@ impl Network {
         Ok(self.state.read::<Leases>(LEASES)?.owners)
     }
 
-    /// Gives `owner`'s address back; one that has none is no error.
+    /// Gives `owner`'s address back; one that has none is not an error.
     ///
     /// # Errors
     /// The state cannot be written.
@@ -190,7 +190,7 @@ impl Network {
         applied
     }
 
-    /// Takes back all ports of `owner`; one that has none is no error.
+    /// Takes back all ports of `owner`; one that has none is not an error.
     ///
     /// # Errors
     /// The rules or the state cannot be changed.
@@ -251,7 +251,7 @@ impl Network {
 
     /// Brings the rules from some ports of an owner to others; `all` is what they hold then.
     ///
-    /// Returns `false` where there are no rules to bring anywhere.
+    /// Returns `false` if there are no rules to bring anywhere.
     fn apply(
         &self,
         old: &[Target],
