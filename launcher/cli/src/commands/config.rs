@@ -28,7 +28,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let app = apps.create(&launch)?;
     match apps.config(&app) {
         Ok(config) => print(&config)?,
-        // The error to report is the first one; what is left is seen in `ps -a`.
+        // The first error is the one to report; an app that is left is seen in `ps -a`.
         Err(error) => {
             let _ = apps.remove(&app, true);
             return Err(error.into());

@@ -74,7 +74,7 @@ impl<E> From<FetchError> for Ended<E> {
 /// Fetches and converts `source` in a child without root.
 ///
 /// # Errors
-/// Those of `decide`, and [`FetchError`] for all else.
+/// Those of `decide`, and [`FetchError`] for everything else.
 pub(crate) fn fetch<E: From<FetchError>>(
     source: &Source,
     settings: &Settings,

@@ -53,7 +53,7 @@ pub(super) fn enter(request: &Request) -> Result<Gaps, String> {
     allow(entered, request)
 }
 
-/// Decides whether a fetch goes on with fences missing.
+/// Decides whether a fetch continues with fences missing.
 fn allow(entered: Result<(), SandboxError>, request: &Request) -> Result<Gaps, String> {
     let name = &request.name;
     match entered {
