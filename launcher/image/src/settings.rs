@@ -31,7 +31,7 @@ pub struct Settings {
     pub allow_unsandboxed_fetch: bool,
     /// How often a request is tried again after a network error or a busy registry.
     pub retries: u32,
-    /// The pause before the first retry; it doubles with each further one.
+    /// The delay before the first retry; it doubles with each further one.
     pub first_retry_ms: u64,
     /// How long a connection may take to be made.
     pub connect_timeout_s: u64,

@@ -67,7 +67,7 @@ impl Layer {
     }
 }
 
-/// Mounts a disk; says so where it holds another file system.
+/// Mounts a disk. The error names a disk that holds another file system.
 ///
 /// # Errors
 /// That, or the kernel's own reason.

@@ -65,7 +65,7 @@ impl Supervisor<'_> {
                 kill_at = None;
             }
             self.relay.copy(self.console);
-            self.pause(kill_at);
+            self.sleep(kill_at);
         }
     }
 
@@ -114,7 +114,7 @@ impl Supervisor<'_> {
             if (alone && silent) || deadline <= Instant::now() {
                 return self.relay.finish(patience);
             }
-            self.pause(Some(deadline));
+            self.sleep(Some(deadline));
         }
     }
 
@@ -138,7 +138,7 @@ impl Supervisor<'_> {
     }
 
     /// Until something happens, or `deadline`.
-    fn pause(&self, deadline: Option<Instant>) {
+    fn sleep(&self, deadline: Option<Instant>) {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];

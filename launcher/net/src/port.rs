@@ -42,7 +42,7 @@ const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
 /// For which of the 16 link addresses that bridges keep for themselves (01:80:c2:00:00:0X) frames are
 /// treated like all others.
 const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
-/// All but the one for pauses of the wire, which Linux drops. Without this, some of these frames would pass
+/// All except the one for Ethernet flow control, which Linux drops. Without this, some of these frames would pass
 /// by the bridge's rules, and dom0 would take them as if they came from outside the bridge.
 const NO_KEPT_ADDRESSES: u16 = !(1 << 1);
 /// What comes in with a link address that is not known to be behind this port is dropped. From Linux 5.18;
