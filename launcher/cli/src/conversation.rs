@@ -49,7 +49,7 @@ pub(crate) fn converse(
 /// How [`give`] came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionEnd {
-    /// The app has ended, or is not to be given anything any more.
+    /// The app has ended, or the caller has closed `end`.
     Ended,
     /// The detach keys were pressed.
     Detached,

@@ -38,7 +38,7 @@ impl Here {
         Ok(Store::open(self.settings.state.join("images"))?)
     }
 
-    /// The apps of this machine, after what killed processes left behind was put right.
+    /// The apps of this machine, after repairing what killed processes left behind.
     pub(crate) fn apps(&self) -> Result<Apps> {
         let apps = self.apps_as_they_are()?;
         tell(&life::repair(&apps)?);
@@ -51,7 +51,7 @@ impl Here {
         Ok(Apps::open(&self.settings.state, &self.settings.domain, &self.settings.network)?)
     }
 
-    /// The image called `name`: the one that is here, or else a pulled one.
+    /// The image called `name` from the store; pulls it if it is missing.
     pub(crate) fn image(&self, name: &str) -> Result<Image> {
         self.image_by(name, Pull::Missing, false)
     }
@@ -69,7 +69,7 @@ impl Here {
         if pull == Pull::Never {
             bail!("no such image: {name}; pull it with `launch pull`, or leave out --pull never");
         }
-        // Names that an archive gives its image were not asked for here.
+        // The user did not ask for the names that an archive gives its image.
         self.pull(&store, &source, Naming::AsAsked, quiet)
     }
 
@@ -93,7 +93,7 @@ pub(crate) fn tell(repairs: &[Repair]) {
     }
 }
 
-/// Says so where this is no dom0, before anything is fetched or made.
+/// Fails if this is not a dom0, before anything is fetched or made.
 pub(crate) fn require_dom0() -> Result<()> {
     const DEVICE: &str = "/dev/xen/privcmd";
     require_root("domains are started")?;

@@ -17,7 +17,7 @@ pub(crate) fn say(line: impl Display) {
     note(format_args!("launch: {line}"));
 }
 
-/// Says one line on stderr, as it is but cleaned.
+/// Writes one line to stderr, cleaned.
 pub(crate) fn note(line: impl Display) {
     let text = line.to_string();
     // If stderr is closed, there is no reader to report to.
@@ -32,7 +32,7 @@ fn cut(line: &str) -> String {
     format!("{}…", &line[..end])
 }
 
-/// Prints to stdout what was made ready for it; a closed pipe ends the command quietly.
+/// Prints text that is cleaned already to stdout; a closed pipe ends the command quietly.
 pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")

@@ -10,7 +10,7 @@ pub(crate) struct Bars {
     all: MultiProgress,
     line: ProgressBar,
     layers: Vec<ProgressBar>,
-    /// Off where stderr is no terminal: a failure is to be one line there.
+    /// Off if stderr is not a terminal, where a failure must be a single line.
     on: bool,
 }
 

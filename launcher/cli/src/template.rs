@@ -24,7 +24,7 @@ impl Template {
     /// Takes `text` apart; `\t` and `\n` in it are a tab and a new line, as Docker has it.
     ///
     /// # Errors
-    /// It is no template, or wants what is not known here.
+    /// It is not a valid template, or uses something that is not supported.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
         match parse::parse(&text) {
@@ -36,7 +36,7 @@ impl Template {
     /// Fills it in.
     ///
     /// # Errors
-    /// A field that is not there, or a function that does not fit.
+    /// A missing field, or a function with the wrong arguments.
     pub(crate) fn render(&self, root: &Value) -> Result<String> {
         let mut out = String::new();
         let dot = Item::Data(root.clone());
@@ -45,7 +45,7 @@ impl Template {
     }
 }
 
-/// What stands for something while a template is filled in.
+/// A value while a template is filled in.
 #[derive(Clone, Debug)]
 enum Item {
     /// Of what is shown: guests, images and registries may have chosen its texts.
@@ -177,7 +177,7 @@ fn field(value: &Value, path: &[String]) -> Result<Value> {
                     bail!("template: there is no field .{name}; there are {}", known.join(", "));
                 }
             },
-            // Of what is not there, no part is there either.
+            // A missing value has no fields.
             Value::Null => value,
             _ => bail!("template: there is no field .{name} in {value}"),
         };

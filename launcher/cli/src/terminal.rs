@@ -5,7 +5,7 @@ use contract::talk::Size;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{Stdin, stdin};
 
-/// What a terminal has that does not tell its size.
+/// The size of a terminal that does not report one.
 const USUAL: Size = Size { rows: 24, columns: 80 };
 
 /// This command's terminal.
@@ -16,7 +16,7 @@ impl Screen {
     /// The terminal on standard input. Without input, only its size is needed.
     ///
     /// # Errors
-    /// Standard input is wanted and no terminal.
+    /// Standard input is needed and is not a terminal.
     pub(crate) fn require(interactive: bool) -> Result<Self> {
         if interactive && !isatty(stdin()) {
             bail!("cannot give it a terminal: standard input is not one; leave out -t");

@@ -81,7 +81,7 @@ impl Times {
         format!("     start        took\n{}", rendered(steps.iter().chain([&all])))
     }
 
-    /// What the guest did: each step from the end of the one before.
+    /// The guest's steps, each from the end of the one before.
     pub(crate) fn render_guest(&self, moments: &[Moment]) -> String {
         let steps = self.of_guest(moments);
         for step in &steps {
@@ -90,7 +90,7 @@ impl Times {
         rendered(&steps)
     }
 
-    /// A domain that waited began before this command did; what it did then is left out.
+    /// A domain from a pool booted before this command began; its steps until then are left out.
     fn of_guest(&self, moments: &[Moment]) -> Vec<Step> {
         let find = |name: &str| self.steps.iter().find(|step| step.name == name);
         let booted = find(BOOT).map(Step::end);

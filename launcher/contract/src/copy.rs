@@ -1,5 +1,5 @@
-//! How files are copied between dom0 and a running guest: `init` runs itself once more beside the
-//! app and reads or writes a stream, so no image needs a program for it. The streams of [`SEND`] and
+//! How files are copied between dom0 and a running guest: dom0 starts a second `init` beside the app,
+//! which reads or writes a stream, so the image needs no program for it. The streams of [`SEND`] and
 //! [`RECEIVE`] are in the format of the crate `copy`.
 
 /// `init` itself, for a process beside it.

@@ -67,7 +67,7 @@ pub struct Process {
     pub args: Vec<String>,
     /// `NAME=value` each.
     pub env: Vec<String>,
-    /// Working directory, absolute; made where it is missing.
+    /// Working directory, absolute; made if it is missing.
     pub cwd: String,
     /// `""`, `user`, `uid`, `user:group`, `uid:gid`, … looked up in the guest's own files.
     pub user: String,
@@ -75,7 +75,7 @@ pub struct Process {
     pub stop_signal: i32,
     /// How long the app has from the stop signal to its end before it is killed.
     pub stop_timeout_ms: u64,
-    /// Whether dom0 may give it input; else that is empty.
+    /// Whether dom0 may send it input; otherwise its input is empty.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stdin: bool,
     /// Whether it runs on a terminal.
@@ -114,7 +114,7 @@ pub struct Network {
     /// Default gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
-    /// Link addresses known beforehand, so that no ARP is waited for.
+    /// Link addresses known beforehand, so that the guest does not wait for ARP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub neighbours: Vec<Neighbour>,
     /// Name servers for `/etc/resolv.conf`.

@@ -1,8 +1,8 @@
 //! The start set: what an app reads of its image's disk when it starts.
 //!
-//! The guest finds it out at an image's first start; dom0 keeps it beside the image, and tells it
-//! to later guests of the same image, which read it before it is asked for. It is advice: with a
-//! wrong one a start is slower and nothing else. As it comes from a guest, all of it is bounded.
+//! The guest records it at an image's first start. Dom0 keeps it beside the image and sends it to later
+//! guests of the same image, which read these blocks ahead. It is advice: a wrong one makes a start slower
+//! and does no other harm. All of it is bounded, because it comes from a guest.
 
 use serde::{Deserialize, Serialize};
 

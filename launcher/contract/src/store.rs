@@ -20,7 +20,7 @@ pub const FOUND_START_SET: &str = "data/launch/start-set";
 /// The report; the guest writes, dom0 reads.
 pub const REPORT: &str = "data/launch/report";
 
-/// A signal for the app: a number that is another one each time, a space and the signal's own
+/// A signal for the app: a number that differs each time, a space and the signal's own
 /// number. Dom0 writes, the guest reads.
 pub const SIGNAL: &str = "vm-data/launch/signal";
 /// The first number of the [`SIGNAL`] that the app was sent last. The guest writes, dom0 reads.
@@ -33,7 +33,7 @@ pub const STOP_TIMEOUT: &str = "vm-data/launch/stop-timeout-ms";
 /// could carry 4,096, the path included.
 pub const MAX_NODE_BYTES: usize = 2048;
 /// The most bytes of a chunk. The number before the first one needs five bytes. The guest's ring takes
-/// 1,024 bytes at once: an answer with its header of 16 bytes fills it twice, and not thrice.
+/// 1,024 bytes at once: an answer with its header of 16 bytes fills it twice, not three times.
 pub const CHUNK_BYTES: usize = MAX_NODE_BYTES - 16 - 5;
 /// The most chunks of orders.
 pub const MAX_CHUNKS: usize = 8192;

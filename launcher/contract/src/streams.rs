@@ -46,7 +46,7 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// Goes on where another one stopped, of which [`Splitter::state`] told these.
+    /// Continues where another one stopped, with what [`Splitter::state`] returned.
     #[must_use]
     pub fn resume(stream: Stream, held: &[u8]) -> Self {
         let mut splitter = Self { stream, ..Self::default() };
@@ -87,7 +87,7 @@ impl Splitter {
         pieces
     }
 
-    /// Whether [`ELSEWHERE`] has passed since the last question.
+    /// Whether [`ELSEWHERE`] has passed since the last call.
     pub fn goes_on_elsewhere(&mut self) -> bool {
         std::mem::take(&mut self.elsewhere)
     }

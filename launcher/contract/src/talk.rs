@@ -56,9 +56,9 @@ pub enum Request {
 /// A further process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {
-    /// What to run; how it is to be stopped does not matter.
+    /// What to run. Its stop signal and stop time are not used.
     pub process: Process,
-    /// Whether it has standard input; else that is empty.
+    /// Whether it has standard input; otherwise its input is empty.
     pub stdin: bool,
     /// The size of the terminal that it gets in place of pipes.
     pub terminal: Option<Size>,
@@ -121,7 +121,7 @@ pub enum Answer {
     End,
 }
 
-/// Bytes that are no frames, or none that could come here.
+/// Bytes that are not frames, or frames that this side does not expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// A payload beyond the bound.

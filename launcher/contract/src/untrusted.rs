@@ -69,7 +69,7 @@ fn shown(c: char) -> char {
     }
 }
 
-/// Whether a character is none to look at, but tells a terminal what to do with others.
+/// Whether a character is invisible and changes how a terminal shows others.
 #[must_use]
 pub fn is_obeyed(c: char) -> bool {
     c.is_control()

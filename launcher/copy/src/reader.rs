@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// File systems give room in pages of this size.
+/// File systems allocate space in pages of this size.
 const PAGE: u64 = 4096;
 
 /// How much may come.
@@ -74,7 +74,7 @@ pub enum CopyError {
     /// The stream ends before it says so.
     #[error("the stream ends early")]
     Ended,
-    /// It does not begin as one of this version.
+    /// It does not begin with this version's preamble.
     #[error("the other side has another version of launch; restart the app")]
     Version,
     /// A record that makes no sense here.
@@ -106,8 +106,8 @@ pub(crate) fn name(path: &Path) -> String {
     }
 }
 
-/// Takes what comes. The reader calls these in an order that makes sense: data only between a file and
-/// its end, at offsets that grow; an entry only at the top or in a folder that was not left.
+/// Receives the entries. The reader calls these in a valid order: data only between a file and its end, at
+/// growing offsets; an entry only at the top or in a folder that is still open.
 pub trait Sink {
     /// A folder begins. The top entry's name is empty; all others are a single name.
     ///
@@ -280,7 +280,7 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
                     let pages = end.next_multiple_of(PAGE);
                     let room = pages - counted.max(offset - offset % PAGE);
                     if !self.limits.holes_count {
-                        // No record is free, so that no stream of small ones is without end.
+                        // Every record counts, so that a stream of small ones ends too.
                         self.count_bytes(room.max(HEADER_BYTES as u64), path)?;
                     }
                     counted = pages;

@@ -1,4 +1,4 @@
-//! Walks a tree and writes what is in it as a stream, whatever happens to the tree meanwhile.
+//! Walks a tree and writes it as a stream, even if the tree changes meanwhile.
 
 use crate::wire::{Kind, LeftOut, MAX_DATA, Meta, Writer};
 use rustix::fs::{
@@ -49,7 +49,7 @@ pub enum SendError {
         /// Why.
         source: io::Error,
     },
-    /// What was asked for has no content to be copied.
+    /// The path names something that has no content to copy.
     #[error("{} is {what}; only files, folders and links are copied", path.display())]
     NotCopied {
         /// What was asked for.
@@ -138,7 +138,7 @@ impl<W: Write> Sender<W> {
         let mut entries = Dir::new(folder).map_err(|error| self.failed(error))?;
         while let Some(entry) = entries.next() {
             let entry = match entry {
-                // The folder went; nothing more is in it.
+                // The folder has been removed; it holds nothing more.
                 Err(Errno::NOENT) => break,
                 other => other.map_err(|error| self.failed(error))?,
             };
@@ -149,7 +149,7 @@ impl<W: Write> Sender<W> {
             let folder = entries.fd().map_err(|error| self.failed(error))?;
             self.path.push(name);
             match self.below(folder, name, stat.st_dev) {
-                // It went after the folder was read.
+                // It was removed after the folder was read.
                 Err(SendError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 }
                 other => other?,
@@ -245,7 +245,7 @@ impl<W: Write> Sender<W> {
                     let now = u64::try_from(stat.st_size).unwrap_or(0);
                     return Ok(now.clamp(at.min(size), size));
                 }
-                // A file system that knows nothing of holes.
+                // A file system without support for holes.
                 Err(_) => size,
             };
             seek(file, SeekFrom::Start(at)).map_err(|error| self.failed(error))?;

@@ -1,4 +1,4 @@
-//! Writes what comes into a folder: nothing but below it, through no link, whatever is there already.
+//! Writes entries below a folder and nowhere else, never through a link, whatever the folder holds already.
 
 use crate::reader::Sink;
 use crate::wire::Meta;
@@ -39,7 +39,7 @@ pub enum Top {
 pub struct Rights {
     /// The permission bits that are kept.
     pub mode: u16,
-    /// Whether owners are kept; else entries belong to who writes them.
+    /// Whether owners are kept; otherwise entries belong to the writing process's user.
     pub owners: bool,
     /// Whether a link to a folder may stand for the folder.
     pub follow: bool,
@@ -84,7 +84,7 @@ impl Tree {
         if self.rights.owners {
             fchown(file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))?;
         }
-        // After the owner, whose change takes set-user-ID off.
+        // After the owner, because changing the owner clears set-user-ID.
         fchmod(file, Mode::from_bits_truncate(u32::from(meta.mode & self.rights.mode)))?;
         Ok(futimens(file, &times(meta))?)
     }

@@ -68,7 +68,7 @@ impl Kind {
 /// Why the sender leaves an entry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut {
-    /// A named pipe or a socket: it has no content, and who opens a copy of it may wait for ever.
+    /// A named pipe or a socket: it has no content, and opening a copy of it may block for ever.
     Pipe,
     /// A device node.
     Device,
@@ -178,7 +178,7 @@ impl Header {
     }
 }
 
-/// Writes records. It does not check that they make sense one after the other: the reader does.
+/// Writes records. Their order is checked by the reader, not here.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,

@@ -161,7 +161,7 @@ fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Takes the SHA-256 of all that is read.
+/// Takes the SHA-256 of everything that is read.
 struct Hashed<R> {
     inner: R,
     hash: Sha256,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// What an image says about itself: OCI's image config with the nesting taken out.
 ///
-/// Absent and null fields are empty. All texts are the image's own words.
+/// Absent and null fields are empty. All texts come from the image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
@@ -14,7 +14,7 @@ pub struct Config {
     pub architecture: Untrusted,
     /// Go's name of the system, e.g. `linux`.
     pub os: Untrusted,
-    /// When the image was made, RFC 3339; empty: not said.
+    /// When the image was made, RFC 3339; empty if it does not say.
     pub created: Untrusted,
     /// The first part of the arguments.
     pub entrypoint: Vec<Untrusted>,
@@ -36,7 +36,7 @@ pub struct Config {
     pub exposed_ports: Vec<Untrusted>,
     /// Free text for tools.
     pub labels: BTreeMap<Untrusted, Untrusted>,
-    /// How to see whether the app is well (Docker only).
+    /// How to check the app's health (Docker only).
     pub healthcheck: Option<Healthcheck>,
 }
 

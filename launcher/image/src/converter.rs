@@ -78,7 +78,7 @@ pub enum ConvertError {
     /// The finished disk is too large.
     #[error("the guest disk is too large")]
     TooLarge(#[source] LimitError),
-    /// A layer failed before; what is on the disk is of no use.
+    /// A layer failed before; the disk is unusable.
     #[error("an earlier layer of the image failed")]
     Failed,
 }
@@ -136,10 +136,10 @@ impl Converter {
         })
     }
 
-    /// Applies the next layer, an uncompressed tar stream, and reads it to its very end.
+    /// Applies the next layer, an uncompressed tar stream, and reads it to its end.
     ///
     /// # Errors
-    /// [`ConvertError`]; after one, the converter is of no further use.
+    /// [`ConvertError`]; the converter cannot be used after one.
     pub fn apply_layer(&mut self, layer: impl Read) -> Result<(), ConvertError> {
         if self.failed {
             return Err(ConvertError::Failed);
@@ -237,7 +237,7 @@ impl Converter {
                 return Ok(());
             }
             Kind::File(map) => {
-                // First, so that the new contents may go where the old ones were.
+                // First, so that the new contents may reuse the space of the old ones.
                 self.tree.remove(parent, name);
                 self.reclaim();
                 let read = |buffer: &mut [u8]| match archive.read_data(buffer) {
@@ -273,7 +273,7 @@ impl Converter {
         if matches!(hidden, b"" | b"." | b"..") {
             return Err(Problem::Whiteout);
         }
-        // A directory that is not there hides nothing, and a marker never makes one.
+        // A missing directory hides nothing, and a marker never makes one.
         if let Some(parent) = self.tree.find_directory(parents)? {
             if name == OPAQUE {
                 self.tree.make_opaque(parent)?;

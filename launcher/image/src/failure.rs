@@ -61,7 +61,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// An error and its causes on one line; what was said already is not said again.
+/// An error and its causes on one line, without repeating a cause that the line already contains.
 fn one_line(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
     let mut next = Some(error);
@@ -80,7 +80,7 @@ fn one_line(error: &(dyn Error + 'static)) -> String {
 
 /// An I/O error in lower case and without Rust's `(os error 2)`.
 pub(crate) fn plain(error: &io::Error) -> String {
-    // zstd's own words reach us as an error of no kind.
+    // zstd's messages arrive as errors without a kind.
     let no_memory = error.kind() == io::ErrorKind::OutOfMemory
         || error.to_string().contains("Allocation error");
     if no_memory {

@@ -25,7 +25,7 @@ use std::{
 /// One buffer, and how many may wait.
 const BUFFER_BYTES: usize = 256 << 10;
 const BUFFERS: usize = 16;
-/// Most that is read on of a layer that was refused, to find out whether its digest explains it.
+/// How much of a rejected layer is still read to find out whether a wrong digest explains the error.
 const EXPLAIN_BYTES: u64 = 64 << 20;
 /// Bars need no more than this.
 const EVENT_BYTES: u64 = 1 << 20;
@@ -69,7 +69,7 @@ enum Piece {
         /// How much of the layer as stored was read so far.
         done: u64,
     },
-    /// The layer ended, and was what it should be.
+    /// The layer ended, and its digest and size are right.
     End {
         /// All of it, as stored.
         done: u64,
@@ -125,7 +125,7 @@ pub(crate) fn convert(
 
 /// Why layers were not applied.
 enum Unapplied {
-    /// The disk cannot be written: nothing that is read further matters.
+    /// The disk cannot be written, so reading on is pointless.
     Disk(Failure),
     Layer(Failure),
 }
@@ -271,7 +271,7 @@ fn read_layer(
     if !heard && (layer.digest.is_none() || hopeless.load(Ordering::Relaxed)) {
         return Ok(false);
     }
-    // A registry's own failure comes through the inflater as it is.
+    // A registry's own failure passes through the inflater unchanged.
     let broken = match passed {
         Err(Stop::Read(error)) if is_failure(&error) => return Err(from_io(error)),
         Err(Stop::Read(error)) => Some(error),

@@ -1,11 +1,11 @@
-//! What one image may cost: every cap on fetching and converting, as settings.
+//! Limits on what one image may cost to fetch and convert, as settings.
 
 use serde::{Deserialize, Serialize};
 
 /// The kernel's own bound on shared attributes of one inode (`EROFS_MAX_SHARED_XATTRS`).
 pub(crate) const MAX_XATTRS: u32 = 128;
 
-/// Caps on what the layers of one image may ask for.
+/// Limits on what the layers of one image may use.
 ///
 /// An image is not trusted. Each of these stops a small download from becoming a large bill in
 /// disk, memory or time; the error names the field to raise.

@@ -1,4 +1,4 @@
-//! Room that has to stay free on the file system of a guest disk.
+//! Space that must stay free on the file system of a guest disk.
 
 use std::{fs::File, io};
 

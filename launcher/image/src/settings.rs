@@ -4,7 +4,7 @@ use crate::limits::Limits;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// What an admin can set about images; all of it has defaults.
+/// What an administrator can set about images; everything has a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -26,12 +26,12 @@ pub struct Settings {
     pub fetcher: PathBuf,
     /// The user that fetches and converts; by default the user `_launch`, else 64321.
     pub fetch_uid: Option<u32>,
-    /// Whether to fetch and convert, with a line that says so, where the kernel lacks Landlock or
-    /// seccomp, which keep a hostile image from the rest of dom0.
+    /// Whether to fetch and convert even if the kernel lacks Landlock or seccomp, which protect dom0 from a
+    /// hostile image. A line on stderr says so each time.
     pub allow_unsandboxed_fetch: bool,
     /// How often a request is tried again after a network error or a busy registry.
     pub retries: u32,
-    /// The pause before the first retry; it doubles with each further one.
+    /// The delay before the first retry; it doubles with each further one.
     pub first_retry_ms: u64,
     /// How long a connection may take to be made.
     pub connect_timeout_s: u64,

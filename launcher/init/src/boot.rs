@@ -31,7 +31,7 @@ const USUAL_SIZE: Size = Size { rows: 24, columns: 80 };
 /// How long the last output may take without any progress.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Lives the domain's life; the kernel calls this through `main`.
+/// Runs the domain from boot to power-off; the kernel calls this through `main`.
 pub fn run() -> ! {
     end::install_panic_hook();
     let mut domain = Domain::default();
@@ -61,14 +61,14 @@ impl Domain {
         let console = self.console.insert(Console::open()?);
         let xenstore =
             self.xenstore.insert(Store::connect().map_err(|error| Failure::from_error(&error))?);
-        // Its disks come later than a domain that waits.
+        // The disks of a domain from a pool appear after it has waited.
         let early = &mut self.early;
         let orders = orders::receive(xenstore, &signals, prepare_to_wait, || {
             *early = EarlyMounts::advance(early.take());
         })?;
         marks::note("orders");
 
-        // Neither is worth the app: without them it starts later, or in the past.
+        // Neither failure ends the start: without them the app starts later, or with a wrong clock.
         for result in [clock::credit_entropy(&orders.seed), clock::set_forward(orders.unix_time)] {
             if let Err(failure) = result {
                 console.say(&failure.message);
@@ -94,7 +94,7 @@ impl Domain {
         let (app, relay, input) = start(&program, &orders.process)?;
         marks::note("exec");
         let (stop, hostname) = (stop_rule(&orders.process), orders.hostname);
-        // The app has its own copy of them: up to 2 MiB, twice.
+        // The app has its own copy; these take up to 2 MiB, twice.
         drop((program, orders.process));
         if let Err(error) = end::report(xenstore, None, &marks::list()) {
             console.say(&Failure::from_error(&error).message);
@@ -153,7 +153,7 @@ fn sleep_when_idle() {
     let _ = std::fs::write("/proc/sys/vm/compaction_proactiveness", "0");
 }
 
-/// Puts into the new root, which must be entered, what every app expects there.
+/// Sets up what every app expects in its root, which this process must have entered.
 ///
 /// # Errors
 /// A mount or a file that the app needs cannot be made.
@@ -198,7 +198,7 @@ pub fn start(
     Ok((app, Relay::new(stdio.outputs, detour), stdio.input))
 }
 
-/// As far as the kernel allows; an app that needs more than it gets says so itself.
+/// Raises the limit as far as the kernel allows. An app that needs more reports it itself.
 fn raise_open_files() {
     let both = |limit| Rlimit { current: limit, maximum: limit };
     if setrlimit(Resource::Nofile, both(Some(MAX_OPEN_FILES))).is_err() {

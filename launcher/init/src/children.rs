@@ -1,5 +1,4 @@
-//! Processes that are waited for by others than the supervisor, which takes leave of all: it is
-//! the one place that learns how children ended, and tells it here.
+//! Processes that sessions wait for. Only the supervisor reaps children; it reports here how they ended.
 
 use crate::failure::{Failure, OrFail};
 use contract::Exit;
@@ -78,7 +77,7 @@ impl Children {
         }
     }
 
-    /// Sends a signal to the app; says whether it was there and the signal one.
+    /// Sends a signal to the app. Returns whether the app runs and the signal exists.
     pub fn signal_app(&self, number: i32) -> bool {
         self.lock().app.is_some_and(|app| send(app, number))
     }

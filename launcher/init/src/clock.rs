@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 /// The most seed bytes that the kernel is given; its pool holds 32.
 const MAX_SEED: usize = 256;
 
-/// Sets the real-time clock to `unix_time` where it is behind.
+/// Sets the real-time clock to `unix_time` if it is behind.
 ///
 /// The orders were written before now, so a clock behind them is wrong. One ahead of them need
 /// not be: a domain may have waited long, and Xen's own clock, which the kernel starts with, has

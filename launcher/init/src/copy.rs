@@ -1,5 +1,5 @@
-//! The guest's half of `launch cp`: this program once more, beside the app and as root, with a stream
-//! as its input or output. What it may touch is the guest's own.
+//! The guest's half of `launch cp`: a second process of this program, beside the app and as root, with a
+//! stream as its input or output. It can only change the guest.
 
 use crate::failure::cause;
 use contract::copy::{OWNERS, RECEIVE, SEND, UNPACK};

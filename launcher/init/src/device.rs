@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 /// How long a device may take to appear.
 ///
-/// Dom0 under load attaches devices in seconds; one that has not come by now never will.
+/// Under load dom0 attaches a device within seconds; one that has not appeared by then never will.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Of both protocols' groups the first: what the kernel says of devices, and of interfaces.
+/// The first multicast group of both protocols: kernel events about devices and about interfaces.
 const KERNEL_GROUP: u32 = 1;
 
 /// What is waited for.
@@ -59,7 +59,7 @@ pub fn listen(kind: Kind) -> Result<OwnedFd, Failure> {
 }
 
 /// Forgets what was announced. It does not matter, and an overrun (`ENOBUFS`) says as much as a
-/// message: who listens looks for the device itself.
+/// message: the caller looks for the device itself.
 pub fn drain(announcements: &OwnedFd) {
     let mut message = [0u8; 64];
     while recv(announcements, &mut message[..], RecvFlags::empty()).is_ok() {}

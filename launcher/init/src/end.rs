@@ -24,7 +24,7 @@ pub fn report(xenstore: &Store, exit: Option<Exit>, marks: &[Mark]) -> Result<()
 /// Powers the domain off; does not return.
 pub fn power_off() -> ! {
     hush_kernel();
-    // Where it fails there is nothing left to do, and PID 1 must not end: the kernel would panic.
+    // If this fails there is nothing left to do. PID 1 must not end, or the kernel would panic.
     let _ = reboot(RebootCommand::PowerOff);
     loop {
         std::thread::park();

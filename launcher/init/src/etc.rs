@@ -1,7 +1,7 @@
 //! `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, as Docker writes them.
 //!
-//! The image may have anything at these names. What is no regular file is replaced, so that
-//! nothing is written through a link, into a fifo or onto a device.
+//! The image may have anything at these names. Anything but a regular file is replaced, so that nothing is
+//! written through a link, into a fifo or onto a device.
 
 use crate::failure::{Failure, OrFail};
 use contract::{Host, Network, Orders};

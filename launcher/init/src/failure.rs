@@ -68,7 +68,7 @@ impl<T, E: Into<io::Error>> OrFail<T> for Result<T, E> {
     }
 }
 
-/// The system's own words for `error`, as the end of a line: lower-case, without its number.
+/// The system's message for `error`, as the end of a line: lower case, without its number.
 #[must_use]
 pub fn cause(error: impl Into<io::Error>) -> String {
     let mut text = error.into().to_string();

@@ -123,10 +123,10 @@ pub fn mount_tmpfs(wanted: &[Tmpfs]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes a folder, and those above it, in the app's root; one that exists stays as it is.
+/// Makes a folder and its parents in the app's root; a folder that exists stays as it is.
 ///
 /// # Errors
-/// Something else has its name, or nothing can be written.
+/// Something else has its name, or the root cannot be written.
 pub fn make_folder(path: &str) -> Result<(), Failure> {
     let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
     made.or_fail(|| format!("make the folder {path}"))

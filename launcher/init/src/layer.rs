@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 /// read when they are used, and not all of them now.
 const OPTIONS: &CStr = c"noinit_itable,no_prefetch_block_bitmaps";
 /// The same for a clean disk. A mount marks it as in use and waits until that is on dom0's disk,
-/// which takes longer than all else that `init` does; without barriers it does not wait.
+/// which takes longer than everything else that `init` does; without barriers it does not wait.
 const CLEAN_OPTIONS: &CStr = c"noinit_itable,no_prefetch_block_bitmaps,nobarrier";
 /// What is changed as soon as it is mounted, before anything else is written: from here on each
 /// flush is one. The mark may come to dom0's disk with the first of them: ext4 writes to no place
@@ -67,7 +67,7 @@ impl Layer {
     }
 }
 
-/// Mounts a disk; says so where it holds another file system.
+/// Mounts a disk. The error names a disk that holds another file system.
 ///
 /// # Errors
 /// That, or the kernel's own reason.

@@ -1,4 +1,4 @@
-//! When each step of the start was done, whichever thread did it.
+//! When each step of the start was done, in any thread.
 
 use contract::Mark;
 use rustix::time::{ClockId, clock_gettime};

@@ -78,7 +78,7 @@ pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 /// Why a batch was not carried out whole.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    /// The kernel refused one request; those after it were carried out all the same.
+    /// The kernel refused one request; it carried out those after it all the same.
     #[error("request {index} was refused")]
     Refused {
         /// Which one, in the order they were pushed.
@@ -116,7 +116,7 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Waits for a message and forgets it; whether one came within `timeout`.
+    /// Waits for a message and drops it. Returns whether one came within `timeout`.
     #[must_use]
     pub fn wait(&self, timeout: Duration) -> bool {
         let timeout = Timespec::try_from(timeout).unwrap_or_default();

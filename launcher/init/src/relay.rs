@@ -156,7 +156,7 @@ impl Relay {
         }
     }
 
-    /// Reads from the next source that has something; says whether one had.
+    /// Reads from the next source that has something; returns whether one had.
     fn read(&mut self) -> bool {
         let count = self.sources.len();
         for _ in 0..count {

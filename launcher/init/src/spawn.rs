@@ -109,7 +109,7 @@ fn explain(program: &Program, step: Step, errno: Errno) -> Failure {
         Step::Limit(resource) => format!("set the limit number {resource} of the app"),
         Step::Session => "start a session".to_owned(),
         Step::Streams => "connect the standard streams".to_owned(),
-        // The app's own is made where it is missing.
+        // The app's own is made if it is missing.
         Step::Cwd if errno == Errno::NOENT => {
             let cwd = program.cwd.to_string_lossy();
             return Failure::not_found(format!("no working directory {cwd}: {}", cause(errno)));

@@ -290,7 +290,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins; to be called when the app runs. `None` where it cannot be.
+    /// Begins; to be called when the app runs. `None` if it cannot be.
     #[must_use]
     pub fn begin(image: &Image) -> Option<Self> {
         let image = image.try_clone().ok()?;

@@ -30,7 +30,7 @@ pub struct Supervisor<'a> {
     pub relay: Relay,
     /// Who else waits for children.
     pub children: &'a Children,
-    /// Where dom0 says what it wants; none outside a domain.
+    /// Where dom0's requests arrive; `None` outside a domain.
     pub xenstore: Option<&'a Store>,
 }
 
@@ -65,17 +65,17 @@ impl Supervisor<'_> {
                 kill_at = None;
             }
             self.relay.copy(self.console);
-            self.pause(kill_at);
+            self.sleep(kill_at);
         }
     }
 
-    /// How long the app has, where dom0 says something else than the orders.
+    /// How long the app has to stop, if dom0 sets another time than the orders.
     fn told_patience(&self) -> Option<Duration> {
         let told = self.xenstore?.read_optional(nodes::STOP_TIMEOUT).ok()??;
         told.parse().ok().map(Duration::from_millis)
     }
 
-    /// Sends the app the signals that dom0 has for it, if there are new ones, and says so.
+    /// Sends the app new signals from dom0 and acknowledges them.
     fn pass_on_dom0s_signals(&mut self, app: Pid) {
         let Some(xenstore) = self.xenstore else { return };
         loop {
@@ -96,12 +96,12 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Kills everything that is left and passes on its last words; gives up after `patience`
+    /// Kills everything that is left and passes on its last output; gives up after `patience`
     /// without progress.
     pub fn finish(&mut self, patience: Duration) {
         self.children.close();
         let mut deadline = Instant::now() + patience;
-        // Nothing that dom0 wants now has an app to go to; an event must not keep this awake.
+        // There is no app for dom0's requests any more; their events must not keep this loop awake.
         self.xenstore = None;
         loop {
             kill_all();
@@ -114,11 +114,11 @@ impl Supervisor<'_> {
             if (alone && silent) || deadline <= Instant::now() {
                 return self.relay.finish(patience);
             }
-            self.pause(Some(deadline));
+            self.sleep(Some(deadline));
         }
     }
 
-    /// Takes leave of all children that ended; orphans of the app are children too.
+    /// Reaps all children that ended; orphans of the app are children too.
     fn reap(&self, app: Option<Pid>) -> Reaped {
         let mut reaped = Reaped::default();
         loop {
@@ -138,7 +138,7 @@ impl Supervisor<'_> {
     }
 
     /// Until something happens, or `deadline`.
-    fn pause(&self, deadline: Option<Instant>) {
+    fn sleep(&self, deadline: Option<Instant>) {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];

@@ -39,7 +39,7 @@ impl Terminal {
     }
 }
 
-/// Gives a terminal another size; who runs on it is told by SIGWINCH.
+/// Changes a terminal's size; its foreground processes get SIGWINCH.
 pub fn resize(ours: impl AsFd, size: Size) {
     let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
     // A process that has ended needs none.

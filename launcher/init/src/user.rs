@@ -101,7 +101,7 @@ fn resolve_group(name: &str, group: &str) -> Result<u32, UserError> {
     })
 }
 
-/// `text` as an ID; `None` where it is a name.
+/// `text` as an ID; `None` if it is a name.
 fn number(kind: &'static str, text: &str) -> Result<Option<u32>, UserError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(None);
@@ -163,7 +163,7 @@ fn id(field: &str) -> Option<u32> {
 /// # Errors
 /// The file is there but cannot be read.
 pub fn read_database(path: &str) -> io::Result<String> {
-    // Without O_NONBLOCK a fifo of this name would hold up the start for ever.
+    // Without O_NONBLOCK a fifo of this name would block the start for ever.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match open(path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),

@@ -18,7 +18,7 @@ pub struct Resolver {
 ///
 /// The servers in the settings win; else those that dom0 uses. A server on dom0's loopback (a local
 /// cache) cannot be reached by a guest, nor can one with an IPv6 address: both are left out. Where
-/// that is systemd-resolved, the servers behind it are taken instead. None at all is no error: a
+/// that is systemd-resolved, the servers behind it are taken instead. None at all is not an error: a
 /// guest may need no names.
 #[must_use]
 pub fn resolver(settings: &Settings) -> Resolver {

@@ -1,28 +1,46 @@
-//! Interfaces, addresses and routes by rtnetlink.
+//! Interfaces, addresses and routes by rtnetlink. Layouts: `linux/rtnetlink.h`, `linux/if_link.h`.
 
-use crate::netlink::{Answer, Socket};
+use crate::netlink::{ACK, Answer, CREATE, DUMP, EXCLUSIVE, Message, Socket, attribute, read_u32};
 use crate::settings::Subnet;
 use contract::Mac;
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkDeserializable,
-    NetlinkHeader, NetlinkMessage,
-};
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::RouteNetlinkMessage::{
-    self as Message, DelLink, GetAddress, GetLink, GetRoute, NewAddress, NewLink, NewRoute,
-};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+pub(crate) const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
 /// The multicast group of link changes.
 const RTMGRP_LINK: u32 = 1;
+
+const AF_INET: u8 = 2;
+pub(crate) const IFF_UP: u32 = 0x1;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+pub(crate) const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_BR_FORWARD_DELAY: u16 = 1;
+const IFLA_BR_STP_STATE: u16 = 5;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+/// Route types `RTN_UNICAST` and `RTN_LOCAL`.
+const ROUTED: [u8; 2] = [1, 2];
+
+/// The sizes of `struct ifinfomsg`, `struct ifaddrmsg` and `struct rtmsg`.
+const LINK_HEADER: usize = 16;
+const ADDRESS_HEADER: usize = 8;
+const ROUTE_HEADER: usize = 12;
 
 /// A request about an interface that the kernel refused.
 #[derive(Debug, thiserror::Error)]
@@ -85,33 +103,19 @@ impl Links {
         Ok(Self(socket.map_err(|error| LinkError::new("open a netlink socket", error))?))
     }
 
-    /// Sends requests in one go and returns the kernel's answers to all of them.
     pub(crate) fn ask(
         &mut self,
         action: &str,
-        requests: Vec<Request>,
-    ) -> Result<Vec<Message>, LinkError> {
-        let (mut bytes, count) = (Vec::with_capacity(256), requests.len());
-        for (request, sequence) in requests.into_iter().zip(1..) {
-            let mut packet = NetlinkMessage::from(request.message);
-            packet.header.flags = NLM_F_REQUEST | request.flags;
-            packet.header.sequence_number = sequence;
-            packet.finalize();
-            let start = bytes.len();
-            bytes.resize(start + packet.buffer_len(), 0);
-            packet.serialize(&mut bytes[start..]);
-        }
-        let answers = self.0.exchange(&bytes, count);
-        answers
-            .and_then(|answers| answers.iter().map(parse).collect())
-            .map_err(|error| LinkError::new(action, error))
+        messages: Vec<Message>,
+    ) -> Result<Vec<Answer>, LinkError> {
+        self.0.ask(messages).map_err(|error| LinkError::new(action, error))
     }
 
     /// Finds an interface by its name.
     pub(crate) fn find(&mut self, name: &str) -> Result<Option<Link>, LinkError> {
-        let request = Request { message: GetLink(named(name)), flags: NLM_F_ACK };
+        let request = link_message(RTM_GETLINK, ACK, name, 0, 0);
         match self.ask(&format!("look up interface {name}"), vec![request]) {
-            Ok(answers) => Ok(answers.iter().find_map(to_link)),
+            Ok(answers) => Ok(answers.iter().find_map(parse_link)),
             Err(error) if error.is(rustix::io::Errno::NODEV) => Ok(None),
             Err(error) => Err(error),
         }
@@ -122,23 +126,18 @@ impl Links {
         &mut self,
         index: Option<u32>,
     ) -> Result<Vec<(Ipv4Addr, u8)>, LinkError> {
-        let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet;
-        let request = Request { message: GetAddress(message), flags: NLM_F_DUMP };
+        let mut header = [0; ADDRESS_HEADER];
+        header[0] = AF_INET;
+        let request = Message::new(RTM_GETADDR, DUMP, &header);
         let answers = self.ask("list the addresses of dom0", vec![request])?;
-        let local = |answer: &Message| {
-            let NewAddress(found) = answer else { return None };
-            if index.is_some_and(|index| index != found.header.index) {
-                return None;
-            }
-            found.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Local(IpAddr::V4(address)) => {
-                    Some((*address, found.header.prefix_len))
-                }
-                _ => None,
-            })
+        let parse = |answer: &Answer| {
+            let body = &answer.body;
+            let local = attribute(body, ADDRESS_HEADER, IFA_LOCAL)?;
+            (answer.kind == RTM_NEWADDR
+                && index.is_none_or(|index| read_u32(body, 4) == Some(index)))
+            .then(|| Some((parse_address(local)?, *body.get(1)?)))?
         };
-        Ok(answers.iter().filter_map(local).collect())
+        Ok(answers.iter().filter_map(parse).collect())
     }
 
     /// A route that leads elsewhere than to `own` and shares addresses with `subnet`.
@@ -149,29 +148,24 @@ impl Links {
         subnet: Subnet,
         own: Option<u32>,
     ) -> Result<Option<Route>, LinkError> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
-        let request = Request { message: GetRoute(message), flags: NLM_F_DUMP };
+        let mut header = [0; ROUTE_HEADER];
+        header[0] = AF_INET;
+        let request = Message::new(RTM_GETROUTE, DUMP, &header);
         let answers = self.ask("list the routes of dom0", vec![request])?;
-        let overlapping = |answer: &Message| {
-            let NewRoute(found) = answer else { return None };
-            let prefix = found.header.destination_prefix_length;
-            let network = found.attributes.iter().find_map(|attribute| match attribute {
-                RouteAttribute::Destination(RouteAddress::Inet(network)) => Some(*network),
-                _ => None,
-            })?;
-            let out = found.attributes.iter().find_map(|attribute| match attribute {
-                RouteAttribute::Oif(index) => Some(*index),
-                _ => None,
-            });
-            let counts = matches!(found.header.kind, RouteType::Unicast | RouteType::Local)
+        let parse = |answer: &Answer| {
+            let body = &answer.body;
+            let (prefix, kind) = (*body.get(1)?, *body.get(7)?);
+            let network = parse_address(attribute(body, ROUTE_HEADER, RTA_DST)?)?;
+            let out = attribute(body, ROUTE_HEADER, RTA_OIF).and_then(|oif| read_u32(oif, 0));
+            let counts = answer.kind == RTM_NEWROUTE
+                && ROUTED.contains(&kind)
                 && prefix > 0
                 && (out.is_none() || out != own)
                 && subnet.overlaps(network, prefix);
             counts.then_some((network, prefix, out))
         };
         // The widest says best whose network it is.
-        let widest = answers.iter().filter_map(overlapping).min_by_key(|(_, prefix, _)| *prefix);
+        let widest = answers.iter().filter_map(parse).min_by_key(|(_, prefix, _)| *prefix);
         let Some((network, prefix, out)) = widest else { return Ok(None) };
         let interface = match out {
             Some(index) => self.name_of(index)?,
@@ -181,11 +175,16 @@ impl Links {
     }
 
     fn name_of(&mut self, index: u32) -> Result<String, LinkError> {
-        let mut link = LinkMessage::default();
-        link.header.index = index;
-        let request = Request { message: GetLink(link), flags: NLM_F_ACK };
-        let answers = self.ask(&format!("look up interface {index}"), vec![request])?;
-        let name = answers.iter().find_map(name_of).map(str::to_owned);
+        let mut header = [0; LINK_HEADER];
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        let answers = self.ask(
+            &format!("look up interface {index}"),
+            vec![Message::new(RTM_GETLINK, ACK, &header)],
+        )?;
+        let name = answers.iter().find_map(|answer| {
+            let name = attribute(&answer.body, LINK_HEADER, IFLA_IFNAME)?;
+            Some(String::from_utf8_lossy(name).trim_end_matches('\0').to_owned())
+        });
         Ok(name.unwrap_or_default())
     }
 
@@ -195,19 +194,16 @@ impl Links {
     /// multicast snooping no timer of an unqueried network loses groups. The link address is given,
     /// so that it stays when ports come and go: guests know it beforehand.
     pub(crate) fn make_bridge(&mut self, name: &str, mac: Mac) -> Result<(), LinkError> {
-        let mut bridge = named(name);
-        bridge.attributes.extend([
-            LinkAttribute::Address(mac.as_bytes().to_vec()),
-            LinkAttribute::LinkInfo(vec![
-                LinkInfo::Kind(InfoKind::Bridge),
-                LinkInfo::Data(InfoData::Bridge(vec![
-                    InfoBridge::ForwardDelay(0),
-                    InfoBridge::StpState(BridgeStpState::Disabled),
-                    InfoBridge::MulticastSnooping(false),
-                ])),
-            ]),
-        ]);
-        let request = Request { message: NewLink(bridge), flags: NLM_F_ACK | NLM_F_CREATE };
+        let mut request = link_message(RTM_NEWLINK, ACK | CREATE, name, 0, 0);
+        request.attribute(IFLA_ADDRESS, mac.as_bytes());
+        request.nest(IFLA_LINKINFO, |info| {
+            info.text(IFLA_INFO_KIND, "bridge");
+            info.nest(IFLA_INFO_DATA, |data| {
+                data.attribute(IFLA_BR_FORWARD_DELAY, &0_u32.to_ne_bytes());
+                data.attribute(IFLA_BR_STP_STATE, &0_u32.to_ne_bytes());
+                data.attribute(IFLA_BR_MCAST_SNOOPING, &[0]);
+            });
+        });
         self.ask(&format!("make bridge {name}"), vec![request]).map(drop)
     }
 
@@ -218,17 +214,14 @@ impl Links {
         index: u32,
         subnet: Subnet,
     ) -> Result<(), LinkError> {
-        let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet;
-        message.header.prefix_len = subnet.prefix();
-        message.header.index = index;
-        message.attributes = vec![
-            AddressAttribute::Local(subnet.gateway().into()),
-            AddressAttribute::Address(subnet.gateway().into()),
-            AddressAttribute::Broadcast(subnet.broadcast()),
-        ];
-        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-        let request = Request { message: NewAddress(message), flags };
+        let mut header = [0; ADDRESS_HEADER];
+        header[0] = AF_INET;
+        header[1] = subnet.prefix();
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        let mut request = Message::new(RTM_NEWADDR, ACK | CREATE | EXCLUSIVE, &header);
+        request.attribute(IFA_LOCAL, &subnet.gateway().octets());
+        request.attribute(IFA_ADDRESS, &subnet.gateway().octets());
+        request.attribute(IFA_BROADCAST, &subnet.broadcast().octets());
         let action = format!("add address {}/{} to {name}", subnet.gateway(), subnet.prefix());
         match self.ask(&action, vec![request]) {
             Err(error) if error.is(rustix::io::Errno::EXIST) => Ok(()),
@@ -238,12 +231,13 @@ impl Links {
 
     /// Brings an interface up.
     pub(crate) fn bring_up(&mut self, name: &str) -> Result<(), LinkError> {
-        self.ask(&format!("bring up {name}"), vec![up(named(name))]).map(drop)
+        let request = link_message(RTM_NEWLINK, ACK, name, IFF_UP, IFF_UP);
+        self.ask(&format!("bring up {name}"), vec![request]).map(drop)
     }
 
-    /// Removes an interface; one that is not there is no error.
+    /// Removes an interface; one that is missing is not an error.
     pub(crate) fn remove(&mut self, name: &str) -> Result<(), LinkError> {
-        let request = Request { message: DelLink(named(name)), flags: NLM_F_ACK };
+        let request = link_message(RTM_DELLINK, ACK, name, 0, 0);
         match self.ask(&format!("remove interface {name}"), vec![request]) {
             Err(error) if error.is(rustix::io::Errno::NODEV) => Ok(()),
             other => other.map(drop),
@@ -276,7 +270,7 @@ pub fn wait_for_interface(name: &str, timeout: Duration) -> Result<(), LinkError
         }
         events.set_timeout(left).map_err(failed)?;
         look = match events.receive() {
-            Ok(answers) => answers.iter().any(|answer| is_about(answer, name)),
+            Ok(answers) => answers.iter().any(|answer| names(answer, name)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             // Events were lost for want of room.
             Err(error)
@@ -289,65 +283,42 @@ pub fn wait_for_interface(name: &str, timeout: Duration) -> Result<(), LinkError
     }
 }
 
-/// Whether an event is about the interface `name`; one that cannot be read may be.
-fn is_about(event: &Answer, name: &str) -> bool {
-    match parse(event) {
-        Ok(message) => matches!(message, NewLink(_)) && name_of(&message) == Some(name),
-        Err(_) => true,
+fn names(answer: &Answer, name: &str) -> bool {
+    let found = attribute(&answer.body, LINK_HEADER, IFLA_IFNAME);
+    answer.kind == RTM_NEWLINK && found.and_then(|f| f.strip_suffix(b"\0")) == Some(name.as_bytes())
+}
+
+/// A message about the interface `name`, setting those `flags` that are in `change`.
+pub(crate) fn link_message(
+    kind: u16,
+    options: u16,
+    name: &str,
+    flags: u32,
+    change: u32,
+) -> Message {
+    let mut header = [0; LINK_HEADER];
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&change.to_ne_bytes());
+    let mut message = Message::new(kind, options, &header);
+    message.text(IFLA_IFNAME, name);
+    message
+}
+
+fn parse_link(answer: &Answer) -> Option<Link> {
+    if answer.kind != RTM_NEWLINK {
+        return None;
     }
-}
-
-/// One request to rtnetlink: a message, and how it is meant (`NLM_F_*`).
-pub(crate) struct Request {
-    pub(crate) message: Message,
-    pub(crate) flags: u16,
-}
-
-/// A message about the interface `name`.
-pub(crate) fn named(name: &str) -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.attributes = vec![LinkAttribute::IfName(name.to_owned())];
-    link
-}
-
-/// Brings up the interface that `link` is about, with what else it says.
-pub(crate) fn up(mut link: LinkMessage) -> Request {
-    link.header.flags |= LinkFlags::Up;
-    link.header.change_mask |= LinkFlags::Up;
-    Request { message: NewLink(link), flags: NLM_F_ACK }
-}
-
-fn parse(answer: &Answer) -> io::Result<Message> {
-    let mut header = NetlinkHeader::default();
-    header.message_type = answer.kind;
-    Message::deserialize(&header, &answer.body)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
-}
-
-fn name_of(message: &Message) -> Option<&str> {
-    let NewLink(link) = message else { return None };
-    link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.as_str()),
-        _ => None,
+    let body = &answer.body;
+    let info = attribute(body, LINK_HEADER, IFLA_LINKINFO).unwrap_or_default();
+    Some(Link {
+        index: read_u32(body, 4)?,
+        is_up: read_u32(body, 8)? & IFF_UP != 0,
+        is_bridge: attribute(info, 0, IFLA_INFO_KIND) == Some(b"bridge\0"),
+        mac: attribute(body, LINK_HEADER, IFLA_ADDRESS)
+            .and_then(|mac| mac.try_into().ok().map(Mac)),
     })
 }
 
-fn to_link(message: &Message) -> Option<Link> {
-    let NewLink(link) = message else { return None };
-    let mut found = Link {
-        index: link.header.index,
-        is_up: link.header.flags.contains(LinkFlags::Up),
-        is_bridge: false,
-        mac: None,
-    };
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::Address(mac) => found.mac = mac.as_slice().try_into().ok().map(Mac),
-            LinkAttribute::LinkInfo(info) => {
-                found.is_bridge = info.contains(&LinkInfo::Kind(InfoKind::Bridge));
-            }
-            _ => {}
-        }
-    }
-    Some(found)
+fn parse_address(value: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
 }

@@ -1,5 +1,4 @@
-//! A netlink socket: requests with their answers; and messages of nftables and of connection tracking,
-//! for which no library has types.
+//! The netlink protocol: framing, attributes, and one request with its answers.
 //!
 //! Synchronous and without a runtime: a request to the kernel is one `send`, whose answers lie in
 //! the socket when it returns. Layouts: `linux/netlink.h`.
@@ -21,6 +20,10 @@ pub(crate) const ACK: u16 = 0x004;
 pub(crate) const DUMP: u16 = 0x300;
 /// `NLM_F_CREATE`: make it where it is missing.
 pub(crate) const CREATE: u16 = 0x400;
+/// `NLM_F_REPLACE`: change it where it is there.
+pub(crate) const REPLACE: u16 = 0x100;
+/// `NLM_F_EXCL`: fail where it is there.
+pub(crate) const EXCLUSIVE: u16 = 0x200;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -122,13 +125,7 @@ impl Socket {
             open += usize::from(flags & (ACK | DUMP) != 0);
             bytes.extend_from_slice(&message.finish(sequence));
         }
-        self.exchange(&bytes, open)
-    }
-
-    /// Sends whole messages in one go, of which `open` ask for an [`ACK`] or a [`DUMP`], and collects the
-    /// answers; the first error ends it.
-    pub(crate) fn exchange(&mut self, bytes: &[u8], mut open: usize) -> io::Result<Vec<Answer>> {
-        if send(&self.fd, bytes, SendFlags::empty())? != bytes.len() {
+        if send(&self.fd, &bytes, SendFlags::empty())? != bytes.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
         let mut answers = Vec::new();
@@ -209,11 +206,11 @@ pub(crate) fn attribute(bytes: &[u8], start: usize, kind: u16) -> Option<&[u8]> 
     attributes(bytes, start).find(|(found, _)| *found == kind).map(|(_, value)| value)
 }
 
-fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 

@@ -132,7 +132,7 @@ impl Network {
         Ok(self.state.read::<Leases>(LEASES)?.owners)
     }
 
-    /// Gives `owner`'s address back; one that has none is no error.
+    /// Gives `owner`'s address back; one that has none is not an error.
     ///
     /// # Errors
     /// The state cannot be written.
@@ -190,12 +190,12 @@ impl Network {
         applied
     }
 
-    /// Takes back all ports of `owner`; one that has none is no error.
+    /// Withdraws all ports of `owner`. Returns `Ok` if it has none.
     ///
     /// # Errors
     /// The rules or the state cannot be changed.
     pub fn unpublish(&self, owner: &str) -> Result<(), NetworkError> {
-        // Most owners publish nothing; what they see here cannot change, as only they add to it.
+        // Most owners publish nothing, and only an owner adds ports of its own, so no lock is needed.
         if !self.published()?.contains_key(owner) {
             return Ok(());
         }
@@ -249,9 +249,9 @@ impl Network {
         }
     }
 
-    /// Brings the rules from some ports of an owner to others; `all` is what they hold then.
+    /// Changes the rules from some ports of an owner to others; `all` is what they hold afterwards.
     ///
-    /// Returns `false` where there are no rules to bring anywhere.
+    /// Returns `false` if there are no rules.
     fn apply(
         &self,
         old: &[Target],
@@ -297,7 +297,7 @@ impl Network {
         forget_flows(&targets)
     }
 
-    /// Takes back the ports of all owners but those that `stays` names.
+    /// Withdraws the ports of all owners except those for which `stays` is true.
     fn withdraw(
         &self,
         locked: &Locked<'_>,
@@ -316,11 +316,11 @@ impl Network {
     }
 }
 
-/// Makes running UDP flows to these ports follow the rules as they are now.
+/// Makes existing UDP flows to these ports follow the current rules.
 fn forget_flows(targets: &[Target]) -> Result<(), NetworkError> {
     if targets.iter().any(|(_, port)| port.protocol == Protocol::Udp) {
         let own = Links::open()?.addresses(None)?.into_iter().map(|(address, _)| address);
-        // Most senders pause for long enough anyway, and a kernel may lack this interface.
+        // Most senders are silent for long enough anyway, and a kernel may lack this interface.
         let _ = conntrack::forget(targets, &own.collect::<Vec<_>>());
     }
     Ok(())

@@ -25,7 +25,7 @@ impl fmt::Display for Occupant {
 /// Why a port cannot be had.
 #[derive(Debug)]
 pub(crate) enum Unusable {
-    /// A process has it; which one is not known where it ended meanwhile.
+    /// A process has it. `None` if that process has ended meanwhile.
     Taken(Option<Occupant>),
     /// Dom0 does not have the address.
     NoSuchAddress(Ipv4Addr),

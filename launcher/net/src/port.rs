@@ -4,38 +4,65 @@
 //! of learning it from packets. So ARP requests are not broadcast (the bridge answers those of guests from
 //! dom0's neighbour table), a packet for a guest that is still starting does not go to all others, no guest
 //! wakes all others, and none can receive another's packets.
+//!
+//! Layouts: `linux/neighbour.h`, `linux/if_link.h`.
 
-use crate::link::{LinkError, Links, Request, named, up};
+use crate::link::{IFF_UP, IFLA_LINKINFO, LinkError, Links, RTM_NEWLINK, link_message};
+use crate::netlink::{ACK, CREATE, Message, REPLACE};
 use contract::Mac;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::RouteNetlinkMessage::{
-    DelNeighbour, GetNeighbour, NewLink, NewNeighbour,
-};
-use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoPortData, InfoPortKind,
-    LinkAttribute, LinkFlags, LinkInfo,
-};
-use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
-};
 use std::net::Ipv4Addr;
+
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_DELNEIGH: u16 = 29;
+const RTM_GETNEIGH: u16 = 30;
+
+const AF_INET: u8 = 2;
+const AF_BRIDGE: u8 = 7;
+const IFF_NOARP: u32 = 0x80;
+const IFF_MULTICAST: u32 = 0x1000;
 
 /// The group of all guests' interfaces on our own bridge, by which the rules know them: "la" in ASCII.
 pub(crate) const GUEST_GROUP: u32 = 0x6c61;
 
+const IFLA_MASTER: u16 = 10;
+const IFLA_GROUP: u16 = 27;
+const IFLA_AF_SPEC: u16 = 26;
+const AF_INET6: u16 = 10;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_LEARNING: u16 = 8;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
+/// The bridge answers ARP requests for the guest behind this port. Named after the access points that
+/// needed it first.
+const IFLA_BRPORT_PROXYARP_WIFI: u16 = 12;
+const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
+const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
 /// For which of the 16 link addresses that bridges keep for themselves (01:80:c2:00:00:0X) frames are
-/// treated like all others: all but the one for pauses of the wire, which Linux drops. Without this, some
-/// of these frames would pass by the bridge's rules, and dom0 would take them as if they came from outside
-/// the bridge.
+/// treated like all others.
+const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
+/// All except the one for Ethernet flow control, which Linux drops. Without this, some of these frames would pass
+/// by the bridge's rules, and dom0 would take them as if they came from outside the bridge.
 const NO_KEPT_ADDRESSES: u16 = !(1 << 1);
+/// What comes in with a link address that is not known to be behind this port is dropped. From Linux 5.18;
+/// older ones pass over it.
+const IFLA_BRPORT_LOCKED: u16 = 39;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+/// Never resolved again. In a bridge's table it means an address of dom0's own.
+const NUD_PERMANENT: u16 = 0x80;
+/// In a bridge's table: never forgotten.
+const NUD_NOARP: u16 = 0x40;
+/// The entry is for the table of the port's bridge.
+const NTF_MASTER: u8 = 0x04;
 
 /// Makes `interface` a port of `bridge` and brings it up. With a `guest`, only the guest with this link
 /// address receives and sends there, and it receives nowhere else; without, the bridge learns the
 /// addresses behind the port.
 ///
 /// Dom0's end of a vif is a port only: it joins no multicast groups, has no IPv6 address, and answers no
-/// ARP but what the bridge answers through it (Linux sends no ARP at all through one with `NOARP`).
+/// ARP except what the bridge answers through it (Linux sends no ARP at all through one with `NOARP`).
 ///
 /// # Errors
 /// No such interface or bridge, not a bridge, or not root.
@@ -51,68 +78,59 @@ pub fn attach_to_bridge(
         Ok(links.find(name)?.ok_or_else(missing)?.index)
     };
     let master = index(bridge)?;
-    let mut join = named(interface);
-    join.header.change_mask = LinkFlags::Noarp | LinkFlags::Multicast;
-    join.attributes.push(LinkAttribute::Controller(master));
-    match guest {
-        Some(_) => join.attributes.push(LinkAttribute::Group(GUEST_GROUP)),
-        None => join.header.flags = LinkFlags::Noarp,
+    let arp = if guest.is_some() { 0 } else { IFF_NOARP };
+    let mut join = link_message(RTM_NEWLINK, ACK, interface, arp, IFF_NOARP | IFF_MULTICAST);
+    join.attribute(IFLA_MASTER, &master.to_ne_bytes());
+    if guest.is_some() {
+        join.attribute(IFLA_GROUP, &GUEST_GROUP.to_ne_bytes());
     }
-    let no_address = vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)];
-    join.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(no_address)]));
-    let mut requests = vec![Request { message: NewLink(join), flags: NLM_F_ACK }];
-    let mut port = named(interface);
+    join.nest(IFLA_AF_SPEC, |families| {
+        families.nest(AF_INET6, |inet6| {
+            inet6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
+        });
+    });
+    let mut up = link_message(RTM_NEWLINK, ACK, interface, IFF_UP, IFF_UP);
+    let mut messages = vec![join];
     if let Some(mac) = guest {
-        port.attributes.push(LinkAttribute::LinkInfo(vec![
-            LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(guest_port())),
-        ]));
-        let mut behind = NeighbourMessage::default();
-        behind.header.family = AddressFamily::Bridge;
-        behind.header.ifindex = index(interface)?;
-        // Never forgotten, in the table of the port's bridge.
-        behind.header.state = NeighbourState::Noarp;
-        behind.header.flags = NeighbourFlags::Controller;
-        behind.attributes = vec![link_address(mac)];
-        requests.push(Request { message: NewNeighbour(behind), flags: SET });
+        let port = index(interface)?;
+        up.nest(IFLA_LINKINFO, |info| {
+            info.text(IFLA_INFO_SLAVE_KIND, "bridge");
+            info.nest(IFLA_INFO_SLAVE_DATA, |data| {
+                data.attribute(IFLA_BRPORT_LEARNING, &[0]);
+                data.attribute(IFLA_BRPORT_UNICAST_FLOOD, &[0]);
+                data.attribute(IFLA_BRPORT_MCAST_FLOOD, &[0]);
+                data.attribute(IFLA_BRPORT_BCAST_FLOOD, &[0]);
+                data.attribute(IFLA_BRPORT_PROXYARP_WIFI, &[1]);
+                data.attribute(IFLA_BRPORT_GROUP_FWD_MASK, &NO_KEPT_ADDRESSES.to_ne_bytes());
+                data.attribute(IFLA_BRPORT_LOCKED, &[1]);
+            });
+        });
+        let mut behind = neighbour_message(RTM_NEWNEIGH, AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);
+        behind.attribute(NDA_LLADDR, mac.as_bytes());
+        messages.push(behind);
     }
-    requests.push(up(port));
-    links.ask(&action(), requests).map(drop)
+    messages.push(up);
+    links.ask(&action(), messages).map(drop)
 }
 
-/// A port that learns nothing and floods nothing, and passes only what comes from the link address that
-/// is known to be behind it (`Locked`, from Linux 5.18; older kernels ignore it). The bridge answers ARP
-/// requests for the guest behind it (`ProxyARPWifi`, named after the access points that needed it first).
-fn guest_port() -> Vec<InfoBridgePort> {
-    vec![
-        InfoBridgePort::Learning(false),
-        InfoBridgePort::UnicastFlood(false),
-        InfoBridgePort::MulticastFlood(false),
-        InfoBridgePort::BroadcastFlood(false),
-        InfoBridgePort::ProxyARPWifi(true),
-        InfoBridgePort::GroupFwdMask(NO_KEPT_ADDRESSES),
-        InfoBridgePort::Locked(true),
-    ]
-}
-
-/// Tells dom0 who has an address of `bridge`; one that is not there cannot be told.
+/// Adds an entry to dom0's neighbour table. Does nothing if `bridge` does not exist.
 pub(crate) fn know_neighbour(bridge: &str, address: Ipv4Addr, mac: Mac) -> Result<(), LinkError> {
     let mut links = Links::open()?;
     let Some(link) = links.find(bridge)? else { return Ok(()) };
-    let mut neighbour = neighbour(link.index, address);
-    neighbour.header.state = NeighbourState::Permanent;
-    neighbour.attributes.push(link_address(mac));
-    let request = Request { message: NewNeighbour(neighbour), flags: SET };
+    let mut request = neighbour_message(RTM_NEWNEIGH, AF_INET, link.index, NUD_PERMANENT, 0);
+    request.attribute(NDA_DST, &address.octets());
+    request.attribute(NDA_LLADDR, mac.as_bytes());
     links.ask(&format!("tell who has {address} on {bridge}"), vec![request]).map(drop)
 }
 
-/// Whether dom0 knows who has an address of the interface with this index.
+/// Whether dom0's neighbour table has this address at the interface with this index.
 pub(crate) fn knows_neighbour(
     links: &mut Links,
     index: u32,
     address: Ipv4Addr,
 ) -> Result<bool, LinkError> {
-    let request = Request { message: GetNeighbour(neighbour(index, address)), flags: NLM_F_ACK };
+    let mut request = neighbour_message(RTM_GETNEIGH, AF_INET, index, 0, 0);
+    request.attribute(NDA_DST, &address.octets());
     match links.ask(&format!("ask who has {address}"), vec![request]) {
         Err(error) if error.is(rustix::io::Errno::NOENT) => Ok(false),
         answer => answer.map(|_| true),
@@ -132,8 +150,8 @@ pub(crate) fn forget_neighbours(
     let mut links = Links::open()?;
     let Some(link) = links.find(bridge)? else { return Ok(()) };
     for address in addresses {
-        let message = DelNeighbour(neighbour(link.index, address));
-        let request = Request { message, flags: NLM_F_ACK };
+        let mut request = neighbour_message(RTM_DELNEIGH, AF_INET, link.index, 0, 0);
+        request.attribute(NDA_DST, &address.octets());
         match links.ask(&format!("forget who has {address} on {bridge}"), vec![request]) {
             Err(error) if error.is(rustix::io::Errno::NOENT) => {}
             other => drop(other?),
@@ -142,19 +160,14 @@ pub(crate) fn forget_neighbours(
     Ok(())
 }
 
-/// Makes an entry or changes it.
-const SET: u16 = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-
-/// About the neighbour with this address at the interface with this index.
-fn neighbour(index: u32, address: Ipv4Addr) -> NeighbourMessage {
-    let mut neighbour = NeighbourMessage::default();
-    neighbour.header.family = AddressFamily::Inet;
-    neighbour.header.ifindex = index;
-    let destination = NeighbourAttribute::Destination(NeighbourAddress::Inet(address));
-    neighbour.attributes = vec![destination];
-    neighbour
-}
-
-fn link_address(mac: Mac) -> NeighbourAttribute {
-    NeighbourAttribute::LinkLocalAddress(mac.as_bytes().to_vec())
+/// `struct ndmsg`: family, padding, interface index, state, flags, type.
+fn neighbour_message(kind: u16, family: u8, index: u32, state: u16, flags: u8) -> Message {
+    let mut header = [0; 12];
+    header[0] = family;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..10].copy_from_slice(&state.to_ne_bytes());
+    header[10] = flags;
+    // A deletion ignores the last two. A query with them would list all neighbours.
+    let how = if kind == RTM_GETNEIGH { ACK } else { ACK | CREATE | REPLACE };
+    Message::new(kind, how, &header)
 }

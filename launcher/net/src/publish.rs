@@ -40,7 +40,7 @@ pub struct Publish {
     pub protocol: Protocol,
 }
 
-/// A text that does not say which port to publish.
+/// A text that is not a valid port to publish.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot publish `{text}`: {reason}")]
 pub struct PublishParseError {
@@ -190,7 +190,7 @@ pub(crate) fn targets(ports: &Ports) -> Vec<Target> {
 pub(crate) struct Conflict {
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
-    /// Who has it; `None`: it is asked for twice in the same list.
+    /// Its owner; `None`: the same list asks for it twice.
     pub(crate) owner: Option<String>,
 }
 

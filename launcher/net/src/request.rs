@@ -19,7 +19,7 @@ pub enum NetworkRequest {
     None,
 }
 
-/// A `--network` or `--ip` that cannot be followed.
+/// A `--network` or `--ip` that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkRequestError {
     /// Not one of the forms.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-/// What an owner has of the network, as the owner itself knows.
+/// What an owner has of the network, according to its own record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// Its address.
@@ -44,7 +44,7 @@ impl Network {
         if let Some(path) = locked.damaged::<Leases>(LEASES)? {
             let mut leases = Leases::default();
             for (owner, Holding { address, mac, .. }) in holdings {
-                // Two owners of one address cannot be; the notes of one of them are old then.
+                // Two owners cannot have one address; the record of one of them is old.
                 if leases.take(self.settings.subnet, owner, Some((*address).into())).is_ok() {
                     leases.note_mac(owner, *mac);
                 }

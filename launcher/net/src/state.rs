@@ -93,7 +93,7 @@ impl StateDir {
 }
 
 impl Locked<'_> {
-    /// The path of a damaged file; `None` where the file can be read or is not there.
+    /// The path of a damaged file; `None` if the file can be read or is not there.
     pub(crate) fn damaged<T: DeserializeOwned + Default>(
         &self,
         name: &str,

@@ -79,7 +79,7 @@ pub enum TableError {
 
 /// Forward chains of others that drop what none of their rules accepts, as `FAMILY TABLE CHAIN`.
 ///
-/// A packet passes only if every table lets it, so ours cannot help where one of these drops.
+/// A packet passes only if every table accepts it, so ours cannot overrule one of these.
 pub(crate) fn dropping_chains() -> Result<Vec<String>, TableError> {
     let request = Message::new(GET_CHAIN, DUMP, &[0; HEADER]);
     let answers = Table::open()?.0.ask(vec![request]);
@@ -140,7 +140,7 @@ impl Table {
         Ok(answers.iter().any(ours) && answers.iter().filter(used).count() == expected)
     }
 
-    /// Takes away and adds published ports, all or nothing.
+    /// Removes and adds published ports, all or nothing.
     ///
     /// A port to remove may be missing. Returns `false`, with nothing changed, if the maps do not hold what
     /// they should, or if there is too much to change; then rebuild the tables.
@@ -148,7 +148,7 @@ impl Table {
         self.change_elements(&port_elements(remove), &port_elements(add))
     }
 
-    /// Takes away and adds guests, as [`Table::change`] does with ports.
+    /// Removes and adds guests, as [`Table::change`] does with ports.
     pub(crate) fn change_guests(
         &mut self,
         remove: &[Guest],
@@ -174,7 +174,7 @@ impl Table {
         }
     }
 
-    /// Removes the tables with all they hold; one that is not there is no error.
+    /// Removes the tables with all they hold; one that is missing is not an error.
     pub(crate) fn remove(&mut self) -> Result<(), TableError> {
         for family in [&IPV4, &BRIDGE] {
             let mut delete = Message::new(DELETE_TABLE, ACK, family);

@@ -1,4 +1,4 @@
-//! Bridge, address, kernel switches and rules: whether they are there, and making what is missing.
+//! Bridge, address, kernel switches and rules: checks them and makes what is missing.
 
 use crate::error::NetworkError;
 use crate::lease::Leases;
@@ -25,7 +25,7 @@ impl Network {
         format!("/proc/sys/net/ipv4/conf/{}/route_localnet", self.settings.bridge)
     }
 
-    /// Whether nothing is missing, asked from the kernel itself.
+    /// Whether nothing is missing, according to the kernel.
     pub(crate) fn is_up(&self) -> Result<bool, NetworkError> {
         let is_on = |path: &str| fs::read(path).is_ok_and(|value| value.starts_with(b"1"));
         let subnet = self.settings.subnet;
@@ -77,7 +77,7 @@ impl Network {
                 links.find(name)?.ok_or_else(missing)?
             }
         };
-        // The rules and leases are for IPv4: no other way round them is left open.
+        // The rules and leases are for IPv4. IPv6 must not be a way around them.
         let without_ipv6 = format!("{IPV6}/conf/{name}/disable_ipv6");
         if Path::new(IPV6).exists() {
             switch_on(&without_ipv6)?;
@@ -93,8 +93,7 @@ impl Network {
         switch_on(FORWARD)
     }
 
-    /// Tells dom0 who has which address: Linux forgets all of them when the bridge goes down or loses
-    /// its own address.
+    /// Fills dom0's neighbour table: Linux empties it when the bridge goes down or loses its own address.
     fn tell_neighbours(&self, locked: &Locked<'_>) -> Result<(), NetworkError> {
         let leases: Leases = locked.read(LEASES)?;
         for (mac, address) in leases.guests() {

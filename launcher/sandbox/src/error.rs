@@ -5,7 +5,7 @@ use std::{fmt, io};
 /// A protection that some kernels do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
-    /// Landlock keeps the process from all files but the ones listed (Linux 5.13).
+    /// Landlock keeps the process from all files except the ones listed (Linux 5.13).
     Files,
     /// Landlock keeps the process from connecting to other TCP ports than the ones listed (6.7).
     TcpConnect,
@@ -15,7 +15,7 @@ pub enum Fence {
     Signals,
     /// Landlock keeps the process from abstract Unix sockets of processes outside (6.12).
     AbstractSockets,
-    /// Seccomp keeps the process from all system calls but the ones listed (3.17).
+    /// Seccomp keeps the process from all system calls except the ones listed (3.17).
     Calls,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for Gaps {
 /// Why the sandbox is not whole.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// A right that every kernel takes away on request is still there. The process may have lost
+    /// The process still has a right that every kernel can take away. The process may have lost
     /// other rights and must not go on.
     #[error("cannot {step}")]
     Step {

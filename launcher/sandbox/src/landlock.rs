@@ -16,7 +16,7 @@ use std::{
 /// must leave out those that the process has no need for.
 #[derive(Clone, Copy, Debug)]
 pub struct Landlock<'a> {
-    /// Files and folders with all that is below them, and what may be done there. See
+    /// Files and folders with everything that is below them, and what may be done there. See
     /// [`open_place`].
     pub files: &'a [(BorrowedFd<'a>, Access)],
     /// TCP ports that may be connected to; `None`: all.

@@ -123,7 +123,7 @@ fn become_user(user: u32) -> rustix::io::Result<()> {
     set_thread_groups(&[])?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
-    // To become root again must fail, or root was never given up.
+    // Becoming root again must fail; otherwise root was never given up.
     match set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT) {
         Ok(()) => Err(rustix::io::Errno::PERM),
         Err(_) => Ok(()),

@@ -17,7 +17,7 @@ pub struct DomainInfo {
     pub uuid: [u8; 16],
     /// Why it shut down; `None` while it lives.
     pub shutdown: Option<ShutdownReason>,
-    /// Xen is taking it down, or waits for others to let go of its memory.
+    /// Xen is destroying it, or waits for other domains to unmap its memory.
     pub dying: bool,
     /// Paused by the toolstack.
     pub paused: bool,
@@ -287,9 +287,9 @@ impl Hypervisor {
         })
     }
 
-    /// Lets the domain read the TSC itself. Where the TSC is not known to be steady, Xen would
-    /// otherwise trap each reading, also those of the clock that it gives the guest, which is right
-    /// either way: Xen keeps it for each vCPU.
+    /// Lets the domain read the TSC itself. Otherwise Xen traps each read if the TSC is not known to be
+    /// steady, also reads for the guest's Xen clock. That clock is right either way, because Xen keeps it
+    /// per vCPU.
     pub(crate) fn set_native_tsc(&self, domid: DomId) -> Result<(), XenError> {
         let payload = domctl::TscInfo {
             tsc_mode: domctl::TSC_NEVER_EMULATE,

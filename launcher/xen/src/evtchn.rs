@@ -55,7 +55,7 @@ impl EventChannels {
     /// Opens `/dev/xen/evtchn`.
     ///
     /// # Errors
-    /// Where this is no Xen domain, or the process may not.
+    /// This is not a Xen domain, or the process has no permission.
     pub fn open() -> Result<Self, EventChannelError> {
         // Not blocking: a port that another thread took is no reason to hang.
         let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -70,7 +70,7 @@ impl EventChannels {
     /// Makes a new port that `remote` may bind to.
     ///
     /// # Errors
-    /// `ENOSPC` where this domain has no more ports.
+    /// `ENOSPC` if this domain has no more ports.
     pub fn allocate(&self, remote: DomId) -> Result<Port, EventChannelError> {
         let argument = event_channel::BindUnboundPort { remote_domain: remote.0.into() };
         // SAFETY: the request reads one BindUnboundPort.
@@ -82,7 +82,7 @@ impl EventChannels {
     /// Binds a new port of this domain to one that `remote` allocated for it.
     ///
     /// # Errors
-    /// `EINVAL` where the other port is not there for this domain.
+    /// `EINVAL` if the other port does not exist for this domain.
     pub fn bind(&self, remote: DomId, port: Port) -> Result<Port, EventChannelError> {
         let argument =
             event_channel::BindInterdomain { remote_domain: remote.0.into(), remote_port: port.0 };
@@ -92,7 +92,7 @@ impl EventChannels {
         )
     }
 
-    /// Tells the other end.
+    /// Notifies the other end.
     ///
     /// # Errors
     /// `EINVAL` or `ENOTCONN` for a port that is not this process's.
@@ -120,7 +120,7 @@ impl EventChannels {
     /// `timeout` without one. Several notifications of a port that wait are one.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// The device fails.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Option<Port>, EventChannelError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let failed = |source| failed("wait for event channels".to_owned(), source);

@@ -225,7 +225,7 @@ impl SharedMemory {
         self.byte(offset).fetch_or(bits, Ordering::SeqCst);
     }
 
-    /// Clears bits of the byte at `offset`; says whether one of them was set.
+    /// Clears bits of the byte at `offset`; returns whether one of them was set.
     ///
     /// # Panics
     /// As [`SharedMemory::write`].

@@ -21,7 +21,7 @@ pub struct Hypervisor {
 /// The host, as Xen shares it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Memory that Xen knows of, in 4 KiB pages.
+    /// Memory of the host, in 4 KiB pages.
     pub total_pages: u64,
     /// Memory that a new domain can have, in 4 KiB pages.
     pub free_pages: u64,
@@ -75,7 +75,7 @@ impl Hypervisor {
         let can = |flag| info.capabilities & flag != 0;
         Ok(Host {
             total_pages: info.total_pages,
-            // Claimed memory is counted as free, but spoken for.
+            // Claimed memory counts as free but is reserved.
             free_pages: info.free_pages.saturating_sub(info.outstanding_pages),
             scrub_pages: info.scrub_pages,
             cpus: info.nr_cpus,

@@ -17,7 +17,7 @@ struct Dom0 {
     kernel: File,
 }
 
-/// `None`, with the reason printed, where nothing can be built.
+/// `None`, with the reason printed, if nothing can be built.
 fn dom0() -> Option<Dom0> {
     let xen = match Hypervisor::open() {
         Ok(xen) => xen,

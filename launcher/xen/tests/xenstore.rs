@@ -14,7 +14,7 @@ struct Folder {
 }
 
 impl Folder {
-    /// `None`, with the reason printed, where there is no xenstore.
+    /// `None`, with the reason printed, if there is no xenstore.
     fn new(test: &str) -> Option<Self> {
         match Store::connect() {
             Ok(store) => {

@@ -1,4 +1,4 @@
-//! `launch attach`: go on with a running app, as `launch run` does in the foreground.
+//! `launch attach`: connect to a running app, as `launch run` does in the foreground.
 
 use super::foreground::stay;
 use crate::conversation::DetachKeys;

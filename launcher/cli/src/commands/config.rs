@@ -29,7 +29,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let app = life::create(&apps, &launch)?;
     match life::config(&apps, &app) {
         Ok(config) => print(&config)?,
-        // The error to report is the first one; what is left is seen in `ps -a`.
+        // The first error is the one to report; an app that is left is seen in `ps -a`.
         Err(error) => {
             let _ = life::remove(&apps, &app, true);
             return Err(error.into());

@@ -1,5 +1,5 @@
-//! Flags of `docker run` that a domain makes meaningless, or that are not there yet: taken with a
-//! word about it, or refused with the reason. None is ignored in silence.
+//! Flags of `docker run` that mean nothing for a domain, or that are not supported yet: accepted with a
+//! note, or refused with the reason. None is ignored silently.
 
 use crate::output::say;
 use anyhow::{Result, bail};
@@ -14,7 +14,7 @@ enum Verdict {
     Note(&'static str),
     /// It is refused, and this is why.
     Refuse(&'static str),
-    /// These values are so anyway; others are refused, and this is why.
+    /// These values are the only behaviour there is; others are refused for this reason.
     Only(&'static [&'static str], &'static str),
 }
 

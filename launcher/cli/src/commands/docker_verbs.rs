@@ -1,5 +1,5 @@
-//! Docker's verbs that `launch` does not have: told so, and what to do in their place. Without this
-//! `launch build .` would look for an image named build.
+//! Docker's verbs that `launch` does not have, each with what to do instead. Without this `launch build .`
+//! would look for an image named build.
 
 /// Each with what to do instead.
 pub(crate) const VERBS: [(&str, &str); 34] = [
@@ -61,7 +61,7 @@ const BUILD: &str = "build images with docker, podman or buildah, and start them
     `launch run docker-archive:FILE` or `oci:DIR`";
 const SWARM: &str = "launch works on one machine; clusters are for engines";
 
-/// What to say to someone who asks for one of them.
+/// The answer to a user who asks for one of them.
 pub(crate) fn answer(verb: &str) -> Option<String> {
     let (_, instead) = VERBS.iter().find(|(known, _)| *known == verb)?;
     Some(format!(

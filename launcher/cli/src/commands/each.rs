@@ -1,4 +1,4 @@
-//! Commands that take several names: each is tried, and every failure has its line.
+//! Commands that take several names: each name is tried, and each failure is reported on its own line.
 
 use crate::failure;
 use crate::output::print;

@@ -13,7 +13,7 @@ use contract::Exit;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Added to the number of a signal, it is the exit code of a command that the signal has ended.
+/// The exit code of a command that a signal ended is this plus the signal's number.
 const ENDED_BY_SIGNAL: u8 = 128;
 
 /// What to run, where, and as whom.
@@ -80,7 +80,7 @@ pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
         _ => return Err(error),
     };
     say(&error);
-    // An app that is noted as running may have lost its domain in a power cut: this puts it right.
+    // An app that is recorded as running may have lost its domain in a power cut: this repairs it.
     here::tell(&life::repair(&apps)?);
     Ok(ExitCode::from(code))
 }

@@ -53,7 +53,7 @@ pub(super) fn stay(
         let giving = scope.spawn(|| -> Result<()> {
             let mut session = match guest::attach(apps, app) {
                 Ok(session) => session,
-                // Its end is told by the one who follows it.
+                // The loop below reports the app's end.
                 Err(TalkError::Ended(_)) => return Ok(()),
                 Err(TalkError::Refused(_)) if !interactive => return Ok(()),
                 Err(error) => return Err(error.into()),

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-/// The file, empty until the app is there; it goes where no app comes.
+/// The file, empty until the app exists. It is removed if the app is not made.
 #[derive(Debug)]
 pub(crate) struct IdFile {
     path: PathBuf,
@@ -45,7 +45,7 @@ impl IdFile {
 impl Drop for IdFile {
     fn drop(&mut self) {
         if !self.filled {
-            // What went wrong before is what there is to say.
+            // The first error is the one to report.
             let _ = fs::remove_file(&self.path);
         }
     }

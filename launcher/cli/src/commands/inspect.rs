@@ -55,7 +55,7 @@ pub(crate) fn run_images(args: &ImageArgs) -> Result<ExitCode> {
     show(args.format.as_deref(), &args.names, Some(Kind::Image))
 }
 
-/// Shows what is there and tells what is not, as Docker does.
+/// Shows what exists and reports what does not, as Docker does.
 fn show(format: Option<&str>, names: &[String], kind: Option<Kind>) -> Result<ExitCode> {
     let template = format.filter(|format| *format != "json").map(Template::parse).transpose()?;
     let here = Here::new()?;
@@ -94,7 +94,7 @@ fn find(here: &Here, name: &str, kind: Option<Kind>) -> Result<Value> {
     if kind == Some(Kind::App) {
         return Err(missing);
     }
-    // A name that cannot be an image's is no image; the app's error says more.
+    // A text that is not a valid image name names no image; the app's error says more.
     match here.images()?.find(name) {
         Ok(Some(image)) => Ok(about_image(&image)),
         _ => Err(missing),
@@ -105,7 +105,7 @@ fn about_app(apps: &Apps, app: &App) -> Value {
     let (record, state) = (&app.record, &app.state);
     let time = |unix_ms: Option<u64>| match unix_ms {
         Some(ms) => timestamp::render(ms.saturating_mul(1_000_000)),
-        // As Docker writes a time that has not come.
+        // How Docker writes a time that has not come yet.
         None => "0001-01-01T00:00:00Z".into(),
     };
     let outcome = state.outcome();

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// Output is missing because of the one who reads ours.
+/// Output is missing because this command's own reader is slow.
 pub(crate) fn tell_gap() {
     say(
         "some output may be missing here: it was read more slowly than the app wrote it; a larger \
@@ -80,11 +80,11 @@ impl Output {
     /// # Errors
     /// A stream is closed.
     pub(crate) fn write(&mut self, entries: &[Entry]) -> Result<()> {
-        // By themselves the streams make a system call of each line.
+        // Unbuffered, the streams make one system call per line.
         let mut out = BufWriter::new(io::stdout().lock());
         let mut err = BufWriter::new(io::stderr().lock());
         for entry in entries {
-            // Both may be one terminal: each stream's lines stay where they were among the other's.
+            // Both may be one terminal, so the streams' lines stay in order.
             match entry.stream {
                 Stream::Stdout => err.flush().and_then(|()| self.write_entry(&mut out, 0, entry)),
                 Stream::Stderr => out.flush().and_then(|()| self.write_entry(&mut err, 1, entry)),

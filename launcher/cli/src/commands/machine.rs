@@ -37,12 +37,12 @@ impl CpuFlags {
         format!("{share:.4}").parse().map(Some)
     }
 
-    /// The vCPUs that a domain needs to use what it may.
+    /// The vCPUs that a domain needs to use its allowance.
     pub(crate) fn vcpus(&self) -> Result<Option<u32>, CpusError> {
         Ok(self.cpus()?.map(Cpus::vcpus))
     }
 
-    /// As the library takes it. A domain that may use all its vCPUs needs no cap.
+    /// As Xen's scheduler takes it. A domain that may use all its vCPUs needs no cap.
     pub(crate) fn schedule(&self, vcpus: Option<u32>) -> Result<Schedule, CpusError> {
         let cap = self.cpus()?.map(|cpus| match vcpus {
             Some(vcpus) if u32::from(cpus.percent) >= vcpus * 100 => 0,

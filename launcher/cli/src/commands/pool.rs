@@ -95,7 +95,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 /// The body of `launch __pool`, which a monitor starts when its app has its start behind it: nothing
 /// waits for it, and whatever runs comes first.
 pub(crate) fn fill_in_background() -> ExitCode {
-    // Without it the filling is only less polite.
+    // If it fails, filling the pool only competes more with other work.
     let _ = rustix::process::nice(10);
     let fill = || -> Result<()> {
         let here = Here::new()?;

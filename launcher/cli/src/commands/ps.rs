@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     let mut list = apps.list()?;
     let last = if args.latest { Some(1) } else { args.last };
-    // As Docker has it: who asks for a state, or for the last ones, asks for all.
+    // As with Docker, a filter by state, --last and --latest imply --all.
     let all = args.all || last.is_some() || args.filter.iter().any(Filter::is_of_state);
     let facts = filter::Facts::of(&apps, &list, &args.filter)?;
     list.retain(|app| all || is_up(app));
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether an app is in the list where nothing else is asked for.
+/// Whether an app is listed without flags.
 fn is_up(app: &App) -> bool {
     matches!(app.state.phase(), Phase::Running | Phase::Starting | Phase::Restarting)
 }

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let here = Here::new()?;
     let store = here.images()?;
     let apps = here.apps()?;
-    // Before the images, so that a state that cannot be read is said as such.
+    // Before the images, so that a state that cannot be read is reported as such.
     apps.list()?;
     let may_lose_it = |app: &app::App| args.force && apps.can_spare_image(app);
     let in_use = |digest: &image::Digest| apps.have_image(digest, may_lose_it);

@@ -75,7 +75,7 @@ pub(crate) struct CreateFlags {
     docker: DockerFlags,
 }
 
-/// What is to be made, once the image is here, and where its id goes.
+/// Fetches the image if necessary. Returns what to make, and the file for its id.
 pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(RunRequest, Option<IdFile>)> {
     flags.docker.answer()?;
     if flags.rm && flags.restart != RestartPolicy::No {
@@ -94,7 +94,7 @@ pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(RunRequest, Op
     Ok((launch, id_file))
 }
 
-/// Fails with Docker's code for what goes wrong before there is an app.
+/// Fails with Docker's code 125 if no app was made.
 pub(crate) fn run(args: Args, begin: Instant) -> Result<ExitCode> {
     let mut launched = false;
     match start(args, begin, &mut launched) {
@@ -121,7 +121,7 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
     let (mut launch, id_file) = times.step("image", || prepare(args.create, &here))?;
     launch.detached = args.detach;
 
-    // From here on a signal must not end this process: what it makes would be left half-made.
+    // From here on a signal must not end this process, or it would leave a half-made app.
     let signals = catch_signals()?;
     let (app, timings) = launch_repaired(&apps, &launch)?;
     *launched = true;
@@ -132,7 +132,7 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
     if args.time {
         times::print(&times.render());
     }
-    // Last, because it takes the longer the more apps there are, and no start waits for it.
+    // Last: it takes longer the more apps there are, and the start must not wait for it.
     here::tell(&life::repair_at_times(&apps)?);
     if args.detach && signals.load(Ordering::Relaxed) > 0 {
         life::remove(&apps, &app, true)?;
@@ -156,7 +156,7 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
     })
 }
 
-/// Launches; what a killed process left behind may be in the way, and is put right then.
+/// Launches. If that fails, repairs what killed processes left behind and tries once more.
 fn launch_repaired(apps: &Apps, launch: &RunRequest) -> Result<(App, Timings)> {
     let error = match life::launch(apps, launch) {
         Ok(launched) => return Ok(launched),
@@ -170,7 +170,7 @@ fn launch_repaired(apps: &Apps, launch: &RunRequest) -> Result<(App, Timings)> {
     }
 }
 
-/// Notes that SIGINT, SIGTERM or SIGHUP came, and nothing more; each sets the value to 1.
+/// Makes SIGINT, SIGTERM and SIGHUP set the returned value to 1 and do nothing else.
 fn catch_signals() -> Result<Arc<AtomicUsize>> {
     let signals = Arc::new(AtomicUsize::new(0));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -180,11 +180,11 @@ fn catch_signals() -> Result<Arc<AtomicUsize>> {
     Ok(signals)
 }
 
-/// The guest's own steps, once it has told them.
+/// Prints the guest's own steps once it has reported them.
 fn print_guest(apps: &Apps, app: &App, times: &Times) {
     let until = Instant::now() + Duration::from_secs(60);
     while Instant::now() < until {
-        // An app that is gone already (--rm) has nothing more to tell.
+        // An app that is removed already (--rm) has no more steps.
         let Ok(now) = apps.find(&app.record.id) else { return };
         if !now.state.marks().is_empty() {
             times::print(&times.render_guest(now.state.marks()));

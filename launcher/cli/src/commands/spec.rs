@@ -161,7 +161,7 @@ impl Spec {
 }
 
 /// `NAME=value` each: first the files', then the flags', as Docker orders them. A bare `NAME`
-/// takes the value from this process, and is left out where it has none.
+/// takes the value from this process, and is left out if there is none.
 pub(super) fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>> {
     let mut env = Vec::new();
     for file in files {

@@ -58,7 +58,7 @@ fn start_if_needed(apps: &Apps, app: &App) -> Result<()> {
     }
 }
 
-/// Starts the app and shows what it says from now on.
+/// Starts the app and shows its output from now on.
 fn stay(args: &Args, apps: &Apps, app: App) -> Result<ExitCode> {
     let process = &app.record.process;
     let interactive = args.interactive && process.stdin;
@@ -76,7 +76,7 @@ fn start(apps: &Apps, app: &App) -> Result<()> {
     Ok(())
 }
 
-/// What ran when the host went down is put right before; the rest is those that had ended.
+/// Starts the apps that are to run with the host. Those that ran when it went down were repaired before.
 fn at_boot(apps: &Apps) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for app in life::at_boot(apps)? {

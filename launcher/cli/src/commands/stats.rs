@@ -29,7 +29,7 @@ const FIELDS: [Field; 10] = [
 ];
 const COLUMNS: [&str; 9] =
     ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs", "VCPUs"];
-/// How long a guest may take to say what it uses; one that is paused never does.
+/// How long a guest may take to answer; a paused one never does.
 const GUEST_PATIENCE: Duration = Duration::from_secs(1);
 /// How often figures are taken, and so over how long processor time is measured.
 const ROUND: Duration = Duration::from_secs(1);
@@ -84,7 +84,7 @@ fn wanted(args: &Args, apps: &Apps) -> Result<Vec<App>> {
     args.apps.iter().map(|name| Ok(apps.find(name)?)).collect()
 }
 
-/// What is known of an app: from Xen, and from its guest if that answers.
+/// The figures of an app: from Xen, and from its guest if that answers.
 type Figures = (Usage, Option<Stats>);
 
 /// The figures of those that run; one that ends meanwhile has none. All guests are asked at once, so

@@ -33,7 +33,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// How long each may take, where that was said.
+    /// How long each may take, if given.
     pub(super) fn time(&self) -> Option<Duration> {
         self.time.map(|time| time.0)
     }

@@ -27,7 +27,7 @@ pub(super) enum InputEvent {
     End,
 }
 
-/// A user has asked three times in a short while that the process end, and it did not.
+/// The user has asked the process to end three times within a short while, and it did not.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the process did not end after three signals; this command ends without it, and the process may go on in the guest"
@@ -92,7 +92,7 @@ impl<'a> Input<'a> {
         }
         let room = session.input_room().min(self.buffer.len());
         let stdin = self.stdin.as_ref().filter(|_| room > 0);
-        // Answers that are not taken need not wake us.
+        // While answers are not read, they need not wake this process.
         let timeout = session.longest_wait().filter(|_| output.is_empty());
         let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
         let guest: Vec<BorrowedFd<'_>> = match output.is_empty() {
@@ -133,7 +133,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// A guest need not pass a signal on, and a process need not end by it; the user decides.
+    /// A guest may not pass a signal on, and a process may ignore it, so the user can insist.
     fn insist(&mut self, signal: i32) -> Result<(), Insisted> {
         if matches!(signal, SIGINT | SIGTERM) {
             self.asked.retain(|at| at.elapsed() < INSISTING);

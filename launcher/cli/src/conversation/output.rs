@@ -7,7 +7,7 @@ use std::io::{Stderr, Stdout};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Output of the process that this command's reader has not taken yet. It is written in pieces that do
-/// not block, so that a slow reader keeps no signal from being heard.
+/// not block, so that a slow reader does not delay signals.
 #[derive(Default)]
 pub(super) struct Pending {
     held: Option<(Stream, Vec<u8>)>,
@@ -22,7 +22,7 @@ impl Pending {
         self.held.is_none()
     }
 
-    /// Takes the next piece, which may be empty; the one before must have gone.
+    /// Holds the next piece, which may be empty. The one before must be written.
     pub(super) fn hold(&mut self, stream: Stream, bytes: Vec<u8>) {
         (self.held, self.written) =
             (Some((stream, bytes)).filter(|(_, bytes)| !bytes.is_empty()), 0);

@@ -6,10 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Those that a process in the guest gets in this command's place, and that of a terminal's new size.
+/// Signals that go to the process in the guest instead of this command, and SIGWINCH.
 pub(crate) const ALL_SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGTERM, SIGWINCH];
 
-/// Signals to this command that the process gets in its place.
+/// Catches signals to this command that the process in the guest gets instead.
 pub(crate) struct Signals {
     last: Arc<AtomicUsize>,
     resized: Arc<AtomicUsize>,

@@ -30,7 +30,7 @@ enum Entry {
         offset: u64,
         size: u64,
     },
-    /// Older archives link layers that are the same.
+    /// Older archives have links for identical layers.
     Link(String),
 }
 
@@ -105,7 +105,7 @@ impl TarIndex {
                 return Err(ArchiveError::Entries { archive: archive(), allowed: MAX_ENTRIES });
             }
             if is_file && size != entry.size() {
-                // One that reaches past the end of all files is found out when it is read.
+                // A file that reaches past the archive's end is an error when it is read.
                 return Ok(size
                     .checked_next_multiple_of(BLOCK)
                     .and_then(|size| offset.checked_add(size)));

@@ -1,4 +1,4 @@
-//! A plain tar of a root file system as an image of one layer that says nothing about its app.
+//! A plain tar of a root file system, as an image of one layer without a config.
 
 use crate::{
     config::Config,

@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 const BUFFER_BYTES: usize = 1 << 20;
 /// All-zero stretches of this size are left as holes.
 const HOLE_BYTES: usize = 64 << 10;
-/// How much is written between two looks at the room that is left on the file system.
+/// How much is written between two checks of the free space on the file system.
 const LOOK_BYTES: u64 = 16 << 20;
 /// EROFS counts blocks in 32 bits.
 const MAX_BLOCKS: u64 = u32::MAX as u64;
@@ -35,7 +35,7 @@ pub(crate) struct DataArea {
     space: Space,
     max_bytes: u64,
     min_free_bytes: u64,
-    /// Bytes that may be written before the next look at the room that is left.
+    /// Bytes that may be written before the next check of the free space.
     unlooked: u64,
     buffer: Box<[u8]>,
     /// Bytes of `buffer` in use, and where on the disk they go.
@@ -164,7 +164,7 @@ impl DataArea {
         Ok(())
     }
 
-    /// Fails when `bytes` more may not leave enough room on the file system.
+    /// Fails if `bytes` more would leave too little space on the file system.
     fn look(&mut self, bytes: usize) -> io::Result<()> {
         match self.unlooked.checked_sub(bytes as u64) {
             Some(left) => self.unlooked = left,

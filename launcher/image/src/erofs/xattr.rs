@@ -7,7 +7,7 @@ use std::collections::HashMap;
 /// Bytes before the list of ids behind an inode (`struct erofs_xattr_ibody_header`).
 const HEADER_BYTES: usize = 12;
 
-/// Splits a full name into EROFS' prefix index and the rest, or `None` where EROFS has no prefix
+/// Splits a full name into EROFS' prefix index and the rest, or `None` if EROFS has no prefix
 /// for it: such attributes (`btrfs.compression`) belong to the file system a layer was packed on.
 ///
 /// `trusted.overlay.*` are dropped too. They are marks of the machine that packed the layer, and

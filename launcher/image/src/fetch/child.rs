@@ -22,7 +22,7 @@ use std::{
 /// The body of `fetch`: to be called from `main` before any thread is started.
 ///
 /// It talks to the launcher through standard input, gives up its rights, and leaves when all is
-/// done. The launcher prints what went wrong; only a start by hand is told here.
+/// done. The launcher prints errors; only a start by hand prints here.
 #[must_use]
 pub fn fetch_child() -> ExitCode {
     sandbox::close_inherited_files();
@@ -77,7 +77,7 @@ impl Launcher {
 
 impl Host for Launcher {
     fn event(&self, event: Event) {
-        // A launcher that is gone takes this process with it.
+        // If the launcher is gone, this process ends too.
         let _ = self.channel().send(&Answer::Event(event), None);
     }
 

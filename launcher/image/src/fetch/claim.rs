@@ -1,4 +1,4 @@
-//! What the child says an image is, held against what was asked for.
+//! Checks what the child says an image is against what was asked for.
 //!
 //! The launcher computes every digest itself, from documents that the child sends. A child in an
 //! image's hands can still write what it likes to the disk that it was given, but not under the
@@ -29,7 +29,7 @@ impl Claim {
     /// Checks `identity`, as the child sent it for `source`.
     ///
     /// # Errors
-    /// What does not fit, as half a sentence.
+    /// What is wrong, as the end of a sentence.
     pub(super) fn check(identity: Identity, source: &Source) -> Result<Self, String> {
         let name = source.to_string();
         match (identity, source) {

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 /// Why an image could not be fetched or converted.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The child says why; one line that names object, cause and next step.
+    /// The child's own error: one line that names object, cause and next step.
     #[error("{message}")]
     Failed {
         /// What kind of failure it is.
         kind: FailureKind,
-        /// The line: the child saw what the image and its registry say.
+        /// The line. It may contain text of the image or its registry.
         message: Untrusted,
     },
     /// The program of the child could not be started.

@@ -25,12 +25,12 @@ use std::{
     os::fd::AsFd as _,
 };
 
-/// The user that fetches when there is no user of the right name.
+/// The uid that fetches if the user [`USER`] does not exist.
 const DEFAULT_UID: u32 = 64321;
 const USER: &str = "_launch";
 const MAX_NAMES: usize = 64;
 
-/// What to do once it is known which image it is.
+/// What to do once the image's digest is known.
 pub(crate) enum Decision {
     /// Convert into this file.
     Write(File),
@@ -74,7 +74,7 @@ impl<E> From<FetchError> for Ended<E> {
 /// Fetches and converts `source` in a child without root.
 ///
 /// # Errors
-/// Those of `decide`, and [`FetchError`] for all else.
+/// Those of `decide`, and [`FetchError`] for everything else.
 pub(crate) fn fetch<E: From<FetchError>>(
     source: &Source,
     settings: &Settings,
@@ -111,7 +111,7 @@ pub(crate) fn fetch<E: From<FetchError>>(
     match (answered, watch.failed()) {
         (Ok(Some(fetched)), _) => Ok(fetched),
         (_, Some(failed)) => Err(failed.into()),
-        // It left without a result; how it ended says more than a broken socket.
+        // It ended without a result; its exit status says more than a broken socket.
         (Ok(None) | Err(Ended::Fetch(FetchError::Child { .. })), None) => {
             Err(running.end(&name, &settings.limits).into())
         }
@@ -153,7 +153,7 @@ impl Conversation<'_> {
                     let claim =
                         Claim::check(told.identity, self.source).map_err(|what| self.lie(&what))?;
                     let names = self.archived_names(&told.names);
-                    let decision = self.watch.pause(|| decide(claim.digest(), progress));
+                    let decision = self.watch.uncounted(|| decide(claim.digest(), progress));
                     let decision = decision.map_err(Ended::Decision)?;
                     match decision {
                         Decision::Write(disk) => {
@@ -242,7 +242,7 @@ fn input(source: &Source) -> Input {
     }
 }
 
-/// The uid of the user made for this, where the admin made one.
+/// The uid of the user made for this, if the administrator made one.
 fn user_id() -> u32 {
     let mut passwd = String::new();
     let read = File::open("/etc/passwd").and_then(|mut file| file.read_to_string(&mut passwd));

@@ -51,7 +51,7 @@ impl Running {
             .current_dir("/")
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
-            // Not the terminal itself: a child in an image's hands could type into it.
+            // Not the terminal itself: a child that an image controls could type into it.
             .stderr(Stdio::piped())
             .spawn()
             .map_err(failed)?;
@@ -59,7 +59,7 @@ impl Running {
         Ok(Self { child, channel, stderr })
     }
 
-    /// Why a child ended that had nothing to say about `name`.
+    /// Why a child ended that sent no result for `name`.
     pub(super) fn end(&mut self, name: &str, limits: &Limits) -> FetchError {
         // With the socket broken it has no more to do; one that stays all the same is ended.
         let _ = self.channel.shut();

@@ -1,6 +1,6 @@
 //! What the child gives up before it reads anything from outside.
 //!
-//! The crate `sandbox` does it; here is what a fetch needs and nothing else may do.
+//! The crate `sandbox` does it; this is the list of what a fetch may still do.
 
 mod calls;
 
@@ -47,13 +47,13 @@ pub(super) fn close_inherited_files() {
 /// # Errors
 /// One line that says what could not be given up, and which setting goes on without it.
 pub(super) fn enter(request: &Request) -> Result<Gaps, String> {
-    // Where memory is short, better this than a domain's monitor. Fails without harm.
+    // If memory is short, this process goes rather than a domain's monitor. Failure does no harm.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
     let entered = confine(request, |sandbox| sandbox.enter());
     allow(entered, request)
 }
 
-/// Decides whether a fetch goes on with fences missing.
+/// Decides whether a fetch continues with fences missing.
 fn allow(entered: Result<(), SandboxError>, request: &Request) -> Result<Gaps, String> {
     let name = &request.name;
     match entered {

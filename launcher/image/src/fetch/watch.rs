@@ -1,4 +1,4 @@
-//! Watches over a fetch from outside, whatever the child says of itself: its time, and the room that
+//! Limits a fetch from outside, whatever the child reports: its time, and the free space that
 //! it leaves on the file system of the disk.
 
 use super::error::FetchError;
@@ -17,7 +17,7 @@ use std::{
 /// Time between two looks. A disk of 1 GiB/s can fill this much of the reserve in between.
 const EACH: Duration = Duration::from_secs(1);
 
-/// Looks on from a thread of its own, as the launcher may wait for a child that sends half a message.
+/// Runs in its own thread, because the launcher may wait for a child that has sent half a message.
 pub(super) struct Watch<'a> {
     name: &'a str,
     limits: &'a Limits,
@@ -26,9 +26,9 @@ pub(super) struct Watch<'a> {
 }
 
 struct State {
-    /// `None`: so far in the future that no clock gets there.
+    /// `None`: too far in the future for the clock.
     deadline: Option<Instant>,
-    paused: bool,
+    uncounted: bool,
     disk: Option<File>,
     stopped: bool,
     failed: Option<FetchError>,
@@ -47,7 +47,7 @@ impl Drop for Stop<'_> {
 impl<'a> Watch<'a> {
     pub(super) fn new(name: &'a str, limits: &'a Limits) -> Self {
         let deadline = Instant::now().checked_add(Duration::from_secs(limits.max_seconds));
-        let state = State { deadline, paused: false, disk: None, stopped: false, failed: None };
+        let state = State { deadline, uncounted: false, disk: None, stopped: false, failed: None };
         Self { name, limits, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -75,19 +75,19 @@ impl<'a> Watch<'a> {
     }
 
     /// Does `what` without counting its time.
-    pub(super) fn pause<T>(&self, what: impl FnOnce() -> T) -> T {
+    pub(super) fn uncounted<T>(&self, what: impl FnOnce() -> T) -> T {
         let before = Instant::now();
-        self.state().paused = true;
+        self.state().uncounted = true;
         let outcome = what();
         let mut state = self.state();
-        state.paused = false;
+        state.uncounted = false;
         state.deadline = state.deadline.and_then(|deadline| deadline.checked_add(before.elapsed()));
         outcome
     }
 
     fn look(&self, state: &State) -> Result<(), FetchError> {
         let over = state.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if over && !state.paused && !state.stopped {
+        if over && !state.uncounted && !state.stopped {
             let limit = LimitError { name: "max_seconds", allowed: self.limits.max_seconds };
             return Err(FetchError::Slow { name: self.name.to_owned(), limit });
         }
@@ -97,7 +97,7 @@ impl<'a> Watch<'a> {
                 let message = plain(&error);
                 Err(FetchError::Failed { kind: FailureKind::DiskFull, message: message.into() })
             }
-            // A file system that cannot be asked says so when it is written to.
+            // A file system that cannot be queried fails when it is written to.
             _ => Ok(()),
         }
     }
@@ -138,7 +138,7 @@ mod tests {
         let limits = Limits { max_seconds: 0, ..Limits::default() };
         let watch = Watch::new("x", &limits);
         let before = watch.state().deadline.unwrap();
-        watch.pause(|| {
+        watch.uncounted(|| {
             watch.look(&watch.state()).unwrap();
             std::thread::sleep(Duration::from_millis(5));
         });

@@ -1,7 +1,7 @@
 //! Which addresses a registry can send this machine to.
 //!
 //! A registry names hosts of its choice: for tokens, and in redirects. They must not be this machine
-//! or something on its link, whose services trust who reaches them (a cloud's 169.254.169.254), unless
+//! or a host on its link, whose services trust their clients (a cloud's 169.254.169.254), unless
 //! the registry itself is on this machine. The user names the registry and the admin its mirrors and
 //! proxies, so these may be anywhere.
 

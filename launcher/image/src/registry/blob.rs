@@ -1,4 +1,4 @@
-//! Blobs: a layer as a stream that goes on where a broken connection ended.
+//! Blobs: a layer as a stream that continues where a broken connection ended.
 
 use super::{
     client::Client,
@@ -16,7 +16,7 @@ use ureq::http::{Response, StatusCode, header};
 /// Bytes received since the last break that count as progress: the count of retries starts over.
 const PROGRESS_BYTES: u64 = 1 << 20;
 
-/// Reads a blob of a known size; its digest is the caller's to check.
+/// Reads a blob of a known size. The caller checks its digest.
 pub(super) struct BlobReader {
     client: Arc<Client>,
     endpoint: Arc<Endpoint>,
@@ -101,11 +101,11 @@ impl BlobReader {
                 next: "try again later",
             });
         }
-        let pause = self.client.back_off(self.breaks);
+        let delay = self.client.back_off(self.breaks);
         self.breaks += 1;
         let at =
             format!("{}: broken at byte {} of {}: {cause}", self.endpoint, self.offset, self.size);
-        self.client.wait(&at, pause);
+        self.client.wait(&at, delay);
         self.connect()
     }
 }
@@ -124,7 +124,7 @@ impl Read for BlobReader {
             let left = self.size - self.offset;
             let Some(body) = &mut self.body else { return Ok(0) };
             if left == 0 {
-                // One byte more than there should be is enough to know.
+                // One extra byte is enough to know.
                 let more = matches!(body.read(&mut [0]), Ok(1..));
                 self.body = None;
                 if more {

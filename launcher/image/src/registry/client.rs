@@ -24,8 +24,8 @@ use ureq::{
 
 /// What is read of an answer that is an error.
 const MAX_SAID_BYTES: u64 = 16 << 10;
-/// The longest pause a registry can ask for; with a longer one, it is out of reach.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// The longest delay a registry may ask for; a registry that asks for more counts as unreachable.
+const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Where systems keep the certificates they trust.
 const BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
@@ -39,7 +39,7 @@ pub(super) type Answer = Response<Body>;
 pub(super) struct Client {
     agent: Agent,
     retries: u32,
-    first_pause: Duration,
+    first_delay: Duration,
     credentials: BTreeMap<String, Credentials>,
     /// `Authorization` values that worked, by endpoint and scope.
     authorizations: Mutex<BTreeMap<(String, String), String>>,
@@ -49,8 +49,8 @@ pub(super) struct Client {
 /// Why a try failed, when another may not.
 pub(super) struct Obstacle {
     cause: String,
-    pause: Option<Duration>,
-    /// What more there can be tried after this one.
+    delay: Option<Duration>,
+    /// How many more attempts may follow.
     retries: u32,
     next: &'static str,
 }
@@ -79,7 +79,7 @@ impl Client {
         Ok(Self {
             agent: Agent::with_parts(config, DefaultConnector::default(), guard),
             retries: settings.retries,
-            first_pause: Duration::from_millis(settings.first_retry_ms),
+            first_delay: Duration::from_millis(settings.first_retry_ms),
             credentials,
             authorizations: Mutex::default(),
             notify,
@@ -94,34 +94,34 @@ impl Client {
         self.retries
     }
 
-    /// Waits before the next try, or says that there is none.
-    pub(super) fn pause(
+    /// Waits before the next attempt, or fails if there is none.
+    pub(super) fn back_off_or_fail(
         &self,
         endpoint: &Endpoint,
         tries: &mut u32,
         obstacle: Obstacle,
     ) -> Result<(), RegistryError> {
-        let pause = obstacle.pause.unwrap_or_else(|| self.back_off(*tries));
-        if *tries >= obstacle.retries.min(self.retries) || pause > MAX_PAUSE {
+        let delay = obstacle.delay.unwrap_or_else(|| self.back_off(*tries));
+        if *tries >= obstacle.retries.min(self.retries) || delay > MAX_DELAY {
             let (at, cause, next) = (endpoint.to_string(), obstacle.cause, obstacle.next);
             return Err(RegistryError::Unreachable { at, cause, next });
         }
         *tries += 1;
-        self.wait(&format!("{endpoint}: {}", obstacle.cause), pause);
+        self.wait(&format!("{endpoint}: {}", obstacle.cause), delay);
         Ok(())
     }
 
     /// Doubles with each try.
     pub(super) fn back_off(&self, tries: u32) -> Duration {
-        self.first_pause.saturating_mul(1 << tries.min(5))
+        self.first_delay.saturating_mul(1 << tries.min(5))
     }
 
-    pub(super) fn wait(&self, cause: &str, pause: Duration) {
-        let reason = format!("{cause}; trying again in {:.1} s", pause.as_secs_f32());
+    pub(super) fn wait(&self, cause: &str, delay: Duration) {
+        let reason = format!("{cause}; trying again in {:.1} s", delay.as_secs_f32());
         let reason = Untrusted::from(reason);
         tracing::info!("{reason}");
         (self.notify)(Event::Retry { reason });
-        std::thread::sleep(pause);
+        std::thread::sleep(delay);
     }
 
     pub(super) fn send(
@@ -184,7 +184,7 @@ impl Client {
                     _ => return Ok(answer),
                 },
             };
-            self.pause(endpoint, &mut tries, obstacle)?;
+            self.back_off_or_fail(endpoint, &mut tries, obstacle)?;
         }
     }
 
@@ -213,7 +213,7 @@ impl Client {
         }
     }
 
-    /// The registry's own words about an error, in one line.
+    /// The registry's message about an error, in one line.
     pub(super) fn said(&self, answer: Answer) -> String {
         #[derive(serde::Deserialize)]
         struct Errors {
@@ -256,13 +256,13 @@ impl Client {
 
     pub(super) fn busy(&self, answer: Answer) -> Obstacle {
         let after = answer.headers().get(header::RETRY_AFTER);
-        let pause = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let delay = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let cause = match answer.status().as_u16() {
             429 => "it says there are too many requests".to_owned(),
             status => format!("it answers {status}"),
         };
-        let pause = pause.map(Duration::from_secs);
-        Obstacle { cause, pause, retries: u32::MAX, next: "try again later" }
+        let delay = delay.map(Duration::from_secs);
+        Obstacle { cause, delay, retries: u32::MAX, next: "try again later" }
     }
 
     pub(super) fn obstacle(&self, error: &ureq::Error) -> Obstacle {
@@ -287,7 +287,7 @@ impl Client {
             }
             _ => (u32::MAX, "check the network and the registry"),
         };
-        Obstacle { cause: describe(error), pause: None, retries, next }
+        Obstacle { cause: describe(error), delay: None, retries, next }
     }
 
     pub(super) fn authorizations(
@@ -306,7 +306,7 @@ fn is_unknown_host(error: &ureq::Error) -> bool {
     }
 }
 
-/// An error of ureq in the words of the rest of the program.
+/// An error of ureq in this program's style.
 fn describe(error: &ureq::Error) -> String {
     match error {
         error if is_unknown_host(error) => "its host name is not known".to_owned(),

@@ -1,4 +1,4 @@
-//! What a registry, or the way to it, does wrong.
+//! Errors of registries, and of reaching them.
 
 use crate::{
     digest::Digest,
@@ -6,7 +6,7 @@ use crate::{
 };
 use std::io;
 
-/// What a registry, or the way to it, does wrong.
+/// An error of a registry, or of reaching it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
     #[error("image not found: {image} at {at}; check its name and tag")]

@@ -66,6 +66,6 @@ pub(super) fn get(
                 }
             },
         };
-        client.pause(endpoint, &mut tries, obstacle)?;
+        client.back_off_or_fail(endpoint, &mut tries, obstacle)?;
     }
 }

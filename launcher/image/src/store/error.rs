@@ -23,7 +23,7 @@ pub enum StoreError {
         /// Why not.
         source: io::Error,
     },
-    /// A file of the store is not what was written there.
+    /// A file of the store is damaged.
     #[error("image store file {path} is damaged; remove it and pull again", path = path.display())]
     Damaged {
         /// The file.
@@ -34,7 +34,7 @@ pub enum StoreError {
     /// Nothing has this name or digest.
     #[error("no image {0:?} in the store; `launch images` lists what is there")]
     NotFound(String),
-    /// Several images have a digest that begins so.
+    /// Several images have a digest that begins with this.
     #[error("image digest {0:?} fits {1} images; give more digits")]
     Ambiguous(String, usize),
     /// A domain has the disk.

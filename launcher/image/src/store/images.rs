@@ -17,7 +17,7 @@ use std::{
 
 /// An image's disk, in its folder.
 pub(super) const DISK: &str = "disk.erofs";
-/// Fewer hex digits than this are taken for a name only.
+/// A text with fewer hex digits than this is only looked up as a name.
 const SHORTEST_PREFIX: usize = 4;
 
 /// An image in the store.
@@ -67,7 +67,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `folder`, making it where it is missing. Only root can look into it.
+    /// Opens the store in `folder`, making it if it is missing. Only root can look into it.
     ///
     /// # Errors
     /// The folder cannot be made.
@@ -99,7 +99,7 @@ impl Store {
         let names = Names::read(&self.folder)?;
         let mut images = Vec::new();
         for digest in self.digests()? {
-            // One that went away since the folder was listed is no error.
+            // An image that was removed since the folder was listed is not an error.
             images.extend(self.read_image(&names, digest)?);
         }
         images.sort_by(|a, b| {
@@ -113,7 +113,7 @@ impl Store {
     /// `in_use` tells whether an app uses an image's disk. No process holds the image while it is called.
     ///
     /// # Errors
-    /// No such image, or it would go while it is in use.
+    /// There is no such image, or it is in use and would lose its last name.
     pub fn remove(
         &self,
         name: &str,

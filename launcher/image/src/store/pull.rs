@@ -30,15 +30,15 @@ pub enum Naming {
     /// The one it was asked for by.
     AsAsked,
     /// Besides, those that a docker-archive gives it, as `docker load` does. That may take a name
-    /// from another image, so only for who asks for it.
+    /// from another image, so only on request.
     AsArchived,
 }
 
 impl Store {
     /// Brings the image of `source` into the store, or finds that it is there, and names it.
     ///
-    /// An image that is there counts only if it came from the same repository, file or folder.
-    /// From another, it is fetched again, and both disks must be equal.
+    /// An image in the store counts only if it came from the same repository, file or folder. Otherwise it is
+    /// fetched again, and both disks must be equal.
     ///
     /// A tag is always looked up at its source. Of several processes that pull the same image one
     /// does the work. What a killed pull left behind is removed first.
@@ -108,7 +108,7 @@ impl Store {
     /// Whether the image is there and was made from what `origin` has.
     fn came_from(&self, digest: &Digest, origin: &str) -> Result<bool, StoreError> {
         let description = self.read_description(digest)?;
-        // An older launcher has not written down where its images came from.
+        // Older launchers did not record where an image came from.
         let fits = |known: Description| known.origins.is_empty() || known.origins.contains(origin);
         Ok(description.is_some_and(fits))
     }
@@ -222,7 +222,7 @@ pub fn convert(
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let part = Part(folder.join(format!(".{name}.{}.part", process::id())));
     let source = source.absolute().map_err(io_error("find", Path::new(".")))?;
-    // Made first: a folder that cannot be written is said before anything is fetched.
+    // Made first, so that a folder that cannot be written is reported before anything is fetched.
     let mut disk = Some(create_disk(&part.0, 0o666)?);
     let fetched = fetch::fetch(&source, settings, progress, &mut |_, _| {
         Ok(disk.take().map_or(Decision::Stop, Decision::Write))
@@ -271,7 +271,7 @@ struct Part(PathBuf);
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // Gone after the rename; otherwise there is nothing more to be done about it.
+        // It is gone after the rename. If removing it fails, nothing more can be done.
         let _ = fs::remove_file(&self.0);
     }
 }

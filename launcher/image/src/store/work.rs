@@ -1,4 +1,4 @@
-//! Working folders: where an image is made, locked by its maker, swept when the maker died.
+//! Working folders: an image is made in one, which its maker locks. Folders of dead makers are removed.
 
 use super::error::{StoreError, io_error};
 use crate::digest::Digest;

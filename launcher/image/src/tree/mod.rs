@@ -63,7 +63,7 @@ impl Tree {
         }
     }
 
-    /// Starts the next layer: all that is there now becomes "lower".
+    /// Starts the next layer: everything that is there now becomes "lower".
     pub(crate) fn begin_layer(&mut self) {
         self.layer += 1;
         self.whiteouts.clear();

@@ -5,7 +5,7 @@ use super::{Attributes, InodeId, Node, Tree, TreeError};
 impl Tree {
     /// Hides what lower layers have under `name`; what this layer put there stays.
     pub(crate) fn white_out(&mut self, parent: InodeId, name: &[u8]) -> Result<(), TreeError> {
-        // What hides nothing is not worth remembering: a layer may be full of such.
+        // Whiteouts that hide nothing are not remembered: a layer may be full of them.
         let Some(link) = self.lookup(parent, name) else { return Ok(()) };
         if !self.whiteouts.insert((parent, name.into())) {
             return Ok(());

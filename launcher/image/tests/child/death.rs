@@ -104,7 +104,7 @@ pub(crate) fn a_missing_fetcher_is_named() -> Verdict {
     Verdict::Passed
 }
 
-/// Mounts a file system of this size in `folder`; `None` where that is not possible.
+/// Mounts a file system of this size in `folder`; `None` if that is not possible.
 pub(crate) fn mount_small(folder: &Path, size: &str) -> Option<PathBuf> {
     let small = folder.join("small");
     fs::create_dir(&small).unwrap();

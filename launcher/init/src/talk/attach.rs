@@ -5,7 +5,7 @@ use super::guest::Guest;
 use super::input::Input;
 use contract::talk::{Answer, Ask};
 
-/// Until the client goes. What the app writes goes where it always goes.
+/// Serves the client until it disconnects. The app's output goes to the console as always.
 pub(super) fn run(guest: &Guest, connection: &mut Connection<'_>) -> Result<(), Disconnected> {
     let Some(target) = guest.input() else {
         let why = "the app takes no input; it was started without -i and -t";

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 use xen::vchan::{Server, VchanError};
 
-/// The conversation has ended: the client has gone, or says what makes no sense.
+/// The conversation has ended: the client has disconnected or sent an invalid frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Disconnected;
 
@@ -32,7 +32,7 @@ pub(super) struct Connection<'a> {
     sent: usize,
 }
 
-/// Output that waits for room in the ring; beyond it who writes it waits.
+/// The most output that waits for room in the ring. With more, the process that writes it waits.
 pub(super) const MAX_PENDING: usize = 64 << 10;
 /// The most output in one frame.
 pub(super) const FRAME_BYTES: usize = 16 << 10;
@@ -111,7 +111,7 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Sends the rest and waits for the client to go.
+    /// Sends the rest and waits for the client to disconnect.
     pub(super) fn finish(&mut self) -> Result<(), Disconnected> {
         loop {
             self.flush()?;

@@ -82,12 +82,12 @@ impl Running {
                 self.obey(guest, ask)?;
             }
             self.input.give(connection);
-            // The question comes before the last look at the output.
+            // Asked before the output is read for the last time, so that none is lost.
             let exit = self.ended.exit();
             let more = self.collect(connection);
             connection.flush()?;
             match exit {
-                // What it left running may hold its output open for ever.
+                // Processes that it left running may keep its output open for ever.
                 Some(exit) if !more => return Ok(exit),
                 exit => self.sleep(connection, exit.is_some())?,
             }
@@ -105,7 +105,7 @@ impl Running {
         Ok(())
     }
 
-    /// Takes what output there is, as far as it can be sent; says whether there may be more.
+    /// Reads the output there is, as far as it can be sent. Returns whether there may be more.
     fn collect(&mut self, connection: &mut Connection<'_>) -> bool {
         let mut more = false;
         self.outputs.retain(|output| {

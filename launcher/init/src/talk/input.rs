@@ -8,10 +8,10 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, write};
 use std::os::fd::AsFd;
 
-/// Input that the process took is told in such steps.
+/// The client is told after each so many bytes that the process took.
 const TAKEN_STEP: u32 = STDIN_WINDOW / 4;
 
-/// Input on its way. What the process does not take stays here, at most a window full.
+/// Input on its way to a process. What the process has not read yet waits here, at most one window.
 pub(super) struct Input {
     /// `None` once it is closed.
     target: Option<Target>,
@@ -66,7 +66,7 @@ impl Input {
         if self.target.is_none() {
             self.took(self.waiting.len());
         }
-        // A terminal stays: it is where output comes from, too.
+        // A terminal stays open: output comes from it too.
         let is_pipe = self.target.as_ref().is_some_and(|target| !target.is_terminal);
         if self.ends && self.waiting.is_empty() && is_pipe {
             self.target = None;

@@ -1,7 +1,7 @@
-//! Talking to dom0 while the app runs: vchans that dom0 connects to, one for each thing it wants.
+//! Serves dom0 while the app runs, over vchans that dom0 connects to, one for each request.
 //!
-//! A thread serves each vchan, for one client after the other. There is always a free one; what
-//! was made for many clients at once goes when they have gone.
+//! A thread serves each vchan, one client after the other. One vchan is always free; those made for many
+//! clients at once are removed when the clients have disconnected.
 
 mod attach;
 mod connection;
@@ -50,7 +50,7 @@ struct Places {
 }
 
 impl GuestServer {
-    /// Begins to serve, a moment after the app was started.
+    /// Starts serving, a moment after the app was started.
     pub fn begin(
         hostname: String,
         children: Arc<Children>,
@@ -80,7 +80,7 @@ impl GuestServer {
         let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);
     }
 
-    /// Serves clients on a vchan of its own until there are enough without it. It counts as free.
+    /// Serves clients on a new vchan until there are enough others. It starts out free.
     fn serve(self: &Arc<Self>) -> Result<(), VchanError> {
         let Some(place) = self.take_place() else { return Ok(()) };
         let path = format!("{FOLDER}/{place}");
@@ -91,7 +91,7 @@ impl GuestServer {
             if self.is_last_free() {
                 self.serve_one_more(Duration::ZERO);
             }
-            // However it ended: the client goes, and the next one comes.
+            // Whatever the result: this client disconnects, and the next one connects.
             let _ = self.talk(&mut server);
             while server.peer() == Peer::Connected {
                 server.wait(None)?;
@@ -114,7 +114,7 @@ impl GuestServer {
         Some(place)
     }
 
-    /// A client has come; says whether one more is to be served, which counts from now on.
+    /// Notes that a client has connected. Returns whether one more vchan is to be made; it counts at once.
     fn is_last_free(&self) -> bool {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.free -= 1;
@@ -123,7 +123,7 @@ impl GuestServer {
         last
     }
 
-    /// A client has gone; says whether its vchan is still wanted.
+    /// Notes that a client has disconnected. Returns whether its vchan is still needed.
     fn is_wanted(&self, place: u32) -> bool {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = places.free < MAX_FREE;

@@ -19,7 +19,7 @@ pub(super) fn run(
     };
     connection.send(&Answer::Started);
     let passed_on = pass_on(&output, connection);
-    // First: what finds the pipe broken goes back to the console.
+    // First, so that the relay finds the pipe broken and returns to the console.
     drop(output);
     detour.close();
     passed_on?;
@@ -30,7 +30,7 @@ fn pass_on(output: &OwnedFd, connection: &mut Connection<'_>) -> Result<(), Disc
     let mut buffer = vec![0; FRAME_BYTES];
     let mut ended = false;
     loop {
-        // Nothing more is asked of it, but the client's end is seen so.
+        // The client sends no more requests, but reading shows when it disconnects.
         while connection.receive()?.is_some() {}
         while !ended && connection.pending() < MAX_PENDING {
             match read(output, &mut buffer[..]) {

@@ -86,7 +86,7 @@ pub(crate) fn run_script(place: &str, program: &[&str], input: &str) -> String {
 }
 
 /// Says whether packets between ports of a bridge meet the IP rules, as with Docker's
-/// `br_netfilter` in dom0; returns `false` where this kernel does not have it.
+/// `br_netfilter` in dom0; returns `false` if this kernel does not have it.
 pub(crate) fn call_rules_on_bridges(call: bool) -> bool {
     let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
     std::fs::write(path, if call { "1" } else { "0" }).is_ok() || !call

@@ -33,7 +33,7 @@ pub(super) fn tables(vcpus: u32) -> Vec<u8> {
     let pointers = [address(fadt_at), address(madt_at)].map(u64::to_le_bytes).concat();
     place(&mut all, xsdt_at, &table(*b"XSDT", 1, &pointers));
     place(&mut all, fadt_at, &fadt(address(dsdt_at)));
-    // Revision 2: 64-bit integers in AML, of which there is none.
+    // Revision 2: 64-bit integers in AML. The table has no AML.
     place(&mut all, dsdt_at, &table(*b"DSDT", 2, &[]));
     place(&mut all, madt_at, &madt(vcpus));
     all

@@ -44,7 +44,7 @@ pub enum BuildError {
         "{memory_mib} MiB of memory is too little: kernel and initrd alone take {needed_mib} MiB"
     )]
     MemoryTooSmall {
-        /// What the domain was to have.
+        /// What the domain asks for.
         memory_mib: u32,
         /// What it needs at least.
         needed_mib: u64,
@@ -113,7 +113,7 @@ pub enum KernelError {
     },
 }
 
-/// What xenstored lacks to talk to a domain: for it `ENOSPC` is no quota, which dom0 has none of.
+/// What xenstored lacks to serve a domain. `ENOSPC` is not a quota here: dom0 has none.
 fn lack(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Quota => "gets no event channel: dom0 has none left (ENOSPC)".into(),

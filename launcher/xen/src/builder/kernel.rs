@@ -166,8 +166,7 @@ fn number(bytes: &[u8]) -> Option<u64> {
     }
 }
 
-/// Checks that the segments are of sane sizes and apart from each other; returns where the last
-/// one ends.
+/// Checks that the segments are in range and do not overlap. Returns where the last one ends.
 fn check_segments(segments: &[Segment]) -> Result<u64, KernelError> {
     let mut ranges = Vec::new();
     for segment in segments {

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io;
 
-/// A file that is put into a guest's memory: read where it goes, and held nowhere else in between.
+/// A file that is put into a guest's memory. It is read straight into its place.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
     pub(super) file: &'a File,
-    /// Its size in bytes, when it was looked at.
+    /// Its size in bytes when this value was made.
     pub(super) bytes: u64,
 }
 
@@ -15,7 +15,7 @@ impl<'a> Payload<'a> {
     /// All of `file`.
     ///
     /// # Errors
-    /// Its size cannot be told.
+    /// Its size cannot be read.
     pub fn new(file: &'a File) -> io::Result<Self> {
         Ok(Self { file, bytes: file.metadata()?.len() })
     }

@@ -19,7 +19,7 @@ pub(super) struct Ram<'a> {
     pub(super) domid: DomId,
     /// For PV: the machine frame of each guest page. PVH domains are addressed by guest frames.
     p2m: Option<Vec<u64>>,
-    /// What the domain takes in all, for the error when it cannot be had.
+    /// What the domain takes in all, for the error if there is too little.
     wanted_pages: u64,
 }
 
@@ -34,8 +34,8 @@ impl<'a> Ram<'a> {
         Self { xen, domid, p2m: Some(vec![]), wanted_pages: pages }
     }
 
-    /// Claims the memory before any is taken, so that of several domains that are built at once
-    /// and do not all fit, some are built and some fail at once.
+    /// Claims the memory before any is taken. If several domains are built at once and do not all fit, some
+    /// are built and the others fail immediately.
     pub(super) fn claim(&mut self) -> Result<(), BuildError> {
         match self.xen.claim_pages(self.domid, self.wanted_pages) {
             Ok(()) => {
@@ -80,8 +80,8 @@ impl<'a> Ram<'a> {
         Ok(())
     }
 
-    /// Gives the domain a run of pages from `start` on, of the largest order that can be had;
-    /// returns where the run ends.
+    /// Gives the domain a run of pages from `start` on, of the largest order available. Returns where the
+    /// run ends.
     fn populate_some(&mut self, start: u64, end: u64) -> Result<u64, BuildError> {
         // PV: 2 MiB at most, for its page tables map single pages anyway.
         let largest = usize::from(self.p2m.is_some());

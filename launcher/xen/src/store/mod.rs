@@ -83,7 +83,7 @@ impl Store {
         Transaction::none(&self.0).read(path)
     }
 
-    /// Reads a node's value; `None` where the node does not exist.
+    /// Reads a node's value; `None` if the node does not exist.
     ///
     /// # Errors
     /// As [`Store::read`], without [`Refusal::NotFound`].
@@ -91,7 +91,7 @@ impl Store {
         Transaction::none(&self.0).read_optional(path)
     }
 
-    /// Reads a node that a guest may write; `None` where it does not exist, or holds no text.
+    /// Reads a node that a guest may write; `None` if it does not exist, or holds no text.
     ///
     /// # Errors
     /// As [`Store::read_optional`], without [`StoreError::NotText`].

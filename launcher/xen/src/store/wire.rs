@@ -80,7 +80,7 @@ pub enum WireError {
     },
 }
 
-/// Encodes a request; `None` where `parts` together exceed [`MAX_PAYLOAD`].
+/// Encodes a request; `None` if `parts` together exceed [`MAX_PAYLOAD`].
 pub(crate) fn encode(
     kind: Kind,
     request: u32,

@@ -24,7 +24,7 @@ impl Client {
     /// server that still has its last client's end to notice has `patience`.
     ///
     /// # Errors
-    /// [`VchanError::Busy`] where another client has it, or it is not there any more;
+    /// [`VchanError::Busy`] if another client uses it or it does not exist any more;
     /// [`VchanError::NotReady`]; [`VchanError::Invalid`]; [`VchanError::Grant`].
     pub fn connect(
         domid: DomId,
@@ -50,7 +50,7 @@ impl Client {
     }
 }
 
-/// Until the server awaits a client.
+/// Waits until the server awaits a client.
 fn await_server(
     page: &SharedMemory,
     events: &EventChannels,
@@ -70,7 +70,7 @@ fn await_server(
     }
 }
 
-/// Everything that the server states is read once, and checked before it is used.
+/// Reads each value that the server states once, and checks it before using it.
 fn map_rings(domid: DomId, page: &SharedMemory) -> Result<(Ring, Ring), VchanError> {
     let both = page.load(LEFT_ORDER).to_ne_bytes();
     let [left, right] = [[both[0], both[1]], [both[2], both[3]]].map(u16::from_ne_bytes);

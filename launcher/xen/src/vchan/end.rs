@@ -69,7 +69,7 @@ impl Vchan {
         let mut ready = self.input.ready(&self.page)?;
         if (ready as usize) < bytes.len() {
             self.page.set_bits(self.side.wishes(), wire::NOTIFY_WRITE);
-            // More may have come before the other side saw the wish.
+            // More may have come before the other side saw the request.
             ready = self.input.ready(&self.page)?;
         }
         let count = bytes.len().min(ready as usize);
@@ -111,7 +111,7 @@ impl Vchan {
         Ok(self.output.room(&self.page)? == self.output.size())
     }
 
-    /// Waits for a notification, and takes it; says `false` after `timeout` without one. With no
+    /// Waits for a notification and takes it. Returns `false` after `timeout` without one. With no
     /// time at all, to be called when the file is readable.
     ///
     /// # Errors

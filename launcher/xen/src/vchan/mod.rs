@@ -1,7 +1,7 @@
 //! vchan: two streams of bytes between two domains, one each way (`libxenvchan`'s wire format).
 //!
-//! The [`Server`] shares the pages and tells where; the [`Client`] maps them. Nothing here waits
-//! but where it says so: [`Vchan::read`] and [`Vchan::write`] do what can be done now and have
+//! The [`Server`] shares the pages and publishes their grants; the [`Client`] maps them. Only functions
+//! whose names say so wait: [`Vchan::read`] and [`Vchan::write`] do what can be done now and have
 //! the other side notify when there is more. The other side is not trusted: see [`ring`].
 //!
 //! Source: `xen/include/public/io/libxenvchan.h`, Xen 4.20.

@@ -14,7 +14,7 @@ pub(super) struct Corrupt;
 /// The bytes of a ring.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    /// Pages of its own; `None` where it lies in the page that has the indexes.
+    /// Pages of its own; `None` if it lies in the page that has the indexes.
     pub(super) pages: Option<SharedMemory>,
     /// Where it begins in them.
     pub(super) offset: usize,

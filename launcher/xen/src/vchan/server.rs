@@ -42,7 +42,7 @@ impl Server {
     /// 1 MiB (20). The left one is the client's to write.
     ///
     /// # Errors
-    /// There is no more of pages, grants or event channels.
+    /// Pages, grants or event channels are used up.
     pub fn listen(peer: DomId, left_order: u16, right_order: u16) -> Result<Self, VchanError> {
         let orders = Orders { left: left_order, right: right_order }.check()?;
         if orders.left < PAGE_ORDER || orders.right < PAGE_ORDER {
@@ -74,7 +74,7 @@ impl Server {
         Ok(Self { vchan, page_ref })
     }
 
-    /// Tells below `path` in xenstore where it is, as `libxenvchan` has it. Dom0 can read it there.
+    /// Writes below `path` in xenstore how to connect, as `libxenvchan` does. Dom0 can read it there.
     ///
     /// # Errors
     /// Xenstore refuses.
@@ -94,7 +94,7 @@ impl Server {
         }
     }
 
-    /// Waits for a client; says `false` after `timeout` without one.
+    /// Waits for a client. Returns `false` after `timeout` without one.
     ///
     /// # Errors
     /// The device fails.

@@ -1,5 +1,5 @@
-//! The processes that a copy takes: `launch exec` for the guest's half, and who receives from it.
-//! What they say is believed as little as a guest: it is read to a bound, and cleaned.
+//! The processes of a copy: `launch exec` for the guest's half, and the receiver. Their messages are as
+//! untrusted as a guest's: they are read up to a limit and cleaned.
 
 use super::interrupt::Interrupt;
 use anyhow::{Context, Result};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// What is kept of a process's standard error.
 const KEPT_BYTES: usize = 64 << 10;
-/// A process that says more is not listened to any longer.
+/// Messages of a process beyond this are ignored.
 const MAX_BYTES: usize = 1 << 20;
 /// How often a process that is about to end is looked at.
 const RETRY: Duration = Duration::from_millis(10);

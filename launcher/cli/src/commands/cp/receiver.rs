@@ -40,11 +40,11 @@ pub(super) struct Job {
     pub(super) max_entries: u64,
     /// See [`Limits::depth`].
     pub(super) max_depth: usize,
-    /// Whether it goes on where the kernel lacks Landlock or seccomp.
+    /// Whether it continues if the kernel lacks Landlock or seccomp.
     pub(super) allow_unsandboxed: bool,
 }
 
-/// What a receiver says in the end, on its standard error.
+/// What a receiver reports at its end, on its standard error.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Report {
     /// Why it did not come to the end.
@@ -55,13 +55,13 @@ pub(super) struct Report {
     is_too_large: bool,
     left_out: u64,
     first_left_out: Option<(Untrusted, Untrusted)>,
-    /// What the kernel lacks, where it went on without.
+    /// The protections that the kernel lacks, if it continued without them.
     missing: Option<Untrusted>,
 }
 
 /// How a receiver ended.
 pub(super) enum Received {
-    /// All is there; with what the user should know of it.
+    /// The copy is complete, with what the user should know about it.
     Whole(Vec<String>),
     /// The guest's stream has no end.
     Cut(String),
@@ -207,7 +207,7 @@ fn receive(job: Option<&str>) -> Result<(Summary, Option<Gaps>)> {
 
 /// Returns the fences that are missing, where the job allows it.
 fn give_up_rights(job: &Job, place: &OwnedFd) -> Result<Option<Gaps>> {
-    // Where memory is short, better this than a domain's monitor. Fails without harm.
+    // If memory is short, this process goes rather than a domain's monitor. Failure does no harm.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     let files = u64::try_from(job.max_depth).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
     let files = files.min(getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX));

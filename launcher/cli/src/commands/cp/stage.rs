@@ -1,5 +1,5 @@
-//! Where a copy comes to be: a new folder, beside what it becomes or in the folder that it goes into. The
-//! receiver writes there and nowhere else; what is complete is moved to its place, and all else goes.
+//! The stage of a copy: a new folder, beside the copy's destination or in the folder that it goes into. The
+//! receiver writes there and nowhere else. A complete copy is moved to its place; anything else is removed.
 
 use super::receiver::NAME;
 use anyhow::{Context, Result, bail, ensure};
@@ -23,7 +23,7 @@ pub(super) struct Stage {
     folder: OwnedFd,
     stage: OwnedFd,
     stage_name: String,
-    /// What the copy becomes in `folder`; `None` where it goes into that.
+    /// What the copy becomes in `folder`; `None` if it goes into that.
     name: Option<OsString>,
     /// The copy's path, for messages.
     target: PathBuf,

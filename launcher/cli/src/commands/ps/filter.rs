@@ -61,7 +61,7 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    /// Whether it asks for more than the apps that run.
+    /// Whether it selects apps that do not run too.
     pub(super) fn is_of_state(&self) -> bool {
         matches!(self.kind, Kind::Status | Kind::Exited)
     }
@@ -94,7 +94,7 @@ impl<'a> Facts<'a> {
         Ok(Self { apps, filters, before_ms, since_ms })
     }
 
-    /// Whether all kinds of filters fit, of each kind any one of its filters; of labels all.
+    /// Whether an app fits: of each kind of filter any one must fit, of labels all.
     pub(super) fn fit(&self, app: &App) -> bool {
         KINDS.iter().all(|(_, kind)| {
             let mut of_kind = self.filters.iter().filter(|filter| filter.kind == *kind).peekable();

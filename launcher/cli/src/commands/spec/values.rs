@@ -66,7 +66,7 @@ pub(super) fn parse_limit(text: &str) -> Result<Limit, String> {
     Ok(Limit { resource: *resource, soft, hard })
 }
 
-/// What `--add-host` says: a name, and an address or this machine's own on the app's network.
+/// A value of `--add-host`: a name, and an address or dom0's own on the app's network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AddedHost {
     name: String,
