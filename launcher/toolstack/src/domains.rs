@@ -299,7 +299,7 @@ fn find_in_xenstore(uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
     let wanted = format!("/vm/{uuid}");
     let mut domids: Vec<DomId> =
         store.list("/local/domain")?.iter().filter_map(|name| name.parse().ok()).collect();
-    // The newest has the highest number, but for the rare overflow.
+    // The newest has the highest number, unless numbers have wrapped around.
     domids.sort_unstable_by(|a, b| b.cmp(a));
     for domid in domids {
         if store.read_optional(&format!("/local/domain/{domid}/vm"))?.as_deref() == Some(&wanted) {

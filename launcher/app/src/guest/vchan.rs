@@ -117,7 +117,7 @@ pub(crate) fn output(name: &str, domid: DomId) -> Result<Option<Session>, TalkEr
     Ok(Some(session))
 }
 
-/// Connects to the vchan at `path`; `None` where there is none, or not a free one. Waits for at most
+/// Connects to the vchan at `path`; `None` if there is none, or if another client has it. Waits for at most
 /// `left`, and [`RENEWAL`].
 fn connect_to(
     store: &Store,

@@ -3,7 +3,7 @@
 //! The keeper learns how the app ends, and takes everything down. It is root, has the app's lock, and parses
 //! nothing that a guest wrote. The [`reader`] does that: it keeps the log, and parses the report and the start set,
 //! behind fences. When either dies, the other cannot do harm: without a keeper the reader ends, and the next
-//! command starts both anew; without a reader the keeper starts another one.
+//! command starts both again; without a reader the keeper starts another one.
 //!
 //! A guest can cost dom0 little: its output is read at a limited rate (see [`crate::limiter`]), and no node that it
 //! may write is watched. Linux queues the events of a watch without a limit. The keeper watches for domains that

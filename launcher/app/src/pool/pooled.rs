@@ -6,26 +6,20 @@
 use crate::apps::Apps;
 use crate::error::AppsError;
 use crate::guest::nodes::start_set_nodes;
-use crate::network;
-use crate::network::with_network;
+use crate::network::{self, with_network};
 use crate::record::pooled_domain::PooledDomain;
 use crate::record::timing::now_ms;
 use crate::record::writable_choice::WritableChoice;
-use crate::request::resolve;
-use crate::storage::layer;
+use crate::request::domain;
 use crate::storage::root::link_disk;
-use crate::storage::start_set;
+use crate::storage::{layer, start_set};
 use crate::store::folder::{self, Folder};
 use crate::store::ids::{new_id, uuid_of};
 use crate::store::lock::Lock;
 use files::FileError;
 use std::fs;
 use std::net::IpAddr;
-use toolstack::DomId;
-use toolstack::DomainSpec;
-use toolstack::DomainState;
-use toolstack::Shape;
-use toolstack::ToolstackKind;
+use toolstack::{DomId, DomainSpec, DomainState, Shape, ToolstackKind};
 
 /// All domains that wait, with their folders: those with an image first, the oldest first.
 pub(crate) fn list(apps: &Apps) -> Result<Vec<(Folder, PooledDomain)>, AppsError> {
@@ -97,7 +91,7 @@ fn fill(
     shape: &Shape,
     image: Option<&image::Image>,
 ) -> Result<(), AppsError> {
-    let mut disks = resolve::disks(folder.path(), WritableChoice::Disk);
+    let mut disks = domain::disks(folder.path(), WritableChoice::Disk);
     let mut promised = vec![];
     match image {
         Some(image) => {
@@ -173,7 +167,7 @@ pub(crate) fn destroy_domain_of(apps: &Apps, id: &str) -> Result<(), AppsError> 
 pub(crate) fn repair(apps: &Apps) -> Result<Vec<String>, AppsError> {
     let mut removed = Vec::new();
     for folder in apps.pooled_folders()? {
-        // Nobody takes a domain without a note that can be read, of another version as well.
+        // A domain whose note cannot be read, as one of another version, is never taken.
         let note = files::read_json::<PooledDomain>(&folder.file(folder::WAITING));
         if note.is_err() && remove(apps, &folder)? {
             removed.push(folder.id().to_owned());

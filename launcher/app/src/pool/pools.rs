@@ -5,18 +5,15 @@ use crate::error::AppsError;
 use crate::network::with_network;
 use crate::pool::pooled;
 use crate::record::pooled_domain::PooledDomain;
-use crate::request::resolve;
 use crate::request::run_request::ShapeRequest;
+use crate::request::shape::shape;
 use files::FileError;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use toolstack::DomId;
-use toolstack::DomainState;
-use toolstack::Shape;
-use toolstack::ToolstackKind;
+use toolstack::{DomId, DomainState, Shape, ToolstackKind};
 
 /// The list of pools, in the folder of domains that wait.
 const POOLS: &str = "pools.json";
@@ -62,7 +59,7 @@ pub fn pool_shape(
     }
     let config = image.map(|(image, name)| (&image.config, name));
     let chosen = (ToolstackKind::Native, apps.choose_kind(request));
-    Ok(resolve::shape(request, config, apps.settings(), chosen)?)
+    Ok(shape(request, config, apps.settings(), chosen)?)
 }
 
 /// All pools and how many domains wait in each.
@@ -116,7 +113,7 @@ pub(crate) fn has_pools(apps: &Apps) -> bool {
     apps.pool_folder().join(POOLS).exists()
 }
 
-/// Builds domains that are missing and destroys those that nobody is to wait for; waits for
+/// Builds domains that are missing and destroys those that no pool wants; waits for
 /// another process that does the same.
 ///
 /// # Errors

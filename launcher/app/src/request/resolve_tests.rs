@@ -1,7 +1,15 @@
 //! Docker's merging rules, as sentences.
 
 use super::*;
+use crate::record::writable_choice::WritableChoice;
+use crate::request::domain::{Link, domain_spec};
+use crate::request::limits::MIN_MEMORY_MIB;
+use crate::request::process::DEFAULT_PATH;
+use crate::request::shape::shape;
+use contract::Neighbour;
 use image::{Config, Digest, Image};
+use std::path::Path;
+use toolstack::{Kind, ToolstackKind};
 
 fn launch(config: Config) -> RunRequest {
     let image = Image {

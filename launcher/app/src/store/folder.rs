@@ -175,7 +175,7 @@ impl Folder {
         write_json_lightly(&self.file(STATE), state)
     }
 
-    /// Writes a file that a start makes anew each time, without waiting for the disk.
+    /// Writes a file that each start writes again, without waiting for the disk.
     ///
     /// # Errors
     /// Disk full and the like.

@@ -1,9 +1,8 @@
 //! Names: unique on this machine, each a symbolic link to its app's folder.
 
 use files::FileError;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// The longest name; Xen's own tools show 40 characters.
 const MAX_BYTES: usize = 63;
@@ -29,7 +28,7 @@ pub enum NameError {
     File(#[from] FileError),
 }
 
-/// The folder of names; whoever changes it holds the apps' common lock.
+/// The folder of names. A process that changes it holds the apps' common lock.
 #[derive(Clone, Debug)]
 pub(crate) struct Names(pub(crate) PathBuf);
 

@@ -86,7 +86,7 @@ fn a_domain_that_waits_with_a_note_of_another_version_is_removed() {
 }
 
 #[test]
-fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
+fn damaged_files_of_the_network_are_rebuilt_from_what_apps_have() {
     let host = host();
     let apps = &host.apps;
     let publish = vec!["8080:80".parse().unwrap()];
@@ -136,7 +136,7 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
         // The link address that was wished for as well.
         assert!(fs::read_to_string(&leases).unwrap().contains("[2,0,0,0,0,7]"));
     }
-    // Its address is not known, so nobody takes it.
+    // Its address is not known, so it is never taken.
     assert!(!older.file(folder::WAITING).exists());
     // One damaged file takes the other along in nothing.
     let before = fs::read(&leases).unwrap();

@@ -1,7 +1,7 @@
 //! Loop devices: raw files as block devices of dom0.
 //!
 //! Each one that is made here carries a label (`lo_file_name`), by which it is known again when
-//! whoever made it is gone.
+//! its creator is gone.
 #![expect(unsafe_code, reason = "the loop driver is spoken to by ioctl only")]
 
 use std::fs::{self, File, OpenOptions};
@@ -133,7 +133,7 @@ pub enum Attached {
 pub struct InUse {
     /// Its node in `/dev`.
     pub path: PathBuf,
-    /// What whoever made it called it.
+    /// The label its creator gave it.
     pub label: String,
 }
 
@@ -227,7 +227,7 @@ pub fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
     Ok(())
 }
 
-/// All loop devices in use whose label begins with `prefix`, but for those that are detached and
+/// All loop devices in use whose label begins with `prefix`, except those that are detached and
 /// go with their last user.
 ///
 /// # Errors
