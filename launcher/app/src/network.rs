@@ -28,7 +28,7 @@ pub(crate) fn with_network<T>(
 /// As [`with_network`]; also returns the files that were rebuilt.
 ///
 /// # Errors
-/// As [`Apps::with_network`].
+/// As [`with_network`].
 pub(crate) fn with_mended_network<T>(
     apps: &Apps,
     act: impl Fn(&net::Network) -> Result<T, NetworkError>,
@@ -56,7 +56,7 @@ fn restore_network(apps: &Apps) -> Result<Vec<PathBuf>, AppsError> {
                 holdings.insert(folder.id().to_owned(), Holding::at(address));
             }
             // Without its note the domain is never taken out of the pool, and repairs remove it.
-            None => folder.unmark(folder::WAITING)?,
+            None => folder.unmark(folder::POOLED)?,
         }
     }
     for id in ids_in(&apps.folders())? {
@@ -140,5 +140,5 @@ fn holding(apps: &Apps, id: &str) -> Option<Holding> {
 
 /// The address of a domain that waits, or waited for this app.
 fn noted_address(folder: &Folder) -> Option<Ipv4Addr> {
-    files::read_json::<PooledDomain>(&folder.file(folder::WAITING)).ok()?.address
+    files::read_json::<PooledDomain>(&folder.file(folder::POOLED)).ok()?.address
 }

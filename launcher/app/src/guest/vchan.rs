@@ -103,7 +103,7 @@ fn free_vchan(name: &str, watch: &DomainWatch, deadline: &Deadline) -> Result<Cl
 /// that `domid` is the app's.
 ///
 /// # Errors
-/// As [`Apps::exec`].
+/// As [`talk`].
 pub(crate) fn output(name: &str, domid: DomId) -> Result<Option<Session>, TalkError> {
     let failed = |source| TalkError::Vchan { name: name.to_owned(), source };
     let store = Store::connect().map_err(|error| failed(error.into()))?;

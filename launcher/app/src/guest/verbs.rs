@@ -56,10 +56,10 @@ pub fn exec(apps: &Apps, app: &App, request: &ExecRequest) -> Result<Session, Ta
     talk(apps, app, Request::Exec(exec), PATIENCE)
 }
 
-/// Takes over the app's input; its output is what [`Apps::follow`] returns.
+/// Takes over the app's input; its output is what [`crate::follow`] returns.
 ///
 /// # Errors
-/// As [`Apps::exec`]; [`TalkError::Refused`] where the app has no input.
+/// As [`exec`]; [`TalkError::Refused`] where the app has no input.
 pub fn attach(apps: &Apps, app: &App) -> Result<Session, TalkError> {
     let mut session = talk(apps, app, Request::Attach, PATIENCE)?;
     match session.wait_for_answer()? {
@@ -71,7 +71,7 @@ pub fn attach(apps: &Apps, app: &App) -> Result<Session, TalkError> {
 /// What the guest says that it uses, if it answers within `patience`.
 ///
 /// # Errors
-/// As [`Apps::exec`].
+/// As [`exec`].
 pub fn stats(apps: &Apps, app: &App, patience: Duration) -> Result<Stats, TalkError> {
     let mut session = talk(apps, app, Request::Stats, patience)?;
     match session.wait_for_answer()? {

@@ -26,7 +26,7 @@ pub fn stop(apps: &Apps, app: &App, timeout: Option<Duration>) -> Result<Outcome
     stop_marked(apps, app, timeout, folder::STOPPED)
 }
 
-/// As [`Apps::stop`] for every app, many at once: they end because the host does, and those whose
+/// As [`stop`] for every app, many at once: they end because the host does, and those whose
 /// policy says so start with it again. Returns those that could not be stopped.
 ///
 /// # Errors
@@ -70,7 +70,7 @@ fn stop_marked(
     outcome(apps, app, &end)
 }
 
-/// As [`Apps::stop`], for an app that is to be started again: one that goes when it ends stays until then.
+/// As [`stop`], for an app that is to be started again: one that goes when it ends stays until then.
 ///
 /// # Errors
 /// As there.

@@ -1,4 +1,4 @@
-//! Domains that wait for their app: booted up to `init`, without orders.
+//! Pooled domains: booted up to `init`, with devices and without orders, ahead of their app.
 //!
 //! Each has a folder of its own under `pool`, with the id of the app to be. A launch that it fits
 //! takes it by renaming the folder, which succeeds for one only.
@@ -21,20 +21,20 @@ use std::fs;
 use std::net::IpAddr;
 use toolstack::{DomId, DomainSpec, DomainState, Shape, ToolstackKind};
 
-/// All domains that wait, with their folders: those with an image first, the oldest first.
+/// All pooled domains with their folders: those with an image first, the oldest first.
 pub(crate) fn list(apps: &Apps) -> Result<Vec<(Folder, PooledDomain)>, AppsError> {
     let mut found = Vec::new();
     for folder in apps.pooled_folders()? {
         // One that is being built has no note yet; one that was just taken is not here any more.
-        if let Ok(waiting) = files::read_json::<PooledDomain>(&folder.file(folder::WAITING)) {
-            found.push((folder, waiting));
+        if let Ok(pooled) = files::read_json::<PooledDomain>(&folder.file(folder::POOLED)) {
+            found.push((folder, pooled));
         }
     }
-    found.sort_by_key(|(_, waiting)| (waiting.image.is_none(), waiting.created_unix_ms));
+    found.sort_by_key(|(_, pooled)| (pooled.image.is_none(), pooled.created_unix_ms));
     Ok(found)
 }
 
-/// Takes a domain that fits, if one waits; its folder is an app's then.
+/// Takes a domain that fits, if there is one; its folder is an app's then.
 ///
 /// The caller has the common lock.
 pub(crate) fn take(
@@ -65,7 +65,7 @@ pub(crate) fn destroy(apps: &Apps, domid: Option<DomId>, id: &str) -> Result<(),
     with_network(apps, |network| network.release(id))
 }
 
-/// Builds a domain that waits; returns while it boots.
+/// Builds a pooled domain; returns while it boots.
 ///
 /// # Errors
 /// It cannot be built; nothing is left then.
@@ -130,15 +130,15 @@ fn fill(
         created_unix_ms: now_ms(),
         domid: domid.0,
     };
-    let noted = files::write_json(&folder.file(folder::WAITING), &pooled);
+    let noted = files::write_json(&folder.file(folder::POOLED), &pooled);
     noted.map_err(|error| undone(error.into()))
 }
 
-/// Destroys a domain that waits, or what is left of it; says whether. One that was just taken,
-/// or is being built, is let be.
+/// Destroys a pooled domain, or what is left of it, and returns whether it did. One that was just taken,
+/// or is being built, is left alone.
 pub(crate) fn remove(apps: &Apps, folder: &Folder) -> Result<bool, AppsError> {
     let Ok(Some(_lock)) = folder.try_lock() else { return Ok(false) };
-    match files::read_json::<PooledDomain>(&folder.file(folder::WAITING)) {
+    match files::read_json::<PooledDomain>(&folder.file(folder::POOLED)) {
         // One whose destruction was cut short is not found by its UUID, but has nodes yet.
         Ok(pooled) => apps.toolstack().destroy(
             ToolstackKind::Native,
@@ -163,12 +163,12 @@ pub(crate) fn destroy_domain_of(apps: &Apps, id: &str) -> Result<(), AppsError> 
     Ok(())
 }
 
-/// Removes what killed processes left of domains that were to wait; returns their ids.
+/// Removes what killed processes left of pooled domains; returns their ids.
 pub(crate) fn repair(apps: &Apps) -> Result<Vec<String>, AppsError> {
     let mut removed = Vec::new();
     for folder in apps.pooled_folders()? {
         // A domain whose note cannot be read, as one of another version, is never taken.
-        let note = files::read_json::<PooledDomain>(&folder.file(folder::WAITING));
+        let note = files::read_json::<PooledDomain>(&folder.file(folder::POOLED));
         if note.is_err() && remove(apps, &folder)? {
             removed.push(folder.id().to_owned());
         }

@@ -22,7 +22,7 @@ pub(crate) const RECORD: &str = "app.json";
 /// How far it has come.
 pub(crate) const STATE: &str = "state.json";
 /// What a domain is that waits for an app; see [`crate::PooledDomain`].
-pub(crate) const WAITING: &str = "waiting.json";
+pub(crate) const POOLED: &str = "waiting.json";
 /// The orders for the guest.
 pub(crate) const ORDERS: &str = "orders.json";
 /// The image's disk: a link to it.
