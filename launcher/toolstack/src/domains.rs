@@ -110,7 +110,7 @@ impl Domains {
             return xl::state(domid, uuid);
         };
         Ok(match info {
-            Some(info) if info.uuid == uuid.0 && !info.dying => {
+            Some(info) if info.uuid == uuid.bytes() && !info.dying => {
                 info.shutdown.map_or(DomainState::Alive, DomainState::ShutDown)
             }
             _ => DomainState::Gone,
@@ -141,7 +141,7 @@ impl Domains {
         match self.ask(Hypervisor::domains)? {
             Some(domains) => Ok(domains
                 .into_iter()
-                .find(|info| info.uuid == uuid.0 && !info.dying)
+                .find(|info| info.uuid == uuid.bytes() && !info.dying)
                 .map(|info| info.domid)),
             None => find_in_xenstore(uuid),
         }
@@ -277,7 +277,9 @@ impl Domains {
         }
         // Ours have names that are unique among ours.
         let is_foreign = |domain: &xen::DomainInfo| {
-            Uuid(domain.uuid).app().is_none() && !domain.dying && domain.domid != DomId::DOM0
+            Uuid::from_bytes(domain.uuid).app().is_none()
+                && !domain.dying
+                && domain.domid != DomId::DOM0
         };
         let mut store = None;
         for domain in domains.iter().filter(|domain| is_foreign(domain)) {

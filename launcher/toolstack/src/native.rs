@@ -46,7 +46,7 @@ impl Native {
         let store = Store::connect()?;
         let guest = Guest {
             name,
-            uuid: uuid.0,
+            uuid: uuid.bytes(),
             kind: match shape.kind {
                 Kind::Pv => builder::Kind::Pv,
                 Kind::Pvh => builder::Kind::Pvh,
@@ -166,15 +166,15 @@ impl Native {
         let hypervisor = Hypervisor::open()?;
         let store = Store::connect()?;
         match hypervisor.domain_info(domid)? {
-            Some(info) if info.uuid == uuid.0 => {
-                builder::destroy(&hypervisor, &store, domid, &uuid.0)?;
+            Some(info) if info.uuid == uuid.bytes() => {
+                builder::destroy(&hypervisor, &store, domid, &uuid.bytes())?;
             }
             // The number may be another domain's by now, and so the nodes and disks.
             Some(_) => return Ok(()),
             None => {
                 let vm = store.read_optional(&format!("/local/domain/{domid}/vm"))?;
                 if vm == Some(format!("/vm/{uuid}")) {
-                    builder::destroy(&hypervisor, &store, domid, &uuid.0)?;
+                    builder::destroy(&hypervisor, &store, domid, &uuid.bytes())?;
                 }
             }
         }

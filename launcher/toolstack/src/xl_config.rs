@@ -230,7 +230,7 @@ mod tests {
         DomainSpec {
             id: "5f0c6e9a1b2d".into(),
             name: "nginx".into(),
-            uuid: Uuid([0x5f; 16]),
+            uuid: Uuid::from_bytes([0x5f; 16]),
             shape: Shape {
                 kind,
                 toolstack: ToolstackKind::Xl,

@@ -55,7 +55,7 @@ pub(crate) fn render_orders(
         }),
         hosts: record.hosts.clone(),
         tmpfs: record.tmpfs.clone(),
-        seed: seed.iter().map(|byte| format!("{byte:02x}")).collect(),
+        seed: hex::encode(seed),
         // Xen gives the guest dom0's clock; seconds pass before these orders are read.
         unix_time: 0,
     }

@@ -43,7 +43,7 @@ fn identity() -> Identity {
     Identity {
         id: "5f0c6e9a1b2d".into(),
         name: "nginx".into(),
-        uuid: Uuid([7; 16]),
+        uuid: Uuid::from_bytes([7; 16]),
         created_unix_ms: 1,
     }
 }
