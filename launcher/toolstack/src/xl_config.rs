@@ -63,7 +63,7 @@ pub enum ConfigError {
 ///
 /// # Errors
 /// A value that xl.cfg cannot hold, or a template with an error.
-pub fn render(spec: &DomainSpec, settings: &Settings) -> Result<String, ConfigError> {
+pub(crate) fn render(spec: &DomainSpec, settings: &Settings) -> Result<String, ConfigError> {
     let (file, built_in) = match spec.shape.kind {
         Kind::Pvh => ("pvh.cfg", PVH),
         Kind::Pv => ("pv.cfg", PV),

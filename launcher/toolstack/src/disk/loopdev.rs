@@ -110,7 +110,7 @@ pub enum LoopError {
 
 /// A block device of dom0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockDevice {
+pub(crate) struct BlockDevice {
     /// Its node in `/dev`.
     pub path: PathBuf,
     /// Its number's upper half.
@@ -121,7 +121,7 @@ pub struct BlockDevice {
 
 /// What serves a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attached {
+pub(crate) enum Attached {
     /// A loop device, made for it.
     Loop(BlockDevice),
     /// The disk is a block device itself.
@@ -130,7 +130,7 @@ pub enum Attached {
 
 /// A loop device in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InUse {
+pub(crate) struct InUse {
     /// Its node in `/dev`.
     pub path: PathBuf,
     /// The label its creator gave it.
@@ -141,7 +141,7 @@ pub struct InUse {
 ///
 /// # Errors
 /// The file cannot be opened as asked, or there is no free loop device.
-pub fn attach(file: &Path, writable: bool, label: &str) -> Result<Attached, LoopError> {
+pub(crate) fn attach(file: &Path, writable: bool, label: &str) -> Result<Attached, LoopError> {
     let open = |source| LoopError::Open { path: file.to_owned(), source };
     let backing = OpenOptions::new().read(true).write(writable).open(file).map_err(open)?;
     let metadata = backing.metadata().map_err(open)?;
@@ -203,7 +203,7 @@ fn device(path: PathBuf, rdev: u64) -> BlockDevice {
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
+pub(crate) fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
     let failed =
         |action| move |source| LoopError::Device { action, device: path.to_owned(), source };
     let file = match File::open(path) {
@@ -232,7 +232,7 @@ pub fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
 ///
 /// # Errors
 /// `/sys/block` cannot be read.
-pub fn list(prefix: &str) -> Result<Vec<InUse>, LoopError> {
+pub(crate) fn list(prefix: &str) -> Result<Vec<InUse>, LoopError> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/sys/block").map_err(LoopError::List)? {
         let entry = entry.map_err(LoopError::List)?;
