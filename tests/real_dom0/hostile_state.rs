@@ -118,7 +118,7 @@ fn damaged_leases_and_ports_are_made_anew_from_what_runs() {
             let told = dom0.launch(&["ps"]).expect_success().stderr;
             for file in files {
                 assert!(
-                    told.contains(&format!("{STATE}/{file} was damaged; made it anew")),
+                    told.contains(&format!("{STATE}/{file} was damaged; rebuilt it")),
                     "{told}"
                 );
             }

@@ -110,7 +110,7 @@ fn a_killed_monitor_is_started_anew_and_the_app_runs_on() {
     dom0.sh(&format!("pkill -9 -f '^launch-monitor .*{id}'")).expect_success();
     dom0.sh(&page).expect_success();
     let said = dom0.launch(&["ps"]).expect_success().stderr;
-    assert!(said.contains("watched") && said.contains("anew"), "{said:?}");
+    assert!(said.contains("app watched had died") && said.contains("another one"), "{said:?}");
     dom0.sh(&format!("pgrep -f '^launch-monitor .*{id}'")).expect_success();
     drop(app);
     dom0.expect_traces(&before);

@@ -188,7 +188,8 @@ impl Apps {
         app.state.can_start() && !disk.is_symlink()
     }
 
-    /// Whether an app has this image, but for those that `may_lose_it`. Where nobody can tell, one has.
+    /// Whether any app uses this image, not counting those for which `may_lose_it` is true. Returns true if the apps
+    /// cannot be listed.
     pub fn have_image(&self, digest: &image::Digest, may_lose_it: impl Fn(&App) -> bool) -> bool {
         let digest = digest.to_string();
         let has = |app: &App| app.record.image_digest == digest && !may_lose_it(app);

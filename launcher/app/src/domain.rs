@@ -3,10 +3,7 @@
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
 use crate::record::state::State;
-use toolstack::AppDomain;
-use toolstack::DomId;
-use toolstack::Usage;
-use toolstack::Uuid;
+use toolstack::{AppDomain, DomId, Usage, Uuid};
 
 /// The running app's domain, as it is now and not as it was when `app` was read; `None` where the app
 /// does not run, or the domain that was noted is another one or has gone.
@@ -29,11 +26,11 @@ pub(crate) fn noted_domain(apps: &Apps, app: &App) -> Result<Option<(DomId, Uuid
 /// How the domain of an app is that is noted as running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// It is there, and nobody has paused it.
+    /// It is there, and not paused.
     Runs,
     /// It is paused.
     Paused,
-    /// It is not there any more: the number is another domain's, or nobody's. The app's monitor, or the
+    /// It is gone: the number is unused, or another domain's. The app's monitor, or the
     /// next command, takes the app down.
     Gone,
 }
@@ -61,7 +58,7 @@ pub(crate) fn running_domain(apps: &Apps, app: &App) -> Result<AppDomain, AppsEr
     domain.ok_or_else(|| AppsError::NotRunning(app.record.name.clone()))
 }
 
-/// Whether the domain is still there, though whoever was in charge of it is not.
+/// Whether the domain is still there: if its monitor died, it is.
 pub(crate) fn lives(apps: &Apps, domain: AppDomain) -> Result<bool, AppsError> {
     Ok(apps.toolstack().of_app(domain.domid(), domain.uuid())?.is_some())
 }

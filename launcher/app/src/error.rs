@@ -1,6 +1,6 @@
 //! Why something could not be done with an app.
 
-use crate::request::resolve::ResolveError;
+use crate::request::error::ResolveError;
 use crate::storage::writable::WritableError;
 use crate::store::names::NameError;
 use contract::one_line;
@@ -38,7 +38,7 @@ pub enum AppsError {
     /// It is not paused.
     #[error("app {0} is not paused")]
     NotPaused(String),
-    /// Its guest does not do what it is asked to.
+    /// Its guest does not pass a signal on.
     #[error(
         "the guest of app {name} has not passed the signal on in {seconds} s; `launch logs {name}` may say why, and `launch kill {name}` ends it in any case"
     )]

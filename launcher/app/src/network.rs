@@ -1,12 +1,11 @@
-//! What apps have of our own network, and its files made anew where they were damaged.
+//! An app's network: its address and ports. Damaged files of the network are rebuilt from what apps have noted.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
-use crate::record::app::Network;
-use crate::record::app::Record;
+use crate::record::app::{Network, Record};
 use crate::record::pooled_domain::PooledDomain;
 use crate::record::state::State;
-use crate::request::resolve::Link;
+use crate::request::domain::Link;
 use crate::store::folder::{self, Folder};
 use crate::store::ids::ids_in;
 use net::{Holding, NetworkError};
@@ -15,10 +14,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 /// Does something with the network. Where its files are damaged, as a power cut leaves them, they
-/// are made anew first.
+/// are rebuilt first.
 ///
 /// # Errors
-/// The network refuses, or its files cannot be made anew.
+/// The network refuses, or its files cannot be rebuilt.
 pub(crate) fn with_network<T>(
     apps: &Apps,
     act: impl Fn(&net::Network) -> Result<T, NetworkError>,
@@ -26,10 +25,10 @@ pub(crate) fn with_network<T>(
     Ok(with_mended_network(apps, act)?.0)
 }
 
-/// The same; says also which files were made anew.
+/// As [`with_network`]; also returns the files that were rebuilt.
 ///
 /// # Errors
-/// As [`Apps::with_network`].
+/// As [`with_network`].
 pub(crate) fn with_mended_network<T>(
     apps: &Apps,
     act: impl Fn(&net::Network) -> Result<T, NetworkError>,
@@ -43,8 +42,8 @@ pub(crate) fn with_mended_network<T>(
     }
 }
 
-/// Makes damaged files of the network anew, from what apps and domains that wait have noted; says
-/// which.
+/// Rebuilds damaged files of the network from what apps and pooled domains have noted; returns
+/// their paths.
 ///
 /// # Errors
 /// The notes cannot be read, or the files not be written.
@@ -56,8 +55,8 @@ fn restore_network(apps: &Apps) -> Result<Vec<PathBuf>, AppsError> {
             Some(address) => {
                 holdings.insert(folder.id().to_owned(), Holding::at(address));
             }
-            // Without a note nobody takes the domain, and repairs remove it.
-            None => folder.unmark(folder::WAITING)?,
+            // Without its note the domain is never taken out of the pool, and repairs remove it.
+            None => folder.unmark(folder::POOLED)?,
         }
     }
     for id in ids_in(&apps.folders())? {
@@ -141,5 +140,5 @@ fn holding(apps: &Apps, id: &str) -> Option<Holding> {
 
 /// The address of a domain that waits, or waited for this app.
 fn noted_address(folder: &Folder) -> Option<Ipv4Addr> {
-    files::read_json::<PooledDomain>(&folder.file(folder::WAITING)).ok()?.address
+    files::read_json::<PooledDomain>(&folder.file(folder::POOLED)).ok()?.address
 }

@@ -23,7 +23,7 @@ const PRIVCMD: &str = "/dev/xen/privcmd";
 /// The domains of this machine. Where this Xen's interface is not known, xenstore and `xl` are
 /// asked in its place.
 #[derive(Debug, Default)]
-pub struct Domains {
+pub(crate) struct Domains {
     /// Opened when first needed; `None` in it where this Xen's interface is not known.
     hypervisor: Mutex<Option<Option<Hypervisor>>>,
 }
@@ -33,7 +33,7 @@ impl Domains {
     ///
     /// # Errors
     /// What is missing.
-    pub fn check(&self) -> Result<(), ToolstackError> {
+    pub(crate) fn check(&self) -> Result<(), ToolstackError> {
         let path = PathBuf::from(PRIVCMD);
         match File::options().read(true).write(true).open(&path) {
             Ok(_) => Ok(()),
@@ -48,7 +48,7 @@ impl Domains {
     ///
     /// # Errors
     /// There is no Xen, or not for us.
-    pub fn known(&self) -> Result<bool, ToolstackError> {
+    pub(crate) fn known(&self) -> Result<bool, ToolstackError> {
         Ok(self.ask(|_| Ok(()))?.is_some())
     }
 
@@ -73,7 +73,7 @@ impl Domains {
     ///
     /// # Errors
     /// It does not.
-    pub fn check_kind(&self, kind: Kind) -> Result<(), ToolstackError> {
+    pub(crate) fn check_kind(&self, kind: Kind) -> Result<(), ToolstackError> {
         let Some(machine) = self.ask(Hypervisor::host)? else { return Ok(()) };
         let possible = match kind {
             Kind::Pv => machine.pv,
@@ -85,7 +85,7 @@ impl Domains {
     /// The kind that suits this machine: PVH, or PV where there is no hardware virtualization or
     /// only an emulated one, which is slow and now and then corrupts its guests' registers.
     #[must_use]
-    pub fn usual_kind(&self) -> Kind {
+    pub(crate) fn usual_kind(&self) -> Kind {
         match self.ask(Hypervisor::host) {
             Ok(Some(machine)) if machine.pv && (!machine.hap || xen::processor_is_emulated()) => {
                 Kind::Pv
@@ -97,7 +97,7 @@ impl Domains {
 
     /// Memory that a new domain can have, in MiB, where that is known.
     #[must_use]
-    pub fn free_mib(&self) -> Option<u64> {
+    pub(crate) fn free_mib(&self) -> Option<u64> {
         self.ask(Hypervisor::host).ok().flatten().map(|machine| machine.free_pages / 256)
     }
 
@@ -105,12 +105,12 @@ impl Domains {
     ///
     /// # Errors
     /// Xen or xenstore cannot be asked.
-    pub fn state(&self, domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> {
+    pub(crate) fn state(&self, domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> {
         let Some(info) = self.ask(|hypervisor| hypervisor.domain_info(domid))? else {
             return xl::state(domid, uuid);
         };
         Ok(match info {
-            Some(info) if info.uuid == uuid.0 && !info.dying => {
+            Some(info) if info.uuid == uuid.bytes() && !info.dying => {
                 info.shutdown.map_or(DomainState::Alive, DomainState::ShutDown)
             }
             _ => DomainState::Gone,
@@ -121,7 +121,7 @@ impl Domains {
     ///
     /// # Errors
     /// Xen or xenstore cannot be asked.
-    pub fn alive(&self) -> Result<HashSet<DomId>, ToolstackError> {
+    pub(crate) fn alive(&self) -> Result<HashSet<DomId>, ToolstackError> {
         Ok(match self.ask(Hypervisor::domains)? {
             Some(domains) => {
                 domains.into_iter().filter(|info| !info.dying).map(|info| info.domid).collect()
@@ -137,11 +137,11 @@ impl Domains {
     ///
     /// # Errors
     /// Xen or xenstore cannot be asked.
-    pub fn find(&self, uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
+    pub(crate) fn find(&self, uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
         match self.ask(Hypervisor::domains)? {
             Some(domains) => Ok(domains
                 .into_iter()
-                .find(|info| info.uuid == uuid.0 && !info.dying)
+                .find(|info| info.uuid == uuid.bytes() && !info.dying)
                 .map(|info| info.domid)),
             None => find_in_xenstore(uuid),
         }
@@ -151,7 +151,7 @@ impl Domains {
     ///
     /// # Errors
     /// Xen cannot be asked.
-    pub fn is_paused(&self, domain: AppDomain) -> Result<bool, ToolstackError> {
+    pub(crate) fn is_paused(&self, domain: AppDomain) -> Result<bool, ToolstackError> {
         match self.ask(|hypervisor| hypervisor.domain_info(domain.domid()))? {
             Some(info) => Ok(info.is_some_and(|info| info.paused)),
             None => xl::is_paused(domain.domid()),
@@ -162,7 +162,7 @@ impl Domains {
     ///
     /// # Errors
     /// The domain has ended, or Xen refuses.
-    pub fn pause(&self, domain: AppDomain) -> Result<(), ToolstackError> {
+    pub(crate) fn pause(&self, domain: AppDomain) -> Result<(), ToolstackError> {
         match self.ask(|hypervisor| hypervisor.pause_domain(domain.domid()))? {
             Some(()) => Ok(()),
             None => xl::run("pause", domain.domid()),
@@ -173,7 +173,7 @@ impl Domains {
     ///
     /// # Errors
     /// The domain has ended, or Xen refuses.
-    pub fn unpause(&self, domain: AppDomain) -> Result<(), ToolstackError> {
+    pub(crate) fn unpause(&self, domain: AppDomain) -> Result<(), ToolstackError> {
         match self.ask(|hypervisor| hypervisor.unpause_domain(domain.domid()))? {
             Some(()) => Ok(()),
             None => xl::run("unpause", domain.domid()),
@@ -184,7 +184,10 @@ impl Domains {
     ///
     /// # Errors
     /// Xen cannot be asked, or its interface is not known.
-    pub fn info(&self, domain: AppDomain) -> Result<Option<xen::DomainInfo>, ToolstackError> {
+    pub(crate) fn info(
+        &self,
+        domain: AppDomain,
+    ) -> Result<Option<xen::DomainInfo>, ToolstackError> {
         let info = self.ask(|hypervisor| hypervisor.domain_info(domain.domid()))?;
         info.ok_or(ToolstackError::UnknownXen)
     }
@@ -193,7 +196,7 @@ impl Domains {
     ///
     /// # Errors
     /// Xen refuses, or its scheduler knows no shares.
-    pub fn set_schedule(
+    pub(crate) fn set_schedule(
         &self,
         domain: AppDomain,
         schedule: Schedule,
@@ -209,7 +212,7 @@ impl Domains {
     ///
     /// # Errors
     /// Xenstore refuses the request.
-    pub fn shut_down(
+    pub(crate) fn shut_down(
         &self,
         domain: AppDomain,
         stop_time: Option<Duration>,
@@ -227,7 +230,7 @@ impl Domains {
     ///
     /// # Errors
     /// Xenstore refuses.
-    pub fn resize(
+    pub(crate) fn resize(
         &self,
         domain: AppDomain,
         memory_mib: Option<u32>,
@@ -259,7 +262,7 @@ impl Domains {
     ///
     /// # Errors
     /// Xenstore refuses.
-    pub fn rename(&self, domain: AppDomain, name: &str) -> Result<(), ToolstackError> {
+    pub(crate) fn rename(&self, domain: AppDomain, name: &str) -> Result<(), ToolstackError> {
         let store = Store::connect()?;
         store.write(&format!("{}/name", domain.home()), name)?;
         Ok(store.write(&format!("/vm/{}/name", domain.uuid()), name)?)
@@ -269,7 +272,7 @@ impl Domains {
     ///
     /// # Errors
     /// One has, or xenstore cannot be asked.
-    pub fn check_name(&self, name: &str) -> Result<(), ToolstackError> {
+    pub(crate) fn check_name(&self, name: &str) -> Result<(), ToolstackError> {
         let Some(domains) = self.ask(Hypervisor::domains)? else { return Ok(()) };
         let taken = Err(ToolstackError::NameTaken(name.to_owned()));
         if name == DOM0_NAME {
@@ -277,7 +280,9 @@ impl Domains {
         }
         // Ours have names that are unique among ours.
         let is_foreign = |domain: &xen::DomainInfo| {
-            Uuid(domain.uuid).app().is_none() && !domain.dying && domain.domid != DomId::DOM0
+            Uuid::from_bytes(domain.uuid).app().is_none()
+                && !domain.dying
+                && domain.domid != DomId::DOM0
         };
         let mut store = None;
         for domain in domains.iter().filter(|domain| is_foreign(domain)) {
@@ -299,7 +304,7 @@ fn find_in_xenstore(uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
     let wanted = format!("/vm/{uuid}");
     let mut domids: Vec<DomId> =
         store.list("/local/domain")?.iter().filter_map(|name| name.parse().ok()).collect();
-    // The newest has the highest number, but for the rare overflow.
+    // The newest has the highest number, unless numbers have wrapped around.
     domids.sort_unstable_by(|a, b| b.cmp(a));
     for domid in domids {
         if store.read_optional(&format!("/local/domain/{domid}/vm"))?.as_deref() == Some(&wanted) {

@@ -3,9 +3,8 @@
 use contract::store::{self, CHUNK_BYTES, Nodes};
 use files::{Durability, FileError, read_json, write_json};
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 /// The file in which [`crate::hotplug`] finds a domain's nodes, beside its root disk.
 const FILE: &str = "guest-nodes.json";

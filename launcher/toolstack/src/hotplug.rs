@@ -9,9 +9,8 @@
 use crate::disk::attached::{self, AttachedDisk};
 use crate::disk::loopdev::LoopError;
 use crate::guest_nodes::GuestNodes;
-use contract::devices;
-use contract::one_line;
 use contract::store::FOLDER;
+use contract::{devices, one_line};
 use files::FileError;
 use std::path::{Path, PathBuf};
 use xen::DomId;

@@ -21,7 +21,7 @@ const MTU: u32 = 1500;
 
 /// Domains by hypercalls, for a Xen whose interface is known.
 #[derive(Debug)]
-pub struct Native {
+pub(crate) struct Native {
     /// Run by libxl when `xl destroy` takes a domain of ours away.
     hotplug: PathBuf,
 }
@@ -29,7 +29,7 @@ pub struct Native {
 impl Native {
     /// The toolstack with these settings.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self { hotplug: settings.hotplug.clone() }
     }
 
@@ -38,7 +38,12 @@ impl Native {
     ///
     /// # Errors
     /// The domain could not be built; nothing of it is left then.
-    pub fn boot(&self, name: &str, uuid: Uuid, shape: &Shape) -> Result<Booted, ToolstackError> {
+    pub(crate) fn boot(
+        &self,
+        name: &str,
+        uuid: Uuid,
+        shape: &Shape,
+    ) -> Result<Booted, ToolstackError> {
         let _span = info_span!("boot").entered();
         let kernel = open("guest kernel", &shape.kernel)?;
         let ramdisk = open("initramfs", &shape.ramdisk)?;
@@ -46,7 +51,7 @@ impl Native {
         let store = Store::connect()?;
         let guest = Guest {
             name,
-            uuid: uuid.0,
+            uuid: uuid.bytes(),
             kind: match shape.kind {
                 Kind::Pv => builder::Kind::Pv,
                 Kind::Pvh => builder::Kind::Pvh,
@@ -67,7 +72,7 @@ impl Native {
     ///
     /// # Errors
     /// As [`Native::complete`].
-    pub fn furnish(
+    pub(crate) fn furnish(
         &self,
         domid: DomId,
         spec: &DomainSpec,
@@ -89,7 +94,7 @@ impl Native {
     ///
     /// # Errors
     /// A disk, node or interface cannot be made. The domain is of no use any more then: the caller destroys it.
-    pub fn complete(
+    pub(crate) fn complete(
         &self,
         domid: DomId,
         devices: Devices,
@@ -162,19 +167,19 @@ impl Native {
     ///
     /// # Errors
     /// The domain is still there.
-    pub fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
+    pub(crate) fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
         let hypervisor = Hypervisor::open()?;
         let store = Store::connect()?;
         match hypervisor.domain_info(domid)? {
-            Some(info) if info.uuid == uuid.0 => {
-                builder::destroy(&hypervisor, &store, domid, &uuid.0)?;
+            Some(info) if info.uuid == uuid.bytes() => {
+                builder::destroy(&hypervisor, &store, domid, &uuid.bytes())?;
             }
             // The number may be another domain's by now, and so the nodes and disks.
             Some(_) => return Ok(()),
             None => {
                 let vm = store.read_optional(&format!("/local/domain/{domid}/vm"))?;
                 if vm == Some(format!("/vm/{uuid}")) {
-                    builder::destroy(&hypervisor, &store, domid, &uuid.0)?;
+                    builder::destroy(&hypervisor, &store, domid, &uuid.bytes())?;
                 }
             }
         }

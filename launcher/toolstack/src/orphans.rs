@@ -45,7 +45,7 @@ pub(crate) fn detach_orphans(domains: &Domains) -> Result<Vec<String>, Toolstack
     Ok(repaired)
 }
 
-/// Whether a domain that is gone still has this disk in xenstore: whoever takes it down is not done.
+/// Whether a domain that is gone still has this disk in xenstore: another process is taking it down.
 fn has_backend(store: &Store, whose: &str) -> Result<bool, ToolstackError> {
     let node = format!("/local/domain/0/backend/vbd/{whose}/physical-device");
     Ok(store.read_optional(&node)?.is_some())

@@ -24,7 +24,7 @@ const OTHERS_TIME: Duration = Duration::from_secs(10);
 
 /// Domains by way of `xl`.
 #[derive(Debug)]
-pub struct Xl {
+pub(crate) struct Xl {
     settings: Settings,
     domains: Arc<Domains>,
 }
@@ -32,7 +32,7 @@ pub struct Xl {
 impl Xl {
     /// The toolstack with these settings.
     #[must_use]
-    pub fn new(settings: Settings, domains: Arc<Domains>) -> Self {
+    pub(crate) fn new(settings: Settings, domains: Arc<Domains>) -> Self {
         Self { settings, domains }
     }
 
@@ -66,7 +66,7 @@ impl Xl {
     ///
     /// # Errors
     /// The domain could not be built; nothing of it is left then.
-    pub fn create(
+    pub(crate) fn create(
         &self,
         spec: &DomainSpec,
         nodes: &GuestNodes,
@@ -104,7 +104,7 @@ impl Xl {
     ///
     /// # Errors
     /// A value that no config can hold, a template with an error, or disk full and the like.
-    pub fn write_config(
+    pub(crate) fn write_config(
         &self,
         spec: &DomainSpec,
         nodes: &GuestNodes,
@@ -120,7 +120,7 @@ impl Xl {
     ///
     /// # Errors
     /// The domain is still there.
-    pub fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
+    pub(crate) fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
         if self.domains.state(domid, uuid)? != DomainState::Gone {
             let output = run_xl(["destroy", &domid.to_string()], None)?;
             if !output.status.success() && self.domains.state(domid, uuid)? != DomainState::Gone {

@@ -63,7 +63,7 @@ pub enum ConfigError {
 ///
 /// # Errors
 /// A value that xl.cfg cannot hold, or a template with an error.
-pub fn render(spec: &DomainSpec, settings: &Settings) -> Result<String, ConfigError> {
+pub(crate) fn render(spec: &DomainSpec, settings: &Settings) -> Result<String, ConfigError> {
     let (file, built_in) = match spec.shape.kind {
         Kind::Pvh => ("pvh.cfg", PVH),
         Kind::Pv => ("pv.cfg", PV),
@@ -230,7 +230,7 @@ mod tests {
         DomainSpec {
             id: "5f0c6e9a1b2d".into(),
             name: "nginx".into(),
-            uuid: Uuid([0x5f; 16]),
+            uuid: Uuid::from_bytes([0x5f; 16]),
             shape: Shape {
                 kind,
                 toolstack: ToolstackKind::Xl,

@@ -3,10 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use toolstack::AppDomain;
-use toolstack::Toolstack;
-use toolstack::ToolstackError;
-use toolstack::Uuid;
+use toolstack::{AppDomain, Toolstack, ToolstackError, Uuid};
 use xen::DomId;
 use xen::store::{Event, Store};
 

@@ -3,7 +3,8 @@
 use crate::apps::Apps;
 use crate::error::AppsError;
 use crate::record::app::Record;
-use crate::request::resolve::{self, Link};
+use crate::request::domain::Link;
+use crate::request::orders::{check_orders_size, render_orders};
 use crate::storage::start_set;
 use crate::store::folder::{self, Folder};
 use crate::store::ids::random;
@@ -22,8 +23,8 @@ pub(crate) fn guest_nodes(
     link: Option<&Link>,
 ) -> Result<GuestNodes, AppsError> {
     let seed = random::<32>()?;
-    let orders = resolve::render_orders(record, link, &apps.network.resolver(), &seed);
-    resolve::check_orders_size(&orders)?;
+    let orders = render_orders(record, link, &apps.network.resolver(), &seed);
+    check_orders_size(&orders)?;
     let orders = orders.render();
     folder.write_lightly(folder::ORDERS, orders.as_bytes())?;
     let mut nodes = start_set_nodes(folder);

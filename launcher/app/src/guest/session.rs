@@ -1,6 +1,6 @@
 //! One conversation with a guest, over one vchan.
 //!
-//! What a guest can do to whoever talks to it is bounded here:
+//! What a guest can do to the process that talks to it is bounded here:
 //!
 //! - **Memory**: frames have a largest size; ring indexes are checked.
 //! - **The first answer** has a deadline that only a real answer meets, no frame that says nothing.

@@ -1,17 +1,14 @@
 //! Passing a signal on to an app, by way of its guest.
 
 use crate::apps::{App, Apps};
-use crate::domain;
-use crate::domain::let_run;
+use crate::domain::{self, let_run};
 use crate::error::AppsError;
 use crate::log::timestamp;
 use crate::store::end_watch::EndWatch;
 use contract::store as nodes;
-use rustix::fs::FlockOperation;
-use rustix::fs::flock;
+use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use toolstack::AppDomain;
 use xen::store::Store;
 

@@ -103,7 +103,7 @@ fn free_vchan(name: &str, watch: &DomainWatch, deadline: &Deadline) -> Result<Cl
 /// that `domid` is the app's.
 ///
 /// # Errors
-/// As [`Apps::exec`].
+/// As [`talk`].
 pub(crate) fn output(name: &str, domid: DomId) -> Result<Option<Session>, TalkError> {
     let failed = |source| TalkError::Vchan { name: name.to_owned(), source };
     let store = Store::connect().map_err(|error| failed(error.into()))?;
@@ -117,7 +117,7 @@ pub(crate) fn output(name: &str, domid: DomId) -> Result<Option<Session>, TalkEr
     Ok(Some(session))
 }
 
-/// Connects to the vchan at `path`; `None` where there is none, or not a free one. Waits for at most
+/// Connects to the vchan at `path`; `None` if there is none, or if another client has it. Waits for at most
 /// `left`, and [`RENEWAL`].
 fn connect_to(
     store: &Store,

@@ -6,13 +6,11 @@
 use crate::apps::{App, Apps};
 use crate::guest::error::TalkError;
 use crate::guest::session::Session;
-use crate::guest::vchan::PATIENCE;
-use crate::guest::vchan::talk;
-use crate::request::resolve;
+use crate::guest::vchan::{PATIENCE, talk};
+use crate::request::process;
 use crate::store::folder;
-use contract::Untrusted;
 use contract::talk::{Answer, Exec, Request, Size, Stats};
-use contract::{Exit, Process};
+use contract::{Exit, Process, Untrusted};
 use std::time::Duration;
 
 /// A process to run beside an app; `None` and empty mean "as the app".
@@ -41,9 +39,9 @@ pub struct ExecRequest {
 /// The app does not run, or its guest offers no free vchan in time.
 pub fn exec(apps: &Apps, app: &App, request: &ExecRequest) -> Result<Session, TalkError> {
     let own = &app.record.process;
-    let mut env = resolve::merge_env(&app.record.hostname, &own.env, &request.env);
+    let mut env = process::merge_env(&app.record.hostname, &own.env, &request.env);
     if request.terminal.is_some() {
-        resolve::add_term(&mut env);
+        process::add_term(&mut env);
     }
     let process = Process {
         args: request.args.clone(),
@@ -58,10 +56,10 @@ pub fn exec(apps: &Apps, app: &App, request: &ExecRequest) -> Result<Session, Ta
     talk(apps, app, Request::Exec(exec), PATIENCE)
 }
 
-/// Takes over the app's input; its output is what [`Apps::follow`] returns.
+/// Takes over the app's input; its output is what [`crate::follow`] returns.
 ///
 /// # Errors
-/// As [`Apps::exec`]; [`TalkError::Refused`] where the app has no input.
+/// As [`exec`]; [`TalkError::Refused`] where the app has no input.
 pub fn attach(apps: &Apps, app: &App) -> Result<Session, TalkError> {
     let mut session = talk(apps, app, Request::Attach, PATIENCE)?;
     match session.wait_for_answer()? {
@@ -73,7 +71,7 @@ pub fn attach(apps: &Apps, app: &App) -> Result<Session, TalkError> {
 /// What the guest says that it uses, if it answers within `patience`.
 ///
 /// # Errors
-/// As [`Apps::exec`].
+/// As [`exec`].
 pub fn stats(apps: &Apps, app: &App, patience: Duration) -> Result<Stats, TalkError> {
     let mut session = talk(apps, app, Request::Stats, patience)?;
     match session.wait_for_answer()? {

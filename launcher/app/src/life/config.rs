@@ -5,7 +5,7 @@ use crate::error::AppsError;
 use crate::guest::nodes::guest_nodes;
 use crate::network::connect;
 use crate::record::state::State;
-use crate::request::resolve;
+use crate::request::domain::domain_spec;
 
 /// The xl config of an app that does not run, ready for `xl create`; also in its folder as
 /// `domain.cfg`. The app keeps the address that it is given here until it is removed.
@@ -21,6 +21,6 @@ pub fn config(apps: &Apps, app: &App) -> Result<String, AppsError> {
     let address = link.as_ref().map(|link| link.lease.address);
     folder.write_state(&State::Created { address })?;
     let nodes = guest_nodes(apps, &folder, &app.record, link.as_ref())?;
-    let spec = resolve::domain_spec(&app.record, folder.path(), link.as_ref());
+    let spec = domain_spec(&app.record, folder.path(), link.as_ref());
     Ok(apps.toolstack().write_config(&spec, &nodes)?)
 }

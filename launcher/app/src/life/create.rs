@@ -10,8 +10,9 @@ use crate::record::pooled_domain::PooledDomain;
 use crate::record::state::State;
 use crate::record::timing::{Timings, now_ms, timed};
 use crate::record::writable_choice::WritableChoice;
-use crate::request::resolve::{self, Identity};
+use crate::request::resolve::{Identity, resolve};
 use crate::request::run_request::RunRequest;
+use crate::request::shape;
 use crate::storage::root::link_disk;
 use crate::storage::{layer, start_set};
 use crate::store::folder::{self, Folder};
@@ -65,7 +66,7 @@ struct Place {
 fn shape(apps: &Apps, request: &RunRequest) -> Result<Shape, AppsError> {
     let named = Some((&request.image.config, request.image_name.as_str()));
     let chosen = (apps.choose_toolstack(&request.shape), apps.choose_kind(&request.shape));
-    Ok(resolve::shape(&request.shape, named, apps.settings(), chosen)?)
+    Ok(shape::shape(&request.shape, named, apps.settings(), chosen)?)
 }
 
 fn make(
@@ -87,7 +88,7 @@ fn make(
         }
         let identity =
             Identity { uuid: uuid_of(&id), id: id.clone(), name, created_unix_ms: now_ms() };
-        let record = resolve::resolve(request, shape, identity, apps.settings())?;
+        let record = resolve(request, shape, identity, apps.settings())?;
         if to_start && pooled.is_none() {
             booted = boot(apps, &record, timings)?;
         }
@@ -142,7 +143,7 @@ fn fill(
     record: &Record,
     (pooled, booted): (Option<&PooledDomain>, &Booted),
 ) -> Result<State, AppsError> {
-    // Until there is a record, nobody else knows that this app has the image.
+    // Until there is a record, other processes cannot know that this app uses the image.
     let _held = request.image.hold()?;
     if pooled.is_none_or(|pooled| pooled.image.is_none()) {
         link_disk(&request.image.disk, &folder.file(folder::ROOT_DISK))?;

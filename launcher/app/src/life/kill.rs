@@ -7,8 +7,7 @@ use crate::life::wait::outcome;
 use crate::record::outcome::Outcome;
 use crate::store::end_watch::EndWatch;
 use crate::store::folder;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How long a monitor may take to tidy up after its domain was destroyed.
 pub(crate) const TIDY_TIME: Duration = Duration::from_secs(60);

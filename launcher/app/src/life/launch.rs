@@ -9,8 +9,8 @@ use crate::record::timing::Timings;
 use crate::request::run_request::RunRequest;
 use std::time::Duration;
 
-/// How much later a monitor begins where nobody waits for the app's output; what the app writes and how it
-/// ends is kept for it meanwhile.
+/// How much later the monitor of a detached app begins. What the app writes and how it ends is kept for it
+/// meanwhile.
 const MONITOR_LATER: Duration = Duration::from_millis(100);
 
 /// Makes an app and starts it. Its domain, if no pooled one fits, boots while the rest is made.

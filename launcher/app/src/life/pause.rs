@@ -4,7 +4,7 @@ use crate::apps::{App, Apps};
 use crate::domain::running_domain;
 use crate::error::AppsError;
 
-/// Pauses the app: none of its processors runs until [`Apps::unpause`].
+/// Pauses the app: none of its processors runs until [`unpause`].
 ///
 /// # Errors
 /// It does not run, or is paused already.

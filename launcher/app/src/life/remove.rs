@@ -2,16 +2,13 @@
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
-use crate::life::end::forget;
-use crate::life::end::take_down;
-use crate::life::kill::TIDY_TIME;
-use crate::life::kill::kill;
+use crate::life::end::{forget, take_down};
+use crate::life::kill::{TIDY_TIME, kill};
 use crate::pool::pooled;
 use crate::record::app::Record;
 use crate::record::repair::Repair;
 use crate::store::end_watch::EndWatch;
-use crate::store::folder;
-use crate::store::folder::Folder;
+use crate::store::folder::{self, Folder};
 use crate::store::locked::Locked;
 use std::time::Instant;
 use toolstack::DomId;

@@ -2,13 +2,10 @@
 
 use crate::apps::Apps;
 use crate::error::AppsError;
-use crate::life::end::finish;
-use crate::life::end::forget;
-use crate::life::end::take_down;
+use crate::life::end::{finish, forget, take_down};
 use crate::life::monitor_process::start_monitor;
 use crate::life::remove::remove_incomplete;
-use crate::life::restart::end_to_restart;
-use crate::life::restart::wants_restart;
+use crate::life::restart::{end_to_restart, wants_restart};
 use crate::network::with_mended_network;
 use crate::pool::pooled;
 use crate::record::app::Record;
@@ -80,7 +77,7 @@ pub fn repair(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
         Ok((gone, mended)) => {
             repairs.extend(mended.into_iter().map(|file| {
                 let file = file.display();
-                Repair(format!("{file} was damaged; made it anew from what the apps have"))
+                Repair(format!("{file} was damaged; rebuilt it from what the apps have"))
             }));
             repairs.extend(gone.into_iter().map(|id| {
                 Repair(format!("gave back address and ports of app {id}, which is gone"))
@@ -179,7 +176,7 @@ fn with_lock(
             if now != DomainState::Gone {
                 start_monitor(apps, app, Duration::ZERO)?;
                 return Ok(Some(Repair(format!(
-                    "the monitor of app {name} had died; started it anew"
+                    "the monitor of app {name} had died; started another one"
                 ))));
             }
             if let Some(repair) = to_restart(apps, app, Outcome::unreported(now))? {
@@ -187,13 +184,13 @@ fn with_lock(
             }
             finish(apps, app, Outcome::unreported(now))?;
             Ok(Some(Repair(format!(
-                "app {name} ended while nobody watched; took down what was left"
+                "app {name} ended while its monitor was dead; took down what was left"
             ))))
         }
         State::Restarting { .. } => {
             start_monitor(apps, app, Duration::ZERO)?;
             Ok(Some(Repair(format!(
-                "app {name} waits to be started again, and nobody was to do it; started its monitor anew"
+                "app {name} was waiting to restart but its monitor had died; started a new monitor"
             ))))
         }
         State::Starting { .. } => {
@@ -215,7 +212,7 @@ fn with_lock(
     }
 }
 
-/// Has an app started again whose end nobody saw, where its policy says so.
+/// Has an app that ended without a monitor started again, if its policy says so.
 fn to_restart(
     apps: &Apps,
     app: &mut Locked,
@@ -227,5 +224,5 @@ fn to_restart(
     end_to_restart(apps, app, outcome)?;
     start_monitor(apps, app, Duration::ZERO)?;
     let name = &app.record.name;
-    Ok(Some(Repair(format!("app {name} ended while nobody watched; it is started again"))))
+    Ok(Some(Repair(format!("app {name} ended while its monitor was dead; it is started again"))))
 }

@@ -6,15 +6,14 @@
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
-use crate::life::end::finish;
-use crate::life::end::take_down;
+use crate::life::end::{finish, take_down};
 use crate::life::monitor_process::start_monitor;
 use crate::life::start::start_again;
 use crate::record::outcome::Outcome;
 use crate::record::state::{Phase, State};
 use crate::record::timing::now_ms;
 use crate::store::end_watch::EndWatch;
-use crate::store::folder::{self};
+use crate::store::folder;
 use crate::store::lock::Lock;
 use crate::store::locked::Locked;
 use contract::one_line;
@@ -119,7 +118,7 @@ pub fn at_boot(apps: &Apps) -> Result<Vec<App>, AppsError> {
 /// file is `inherited`. Where that fails, the app waits again, as long as its policy says.
 ///
 /// # Errors
-/// The app cannot be read, or nobody can stay with it.
+/// The app cannot be read, or no monitor can be started for it.
 pub fn restart_inherited(apps: &Apps, id: &str, inherited: std::fs::File) -> Result<(), AppsError> {
     let folder = apps.folder(id);
     if !folder.is_lock(&inherited) {

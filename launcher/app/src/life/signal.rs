@@ -1,14 +1,11 @@
 //! Sending an app a signal.
 
 use crate::apps::{App, Apps};
-use crate::domain;
-use crate::domain::lives;
+use crate::domain::{self, lives};
 use crate::error::AppsError;
-use crate::guest::signal::ANSWER_TIME;
-use crate::guest::signal::send_signal;
+use crate::guest::signal::{ANSWER_TIME, send_signal};
 use crate::life::kill::kill;
-use crate::life::stop::STOP_GRACE;
-use crate::life::stop::await_domain;
+use crate::life::stop::{STOP_GRACE, await_domain};
 use crate::record::state::Phase;
 use crate::store::end_watch::EndWatch;
 use crate::store::folder;

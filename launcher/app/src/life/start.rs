@@ -10,7 +10,7 @@ use crate::record::app::Record;
 use crate::record::state::Phase;
 use crate::record::timing::{Timings, note, now_ms, timed};
 use crate::record::writable_choice::WritableChoice;
-use crate::request::resolve;
+use crate::request::domain::domain_spec;
 use crate::storage::layer;
 use crate::store::folder;
 use crate::store::locked::Locked;
@@ -93,7 +93,7 @@ fn build(
     let link = timed(timings, "network", || connect(apps, record))?;
     let address = link.as_ref().map(|link| link.lease.address);
     let nodes = timed(timings, "orders", || guest_nodes(apps, &app.folder, record, link.as_ref()))?;
-    let spec = resolve::domain_spec(record, app.folder.path(), link.as_ref());
+    let spec = domain_spec(record, app.folder.path(), link.as_ref());
     let lock = app.lock.share()?;
     let step = if booted == Booted::NotYet { "domain" } else { "devices" };
     let domid = timed(timings, step, || apps.toolstack().complete(booted, &spec, &nodes, lock))?;

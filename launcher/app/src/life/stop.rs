@@ -1,19 +1,15 @@
 //! Stopping apps.
 
 use crate::apps::{App, Apps};
-use crate::domain::domain;
-use crate::domain::let_run;
-use crate::domain::lives;
+use crate::domain::{domain, let_run, lives};
 use crate::error::AppsError;
 use crate::life::kill::kill_marked;
 use crate::life::wait::outcome;
 use crate::record::outcome::Outcome;
 use crate::store::end_watch::EndWatch;
 use crate::store::folder;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use toolstack::AppDomain;
 
 /// What a guest gets on top of its app's stop time: to unmount, report and power off.
@@ -30,7 +26,7 @@ pub fn stop(apps: &Apps, app: &App, timeout: Option<Duration>) -> Result<Outcome
     stop_marked(apps, app, timeout, folder::STOPPED)
 }
 
-/// As [`Apps::stop`] for every app, many at once: they end because the host does, and those whose
+/// As [`stop`] for every app, many at once: they end because the host does, and those whose
 /// policy says so start with it again. Returns those that could not be stopped.
 ///
 /// # Errors
@@ -74,7 +70,7 @@ fn stop_marked(
     outcome(apps, app, &end)
 }
 
-/// As [`Apps::stop`], for an app that is to be started again: one that goes when it ends stays until then.
+/// As [`stop`], for an app that is to be started again: one that goes when it ends stays until then.
 ///
 /// # Errors
 /// As there.
@@ -108,7 +104,7 @@ pub(crate) fn await_domain(
         if let Some(domain) = domain(apps, &now)? {
             return Ok(Some(domain));
         }
-        // With nobody in charge nothing will come; the next command puts it right.
+        // Without a process in charge no domain will come; the next command repairs the app.
         let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if late || !end.lock.is_held()? {
             return Ok(None);

@@ -5,9 +5,8 @@ use crate::domain::domain;
 use crate::error::AppsError;
 use crate::record::app::Record;
 use crate::record::restart_policy::RestartPolicy;
-use crate::request::resolve;
-use toolstack::AppDomain;
-use toolstack::Schedule;
+use crate::request::shape::{check_memory_mib, check_vcpus};
+use toolstack::{AppDomain, Schedule};
 
 /// What is to be different; `None` stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,10 +37,10 @@ pub fn update(apps: &Apps, app: &App, change: &Change) -> Result<Changed, AppsEr
     let _common = apps.common_lock()?;
     let mut record = folder.read_record()?;
     if let Some(memory_mib) = change.memory_mib {
-        record.shape.memory_mib = resolve::check_memory_mib(memory_mib)?;
+        record.shape.memory_mib = check_memory_mib(memory_mib)?;
     }
     if let Some(vcpus) = change.vcpus {
-        record.shape.vcpus = resolve::check_vcpus(vcpus)?;
+        record.shape.vcpus = check_vcpus(vcpus)?;
     }
     record.schedule = record.schedule.changed(change.schedule);
     if let Some(restart) = change.restart {

@@ -17,7 +17,7 @@ const OWN: &str = "/proc/self/cgroup";
 const FOLDER: &str = "/sys/fs/cgroup/launch";
 
 /// Takes this process, a monitor that was [`IgnoreSigterm`] so far, out of the cgroup that it was started in.
-/// Where nobody has made any, or not of the second version, there is nothing to leave.
+/// Without cgroups, or with those of version 1, there is nothing to leave.
 pub(crate) fn leave() -> Result<(), FileError> {
     match fs::read_to_string(OWN) {
         Ok(own) if is_foreign(&own) => {}
@@ -31,7 +31,7 @@ pub(crate) fn leave() -> Result<(), FileError> {
         _ => {}
     }
     let members = folder.join("cgroup.procs");
-    // 0 is whoever writes it.
+    // 0 is the process that writes it.
     fs::write(&members, "0").map_err(FileError::io("join", &members))
 }
 

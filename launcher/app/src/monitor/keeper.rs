@@ -4,9 +4,7 @@ use crate::apps::Apps;
 use crate::error::AppsError;
 use crate::guest::xenstore::GuestStore;
 use crate::life::end::finish;
-use crate::life::restart::end_to_restart;
-use crate::life::restart::restart_after_backoff;
-use crate::life::restart::wants_restart;
+use crate::life::restart::{end_to_restart, restart_after_backoff, wants_restart};
 use crate::log::writer::LogPaths;
 use crate::monitor::console::Console;
 use crate::monitor::current_reader::{ANSWER_TIME, READER_TIME, READERS_AT_THE_END, Reader};
@@ -26,8 +24,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use toolstack::DomId;
-use toolstack::DomainState;
+use toolstack::{DomId, DomainState};
 
 /// So many lines a monitor writes of what goes wrong.
 const MAX_COMPLAINTS: u32 = 16;

@@ -1,7 +1,7 @@
 //! How fast an app's output may be taken: a budget of bytes written to disk and one of processor time.
 //!
 //! Both are token buckets that are charged after the work, so a budget may be overdrawn by the last piece
-//! of work; whoever uses them waits until neither is. The caller brings the clocks.
+//! of work; the caller waits until neither is overdrawn. The caller brings the clocks.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;

@@ -10,6 +10,7 @@ const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(600);
 /// longer than this.
 const BETWEEN_LOOKS_FOR_START_SET: Duration = Duration::from_secs(2);
 const START_SET_COMES_WITHIN: Duration = Duration::from_secs(120);
+
 /// When the guest's nodes are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Looks {
@@ -29,11 +30,11 @@ impl Looks {
             return false;
         }
         let since = now.duration_since(self.begin);
-        let mut pause = (since + FIRST_LOOK).min(LONGEST_BETWEEN_LOOKS);
+        let mut delay = (since + FIRST_LOOK).min(LONGEST_BETWEEN_LOOKS);
         if for_start_set && since < START_SET_COMES_WITHIN {
-            pause = pause.min(BETWEEN_LOOKS_FOR_START_SET);
+            delay = delay.min(BETWEEN_LOOKS_FOR_START_SET);
         }
-        self.next = now + pause;
+        self.next = now + delay;
         true
     }
 }

@@ -9,7 +9,7 @@ use contract::{Exit, Mark, Report, Stream};
 
 /// The largest packet in either direction.
 pub(super) const MAX_PACKET_BYTES: usize = 96 << 10;
-/// The most of one text but for a start set.
+/// The most bytes of one text that is not a start set.
 const MAX_TEXT_BYTES: usize = 512;
 const MAX_MARKS: usize = 32;
 /// The most that a reader may hold back: less than a mark of [`contract::streams`].

@@ -1,11 +1,11 @@
 //! The monitor: two small processes an app, from its start to its end.
 //!
 //! The keeper learns how the app ends, and takes everything down. It is root, has the app's lock, and parses
-//! nothing that a guest wrote. The [`reader`] does that: it keeps the log, and parses the report and the start set,
+//! nothing that a guest wrote. The reader does that: it keeps the log, and parses the report and the start set,
 //! behind fences. When either dies, the other cannot do harm: without a keeper the reader ends, and the next
-//! command starts both anew; without a reader the keeper starts another one.
+//! command starts both again; without a reader the keeper starts another one.
 //!
-//! A guest can cost dom0 little: its output is read at a limited rate (see [`crate::limiter`]), and no node that it
+//! A guest can cost dom0 little: its output is read at a limited rate (see `limiter.rs`), and no node that it
 //! may write is watched. Linux queues the events of a watch without a limit. The keeper watches for domains that
 //! end, which the guest's end is one of, and looks at the guest's nodes then and at a few moments after the start.
 

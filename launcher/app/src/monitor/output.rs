@@ -32,7 +32,7 @@ const LATELY: Duration = Duration::from_secs(5);
 /// to [`MOST_DOUBLINGS`] times: each question takes a new process.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 const MOST_DOUBLINGS: u8 = 6;
-/// A guest that was not asked for so long begins anew.
+/// The count of questions starts over for a guest that was not asked for this long.
 const LONG_AGO: Duration = Duration::from_secs(60);
 /// If the console has said nothing for so long, somebody else has read, with `xl console`, where the output
 /// goes on.
@@ -60,7 +60,7 @@ pub(crate) struct Output {
     vchan: Option<Session>,
     /// Whether the console has said that output goes on over the vchan.
     turned: bool,
-    /// Whether the last turn ended with something left in the vchan, of which nobody will tell.
+    /// Whether the last turn ended with something left in the vchan, for which no notification will come.
     unread: bool,
     /// When the guest was asked for a vchan last, and how often lately.
     asked: Instant,
@@ -108,13 +108,13 @@ impl Output {
         if self.asked.elapsed() >= LONG_AGO {
             self.asks = 0;
         }
-        let pause = match self.asks.checked_sub(1) {
+        let backoff = match self.asks.checked_sub(1) {
             Some(doublings) => ASK_AGAIN * (1 << doublings.min(MOST_DOUBLINGS)),
             None => Duration::ZERO,
         };
         let wants = self.vchan.is_none()
             && self.much_at.is_some_and(|at| at.elapsed() < QUIET_AFTER_MUCH)
-            && self.asked.elapsed() >= pause;
+            && self.asked.elapsed() >= backoff;
         if wants {
             (self.asked, self.asks) = (Instant::now(), self.asks.saturating_add(1));
         }
@@ -141,7 +141,7 @@ impl Output {
     }
 
     /// After how long [`Output::copy`] is to be called even if no file is ready.
-    pub(crate) fn pause(&self) -> Option<Duration> {
+    pub(crate) fn longest_wait(&self) -> Option<Duration> {
         if let Some(wait) = self.wait_for_budget() {
             return Some(wait);
         }
@@ -157,7 +157,7 @@ impl Output {
 
     /// How long there must be nothing more after the app's end.
     pub(crate) fn quiet(&self) -> Duration {
-        // The last piece of much comes a pause of xenconsoled's after the one before.
+        // xenconsoled waits before it reads the last piece of much output.
         let much = self.turned || self.much_at.is_some_and(|at| at.elapsed() < LATELY);
         if much { QUIET_AFTER_MUCH } else { QUIET }
     }

@@ -14,9 +14,8 @@ use crate::monitor::messages::{Order, Progress, Word};
 use crate::monitor::output::Output;
 use crate::settings::Settings;
 use crate::store::folder::Folder;
-use contract::one_line;
 use contract::streams::Splitter;
-use contract::{Report, StartSet, store as nodes};
+use contract::{Report, StartSet, one_line, store as nodes};
 use files::FileError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -192,7 +191,7 @@ impl Reader<'_> {
                 let (held, debt) = (held.to_vec(), limiter.debt());
                 return self.line.say(&Word::WantsVchan(Progress { stream, held, asks, debt }));
             }
-            self.sleep(self.output.pause())?;
+            self.sleep(self.output.longest_wait())?;
         }
     }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 /// process.
 ///
 /// # Errors
-/// The app cannot be watched; the next `launch` command starts a monitor anew.
+/// The app cannot be watched; the next `launch` command starts another monitor.
 pub fn run(start: &MonitorStart) -> Result<(), AppsError> {
     let apps = &Apps::open(&start.state_dir, &start.settings, &start.network)?;
     let folder = apps.folder(&start.id);

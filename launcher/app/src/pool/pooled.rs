@@ -1,4 +1,4 @@
-//! Domains that wait for their app: booted up to `init`, without orders.
+//! Pooled domains: booted up to `init`, with devices and without orders, ahead of their app.
 //!
 //! Each has a folder of its own under `pool`, with the id of the app to be. A launch that it fits
 //! takes it by renaming the folder, which succeeds for one only.
@@ -6,41 +6,35 @@
 use crate::apps::Apps;
 use crate::error::AppsError;
 use crate::guest::nodes::start_set_nodes;
-use crate::network;
-use crate::network::with_network;
+use crate::network::{self, with_network};
 use crate::record::pooled_domain::PooledDomain;
 use crate::record::timing::now_ms;
 use crate::record::writable_choice::WritableChoice;
-use crate::request::resolve;
-use crate::storage::layer;
+use crate::request::domain;
 use crate::storage::root::link_disk;
-use crate::storage::start_set;
+use crate::storage::{layer, start_set};
 use crate::store::folder::{self, Folder};
 use crate::store::ids::{new_id, uuid_of};
 use crate::store::lock::Lock;
 use files::FileError;
 use std::fs;
 use std::net::IpAddr;
-use toolstack::DomId;
-use toolstack::DomainSpec;
-use toolstack::DomainState;
-use toolstack::Shape;
-use toolstack::ToolstackKind;
+use toolstack::{DomId, DomainSpec, DomainState, Shape, ToolstackKind};
 
-/// All domains that wait, with their folders: those with an image first, the oldest first.
+/// All pooled domains with their folders: those with an image first, the oldest first.
 pub(crate) fn list(apps: &Apps) -> Result<Vec<(Folder, PooledDomain)>, AppsError> {
     let mut found = Vec::new();
     for folder in apps.pooled_folders()? {
         // One that is being built has no note yet; one that was just taken is not here any more.
-        if let Ok(waiting) = files::read_json::<PooledDomain>(&folder.file(folder::WAITING)) {
-            found.push((folder, waiting));
+        if let Ok(pooled) = files::read_json::<PooledDomain>(&folder.file(folder::POOLED)) {
+            found.push((folder, pooled));
         }
     }
-    found.sort_by_key(|(_, waiting)| (waiting.image.is_none(), waiting.created_unix_ms));
+    found.sort_by_key(|(_, pooled)| (pooled.image.is_none(), pooled.created_unix_ms));
     Ok(found)
 }
 
-/// Takes a domain that fits, if one waits; its folder is an app's then.
+/// Takes a domain that fits, if there is one; its folder is an app's then.
 ///
 /// The caller has the common lock.
 pub(crate) fn take(
@@ -71,7 +65,7 @@ pub(crate) fn destroy(apps: &Apps, domid: Option<DomId>, id: &str) -> Result<(),
     with_network(apps, |network| network.release(id))
 }
 
-/// Builds a domain that waits; returns while it boots.
+/// Builds a pooled domain; returns while it boots.
 ///
 /// # Errors
 /// It cannot be built; nothing is left then.
@@ -97,7 +91,7 @@ fn fill(
     shape: &Shape,
     image: Option<&image::Image>,
 ) -> Result<(), AppsError> {
-    let mut disks = resolve::disks(folder.path(), WritableChoice::Disk);
+    let mut disks = domain::disks(folder.path(), WritableChoice::Disk);
     let mut promised = vec![];
     match image {
         Some(image) => {
@@ -137,15 +131,15 @@ fn fill(
         domid: domid.0,
     };
     let noted =
-        files::write_json(&folder.file(folder::WAITING), &pooled, files::Durability::PowerFailure);
+        files::write_json(&folder.file(folder::POOLED), &pooled, files::Durability::PowerFailure);
     noted.map_err(|error| undone(error.into()))
 }
 
-/// Destroys a domain that waits, or what is left of it; says whether. One that was just taken,
-/// or is being built, is let be.
+/// Destroys a pooled domain, or what is left of it, and returns whether it did. One that was just taken,
+/// or is being built, is left alone.
 pub(crate) fn remove(apps: &Apps, folder: &Folder) -> Result<bool, AppsError> {
     let Ok(Some(_lock)) = folder.try_lock() else { return Ok(false) };
-    match files::read_json::<PooledDomain>(&folder.file(folder::WAITING)) {
+    match files::read_json::<PooledDomain>(&folder.file(folder::POOLED)) {
         // One whose destruction was cut short is not found by its UUID, but has nodes yet.
         Ok(pooled) => apps.toolstack().destroy(
             ToolstackKind::Native,
@@ -170,12 +164,12 @@ pub(crate) fn destroy_domain_of(apps: &Apps, id: &str) -> Result<(), AppsError> 
     Ok(())
 }
 
-/// Removes what killed processes left of domains that were to wait; returns their ids.
+/// Removes what killed processes left of pooled domains; returns their ids.
 pub(crate) fn repair(apps: &Apps) -> Result<Vec<String>, AppsError> {
     let mut removed = Vec::new();
     for folder in apps.pooled_folders()? {
-        // Nobody takes a domain without a note that can be read, of another version as well.
-        let note = files::read_json::<PooledDomain>(&folder.file(folder::WAITING));
+        // A domain whose note cannot be read, as one of another version, is never taken.
+        let note = files::read_json::<PooledDomain>(&folder.file(folder::POOLED));
         if note.is_err() && remove(apps, &folder)? {
             removed.push(folder.id().to_owned());
         }

@@ -1,29 +1,27 @@
-//! Pools: how many domains are to wait for which apps, and keeping them filled.
+//! Pools: how many domains are kept ready for which apps, and filling them.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
 use crate::network::with_network;
 use crate::pool::pooled;
 use crate::record::pooled_domain::PooledDomain;
-use crate::request::resolve;
 use crate::request::run_request::ShapeRequest;
+use crate::request::shape::shape;
+use crate::store::ids::uuid_of;
 use files::FileError;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use toolstack::DomId;
-use toolstack::DomainState;
-use toolstack::Shape;
-use toolstack::ToolstackKind;
+use toolstack::{DomId, DomainState, Shape, ToolstackKind};
 
-/// The list of pools, in the folder of domains that wait.
+/// The list of pools, in the folder of pooled domains.
 const POOLS: &str = "pools.json";
 /// Held while the list is changed or the pools are filled.
 const LOCK: &str = ".lock";
 
-/// A number of domains that are to wait for apps of one kind.
+/// A number of domains that are kept ready for apps of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
     /// What they have.
@@ -41,7 +39,7 @@ pub struct PoolStatus {
     /// What it is to be.
     #[serde(flatten)]
     pub pool: Pool,
-    /// How many domains wait.
+    /// How many domains are ready.
     pub waiting: u32,
     /// The addresses of those, the next to be taken first.
     pub addresses: Vec<IpAddr>,
@@ -62,21 +60,21 @@ pub fn pool_shape(
     }
     let config = image.map(|(image, name)| (&image.config, name));
     let chosen = (ToolstackKind::Native, apps.choose_kind(request));
-    Ok(resolve::shape(request, config, apps.settings(), chosen)?)
+    Ok(shape(request, config, apps.settings(), chosen)?)
 }
 
-/// All pools and how many domains wait in each.
+/// All pools and how many domains are ready in each.
 ///
 /// # Errors
 /// The list cannot be read.
 pub fn list_pools(apps: &Apps, images: &image::Store) -> Result<Vec<PoolStatus>, AppsError> {
-    let waiting = pooled::list(apps)?;
+    let ready = pooled::list(apps)?;
     let leases = with_network(apps, net::Network::leases)?;
     let mut found = Vec::new();
     for pool in read_pools(apps)? {
         let Wanted { digest, .. } = wanted(&pool, images)?;
-        let of_it = waiting.iter().filter(|(folder, waiting)| {
-            serves(&pool, digest.as_deref(), waiting) && is_alive(apps, folder.id(), waiting)
+        let of_it = ready.iter().filter(|(folder, pooled)| {
+            serves(&pool, digest.as_deref(), pooled) && is_alive(apps, folder.id(), pooled)
         });
         let ids: Vec<&str> = of_it.map(|(folder, _)| folder.id()).collect();
         let addresses = ids.iter().filter_map(|id| Some(IpAddr::V4(*leases.get(*id)?)));
@@ -116,7 +114,7 @@ pub(crate) fn has_pools(apps: &Apps) -> bool {
     apps.pool_folder().join(POOLS).exists()
 }
 
-/// Builds domains that are missing and destroys those that nobody is to wait for; waits for
+/// Builds domains that are missing and destroys those that no pool wants; waits for
 /// another process that does the same.
 ///
 /// # Errors
@@ -130,12 +128,12 @@ pub fn fill_pools(apps: &Apps, images: &image::Store) -> Result<(), AppsError> {
     for pool in &pools {
         wants.push((pool, wanted(pool, images)?, 0));
     }
-    for (folder, waiting) in pooled::list(apps)? {
+    for (folder, pooled) in pooled::list(apps)? {
         let place = wants.iter_mut().find(|(pool, want, count)| {
-            *count < pool.size && serves(pool, want.digest.as_deref(), &waiting)
+            *count < pool.size && serves(pool, want.digest.as_deref(), &pooled)
         });
         match place {
-            Some((_, _, count)) if is_alive(apps, folder.id(), &waiting) => *count += 1,
+            Some((_, _, count)) if is_alive(apps, folder.id(), &pooled) => *count += 1,
             _ => drop(pooled::remove(apps, &folder)?),
         }
     }
@@ -147,7 +145,7 @@ pub fn fill_pools(apps: &Apps, images: &image::Store) -> Result<(), AppsError> {
     Ok(())
 }
 
-/// Destroys all domains that wait; the pools stay, for [`Apps::fill_pools`] to fill.
+/// Destroys all pooled domains; the pools stay, for [`fill_pools`] to fill.
 ///
 /// # Errors
 /// A domain cannot be destroyed.
@@ -160,8 +158,8 @@ pub fn empty_pools(apps: &Apps) -> Result<(), AppsError> {
     Ok(())
 }
 
-fn is_alive(apps: &Apps, id: &str, waiting: &PooledDomain) -> bool {
-    let state = apps.toolstack().state(DomId(waiting.domid), crate::store::ids::uuid_of(id));
+fn is_alive(apps: &Apps, id: &str, pooled: &PooledDomain) -> bool {
+    let state = apps.toolstack().state(DomId(pooled.domid), uuid_of(id));
     state.is_ok_and(|state| state == DomainState::Alive)
 }
 
@@ -211,6 +209,6 @@ fn wanted(pool: &Pool, images: &image::Store) -> Result<Wanted, AppsError> {
     Ok(Wanted { image: Some(image), digest })
 }
 
-fn serves(pool: &Pool, digest: Option<&str>, waiting: &PooledDomain) -> bool {
-    waiting.shape == pool.shape && waiting.image.as_deref() == digest && waiting.is_current()
+fn serves(pool: &Pool, digest: Option<&str>, pooled: &PooledDomain) -> bool {
+    pooled.shape == pool.shape && pooled.image.as_deref() == digest && pooled.is_current()
 }

@@ -26,7 +26,7 @@ pub struct Record {
     pub labels: BTreeMap<Untrusted, Untrusted>,
     /// Xen's handle, the same at each start.
     pub uuid: Uuid,
-    /// Its domain, but for devices.
+    /// Its domain, without devices.
     #[serde(flatten)]
     pub shape: Shape,
     /// The app's process.
@@ -61,7 +61,7 @@ pub struct Record {
     /// Search domains; empty for the settings'.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_search: Vec<String>,
-    /// Whether nobody but the image's makers decides what runs: see [`crate::RunRequest::is_image_alone`].
+    /// Whether the image alone decides what runs: see [`crate::RunRequest::is_image_alone`].
     #[serde(default)]
     pub is_image_alone: bool,
 }

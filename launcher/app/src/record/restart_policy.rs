@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(policy("on-failure:0"), policy("on-failure"));
         for text in ["never", "on-failure:", "on-failure:x", "on-failure:-1", "always:3", "Always"]
         {
-            assert!(text.parse::<RestartPolicy>().is_err(), "{text:?} was taken");
+            assert_eq!(text.parse::<RestartPolicy>(), Err(RestartPolicyError(text.into())));
         }
     }
 

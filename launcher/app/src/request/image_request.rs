@@ -1,5 +1,5 @@
-//! What an image may wish for. Nobody has checked an image, so its wishes for the machine's resources
-//! are bounded by the settings, and what the user asks for is not.
+//! What an image may ask for. An image is not trusted, so its requests for the host's resources are bounded by the
+//! settings. What the user asks for is not.
 
 use crate::request::run_request::RunRequest;
 use crate::request::size::{SizeError, parse_size_mib};

@@ -1,8 +1,14 @@
 //! From what a user asks for to what is run.
 
+pub(crate) mod domain;
+pub(crate) mod error;
 pub(crate) mod image_request;
+pub(crate) mod limits;
+pub(crate) mod orders;
+pub(crate) mod process;
 pub(crate) mod resolve;
 pub(crate) mod run_request;
+pub(crate) mod shape;
 pub(crate) mod signal;
 pub(crate) mod size;
 

@@ -1,7 +1,15 @@
 //! Docker's merging rules, as sentences.
 
 use super::*;
+use crate::record::writable_choice::WritableChoice;
+use crate::request::domain::{Link, domain_spec};
+use crate::request::limits::MIN_MEMORY_MIB;
+use crate::request::process::DEFAULT_PATH;
+use crate::request::shape::shape;
+use contract::Neighbour;
 use image::{Config, Digest, Image};
+use std::path::Path;
+use toolstack::{Kind, ToolstackKind};
 
 fn launch(config: Config) -> RunRequest {
     let image = Image {
@@ -35,7 +43,7 @@ fn identity() -> Identity {
     Identity {
         id: "5f0c6e9a1b2d".into(),
         name: "nginx".into(),
-        uuid: Uuid([7; 16]),
+        uuid: Uuid::from_bytes([7; 16]),
         created_unix_ms: 1,
     }
 }

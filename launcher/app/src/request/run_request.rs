@@ -7,9 +7,7 @@ use image::Image;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use toolstack::Kind;
-use toolstack::Schedule;
-use toolstack::ToolstackKind;
+use toolstack::{Kind, Schedule, ToolstackKind};
 
 /// One `launch run`: an image and what is to differ from its defaults.
 ///
@@ -34,7 +32,7 @@ pub struct RunRequest {
     pub user: Option<String>,
     /// The guest's host name; the app's id where absent, as Docker does.
     pub hostname: Option<String>,
-    /// Whether nobody waits for its output: its start comes before its monitor's then.
+    /// Detached: no command follows the output, so the monitor may start after the app.
     pub detached: bool,
     /// Whether the app may be given input.
     pub stdin: bool,
@@ -119,8 +117,8 @@ impl RunRequest {
         }
     }
 
-    /// Whether what runs is the image's own, and nobody else has a say in what it does at its start: the image's
-    /// command and environment, no input, no files or kernel of the user's.
+    /// Whether the image alone decides what runs and what it does at its start: the image's command and environment,
+    /// no input, no files or kernel of the user's.
     #[must_use]
     pub fn is_image_alone(&self) -> bool {
         self.entrypoint.is_none()

@@ -104,7 +104,7 @@ mod tests {
         let wrong =
             ["", "0", "65", "+3", "-1", "TERMINATE", "RTMIN+31", "RTMAX-31", "RTMIN+", "RTMIN+-1"];
         for text in wrong {
-            assert!(parse_signal(text).is_err(), "{text:?} was taken");
+            assert_eq!(parse_signal(text), Err(SignalError(text.into())));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Start sets: what guests found out about what is read of their image, for later starts.
 //!
 //! A set comes from a guest, and makes later guests read what it names. So a set is kept for all apps of an image,
-//! beside its disk, only if nobody but the image's makers decided what the guest did: an app at its first start,
+//! beside its disk, only if the image alone decided what the guest did: an app at its first start,
 //! with the image's own command and environment, no input, and no process run beside it. Any other app's set is
 //! kept in its own folder, for its own later starts. The first set stays, until the image or the app goes.
 //!

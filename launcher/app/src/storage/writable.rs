@@ -93,7 +93,7 @@ pub(crate) fn make(templates: &Path, path: &Path, size_mib: u64) -> Result<(), W
     })
 }
 
-/// Makes the disk `path` anew where a power cut lost what [`make`] had written: it is not synced, as
+/// Makes the disk `path` again if a power cut lost what [`make`] had written: it is not synced, as
 /// a launch would wait for that. Says whether it did.
 ///
 /// Only a disk that holds nothing but parts of its template is replaced, never one with data. A guest
@@ -271,7 +271,7 @@ mod tests {
             assert!(fs::read(&path).unwrap() == whole);
             assert!(!mend(&templates, &path, 64).unwrap());
         }
-        // Without a template, as after an upgrade, only a disk without anything is made anew.
+        // Without a template, as after an upgrade, only a disk without anything is made again.
         fs::remove_dir_all(&templates).unwrap();
         fs::write(&path, &torn).unwrap();
         assert!(matches!(mend(&templates, &path, 64), Err(WritableError::Damaged { .. })));

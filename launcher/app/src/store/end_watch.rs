@@ -72,7 +72,7 @@ impl EndWatch {
         Ok(true)
     }
 
-    /// Waits until nobody is in charge of the app any more; says `false` at `deadline`.
+    /// Waits until no process is in charge of the app; returns `false` at `deadline`.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Result<bool, FileError> {
         while self.lock.is_held()? {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));

@@ -20,7 +20,7 @@ pub(crate) const RECORD: &str = "app.json";
 /// How far it has come.
 pub(crate) const STATE: &str = "state.json";
 /// What a domain is that waits for an app; see [`crate::PooledDomain`].
-pub(crate) const WAITING: &str = "waiting.json";
+pub(crate) const POOLED: &str = "waiting.json";
 /// The orders for the guest.
 pub(crate) const ORDERS: &str = "orders.json";
 /// The image's disk: a link to it.
@@ -173,7 +173,7 @@ impl Folder {
         write_json(&self.file(STATE), state, Durability::Crash)
     }
 
-    /// Writes a file that a start makes anew each time, without waiting for the disk.
+    /// Writes a file that each start writes again, without waiting for the disk.
     ///
     /// # Errors
     /// Disk full and the like.

@@ -1,8 +1,9 @@
 //! Ids of apps, and the domains' UUIDs that are made from them.
 
 use files::FileError;
-use std::fs::{self, File};
-use std::io::Read;
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+use std::fs;
 use std::path::Path;
 use toolstack::Uuid;
 
@@ -24,23 +25,41 @@ pub(crate) fn ids_in(path: &Path) -> Result<Vec<String>, FileError> {
 
 /// A new app's id.
 pub(crate) fn new_id() -> Result<String, FileError> {
-    Ok(random::<ID_BYTES>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(random::<ID_BYTES>()?))
 }
 
 /// The handle of the domain of the app `id`.
 pub(crate) fn uuid_of(id: &str) -> Uuid {
     let mut bytes = [0; ID_BYTES];
-    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
-        let digits = id.get(at..at + 2).unwrap_or_default();
-        *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
-    }
+    // A folder's name that is no id belongs to no app, and so do zeros.
+    let _ = hex::decode_to_slice(id, &mut bytes);
     Uuid::of_app(bytes)
 }
 
+/// Random bytes of the kernel.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], FileError> {
-    let path = Path::new("/dev/urandom");
     let mut bytes = [0; N];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(FileError::io("read", path))?;
+    let mut rest = &mut bytes[..];
+    while !rest.is_empty() {
+        match getrandom(&mut *rest, GetRandomFlags::empty()) {
+            Ok(count) => rest = rest.get_mut(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(errno) => {
+                return Err(FileError::io("read", Path::new("/dev/urandom"))(errno.into()));
+            }
+        }
+    }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_an_app_is_in_the_handle_of_its_domain() {
+        let id = new_id().unwrap();
+        assert_eq!(id.len(), 12);
+        assert_eq!(uuid_of(&id).app(), Some(id));
+    }
 }

@@ -1,9 +1,8 @@
 //! Names: unique on this machine, each a symbolic link to its app's folder.
 
 use files::FileError;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// The longest name; Xen's own tools show 40 characters.
 const MAX_BYTES: usize = 63;
@@ -29,7 +28,7 @@ pub enum NameError {
     File(#[from] FileError),
 }
 
-/// The folder of names; whoever changes it holds the apps' common lock.
+/// The folder of names. A process that changes it holds the apps' common lock.
 #[derive(Clone, Debug)]
 pub(crate) struct Names(pub(crate) PathBuf);
 
@@ -243,10 +242,22 @@ mod tests {
 
     #[test]
     fn names_that_would_break_something_are_refused() {
-        for name in
-            ["", ".hidden", "../x", "a/b", "a b", "7", "Domain-0", "é", "x\n", &"x".repeat(64)]
-        {
-            assert!(check(name).is_err(), "{name:?} was taken");
+        let long = "x".repeat(64);
+        for (name, told) in [
+            ("", "1 to 63 characters"),
+            (&long, "1 to 63 characters"),
+            (".hidden", "begins with a letter or digit"),
+            ("../x", "begins with a letter or digit"),
+            ("a/b", "may only have"),
+            ("a b", "may only have"),
+            ("x\n", "may only have"),
+            ("é", "may only have"),
+            ("7", "only digits"),
+            ("Domain-0", "dom0's own"),
+        ] {
+            let error = check(name).unwrap_err();
+            let NameError::Invalid { reason, .. } = &error else { panic!("{name:?}: {error}") };
+            assert!(reason.contains(told), "{name:?}: {reason}");
         }
         check("web_1.prod-x").unwrap();
     }

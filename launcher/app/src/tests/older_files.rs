@@ -1,5 +1,6 @@
 //! Files that earlier versions wrote: each is read, and written again as it was.
 
+use crate::pool::pools::Pool;
 use crate::record::app::Record;
 use crate::record::outcome::{End, Outcome};
 use crate::record::pooled_domain::PooledDomain;
@@ -89,7 +90,7 @@ fn the_state_of_an_app_that_ended_is_read_and_kept() {
 }
 
 #[test]
-fn a_record_a_pooled_domain_and_the_outcome_in_a_lock_file_are_read_and_kept() {
+fn a_record_pools_their_domains_and_the_outcome_in_a_lock_file_are_read_and_kept() {
     let record: Record = read("app.json");
     assert_eq!(record.restart, RestartPolicy::OnFailure { at_most: Some(2) });
     assert_eq!(record.shape.memory_mib, 64);
@@ -97,6 +98,8 @@ fn a_record_a_pooled_domain_and_the_outcome_in_a_lock_file_are_read_and_kept() {
     assert_eq!(pooled.shape, record.shape);
     let devices = Devices::DiskPromised;
     assert_eq!(pooled.booted(), Booted::Domain { domid: DomId(9), devices });
+    let pools: Vec<Pool> = read("pools.json");
+    assert_eq!(pools[1], Pool { shape: record.shape, image: Some("nginx".into()), size: 1 });
     let lock = fs::read(path("lock")).unwrap();
     let outcome: Outcome = serde_json::from_slice(&lock).unwrap();
     let message = Some("the domain was destroyed".into());

@@ -75,7 +75,7 @@ fn of_two_launches_one_takes_the_pooled_domain_and_the_other_boots_its_own() {
         created_unix_ms: u64::MAX / 2,
         domid,
     };
-    files::write_json(&pooled.file(folder::WAITING), &note, files::Durability::Crash).unwrap();
+    files::write_json(&pooled.file(folder::POOLED), &note, files::Durability::Crash).unwrap();
 
     host.fake.order(Fault::None);
     let apps: Vec<App> = std::thread::scope(|scope| {

@@ -17,8 +17,10 @@ use crate::record::outcome::Outcome;
 use crate::record::pooled_domain::PooledDomain;
 use crate::record::state::{Phase, State};
 use crate::record::writable_choice::WritableChoice;
+use crate::request::error::ResolveError;
 use crate::request::run_request::RunRequest;
 use crate::settings::Settings;
+use crate::storage::writable::WritableError;
 use crate::store::folder::{self, Folder};
 use crate::store::names::NameError;
 use contract::Stream;
@@ -80,13 +82,13 @@ fn a_domain_that_waits_with_a_note_of_another_version_is_removed() {
     let folder = Folder::new(host.apps.pool_folder().join("0123456789ab"));
     fs::create_dir_all(host.apps.pool_folder()).unwrap();
     drop(folder.make().unwrap());
-    fs::write(folder.file(folder::WAITING), r#"{"machine":"of old"}"#).unwrap();
+    fs::write(folder.file(folder::POOLED), r#"{"machine":"of old"}"#).unwrap();
     assert_eq!(pooled::repair(&host.apps).unwrap(), ["0123456789ab"]);
     assert!(!folder.path().exists());
 }
 
 #[test]
-fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
+fn damaged_files_of_the_network_are_rebuilt_from_what_apps_have() {
     let host = host();
     let apps = &host.apps;
     let publish = vec!["8080:80".parse().unwrap()];
@@ -103,9 +105,9 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
     note(&ended, runs(6).exited(Outcome::with_code(0), 2));
     // It has a config for `xl create` with an address.
     note(&asked, State::Created { address: address(7) });
-    let waiting = Folder::new(apps.pool_folder().join("0123456789ab"));
+    let pooled = Folder::new(apps.pool_folder().join("0123456789ab"));
     fs::create_dir_all(apps.pool_folder()).unwrap();
-    drop(waiting.make().unwrap());
+    drop(pooled.make().unwrap());
     let noted = PooledDomain {
         shape: web.record.shape.clone(),
         image: None,
@@ -114,11 +116,11 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
         created_unix_ms: 0,
         domid: 9,
     };
-    files::write_json(&waiting.file(folder::WAITING), &noted, files::Durability::Crash).unwrap();
+    files::write_json(&pooled.file(folder::POOLED), &noted, files::Durability::Crash).unwrap();
     let older = Folder::new(apps.pool_folder().join("ba9876543210"));
     drop(older.make().unwrap());
     files::write_json(
-        &older.file(folder::WAITING),
+        &older.file(folder::POOLED),
         &PooledDomain { address: None, ..noted },
         files::Durability::Crash,
     )
@@ -140,8 +142,8 @@ fn damaged_files_of_the_network_are_made_anew_from_what_apps_have() {
         // The link address that was wished for as well.
         assert!(fs::read_to_string(&leases).unwrap().contains("[2,0,0,0,0,7]"));
     }
-    // Its address is not known, so nobody takes it.
-    assert!(!older.file(folder::WAITING).exists());
+    // Its address is not known, so it is never taken.
+    assert!(!older.file(folder::POOLED).exists());
     // One damaged file takes the other along in nothing.
     let before = fs::read(&leases).unwrap();
     fs::write(&ports, "").unwrap();
@@ -212,20 +214,38 @@ fn apps_created_at_once_get_names_of_their_own() {
 }
 
 #[test]
-fn a_launch_that_makes_no_sense_leaves_nothing() {
+fn a_request_that_makes_no_sense_is_named_and_leaves_nothing() {
     let host = host();
-    let wrong: [fn(&mut RunRequest); 5] = [
-        |launch| launch.entrypoint = Some(vec![String::new()]),
-        |launch| launch.shape.memory_mib = Some(1),
-        |launch| launch.name = Some("no good".into()),
-        |launch| launch.image.disk = "/nonexistent/disk.erofs".into(),
-        |launch| (launch.writable, launch.storage_mib) = (WritableChoice::Disk, Some(1)),
+    type Change = fn(&mut RunRequest);
+    type Expected = fn(&AppsError) -> bool;
+    let wrong: [(Change, Expected); 5] = [
+        (
+            |request| request.entrypoint = Some(vec![String::new()]),
+            |error| matches!(error, AppsError::Resolve(ResolveError::NoCommand(_))),
+        ),
+        (
+            |request| request.shape.memory_mib = Some(1),
+            |error| matches!(error, AppsError::Resolve(ResolveError::Memory { memory_mib: 1 })),
+        ),
+        (
+            |request| request.name = Some("no good".into()),
+            |error| matches!(error, AppsError::Name(NameError::Invalid { .. })),
+        ),
+        (
+            |request| request.image.disk = "/nonexistent/disk.erofs".into(),
+            |error| matches!(error, AppsError::Image(_)),
+        ),
+        (
+            |request| (request.writable, request.storage_mib) = (WritableChoice::Disk, Some(1)),
+            |error| matches!(error, AppsError::Writable(WritableError::Size(1))),
+        ),
     ];
-    for change in wrong {
-        let mut launch = host.request();
-        change(&mut launch);
-        assert!(create(&host.apps, &launch).is_err());
-        assert!(host.leftovers().is_empty(), "{:?}", host.leftovers());
+    for (number, (change, is_expected)) in wrong.into_iter().enumerate() {
+        let mut request = host.request();
+        change(&mut request);
+        let error = create(&host.apps, &request).unwrap_err();
+        assert!(is_expected(&error), "{number}: {error}");
+        assert!(host.leftovers().is_empty(), "{number}: {:?}", host.leftovers());
     }
 }
 
@@ -320,13 +340,13 @@ fn an_address_of_an_app_that_is_gone_is_given_back() {
 fn the_address_of_a_domain_that_waits_is_kept_by_repairs_until_the_app_that_takes_it_has_a_record()
 {
     let host = host();
-    let waiting = Folder::new(host.apps.pool_folder().join("0123456789ab"));
+    let pooled = Folder::new(host.apps.pool_folder().join("0123456789ab"));
     fs::create_dir_all(host.apps.pool_folder()).unwrap();
-    let _lock = waiting.make().unwrap();
-    host.apps.network.lease(waiting.id(), None, None).unwrap();
+    let _lock = pooled.make().unwrap();
+    host.apps.network.lease(pooled.id(), None, None).unwrap();
     assert_eq!(repair(&host.apps).unwrap(), []);
-    let taken = host.apps.folder(waiting.id());
-    fs::rename(waiting.path(), taken.path()).unwrap();
+    let taken = host.apps.folder(pooled.id());
+    fs::rename(pooled.path(), taken.path()).unwrap();
     assert_eq!(repair(&host.apps).unwrap(), []);
     assert_eq!(host.apps.network.leases().unwrap().len(), 1);
 }
@@ -349,9 +369,9 @@ fn a_furnished_domain_fits_apps_of_the_usual_network_and_layer_only() {
         fs::write(path, "").unwrap();
     }
     let what = toolstack::Shape { kernel, ramdisk, ..what };
-    let waiting = PooledDomain { shape: what.clone(), ..now };
-    let fits = |launch: &RunRequest, waiting: &PooledDomain| {
-        fits(waiting, &what, launch, host.apps.settings())
+    let pooled = PooledDomain { shape: what.clone(), ..now };
+    let fits = |launch: &RunRequest, pooled: &PooledDomain| {
+        fits(pooled, &what, launch, host.apps.settings())
     };
     let usual = RunRequest { writable: WritableChoice::Disk, ..host.request() };
     let none = RunRequest { network: net::NetworkRequest::None, ..usual.clone() };
@@ -363,11 +383,11 @@ fn a_furnished_domain_fits_apps_of_the_usual_network_and_layer_only() {
     let memory = RunRequest { writable: WritableChoice::Memory, ..usual.clone() };
     let nothing = RunRequest { writable: WritableChoice::Nothing, ..usual.clone() };
     for usual in [usual, same_size] {
-        assert!(fits(&usual, &waiting), "{usual:?}");
+        assert!(fits(&usual, &pooled), "{usual:?}");
     }
-    let without = PooledDomain { furnished: false, ..waiting.clone() };
+    let without = PooledDomain { furnished: false, ..pooled.clone() };
     for other in [none, ip, mac, larger, memory, nothing] {
-        assert!(!fits(&other, &waiting), "{other:?}");
+        assert!(!fits(&other, &pooled), "{other:?}");
         assert!(fits(&other, &without), "{other:?}");
     }
 }

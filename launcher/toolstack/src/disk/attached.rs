@@ -9,13 +9,13 @@ pub(crate) const LABEL: &str = "launch vbd ";
 
 /// The label of the loop device for the disk `number` (51712 is `xvda`) of a domain.
 #[must_use]
-pub fn label(domid: &str, number: &str) -> String {
+pub(crate) fn label(domid: &str, number: &str) -> String {
     format!("{LABEL}{domid}/{number}")
 }
 
 /// A disk's block device in dom0; detached when dropped, unless it is kept.
 #[derive(Debug)]
-pub struct AttachedDisk {
+pub(crate) struct AttachedDisk {
     attached: Attached,
     label: String,
     armed: bool,
@@ -26,21 +26,21 @@ impl AttachedDisk {
     ///
     /// # Errors
     /// As [`loopdev::attach`].
-    pub fn attach(file: &Path, writable: bool, label: String) -> Result<Self, LoopError> {
+    pub(crate) fn attach(file: &Path, writable: bool, label: String) -> Result<Self, LoopError> {
         let attached = loopdev::attach(file, writable, &label)?;
         Ok(Self { attached, label, armed: true })
     }
 
     /// The block device.
     #[must_use]
-    pub fn device(&self) -> &BlockDevice {
+    pub(crate) fn device(&self) -> &BlockDevice {
         match &self.attached {
             Attached::Loop(device) | Attached::Direct(device) => device,
         }
     }
 
     /// Leaves it attached.
-    pub fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         self.armed = false;
     }
 }
@@ -58,7 +58,7 @@ impl Drop for AttachedDisk {
 ///
 /// # Errors
 /// The loop driver refuses.
-pub fn detach_one(label: &str) -> Result<(), LoopError> {
+pub(crate) fn detach_one(label: &str) -> Result<(), LoopError> {
     let devices = loopdev::list(label)?;
     match devices.iter().find(|device| device.label == label) {
         Some(device) => loopdev::detach(&device.path, label),
@@ -70,7 +70,7 @@ pub fn detach_one(label: &str) -> Result<(), LoopError> {
 ///
 /// # Errors
 /// The loop driver refuses.
-pub fn detach(domid: DomId) -> Result<(), LoopError> {
+pub(crate) fn detach(domid: DomId) -> Result<(), LoopError> {
     let mut done = Ok(());
     for device in loopdev::list(&label(&domid.to_string(), ""))? {
         done = done.and(loopdev::detach(&device.path, &device.label));

@@ -1,7 +1,7 @@
 //! Loop devices: raw files as block devices of dom0.
 //!
 //! Each one that is made here carries a label (`lo_file_name`), by which it is known again when
-//! whoever made it is gone.
+//! its creator is gone.
 #![expect(unsafe_code, reason = "the loop driver is spoken to by ioctl only")]
 
 use std::fs::{self, File, OpenOptions};
@@ -110,7 +110,7 @@ pub enum LoopError {
 
 /// A block device of dom0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockDevice {
+pub(crate) struct BlockDevice {
     /// Its node in `/dev`.
     pub path: PathBuf,
     /// Its number's upper half.
@@ -121,7 +121,7 @@ pub struct BlockDevice {
 
 /// What serves a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attached {
+pub(crate) enum Attached {
     /// A loop device, made for it.
     Loop(BlockDevice),
     /// The disk is a block device itself.
@@ -130,10 +130,10 @@ pub enum Attached {
 
 /// A loop device in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InUse {
+pub(crate) struct InUse {
     /// Its node in `/dev`.
     pub path: PathBuf,
-    /// What whoever made it called it.
+    /// The label its creator gave it.
     pub label: String,
 }
 
@@ -141,7 +141,7 @@ pub struct InUse {
 ///
 /// # Errors
 /// The file cannot be opened as asked, or there is no free loop device.
-pub fn attach(file: &Path, writable: bool, label: &str) -> Result<Attached, LoopError> {
+pub(crate) fn attach(file: &Path, writable: bool, label: &str) -> Result<Attached, LoopError> {
     let open = |source| LoopError::Open { path: file.to_owned(), source };
     let backing = OpenOptions::new().read(true).write(writable).open(file).map_err(open)?;
     let metadata = backing.metadata().map_err(open)?;
@@ -203,7 +203,7 @@ fn device(path: PathBuf, rdev: u64) -> BlockDevice {
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
+pub(crate) fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
     let failed =
         |action| move |source| LoopError::Device { action, device: path.to_owned(), source };
     let file = match File::open(path) {
@@ -227,12 +227,12 @@ pub fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
     Ok(())
 }
 
-/// All loop devices in use whose label begins with `prefix`, but for those that are detached and
+/// All loop devices in use whose label begins with `prefix`, except those that are detached and
 /// go with their last user.
 ///
 /// # Errors
 /// `/sys/block` cannot be read.
-pub fn list(prefix: &str) -> Result<Vec<InUse>, LoopError> {
+pub(crate) fn list(prefix: &str) -> Result<Vec<InUse>, LoopError> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/sys/block").map_err(LoopError::List)? {
         let entry = entry.map_err(LoopError::List)?;

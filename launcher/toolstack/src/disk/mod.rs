@@ -1,4 +1,4 @@
 //! The disks of domains, as block devices of dom0.
 
-pub mod attached;
-pub mod loopdev;
+pub(crate) mod attached;
+pub(crate) mod loopdev;
