@@ -357,7 +357,7 @@ mod tests {
             ("{{end}}", "end"),
             ("{{.Name .Name}}", "arguments"),
             ("{{\"open}}", "quote"),
-            ("{{if}}{{end}}", "nothing"),
+            ("{{if}}{{end}}", "an action is empty"),
             ("{{len .State.ExitCode}}", "len"),
         ] {
             let error = format!("{:#}", render(template).unwrap_err());

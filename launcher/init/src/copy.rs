@@ -118,7 +118,9 @@ fn plain(path: &Path) -> io::Result<PathBuf> {
     let parts: Vec<Component<'_>> = parts.collect();
     match parts.iter().all(|part| matches!(part, Component::Normal(_))) {
         true => Ok(parts.into_iter().collect()),
-        false => Err(io::Error::other(format!("the stream names {}", path.display()))),
+        false => {
+            Err(io::Error::other(format!("the stream has an unexpected path: {}", path.display())))
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub enum XenError {
     Call(#[from] CallError),
     /// This version of Xen's toolstack interface is not supported.
     #[error(
-        "Xen {major}.{minor} speaks a domctl version that is not known here \
+        "Xen {major}.{minor} speaks a domctl version that is not supported \
          (0x15 to 0x17 are: Xen 4.17 to 4.21); use the xl toolstack"
     )]
     UnknownDomctl {

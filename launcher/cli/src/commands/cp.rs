@@ -69,8 +69,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let copied = match (in_app(&args.source), in_app(&args.dest)) {
         (Some((app, path)), None) => from_app(args, app, path),
         (None, Some((app, path))) => to_app(&args.source, app, path, args.archive),
-        (Some(_), Some(_)) => bail!("cannot copy between apps; copy to this machine in between"),
-        (None, None) => bail!("neither is in an app; write APP:PATH for one of them"),
+        (Some(_), Some(_)) => bail!("cannot copy between two apps; copy to this machine first"),
+        (None, None) => bail!("neither path is in an app; write one of them as APP:PATH"),
     };
     match copied {
         Ok(()) => {
@@ -149,9 +149,9 @@ fn from_app(args: &Args, app: &str, path: &str) -> Result<()> {
             let (_, said) = guest.end(&interrupt, Some(LAST_WORDS))?;
             Err(failed(words(&said).unwrap_or(why)))
         }
-        Received::TooLarge(why) if args.max_size.is_none() && !to_stream => {
-            Err(failed(format!("{why}; {dest} has no more free, less a twentieth of its size")))
-        }
+        Received::TooLarge(why) if args.max_size.is_none() && !to_stream => Err(failed(format!(
+            "{why}; {dest} has no more space, apart from the twentieth that is kept free"
+        ))),
         Received::TooLarge(why) | Received::Failed(why) => Err(failed(why)),
     }
 }

@@ -135,7 +135,7 @@ const FLAGS: [Flag; 67] = [
             "give it to the guest's kernel as --extra sysctl.NAME=VALUE, several in one --extra",
         ),
     ),
-    switch("use-api-socket", Refuse("there is no engine's socket to hand on")),
+    switch("use-api-socket", Refuse("there is no engine, so no socket to pass on")),
     flag("userns", Refuse(OWN_KERNEL)),
     flag("uts", Refuse(OWN_KERNEL)),
     short('v', flag("volume", Refuse(NO_VOLUMES))),

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     match args.apps.as_slice() {
         [name] if args.attach || args.interactive => stay(args, &apps, apps.find(name)?),
-        _ if args.attach || args.interactive => bail!("stay with one app at a time: give one name"),
+        _ if args.attach || args.interactive => bail!("-a and -i work with one app: give one name"),
         names => each(names, |name| start_if_needed(&apps, &apps.find(name)?)),
     }
 }

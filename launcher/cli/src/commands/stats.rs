@@ -112,7 +112,7 @@ fn row(app: &App, before: Option<&Figures>, now: Option<&Figures>) -> Value {
         let cpu = now.cpu_percent_since(before.map_or(now, |(before, _)| before));
         row["CPUPerc"] = format!("{cpu:.2}%").into();
         if let Some(guest) = guest {
-            // All but what could be had at once: its kernel's own is used, too.
+            // All memory except what is available at once; the kernel's own counts as used.
             let free = guest.memory_available_bytes.min(now.memory_limit_bytes);
             let used = now.memory_limit_bytes - free;
             #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]

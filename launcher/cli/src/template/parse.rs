@@ -155,7 +155,7 @@ fn block(
     depth: usize,
 ) -> Result<(Vec<Node>, Option<End>), String> {
     if depth > MAX_DEPTH {
-        return Err("blocks lie in each other too deep".into());
+        return Err("blocks are nested too deep".into());
     }
     let mut nodes = Vec::new();
     while let Some(piece) = pieces.next() {
@@ -200,7 +200,7 @@ fn control(
                 let tokens = tokens.into_iter().skip(1).collect();
                 vec![control(&word, tokens, pieces, depth + 1)?]
             }
-            Some(_) => return Err("{{else}} takes nothing but an if".into()),
+            Some(_) => return Err("{{else}} may only be followed by an if".into()),
             None => match block(pieces, depth + 1)? {
                 (nodes, Some(End::End)) => nodes,
                 _ => return Err(format!("{{{{{word}}}}} has no {{{{end}}}}")),
@@ -218,7 +218,7 @@ fn pipeline(tokens: Vec<Token>) -> Result<Pipeline, String> {
     let mut tokens = tokens.into_iter();
     let pipeline = commands(&mut tokens, 0)?;
     if tokens.next().is_some() {
-        return Err("a bracket is closed that was not opened".into());
+        return Err("a closing bracket has no opening one".into());
     }
     Ok(pipeline)
 }
@@ -226,7 +226,7 @@ fn pipeline(tokens: Vec<Token>) -> Result<Pipeline, String> {
 /// Up to the end or a closing bracket.
 fn commands(tokens: &mut std::vec::IntoIter<Token>, depth: usize) -> Result<Pipeline, String> {
     if depth > MAX_DEPTH {
-        return Err("brackets lie in each other too deep".into());
+        return Err("brackets are nested too deep".into());
     }
     let mut all = vec![];
     let mut operands = vec![];
@@ -239,7 +239,7 @@ fn commands(tokens: &mut std::vec::IntoIter<Token>, depth: usize) -> Result<Pipe
                 closed = true;
                 break;
             }
-            Token::Close => return Err("a bracket is closed that was not opened".into()),
+            Token::Close => return Err("a closing bracket has no opening one".into()),
             Token::Text(text) => operands.push(Operand::Literal(Value::String(text))),
             Token::Word(word) => operands.push(operand(&word)?),
         }
@@ -247,9 +247,7 @@ fn commands(tokens: &mut std::vec::IntoIter<Token>, depth: usize) -> Result<Pipe
     all.push(Command(operands));
     match () {
         () if !closed => Err("a bracket is not closed".into()),
-        () if all.iter().any(|command| command.0.is_empty()) => {
-            Err("an action says nothing".into())
-        }
+        () if all.iter().any(|command| command.0.is_empty()) => Err("an action is empty".into()),
         () => Ok(Pipeline(all)),
     }
 }
@@ -265,7 +263,7 @@ fn operand(word: &str) -> Result<Operand, String> {
         if rest.is_empty() || rest.starts_with('.') {
             return Ok(Operand::Field { from_root: true, path: path(rest) });
         }
-        return Err("variables are not known here".into());
+        return Err("variables are not supported".into());
     }
     if let Ok(number) = word.parse::<i64>() {
         return Ok(Operand::Literal(number.into()));

@@ -94,7 +94,7 @@ fn ask_token(
     token.ok_or_else(|| RegistryError::Protocol {
         at: short(at),
         what: "a token".to_owned(),
-        cause: "there is none in it".to_owned(),
+        cause: "it contains none".to_owned(),
     })
 }
 

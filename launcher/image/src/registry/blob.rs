@@ -63,7 +63,7 @@ impl BlobReader {
             false => Some(0),
         };
         if resumes && start != Some(self.offset) {
-            return Err(self.protocol("it sends another part than was asked for".to_owned()));
+            return Err(self.protocol("it sends another range than requested".to_owned()));
         }
         let length = answer.headers().get(header::CONTENT_LENGTH);
         let length: Option<u64> = length.and_then(|value| value.to_str().ok()?.parse().ok());

@@ -335,7 +335,7 @@ fn certificates(settings: &Settings) -> Result<RootCerts, RegistryError> {
         }
     }
     if all.is_empty() {
-        return Err(error("there are none in it".to_owned()));
+        return Err(error("it contains none".to_owned()));
     }
     Ok(RootCerts::from(all))
 }

@@ -292,7 +292,7 @@ fn finish_disk(path: &Path, bytes: u64) -> Result<(), StoreError> {
     let finish = || {
         let file = File::open(path)?;
         if file.metadata()?.len() != bytes {
-            return Err(io::Error::other("it has another size than its writer says"));
+            return Err(io::Error::other("its size is not the one that its writer reported"));
         }
         file.sync_all()
     };

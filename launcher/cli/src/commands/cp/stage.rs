@@ -47,7 +47,10 @@ impl Stage {
                     (outer, Some(name.as_os_str().to_owned()))
                 }
                 Some(_) => {
-                    bail!("{} is a device, pipe or socket; name another", target.display())
+                    bail!(
+                        "{} is a device, pipe or socket; choose another destination",
+                        target.display()
+                    )
                 }
             },
         };
@@ -85,7 +88,7 @@ impl Stage {
                 let from = open_folder(self.stage.as_fd(), OsStr::new(NAME), false);
                 merge(&from.with_context(failed)?, &self.folder, target)
             }
-            None => bail!("{} is a folder here, and not in the app", target.display()),
+            None => bail!("{} is a folder here but not in the app", target.display()),
             Some(name) => {
                 let moved = renameat(&self.stage, NAME, &self.folder, name);
                 moved.with_context(failed)
@@ -241,7 +244,7 @@ mod tests {
         fs::create_dir(at.path().join("folder")).unwrap();
         let stage = staged(at.path(), "folder", |copy| fs::write(copy, "x").unwrap());
         let error = line(&stage.put(false).unwrap_err());
-        assert!(error.ends_with("folder is a folder here, and not in the app"), "{error}");
+        assert!(error.ends_with("folder is a folder here but not in the app"), "{error}");
         let stage = staged(at.path(), "file", |copy| fs::write(copy, "x").unwrap());
         let error = line(&stage.put(true).unwrap_err());
         assert!(error.ends_with("file is not there"), "{error}");
