@@ -23,7 +23,7 @@ pub(crate) fn noted_domain(apps: &Apps, app: &App) -> Result<Option<(DomId, Uuid
     })
 }
 
-/// How the domain of an app is that is noted as running.
+/// The condition of the domain of an app that is noted as running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// It is there, and not paused.
@@ -35,7 +35,7 @@ pub enum Condition {
     Gone,
 }
 
-/// How the domain of an app is that is noted as running; `None` for all other apps. Where Xen cannot
+/// The condition of the domain of an app that is noted as running; `None` for all other apps. If Xen cannot
 /// be asked, the note counts.
 #[must_use]
 pub fn condition(apps: &Apps, app: &App) -> Option<Condition> {
@@ -63,7 +63,7 @@ pub(crate) fn lives(apps: &Apps, domain: AppDomain) -> Result<bool, AppsError> {
     Ok(apps.toolstack().of_app(domain.domid(), domain.uuid())?.is_some())
 }
 
-/// Lets a domain run that is paused: a guest that is to answer must.
+/// Lets a paused domain run, so that its guest can answer.
 pub(crate) fn let_run(apps: &Apps, domain: AppDomain) -> Result<(), AppsError> {
     if apps.toolstack().is_paused(domain)? {
         apps.toolstack().unpause(domain)?;

@@ -47,7 +47,7 @@ impl Domains {
     /// Whether this Xen's interface is known; `false` leaves the xl toolstack only.
     ///
     /// # Errors
-    /// There is no Xen, or not for us.
+    /// There is no Xen, or this process may not use it.
     pub(crate) fn known(&self) -> Result<bool, ToolstackError> {
         Ok(self.ask(|_| Ok(()))?.is_some())
     }

@@ -7,7 +7,7 @@ use crate::error::ToolstackError;
 use contract::one_line;
 use xen::store::Store;
 
-/// Detaches the disks of domains that are gone; says which.
+/// Detaches the disks of domains that are gone; returns a line for each.
 ///
 /// # Errors
 /// Xen or the loop driver cannot be asked.

@@ -19,7 +19,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Whether there is nothing to be told to Xen.
+    /// Whether Xen's own default is wanted.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -56,7 +56,9 @@ pub struct Cpus {
 
 /// Not a number of processors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no number of CPUs; write e.g. 0.5, 1 or 2.5, at least 0.01 and at most 128")]
+#[error(
+    "{0:?} is not a valid number of CPUs; write e.g. 0.5, 1 or 2.5, at least 0.01 and at most 128"
+)]
 pub struct CpusError(String);
 
 impl std::str::FromStr for Cpus {

@@ -50,7 +50,7 @@ impl DomainWatch {
         event.token == SOME_DOMAIN_ENDED
     }
 
-    /// Takes all events, and says whether the domain has ended; asks Xen only where one told of an end.
+    /// Takes all events and returns whether the domain has ended. Asks Xen only if an event told of an end.
     pub(crate) fn has_ended(&self) -> Result<bool, ToolstackError> {
         let mut told = false;
         while let Some(event) = self.store.wait_event(Some(Duration::ZERO))? {

@@ -15,8 +15,8 @@ use xen::store::Store;
 /// How long a guest may take to pass a signal on; one that still boots needs longest.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// Leaves the signal for the guest and waits until it was passed on; says whether it was, or
-/// the app ended, which comes to the same.
+/// Leaves the signal for the guest and waits until the guest has passed it on. Returns whether it has, or the app
+/// has ended.
 pub(crate) fn send_signal(
     apps: &Apps,
     domain: AppDomain,

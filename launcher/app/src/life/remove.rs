@@ -65,7 +65,7 @@ fn unwatched_domain(apps: &Apps, record: &Record) -> Result<Option<DomId>, AppsE
     }
 }
 
-/// Removes an app whose files cannot be read, by its id or name, with its domain; says whether it is gone.
+/// Removes an app whose files cannot be read, by its id or name, with its domain; returns whether it is gone.
 ///
 /// # Errors
 /// Xen or the file system refuses.
@@ -77,8 +77,8 @@ pub fn remove_damaged(apps: &Apps, name: &str) -> Result<bool, AppsError> {
     Ok(remove_incomplete(apps, &id, &apps.folder(&id))?.is_some())
 }
 
-/// A folder whose maker died before it was complete, or whose remover before it was gone; also one
-/// with a record that cannot be read, where a user asks for that.
+/// Removes a folder whose maker died before it was complete, or whose remover died before it was gone; also one
+/// with a record that cannot be read, if a user asks for that.
 pub(crate) fn remove_incomplete(
     apps: &Apps,
     id: &str,

@@ -1,4 +1,4 @@
-//! Putting right what killed launchers and monitors left behind.
+//! Repairing what killed launchers and monitors left behind.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
@@ -27,7 +27,7 @@ const LAST: &str = ".looked";
 /// How often launches look, at most.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Puts right what killed processes left behind: apps, loop devices, addresses, ports. Cheap where there is nothing.
+/// Repairs what killed processes left behind: apps, loop devices, addresses, ports. Cheap if there is nothing.
 ///
 /// # Errors
 /// The state folder cannot be read. What cannot be repaired is a [`Repair`] that says so.
@@ -135,7 +135,7 @@ pub(crate) fn repair_app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsEr
         (Some(record), Some(state)) if is_settled(&folder, &record, &state) => Ok(None),
         (Some(record), Some(_)) => match folder.try_lock() {
             Ok(Some(lock)) => with_lock(apps, folder, record, lock),
-            // All is well: someone is in charge.
+            // All is well: a process is in charge.
             Ok(None) => Ok(None),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
@@ -144,7 +144,7 @@ pub(crate) fn repair_app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsEr
     }
 }
 
-/// Whether there is nothing to be done for an app: it does not run, and is to stay.
+/// Whether an app needs no repair: it does not run, and is to stay.
 fn is_settled(folder: &Folder, record: &Record, state: &State) -> bool {
     match state.phase() {
         Phase::Created => true,

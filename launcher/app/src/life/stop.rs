@@ -17,8 +17,8 @@ pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
 /// So many are stopped at once: each watches its folder, and Linux lets a user do that 128 times.
 const STOPS_AT_ONCE: usize = 32;
 
-/// Asks the app to end, and ends it by force after `timeout` (its own stop time where absent;
-/// [`Duration::MAX`]: never). It is not started again.
+/// Asks the app to end, and ends it by force after `timeout` ([`Duration::MAX`]: never; `None`: the app's own stop
+/// time). It is not started again.
 ///
 /// # Errors
 /// Xen refuses. An app that does not run is no error.
@@ -85,8 +85,8 @@ pub fn stop_to_start(apps: &Apps, app: &App, timeout: Option<Duration>) -> Resul
     apps.find(&app.record.id)
 }
 
-/// The domain of an app that is to end, and by the mark is not started again from here on: one
-/// that is just being started, or waits for it, is waited for. `None` where it has ended.
+/// Returns the domain of an app that is to end, or `None` if it has ended. Makes the mark, so that the app is not
+/// started again. Waits for the domain of an app that is being started, or is about to be.
 pub(crate) fn await_domain(
     apps: &Apps,
     app: &App,

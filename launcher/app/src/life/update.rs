@@ -31,7 +31,7 @@ pub struct Changed {
 /// Changes what the app may have: now, as far as its domain can, and whenever it is started.
 ///
 /// # Errors
-/// A wish that cannot be fulfilled, or Xen refuses; nothing is changed then.
+/// The change cannot be made, or Xen refuses; nothing is changed then.
 pub fn update(apps: &Apps, app: &App, change: &Change) -> Result<Changed, AppsError> {
     let folder = apps.folder(&app.record.id);
     let _common = apps.common_lock()?;

@@ -10,7 +10,7 @@ use std::fmt;
 /// Labels that set a domain's memory, e.g. `launch.memory=128m`; the first one found counts.
 pub(crate) const MEMORY_LABELS: [&str; 2] = ["launch.memory", "io.launch.memory"];
 
-/// A wish of an image that was cut down to what the settings allow.
+/// A request of an image that was cut down to what the settings allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CutRequest {
     /// Memory, by a label.
@@ -46,13 +46,13 @@ impl fmt::Display for CutRequest {
     }
 }
 
-/// The wishes of the launch's image that are cut down, as far as the user asks for nothing else.
+/// The requests of the image that are cut down, unless the user asks for something else.
 #[must_use]
 pub fn cut_requests(request: &RunRequest, settings: &Settings) -> Vec<CutRequest> {
     let config = &request.image.config;
     let mut cut = Vec::new();
     if request.shape.memory_mib.is_none() {
-        // A label that is no size fails when the domain is resolved.
+        // A label that is not a size fails when the domain is resolved.
         if let Ok(Some(wanted_mib)) = wanted_memory_mib(config).map_err(drop) {
             let given_mib = wanted_mib.min(settings.max_image_memory_mib);
             cut.extend(
@@ -70,7 +70,7 @@ pub fn cut_requests(request: &RunRequest, settings: &Settings) -> Vec<CutRequest
 /// The memory in MiB that the image asks for, bounded; `None`: it asks for none.
 ///
 /// # Errors
-/// The label, and why it is no size.
+/// The label, and why it is not a size.
 pub(crate) fn memory_mib(
     config: &Config,
     settings: &Settings,

@@ -15,7 +15,7 @@ pub(crate) const DEFAULT_PATH: &str =
 /// The process that a request asks for.
 ///
 /// # Errors
-/// A wish that cannot be fulfilled, named.
+/// Which part of the request cannot be fulfilled.
 pub(crate) fn process(
     request: &RunRequest,
     hostname: &str,

@@ -22,10 +22,10 @@ pub(crate) struct Identity {
     pub created_unix_ms: u64,
 }
 
-/// Merges the image, the user's wishes and the settings.
+/// Merges the image, the user's request and the settings.
 ///
 /// # Errors
-/// A wish that cannot be fulfilled, named.
+/// Which part of the request cannot be fulfilled.
 pub(crate) fn resolve(
     request: &RunRequest,
     shape: Shape,

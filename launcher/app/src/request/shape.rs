@@ -18,7 +18,7 @@ const CMDLINE: &str =
 /// toolstack and kind were chosen by what this machine can do.
 ///
 /// # Errors
-/// A wish that cannot be fulfilled, named.
+/// Which part of the request cannot be fulfilled.
 pub(crate) fn shape(
     asked: &ShapeRequest,
     image: Option<(&image::Config, &str)>,

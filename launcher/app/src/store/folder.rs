@@ -107,8 +107,8 @@ impl Folder {
         }
     }
 
-    /// Takes the lock if it is free, for somebody who is to be told when it is not: those who
-    /// only look at a lock hold it for a moment too.
+    /// Takes the lock if it is free. Tries for a moment, because processes that only test the lock hold it
+    /// briefly too.
     ///
     /// # Errors
     /// The lock file cannot be opened.

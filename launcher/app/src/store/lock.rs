@@ -46,7 +46,7 @@ impl Lock {
         self.file.set_len(0).map_err(FileError::io("write", &self.path))
     }
 
-    /// Leaves the outcome for those who wait.
+    /// Leaves the outcome for processes that wait for the app's end.
     ///
     /// # Errors
     /// The file cannot be written.

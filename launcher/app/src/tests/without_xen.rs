@@ -139,7 +139,7 @@ fn damaged_files_of_the_network_are_rebuilt_from_what_apps_have() {
         assert_eq!(mended, [leases.clone(), ports.clone()]);
         let published = with_network(apps, net::Network::published).unwrap();
         assert_eq!(published.keys().collect::<Vec<_>>(), [&web.record.id]);
-        // The link address that was wished for as well.
+        // Also the link address that was asked for.
         assert!(fs::read_to_string(&leases).unwrap().contains("[2,0,0,0,0,7]"));
     }
     // Its address is not known, so it is never taken.
