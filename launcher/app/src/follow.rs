@@ -1,4 +1,4 @@
-//! PooledDomain for an app's output and its end, without polling.
+//! Waiting for an app's output and its end, without polling.
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use toolstack::{DomId, DomainState};
 
 /// So many lines a monitor writes of what goes wrong.
-const MAX_COMPLAINTS: u32 = 16;
+const MAX_REPORTED_ERRORS: u32 = 16;
 /// The keeper takes so many messages of the reader's, or of xenstore's, before it looks at all else.
 const MESSAGES_A_TURN: usize = 64;
 
@@ -45,7 +45,7 @@ pub(super) struct Keeper<'a> {
     pub(super) report: Reading,
     pub(super) start_set: Reading,
     pub(super) refill: Refill,
-    pub(super) complaints: u32,
+    pub(super) reported_errors: u32,
 }
 
 /// One of the guest's texts, on its way to the reader.
@@ -95,8 +95,8 @@ impl Keeper<'_> {
     /// Says in `monitor.log` what went wrong and is no reason to leave the app alone. A guest can bring
     /// some of it about again and again: not each is told.
     pub(super) fn report_error(&mut self, text: &str) {
-        if self.complaints < MAX_COMPLAINTS {
-            self.complaints += 1;
+        if self.reported_errors < MAX_REPORTED_ERRORS {
+            self.reported_errors += 1;
             eprintln!("{text}");
         }
     }

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use toolstack::DomId;
 
 /// The reader tells of so many errors. A guest can bring some of them about again and again.
-const MAX_COMPLAINTS: u32 = 16;
+const MAX_REPORTED_ERRORS: u32 = 16;
 /// More than can be left when an app has ended: xenconsoled holds 1 MiB back while it is read slower than
 /// the app writes. A guest that goes on writing after its report is not heard further.
 const MOST_LEFT_BYTES: usize = 2 << 20;
@@ -92,7 +92,7 @@ pub(super) fn run(setup: Setup<'_>) -> io::Result<()> {
     limiter.owe(progress.debt);
     let streams = Splitter::resume(progress.stream, &progress.held);
     let output = Output::new(log, limiter, streams, console, (vchan, progress.asks));
-    Reader { line, output, folder, complaints: 0 }.watch()
+    Reader { line, output, folder, reported_errors: 0 }.watch()
 }
 
 fn limiter(settings: &Settings) -> Limiter {
@@ -159,7 +159,7 @@ struct Reader<'a> {
     line: Arc<Line>,
     output: Output,
     folder: &'a Folder,
-    complaints: u32,
+    reported_errors: u32,
 }
 
 impl Reader<'_> {
@@ -243,10 +243,10 @@ impl Reader<'_> {
     }
 
     fn report_error(&mut self, error: &dyn Error) -> io::Result<()> {
-        if self.complaints >= MAX_COMPLAINTS {
+        if self.reported_errors >= MAX_REPORTED_ERRORS {
             return Ok(());
         }
-        self.complaints += 1;
+        self.reported_errors += 1;
         self.line.say(&Word::Said(one_line(error)))
     }
 }

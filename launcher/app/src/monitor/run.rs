@@ -63,7 +63,7 @@ pub fn run(start: &MonitorStart) -> Result<(), AppsError> {
         report: Reading::default(),
         start_set: Reading { done: !wants_start_set, ..Reading::default() },
         refill: Refill::Unwanted,
-        complaints: 0,
+        reported_errors: 0,
     };
     if let Err(error) = left {
         keeper.report_error(&one_line(&error));

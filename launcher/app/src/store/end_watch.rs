@@ -1,4 +1,4 @@
-//! PooledDomain for the end of an app, without polling.
+//! Waiting for the end of an app, without polling.
 
 use crate::store::folder::{Folder, LOCK};
 use crate::store::lock::LockWatch;

@@ -31,7 +31,7 @@ pub(crate) const WRITABLE_DISK: &str = "write.ext4";
 pub(crate) const LOG: &str = "console.log";
 /// The older part of the log.
 pub(crate) const OLD_LOG: &str = "console.log.1";
-/// What the monitor has to report_error about.
+/// The errors that the monitor reports.
 pub(crate) const MONITOR_LOG: &str = "monitor.log";
 /// A mark: a user wants the app not to run, so it is not started again when it ends.
 pub(crate) const STOPPED: &str = "stopped";
