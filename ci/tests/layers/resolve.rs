@@ -72,9 +72,7 @@ impl Resolver<'_> {
     /// The files that `reference` in module `from` leads to: none, one, or in a glob import several.
     fn files(&self, from: usize, reference: &Reference) -> Vec<PathBuf> {
         let path = &reference.path;
-        if let [name] = path.as_slice()
-            && let Some(name) = name.strip_suffix('!')
-        {
+        if let Some(name) = path.first().and_then(|name| name.strip_suffix('!')) {
             return self.modules.macros.get(name).cloned().into_iter().collect();
         }
         let place = match path.split_last() {
@@ -169,10 +167,9 @@ impl Resolver<'_> {
     fn lookup_imported(&self, index: usize, name: &str, trail: &mut Trail) -> Option<Place> {
         let module = self.module(index);
         // A path that begins with the name it gives, as in `use tar;`, is another crate's.
-        if let Some(path) = module.imports.get(name)
-            && path.first().is_some_and(|first| first != name)
-            && let Some(place) = self.resolve(index, path, trail)
-        {
+        let path = module.imports.get(name);
+        let path = path.filter(|path| path.first().is_some_and(|first| first != name));
+        if let Some(place) = path.and_then(|path| self.resolve(index, path, trail)) {
             return Some(place);
         }
         module.globs.iter().find_map(|glob| match self.resolve(index, glob, trail)? {

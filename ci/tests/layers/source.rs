@@ -115,9 +115,7 @@ impl Modules {
                 Item::Use(item) => self.all[index].import(&item.tree, &mut Vec::new()),
                 item => {
                     self.all[index].items.extend(name(item));
-                    if let Item::Macro(item) = item
-                        && let Some(name) = &item.ident
-                    {
+                    if let Item::Macro(syn::ItemMacro { ident: Some(name), .. }) = item {
                         self.macros.insert(name.to_string(), self.all[index].file.clone());
                     }
                     Paths(&mut self.all[index]).visit_item(item);
@@ -268,10 +266,9 @@ impl<'ast> Visit<'ast> for Paths<'_> {
         let Meta::List(list) = &attribute.meta else { return };
         self.scan(list.tokens.clone());
         for token in list.tokens.clone() {
-            if let TokenTree::Literal(text) = token
-                && let Ok(path) = syn::parse_str::<syn::LitStr>(&text.to_string())
-                && let Ok(path) = path.parse::<syn::Path>()
-            {
+            let TokenTree::Literal(text) = token else { continue };
+            let literal = syn::parse_str::<syn::LitStr>(&text.to_string());
+            if let Ok(path) = literal.and_then(|literal| literal.parse::<syn::Path>()) {
                 let names = path.segments.iter().map(|segment| segment.ident.to_string());
                 self.found(names.collect(), text.span());
             }
