@@ -24,7 +24,7 @@ pub enum AppsError {
     #[error("app {0} already has this name")]
     SameName(String),
     /// Both at once make no sense.
-    #[error("app {0} goes when it ends (--rm); it cannot be started again by a policy")]
+    #[error("app {0} is removed when it ends (--rm), so it cannot have a restart policy")]
     RestartAndRemove(String),
     /// It runs, or someone else is just starting or removing it.
     #[error("app {0} runs; stop it first, or use force")]
@@ -75,9 +75,7 @@ pub enum AppsError {
     #[error(transparent)]
     Store(#[from] xen::store::StoreError),
     /// A pool on a Xen that is not known.
-    #[error(
-        "this Xen's interface is not known, and domains that wait are built by the native toolstack only"
-    )]
+    #[error("pools need the native toolstack, which does not know the interface of this Xen")]
     PoolNeedsNative,
     /// A pool's image is gone.
     #[error(

@@ -90,7 +90,7 @@ pub enum ToolstackError {
     #[error("{}; and then: {}", one_line(.0.as_ref()), one_line(.1.as_ref()))]
     Both(Box<ToolstackError>, Box<ToolstackError>),
     /// Xen's figures can only be had from a Xen that is known.
-    #[error("this Xen's interface is not known, and so its figures are not; use xentop")]
+    #[error("cannot read figures: the interface of this Xen is not known; use xentop")]
     UnknownXen,
     /// Another domain has the name.
     #[error(
@@ -98,7 +98,7 @@ pub enum ToolstackError {
     )]
     NameTaken(String),
     /// The domain was built, and cannot be found.
-    #[error("domain {0} is gone right after it was built")]
+    #[error("domain {0} ended right after it was built")]
     Vanished(String),
     /// Xenstore failed.
     #[error(transparent)]

@@ -99,6 +99,6 @@ fn has_calls(gaps: &Gaps) -> bool {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "what the guest says is not read, as nothing would contain a fault in that: no log, no exit code; allow_unfenced_monitor = true in [domain] of /etc/launch/config.toml allows it"
+    "the monitor does not read the guest's output and report, because nothing would contain a fault in its reader: the app has no log and no exit code; allow_unfenced_monitor = true in [domain] of /etc/launch/config.toml makes it read them"
 )]
 struct Unfenced(#[source] SandboxError);
