@@ -102,8 +102,8 @@ impl Domain {
         let recorder = Recorder::begin(root.image());
         let children = Arc::new(Children::default());
         children.set_app(Some(app));
-        let detour = relay.detour();
-        GuestServer::begin(hostname, Arc::clone(&children), input, detour);
+        let bulk_output = relay.bulk_output();
+        GuestServer::begin(hostname, Arc::clone(&children), input, bulk_output);
         let xenstore = Some(&*xenstore);
         let mut supervisor =
             Supervisor { signals: &signals, console, relay, children: &children, xenstore };
@@ -188,14 +188,14 @@ pub fn start(
     process: &Process,
 ) -> Result<(Pid, Relay, Option<Target>), Failure> {
     raise_open_files();
-    let detour = Arc::new(BulkOutput::new().or_fail(|| "make an event".into())?);
+    let bulk_output = Arc::new(BulkOutput::new().or_fail(|| "make an event".into())?);
     let kind = match process.terminal {
         true => Kind::Terminal(USUAL_SIZE),
         false => Kind::Pipes { stdin: process.stdin },
     };
     let stdio = Stdio::open(kind, program.user.uid)?;
     let app = spawn(program, stdio.streams())?;
-    Ok((app, Relay::new(stdio.outputs, detour), stdio.input))
+    Ok((app, Relay::new(stdio.outputs, bulk_output), stdio.input))
 }
 
 /// Raises the limit as far as the kernel allows. An app that needs more reports it itself.

@@ -30,7 +30,7 @@ pub enum Wait {
 #[derive(Debug)]
 pub struct Relay {
     sources: Vec<Source>,
-    detour: Arc<BulkOutput>,
+    bulk_output: Arc<BulkOutput>,
     way: Way,
     /// Whose turn it is to be read first.
     turn: usize,
@@ -60,12 +60,12 @@ impl Relay {
     #[must_use]
     pub fn new(
         sources: impl IntoIterator<Item = (Stream, OwnedFd)>,
-        detour: Arc<BulkOutput>,
+        bulk_output: Arc<BulkOutput>,
     ) -> Self {
         let source = |(stream, file)| Source { stream, file: Some(file) };
         Self {
             sources: sources.into_iter().map(source).collect(),
-            detour,
+            bulk_output,
             way: Way::Console,
             turn: 0,
             buffer: vec![0; MARK_BYTES + BUFFER_BYTES + MARK_BYTES],
@@ -82,13 +82,13 @@ impl Relay {
 
     /// What to wait for at [`Wait::Output`].
     pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.open_sources().chain([self.detour.as_fd()])
+        self.open_sources().chain([self.bulk_output.as_fd()])
     }
 
-    /// Where it may take a detour.
+    /// The other way out for large outputs, shared with the one who opens it.
     #[must_use]
-    pub fn detour(&self) -> Arc<BulkOutput> {
-        Arc::clone(&self.detour)
+    pub fn bulk_output(&self) -> Arc<BulkOutput> {
+        Arc::clone(&self.bulk_output)
     }
 
     /// What to wait for at [`Wait::Room`].
@@ -106,7 +106,7 @@ impl Relay {
     /// Nothing more comes: waits until all is where it was to go, for `patience` at most.
     pub fn finish(&mut self, patience: Duration) {
         self.way = Way::Console;
-        self.detour.settle(patience);
+        self.bulk_output.settle(patience);
     }
 
     /// Copies what there is, as far as the console takes it; whether anything moved.
@@ -144,7 +144,7 @@ impl Relay {
 
     /// Goes the way that was offered, once the console is told so.
     fn turn(&mut self) {
-        if let Some(pipe) = self.detour.take() {
+        if let Some(pipe) = self.bulk_output.take() {
             self.buffer[..MARK_BYTES].copy_from_slice(&ELSEWHERE);
             self.pending = 0..MARK_BYTES;
             self.way = Way::Turning(pipe);
@@ -199,7 +199,7 @@ mod tests {
         pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap()
     }
 
-    fn detour() -> Arc<BulkOutput> {
+    fn bulk_output() -> Arc<BulkOutput> {
         Arc::new(BulkOutput::new().unwrap())
     }
 
@@ -214,7 +214,7 @@ mod tests {
         let (app_out, app_in) = pipe();
         let (console_out, console_in) = pipe();
         let console = Console::over(console_in);
-        let mut relay = Relay::new([(Stream::Stdout, app_out)], detour());
+        let mut relay = Relay::new([(Stream::Stdout, app_out)], bulk_output());
         let text: Vec<u8> = (0..150_000u32).map(|n| (n % 251) as u8).collect();
         let (mut sent, mut received) = (0, Vec::new());
         let mut chunk = [0u8; 5000];
@@ -238,7 +238,7 @@ mod tests {
         let ((out, to_out), (err, to_err)) = (pipe(), pipe());
         let (console_out, console_in) = pipe();
         let console = Console::over(console_in);
-        let mut relay = Relay::new([(Stream::Stdout, out), (Stream::Stderr, err)], detour());
+        let mut relay = Relay::new([(Stream::Stdout, out), (Stream::Stderr, err)], bulk_output());
         for (pipe, words) in
             [(&to_out, "a"), (&to_out, "b"), (&to_err, "c"), (&to_err, "d"), (&to_out, "e")]
         {
@@ -267,23 +267,23 @@ mod tests {
     fn output_goes_over_the_vchan_for_as_long_as_a_client_takes_it() {
         let (app_out, app_in) = pipe();
         let (console_out, console_in) = pipe();
-        let (console, detour) = (Console::over(console_in), detour());
-        let mut relay = Relay::new([(Stream::Stdout, app_out)], Arc::clone(&detour));
+        let (console, bulk_output) = (Console::over(console_in), bulk_output());
+        let mut relay = Relay::new([(Stream::Stdout, app_out)], Arc::clone(&bulk_output));
         let mut say = |words: &str| {
             write(&app_in, words.as_bytes()).unwrap();
             relay.copy(&console);
         };
         say("a");
-        let taker = detour.open().unwrap().unwrap();
-        assert!(detour.open().unwrap().is_none());
+        let taker = bulk_output.open().unwrap().unwrap();
+        assert!(bulk_output.open().unwrap().is_none());
         say("b");
         assert_eq!(text_in(&console_out), [b"a", &ELSEWHERE[..]].concat());
         assert_eq!(text_in(&taker), b"b");
         drop(taker);
-        detour.close();
+        bulk_output.close();
         say("c");
         assert_eq!(text_in(&console_out), b"c");
-        let taker = detour.open().unwrap().unwrap();
+        let taker = bulk_output.open().unwrap().unwrap();
         say("d");
         assert_eq!(text_in(&console_out), ELSEWHERE);
         assert_eq!(text_in(&taker), b"d");

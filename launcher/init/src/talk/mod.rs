@@ -38,7 +38,7 @@ const MAX_FREE: u32 = 2;
 pub struct GuestServer {
     guest: Guest,
     /// Where the app's output can be taken.
-    detour: Arc<BulkOutput>,
+    bulk_output: Arc<BulkOutput>,
     places: Mutex<Places>,
 }
 
@@ -55,21 +55,21 @@ impl GuestServer {
         hostname: String,
         children: Arc<Children>,
         input: Option<Target>,
-        detour: Arc<BulkOutput>,
+        bulk_output: Arc<BulkOutput>,
     ) {
         // A user who is to type to the app waits for this.
         let delay = if input.is_some() { Duration::ZERO } else { STARTUP_DELAY };
         let places = Mutex::new(Places { taken: 0, free: 1 });
         let guest = Guest::new(hostname, children, input);
-        let talk = Arc::new(Self { guest, detour, places });
-        talk.serve_one_more(delay);
+        let guest_server = Arc::new(Self { guest, bulk_output, places });
+        guest_server.serve_one_more(delay);
     }
 
     fn serve_one_more(self: &Arc<Self>, delay: Duration) {
-        let talk = Arc::clone(self);
+        let guest_server = Arc::clone(self);
         let serve = move || {
             thread::sleep(delay);
-            if let Err(error) = talk.serve() {
+            if let Err(error) = guest_server.serve() {
                 // Goes to the app's log, where a user whose `exec` fails will look.
                 if let Ok(console) = Console::open() {
                     console.say(&Failure::from_error(&error).message);
@@ -92,7 +92,7 @@ impl GuestServer {
                 self.serve_one_more(Duration::ZERO);
             }
             // Whatever the result: this client disconnects, and the next one connects.
-            let _ = self.talk(&mut server);
+            let _ = self.serve_client(&mut server);
             while server.peer() == Peer::Connected {
                 server.wait(None)?;
             }
@@ -136,7 +136,7 @@ impl GuestServer {
     }
 
     /// Does what one client wants.
-    fn talk(&self, server: &mut Server) -> Result<(), Disconnected> {
+    fn serve_client(&self, server: &mut Server) -> Result<(), Disconnected> {
         let mut connection = Connection::new(server);
         let Ask::Hello(hello) = connection.wait()? else { return Err(Disconnected) };
         // While the domain was paused, the client may have given up.
@@ -156,7 +156,7 @@ impl GuestServer {
             Request::Exec(exec) => return exec::run(&self.guest, &mut connection, exec),
             Request::Stats => connection.send(&Answer::Stats(stats::read())),
             Request::Attach => return attach::run(&self.guest, &mut connection),
-            Request::Output => return output::run(&self.detour, &mut connection),
+            Request::Output => return output::run(&self.bulk_output, &mut connection),
         }
         connection.finish()
     }

@@ -10,10 +10,10 @@ use std::os::fd::OwnedFd;
 /// Sends output until it ends or the client disconnects. Output under way to a client that disconnects is
 /// lost.
 pub(super) fn run(
-    detour: &BulkOutput,
+    bulk_output: &BulkOutput,
     connection: &mut Connection<'_>,
 ) -> Result<(), Disconnected> {
-    let Ok(Some(output)) = detour.open() else {
+    let Ok(Some(output)) = bulk_output.open() else {
         connection.send(&Answer::Refused("another process takes the app's output already".into()));
         return connection.finish();
     };
@@ -21,7 +21,7 @@ pub(super) fn run(
     let passed_on = pass_on(&output, connection);
     // First, so that the relay finds the pipe broken and returns to the console.
     drop(output);
-    detour.close();
+    bulk_output.close();
     passed_on?;
     connection.finish()
 }
