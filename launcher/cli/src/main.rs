@@ -38,11 +38,11 @@ fn main() -> ExitCode {
     match args.get(1).and_then(|role| role.to_str()) {
         Some(app::life::RESTART_ROLE) => {
             let id = args.get(2).and_then(|id| id.to_str()).unwrap_or_default();
-            return commands::start::restart_inherited(id);
+            return commands::app::start::restart_inherited(id);
         }
         Some("__pool") => return commands::pool::fill_in_background(),
-        Some(commands::cp::receiver::ROLE) => {
-            return commands::cp::receiver::run(args.get(2).and_then(|job| job.to_str()));
+        Some(commands::app::cp::receiver::ROLE) => {
+            return commands::app::cp::receiver::run(args.get(2).and_then(|job| job.to_str()));
         }
         _ => {}
     }
@@ -72,9 +72,10 @@ fn parse(args: &[OsString]) -> Result<commands::Command, clap::Error> {
     match args.split_first() {
         Some((_, rest)) if rest.first().is_some_and(|verb| verb == "run") => {
             let command = clap::Command::new("run").bin_name("launch run").max_term_width(100);
-            let command = commands::run::Args::augment_args(command).about(commands::ABOUT_RUN);
+            let command =
+                commands::app::run::Args::augment_args(command).about(commands::ABOUT_RUN);
             let matches = command.try_get_matches_from(rest)?;
-            let args = commands::run::Args::from_arg_matches(&matches)?;
+            let args = commands::app::run::Args::from_arg_matches(&matches)?;
             Ok(commands::Command::Run(Box::new(args)))
         }
         _ => Cli::try_parse_from(args).map(|cli| cli.command),

@@ -3,7 +3,7 @@
 //! Each object has what Docker's has under the same names, as far as it makes sense of a domain;
 //! and, in lower case, what `launch` itself keeps: `app` and `state`, or the image's `config`.
 
-use super::describe::{network, state_word};
+use super::app::describe::{network, state_word};
 use crate::failure;
 use crate::here::Here;
 use crate::output::{escape_json, print, print_json};

@@ -1,41 +1,20 @@
-//! The commands, one file each.
+//! The commands, one file each: those about apps in `app`, about images in `image`.
 
-pub(crate) mod attach;
-pub(crate) mod config;
-pub(crate) mod cp;
-pub(crate) mod create;
-mod describe;
-mod docker_flags;
+pub(crate) mod app;
 pub(crate) mod docker_verbs;
 mod each;
-pub(crate) mod exec;
-mod foreground;
-mod id_file;
 pub(crate) mod image;
-pub(crate) mod images;
-pub(crate) mod inspect;
-pub(crate) mod kill;
-pub(crate) mod logs;
-mod machine;
-pub(crate) mod pause;
+mod inspect;
 pub(crate) mod pool;
-pub(crate) mod port;
-pub(crate) mod ps;
-pub(crate) mod pull;
-pub(crate) mod rename;
-pub(crate) mod restart;
-pub(crate) mod rm;
-pub(crate) mod rmi;
-pub(crate) mod run;
-mod spec;
-pub(crate) mod start;
-pub(crate) mod stats;
-pub(crate) mod stop;
-pub(crate) mod update;
-pub(crate) mod wait;
+mod shape;
 
 use anyhow::Result;
+use app::{
+    attach, config, cp, create, exec, kill, logs, pause, port, ps, rename, restart, rm, run, start,
+    stats, stop, update, wait,
+};
 use clap::Subcommand;
+use image::{images, pull, rmi};
 use std::process::ExitCode;
 use std::time::Instant;
 

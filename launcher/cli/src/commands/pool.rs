@@ -1,6 +1,6 @@
 //! `launch pool`: domains that are booted and wait for their apps.
 
-use super::machine::MachineFlags;
+use super::shape::ShapeFlags;
 use crate::failure;
 use crate::here::{self, Here};
 use crate::listing::{self, Field, Format};
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     #[command(flatten)]
-    machine: MachineFlags,
+    machine: ShapeFlags,
 }
 
 /// What is known of each pool.

@@ -1,6 +1,6 @@
 //! `launch ps --filter`: which apps are listed.
 
-use super::super::describe::state_word;
+use crate::commands::app::describe::state_word;
 use anyhow::{Result, bail};
 use app::{App, Apps};
 use std::str::FromStr;

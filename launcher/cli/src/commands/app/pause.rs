@@ -1,6 +1,6 @@
 //! `launch pause` and `launch unpause`: hold apps and let them go on.
 
-use super::each::each;
+use crate::commands::each::each;
 use crate::here::Here;
 use anyhow::Result;
 use app::life;

@@ -55,7 +55,7 @@ impl CpuFlags {
 
 /// What the domain is to have.
 #[derive(Debug, clap::Args)]
-pub(crate) struct MachineFlags {
+pub(crate) struct ShapeFlags {
     /// Memory of the domain, in bytes or with a unit (96m, 1g) [default: the image's label, or 64m]
     #[arg(short, long, value_name = "SIZE", value_parser = parse_size_mib)]
     memory: Option<u32>,
@@ -79,7 +79,7 @@ pub(crate) struct MachineFlags {
     verbose_kernel: bool,
 }
 
-impl MachineFlags {
+impl ShapeFlags {
     /// As the library takes it.
     pub(crate) fn into_wish(self) -> ShapeRequest {
         ShapeRequest {

@@ -1,8 +1,11 @@
 //! `launch image`: work with images.
 
+pub(crate) mod images;
 mod prune;
+pub(crate) mod pull;
+pub(crate) mod rmi;
 
-use super::{images, inspect, pull, rmi};
+use crate::commands::inspect;
 use crate::here::Here;
 use crate::progress::Bars;
 use anyhow::Result;

@@ -1,6 +1,6 @@
 //! `launch rm`: remove stopped apps.
 
-use super::each::each;
+use crate::commands::each::each;
 use crate::here::Here;
 use crate::output::say;
 use anyhow::Result;

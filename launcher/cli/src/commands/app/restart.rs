@@ -1,7 +1,7 @@
 //! `launch restart`: stop apps and start them again.
 
-use super::each::each;
 use super::stop::Patience;
+use crate::commands::each::each;
 use crate::here::{self, Here};
 use anyhow::Result;
 use app::life;

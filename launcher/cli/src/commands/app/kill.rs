@@ -1,6 +1,6 @@
 //! `launch kill`: send apps a signal.
 
-use super::each::each;
+use crate::commands::each::each;
 use crate::here::Here;
 use anyhow::Result;
 use app::life;

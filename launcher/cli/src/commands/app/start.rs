@@ -1,7 +1,7 @@
 //! `launch start`: start apps that do not run.
 
-use super::each::each;
 use super::foreground;
+use crate::commands::each::each;
 use crate::conversation::DetachKeys;
 use crate::failure;
 use crate::here::{self, Here};

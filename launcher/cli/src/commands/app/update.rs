@@ -1,7 +1,7 @@
 //! `launch update`: change what apps may have.
 
-use super::each::each;
-use super::machine::CpuFlags;
+use crate::commands::each::each;
+use crate::commands::shape::CpuFlags;
 use crate::here::Here;
 use crate::output::say;
 use anyhow::{Result, bail};

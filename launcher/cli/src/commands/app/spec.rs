@@ -2,7 +2,7 @@
 
 mod values;
 
-use super::machine::{CpuFlags, MachineFlags};
+use crate::commands::shape::{CpuFlags, ShapeFlags};
 use anyhow::{Context, Result, bail};
 use app::request::parse_size_mib;
 use app::{RunRequest, WritableChoice};
@@ -44,7 +44,7 @@ pub(crate) struct Spec {
     #[arg(long, value_name = "FILE")]
     label_file: Vec<PathBuf>,
     #[command(flatten)]
-    machine: MachineFlags,
+    machine: ShapeFlags,
     #[command(flatten)]
     cpu: CpuFlags,
     /// default, none, or bridge=NAME for a bridge of yours

@@ -1,6 +1,6 @@
 //! `launch rmi`: remove images.
 
-use super::each::each;
+use crate::commands::each::each;
 use crate::here::Here;
 use anyhow::Result;
 use std::process::ExitCode;

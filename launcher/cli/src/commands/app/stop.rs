@@ -1,6 +1,6 @@
 //! `launch stop`: stop apps gracefully, then by force.
 
-use super::each::each;
+use crate::commands::each::each;
 use crate::failure;
 use crate::here::Here;
 use anyhow::Result;
