@@ -163,7 +163,8 @@ mod tests {
         Cli::command().debug_assert();
         let cli = Cli::parse_from(["x", "--only", "crun,kernels"]);
         assert!(cli.wants("crun") && !cli.wants("runc"));
-        assert!(Cli::try_parse_from(["x", "--only", "lxc"]).is_err());
+        let error = Cli::try_parse_from(["x", "--only", "lxc"]).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation);
     }
 
     #[test]
