@@ -162,7 +162,7 @@ fn files_and_folders_are_copied_both_ways() {
         copy("/tmp/cp/none", "copied:/").expect_failure(1, &["/tmp/cp/none"]);
         copy("/tmp/cp/file", "copied:/no/such").expect_failure(1, &["/no/such"]);
         copy("copied:/file", "/tmp/no/such").expect_failure(1, &["/tmp/no"]);
-        copy("copied:/file", "copied:/other").expect_failure(1, &["between apps"]);
+        copy("copied:/file", "copied:/other").expect_failure(1, &["between two apps"]);
         dom0.launch(&["stop", "-t", "1", "copied"]).expect_success();
         copy("copied:/file", "/tmp/cp").expect_failure(1, &["copied"]);
         drop(app);
