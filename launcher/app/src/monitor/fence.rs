@@ -44,7 +44,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_futex,
     libc::SYS_getpid,
     libc::SYS_gettid,
-    libc::SYS_tgkill,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
@@ -64,6 +63,8 @@ pub(super) fn enter(
 ) -> Result<(), Box<dyn Error>> {
     let log_bytes = (settings.log_mib << 20).saturating_add(LAST_PIECE_BYTES);
     let notify = [Test::Is { argument: 1, value: u32::try_from(NOTIFY)? }];
+    // Readers of other apps have the same user.
+    let itself = [Test::Is { argument: 0, value: std::process::id() }];
     let sandbox = Sandbox {
         user: Some(settings.monitor_uid).filter(|_| rustix::process::getuid().is_root()),
         dies_with_parent: true,
@@ -76,20 +77,19 @@ pub(super) fn enter(
         landlock: Landlock { files: &[], connect: Some(&[]), bind: Some(&[]), needed: &[] },
         calls: Calls {
             allowed: &[ALLOWED],
-            checked: &[(libc::SYS_ioctl, &[&notify])],
+            checked: &[(libc::SYS_ioctl, &[&notify]), (libc::SYS_tgkill, &[&itself])],
             deadly: &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace],
         },
     };
     let lacking = match sandbox.enter() {
-        Ok(gaps) => gaps,
+        // The list of calls has none that connects, listens or signals another process, so it makes up for what
+        // an older Landlock does not forbid.
+        Ok(_) => return Ok(()),
         // No call that takes a path is on the list: seccomp makes up for Landlock.
         Err(SandboxError::Gaps(gaps)) if !has_calls(&gaps) => gaps,
         Err(SandboxError::Gaps(gaps)) if settings.allow_unfenced_monitor => gaps,
         Err(error) => return Err(Box::new(Unfenced(error))),
     };
-    if lacking.0.is_empty() {
-        return Ok(());
-    }
     Ok(say(format!("this kernel lacks {lacking}; what the guest says is read without"))?)
 }
 
