@@ -125,9 +125,9 @@ fn what_reads_an_image_has_its_fences_in_dom0() {
         until pid=$(pgrep -P $! -x fetch) && grep -q 'Seccomp_filters:.*1' /proc/$pid/status; do sleep 0.1; done; \
         grep -E '^(Uid|Groups|CapEff|CapPrm|NoNewPrivs|Seccomp):' /proc/$pid/status; \
         grep -E '^Max (data size|core)' /proc/$pid/limits; kill $pid; wait $!; true";
-    let seen = dom0.sh(script).expect_success().stdout;
+    let output = dom0.sh(script).expect_success();
     let words: Vec<Vec<&str>> =
-        seen.lines().map(|line| line.split_whitespace().collect()).collect();
+        output.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     let none = "0".repeat(16);
     for line in [
         &["Uid:", "64321", "64321", "64321", "64321"][..],
@@ -139,7 +139,7 @@ fn what_reads_an_image_has_its_fences_in_dom0() {
         &["Max", "core", "file", "size", "0", "0", "bytes"],
         &["Max", "data", "size", "1073741824", "1073741824", "bytes"],
     ] {
-        assert!(words.iter().any(|words| words == line), "no {line:?} in {seen}");
+        assert!(words.iter().any(|words| words == line), "no {line:?} in {output:?}");
     }
 }
 
