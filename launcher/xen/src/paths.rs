@@ -21,7 +21,10 @@ impl fmt::Display for Home {
     }
 }
 
-/// Where dom0 keeps the backends of one kind (`vbd`, `vif`) that serve a domain.
+/// The kinds of backends that serve a domain.
+pub(crate) const BACKENDS: [&str; 2] = ["vbd", "vif"];
+
+/// Where dom0 keeps the backends of one kind, `vbd` or `vif`, that serve a domain.
 #[must_use]
 pub fn backends(domid: DomId, kind: &str) -> String {
     Home(DomId::DOM0).join(&format!("backend/{kind}/{domid}"))

@@ -242,7 +242,7 @@ pub fn provide(
 /// Destroys a domain and removes its nodes, and so its devices, from xenstore. A domain or nodes that do
 /// not exist are not an error.
 ///
-/// Backends release block devices and interfaces on their own, a moment later.
+/// Returns when dom0's kernel has released block devices and interfaces, or after two seconds.
 ///
 /// # Errors
 /// [`BuildError::Xen`], [`BuildError::Store`].
@@ -259,7 +259,7 @@ pub fn destroy(
         nodes::let_console_come(store, domid)?;
     }
     nodes::remove(store, domid, uuid)?;
-    Ok(())
+    Ok(nodes::let_backends_go(store, domid)?)
 }
 
 /// Rejects an impossible description before anything is made.

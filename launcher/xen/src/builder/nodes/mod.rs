@@ -6,6 +6,7 @@
 //! each and then looks whether it exists. A new node gets its parent's permissions, so they are set only
 //! where they differ.
 
+mod backends;
 mod console;
 mod device;
 mod disk;
@@ -13,13 +14,14 @@ mod domain;
 mod node;
 mod vif;
 
+pub(super) use backends::let_backends_go;
 pub(super) use console::let_console_come;
 pub use disk::disk_number;
 
 use super::error::BuildError;
 use super::guest::{Devices, Disk, Guest, Nodes, Ports, PromisedDisk, Rings};
 use crate::DomId;
-use crate::paths::{Home, backends, libxl, vm};
+use crate::paths::{BACKENDS, Home, backends, libxl, vm};
 use crate::store::{Batch, Store, StoreError};
 use console::console;
 use device::device;
@@ -27,8 +29,6 @@ use disk::{backing, params, vbd};
 use domain::home_and_vm;
 use node::{Node, below_home, plain, write_in};
 use vif::vif;
-
-const KINDS: [&str; 2] = ["vbd", "vif"];
 
 /// Writes the nodes that a domain has from the start. They are read once the domain is introduced.
 ///
@@ -110,7 +110,7 @@ pub(super) fn remove(store: &Store, domid: DomId, uuid: &[u8; 16]) -> Result<(),
 fn remove_in(batch: &mut Batch<'_>, domid: DomId, uuid: &[u8; 16]) -> Result<(), StoreError> {
     // Frontends first: a backend that sees its frontend gone closes in good order.
     batch.remove(&Home(domid).to_string())?;
-    for kind in KINDS {
+    for kind in BACKENDS {
         batch.remove(&backends(domid, kind))?;
     }
     batch.remove(&libxl(domid))?;
