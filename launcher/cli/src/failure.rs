@@ -1,6 +1,7 @@
 //! What a user sees of an error: one line, and an exit code.
 
 use crate::output::say;
+use contract::one_line;
 use std::process::ExitCode;
 
 /// Exit code of everything that failed.
@@ -13,7 +14,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    say(one_line(error));
+    say(one_line(error.as_ref()));
     ExitCode::from(FAILED)
 }
 
@@ -51,23 +52,6 @@ fn usage_line(text: &str) -> String {
     }
 }
 
-/// The error and its causes, joined by colons; a cause that the message before it already
-/// contains is not said twice.
-pub(crate) fn one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string().replace('\n', "; ");
-        if line.contains(&text) {
-            continue;
-        }
-        if !line.is_empty() {
-            line.push_str(": ");
-        }
-        line.push_str(&text);
-    }
-    line
-}
-
 /// `launch ps | head -1` is no failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
@@ -92,13 +76,5 @@ mod tests {
                     '--all'\n\nUsage: launch ps\n";
         let told = "unexpected argument '--al' found; a similar argument exists: '--all'";
         assert_eq!(usage_line(text), told);
-    }
-
-    #[test]
-    fn causes_follow_on_the_same_line_once() {
-        let error = anyhow::anyhow!("no such\ndevice")
-            .context("cannot open x")
-            .context("cannot open x: no");
-        assert_eq!(one_line(&error), "cannot open x: no: no such; device");
     }
 }

@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn line(error: &anyhow::Error) -> String {
-        crate::failure::one_line(error)
+        contract::one_line(error.as_ref())
     }
 
     #[test]
