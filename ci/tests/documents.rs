@@ -1,4 +1,4 @@
-//! Documents name files that exist.
+//! Documents name files that exist, and the list of all files is complete.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::fs;
@@ -28,6 +28,72 @@ fn every_path_in_a_document_exists() {
 fn paths_are_told_from_commands_and_patterns() {
     let text = "see `launcher/app/src`, `./ci/try nginx`, `ci/test --xen 4.17` and `tests/*.rs`";
     assert_eq!(paths(text), ["launcher/app/src", "ci/try", "ci/test"]);
+}
+
+/// The heading in docs/contributing.md that the list of all files follows.
+const LIST: &str = "## Every file\n";
+
+#[test]
+fn the_list_of_all_files_says_of_each_what_its_own_first_sentence_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let path = root.join("docs/contributing.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, list) = text.split_once(LIST).expect("no list of all files");
+    let expected = list_of_files(root);
+    if std::env::var_os("WRITE_DOCUMENTS").is_some() {
+        fs::write(&path, format!("{before}{LIST}{expected}")).unwrap();
+    } else {
+        let at = list.lines().zip(expected.lines()).position(|(is, should)| is != should);
+        let wrong = at.and_then(|line| expected.lines().nth(line));
+        assert!(
+            list == expected,
+            "docs/contributing.md is not up to date from {wrong:?} on; \
+             `WRITE_DOCUMENTS=1 cargo test -p lab --test documents` writes the list anew"
+        );
+    }
+}
+
+/// A list of the Rust files by folder, each with the first paragraph of its documentation; tests are left out.
+fn list_of_files(root: &Path) -> String {
+    let mut files = Vec::new();
+    for folder in ["launcher", "ci"] {
+        add_files(&root.join(folder), &mut files);
+    }
+    files.sort_by_key(|file: &PathBuf| (file.parent().map(Path::to_owned), file.clone()));
+    let mut list = String::from(
+        "\nWhat each file says of itself; a test keeps the list complete, and `WRITE_DOCUMENTS=1 cargo test -p lab --test documents`\n\
+         writes it anew. Tests are left out: they stand in `tests.rs` or `tests/` beside what they test.\n",
+    );
+    let mut last = None;
+    for file in &files {
+        let folder = file.parent().unwrap().strip_prefix(root).unwrap();
+        if last != Some(folder) {
+            list += &format!("\n### {}\n\n", folder.display());
+            last = Some(folder);
+        }
+        let name = file.file_name().unwrap().to_string_lossy();
+        list += &format!("- `{name}`: {}\n", about(&fs::read_to_string(file).unwrap()));
+    }
+    list
+}
+
+fn add_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && name != "tests" {
+            add_files(&path, files);
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            files.push(path);
+        }
+    }
+}
+
+/// The first paragraph of a file's documentation, on one line.
+fn about(source: &str) -> String {
+    let lines = source.lines().skip_while(|line| !line.starts_with("//!"));
+    let paragraph = lines.map_while(|line| line.strip_prefix("//! "));
+    paragraph.collect::<Vec<_>>().join(" ")
 }
 
 /// The files that a document names in backquotes: the first word, if it begins with a folder of the project
