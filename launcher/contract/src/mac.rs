@@ -1,4 +1,4 @@
-//! Link addresses of network interfaces.
+//! Link (MAC) addresses of network interfaces, and the prefix of guests' own.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -8,7 +8,17 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mac(pub [u8; 6]);
 
+/// Xen's own range of addresses (its OUI): those of guests begin with it.
+const XEN: [u8; 3] = [0x00, 0x16, 0x3e];
+
 impl Mac {
+    /// The address in Xen's range that ends in these three bytes.
+    #[must_use]
+    pub fn of_guest([d, e, f]: [u8; 3]) -> Self {
+        let [a, b, c] = XEN;
+        Self([a, b, c, d, e, f])
+    }
+
     /// Its bytes, in the order in which they are sent.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 6] {

@@ -153,7 +153,7 @@ fn mac_for_owner(owner: &str) -> Mac {
     });
     let [a, b, c, ..] = (hash ^ (hash >> 32)).to_le_bytes();
     // As in Xen's own tools the fourth byte stays below 0x80.
-    Mac([0x00, 0x16, 0x3e, a & 0x7f, b, c])
+    Mac::of_guest([a & 0x7f, b, c])
 }
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ pub(crate) fn mask(prefix: u8) -> u32 {
 /// address keeps its link address from guest to guest, so no neighbour table goes stale.
 pub(crate) fn mac_of(address: Ipv4Addr) -> Mac {
     let [_, b, c, d] = address.octets();
-    Mac([0x00, 0x16, 0x3e, b, c, d])
+    Mac::of_guest([b, c, d])
 }
 
 impl FromStr for Subnet {
