@@ -9,13 +9,25 @@ pub struct Tally {
     pub failed: u32,
     /// Tests that are marked as not to be run.
     pub ignored: u32,
-    /// Names of the tests that failed, in their program's words.
-    pub failures: Vec<String>,
+    /// The tests that failed.
+    pub failures: Vec<Failure>,
     /// Tests that passed because they were skipped.
     pub skipped: Vec<Skip>,
     /// The test whose output follows.
     shown: Option<String>,
 }
+
+/// A test that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The test's name, in its program's words.
+    pub test: String,
+    /// What the test printed, at most [`MAX_LINES`] lines.
+    pub said: Vec<String>,
+}
+
+/// How many lines of a failed test are kept.
+const MAX_LINES: usize = 40;
 
 /// A test that says that it was skipped. Its program counts it as passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +53,18 @@ impl Tally {
         } else if matches!(line, "successes:" | "failures:") {
             self.shown = None;
         }
-        if self.shown.is_some() {
+        if let Some(shown) = &self.shown {
             // What a test shows may be the output of a test program that it ran.
+            let failure = self.failures.iter_mut().rfind(|failure| failure.test == *shown);
+            let said = failure.map(|failure| &mut failure.said);
+            if let Some(said) = said.filter(|said| !line.is_empty() && said.len() < MAX_LINES) {
+                said.push(line.to_owned());
+            }
             return;
         }
-        let failure = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
-        self.failures.extend(failure.map(str::to_owned));
+        let failed = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
+        self.failures
+            .extend(failed.map(|test| Failure { test: test.to_owned(), said: Vec::new() }));
         let Some(result) = line.strip_prefix("test result: ") else { return };
         for part in result.split([';', '.']) {
             let mut words = part.split_whitespace();
@@ -74,11 +92,25 @@ mod tests {
             "test result: ok. 17 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.05s\n",
             "test 9 passed ... ok\n",
             "test life::of_brian ... FAILED\n",
+            "",
+            "failures:",
+            "",
+            "---- life::of_brian stdout ----",
+            "panicked at always look",
+            "test result: ok. 9 passed; 0 failed",
+            "failures:",
+            "    life::of_brian",
             "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s\n",
         ] {
             tally.add_line(line);
         }
-        let failures = vec!["life::of_brian".to_owned()];
+        let said = [
+            "---- life::of_brian stdout ----",
+            "panicked at always look",
+            "test result: ok. 9 passed; 0 failed",
+        ];
+        let failures =
+            vec![Failure { test: "life::of_brian".into(), said: said.map(str::to_owned).to_vec() }];
         assert_eq!(
             tally,
             Tally { passed: 19, failed: 3, ignored: 1, failures, ..Tally::default() }

@@ -122,7 +122,8 @@ fn what_reads_an_image_has_its_fences_in_dom0() {
     let dom0 = Dom0::shared();
     let script = "rm -f /tmp/pipe; mkfifo /tmp/pipe; exec 9<>/tmp/pipe; \
         launch image convert rootfs:/tmp/pipe /tmp/pipe.erofs & \
-        until pid=$(pgrep -P $! -x fetch) && grep -q 'Seccomp_filters:.*1' /proc/$pid/status; do sleep 0.1; done; \
+        until pid=$(pgrep -P $! -x fetch) && grep -q 'Seccomp_filters:.*1' /proc/$pid/status; do \
+            kill -0 $! || exit; sleep 0.1; done; \
         grep -E '^(Uid|Groups|CapEff|CapPrm|NoNewPrivs|Seccomp):' /proc/$pid/status; \
         grep -E '^Max (data size|core)' /proc/$pid/limits; kill $pid; wait $!; true";
     let output = dom0.sh(script).expect_success();

@@ -8,7 +8,7 @@ use lab::host::{find_program, install_missing, project_root, say};
 use lab::instance::{Instance, accelerator, test_lab_name};
 use lab::registry;
 use lab::skips;
-use lab::tally::{Skip, Tally};
+use lab::tally::{Failure, Skip, Tally};
 use lab::xen_version::XenVersion;
 use lab::xenstored::Xenstored;
 use std::io::{BufRead, BufReader, Write};
@@ -100,6 +100,9 @@ fn test(cli: &Cli) -> Result<bool> {
 
     println!("\n{}", run.skips.join("\n"));
     println!("\n{}", run.summary.join("\n"));
+    for Failure { test, said } in &run.tally.failures {
+        println!("\n{test} FAILED:\n{}", said.join("\n"));
+    }
     let Tally { passed, failed, ignored, .. } = run.tally;
     let minutes = start.elapsed().as_secs_f64() / 60.0;
     let skipped = run.skips.len();
@@ -122,15 +125,17 @@ fn test(cli: &Cli) -> Result<bool> {
 fn nested(run: &mut Run, xen: XenVersion, xenstored: Xenstored) -> Result<()> {
     let name = format!("tests on Xen {xen} with {}", xenstored.program());
     let failed_before = run.tally.failed;
-    run.tally.failures.clear();
+    let before = run.tally.failures.len();
     let triple_faults = nested_once(run, &name, xen, xenstored, &[])?;
-    let failures = std::mem::take(&mut run.tally.failures);
+    let failures: Vec<String> =
+        run.tally.failures[before..].iter().map(|failure| failure.test.clone()).collect();
     // A test program that ended before its last line has not run all its tests.
     let all_ran = run.tally.failed - failed_before == u32::try_from(failures.len())?;
     let is_emulated = matches!(accelerator()?, Accelerator::Emulation(_));
     if !failures.is_empty() && all_ran && failures.len() <= triple_faults && is_emulated {
         run.failed.retain(|phase| *phase != name);
         run.tally.failed = failed_before;
+        run.tally.failures.truncate(before);
         let again = format!("{name}, again ({triple_faults} triple faults in an emulated Xen)");
         nested_once(run, &again, xen, xenstored, &failures)?;
     }
