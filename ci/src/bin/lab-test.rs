@@ -81,39 +81,32 @@ fn test(cli: &Cli) -> Result<bool> {
 
     if cli.no_lab {
         run.skip("tests on nested Xen", "--no-lab");
-    } else if !run.phase("build", &mut Command::new(project_root().join("ci/build")))? {
-        run.skip("tests on nested Xen", "the build failed");
     } else {
-        let compare = project_root().join("ci/compare-patched-text");
-        run.phase("guest kernel's patched code against Linux's own", &mut Command::new(compare))?;
-        let registry_ran = registry::runs()?;
-        // Once for all, or each test would fail for the same reason.
-        if run.phase("images", &mut registry::starter())? {
-            nested(&mut run, cli.xen, cli.xenstored)?;
-        } else {
-            run.skip("tests on nested Xen", "their images cannot be made or served");
-        }
-        if !registry_ran {
-            registry::stop()?;
-        }
+        with_lab(&mut run, cli)?;
     }
+    Ok(run.end(start))
+}
 
-    println!("\n{}", run.skips.join("\n"));
-    println!("\n{}", run.summary.join("\n"));
-    for Failure { test, said } in &run.tally.failures {
-        println!("\n{test} FAILED:\n{}", said.join("\n"));
+/// What needs the guest kernel, QEMU and the lab.
+fn with_lab(run: &mut Run, cli: &Cli) -> Result<()> {
+    // First: where no kernel is there yet, this builds two at nearly the price of one.
+    let compare = project_root().join("ci/compare-patched-text");
+    run.phase("guest kernel's patched code against Linux's own", &mut Command::new(compare))?;
+    if !run.phase("build", &mut Command::new(project_root().join("ci/build")))? {
+        run.skip("tests on nested Xen", "the build failed");
+        return Ok(());
     }
-    let Tally { passed, failed, ignored, .. } = run.tally;
-    let minutes = start.elapsed().as_secs_f64() / 60.0;
-    let skipped = run.skips.len();
-    println!(
-        "\n{passed} passed, {skipped} of them skipped, {failed} failed, {ignored} ignored in \
-         {minutes:.1} minutes"
-    );
-    for phase in &run.failed {
-        println!("FAILED: {phase}");
+    let registry_ran = registry::runs()?;
+    // Once for all, or each test would fail for the same reason.
+    if run.phase("images", &mut registry::starter())? {
+        nested(run, cli.xen, cli.xenstored)?;
+    } else {
+        run.skip("tests on nested Xen", "their images cannot be made or served");
     }
-    Ok(run.failed.is_empty())
+    if !registry_ran {
+        registry::stop()?;
+    }
+    Ok(())
 }
 
 /// The tests on nested Xen.
@@ -216,6 +209,26 @@ impl Run {
                 self.failed.push(format!("{test}{line}"));
             }
         }
+    }
+
+    /// Prints what became of everything since `start`; returns whether nothing failed.
+    fn end(&self, start: Instant) -> bool {
+        println!("\n{}", self.skips.join("\n"));
+        println!("\n{}", self.summary.join("\n"));
+        for Failure { test, said } in &self.tally.failures {
+            println!("\n{test} FAILED:\n{}", said.join("\n"));
+        }
+        let Tally { passed, failed, ignored, .. } = &self.tally;
+        let minutes = start.elapsed().as_secs_f64() / 60.0;
+        let skipped = self.skips.len();
+        println!(
+            "\n{passed} passed, {skipped} of them skipped, {failed} failed, {ignored} ignored in \
+             {minutes:.1} minutes"
+        );
+        for phase in &self.failed {
+            println!("FAILED: {phase}");
+        }
+        self.failed.is_empty()
     }
 
     fn skip(&mut self, name: &str, reason: &str) {
