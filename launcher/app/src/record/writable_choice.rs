@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WritableChoice {
-    /// A disk of its own, kept until the app is removed.
+    /// A disk for this app, kept until the app is removed.
     #[default]
     Disk,
     /// The guest's memory.
