@@ -88,7 +88,7 @@ impl Apps {
         &self.settings
     }
 
-    /// What builds, asks, changes and destroys domains.
+    /// The toolstack, which builds, asks, changes and destroys domains.
     pub(crate) fn toolstack(&self) -> &dyn Toolstack {
         &*self.toolstack
     }

@@ -90,7 +90,7 @@ pub enum AppsError {
     Monitor {
         /// The app.
         name: String,
-        /// Why not.
+        /// Why it failed.
         source: io::Error,
     },
     /// An operation failed, and undoing it failed too.

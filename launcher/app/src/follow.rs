@@ -33,7 +33,7 @@ pub fn follow<'a>(apps: &'a Apps, app: &App, filter: LogFilter) -> Result<Follow
     Follow::new(apps, app, filter)
 }
 
-/// An app's log, followed.
+/// An app's log that is being followed.
 #[derive(Debug)]
 pub struct Follow<'a> {
     apps: &'a Apps,

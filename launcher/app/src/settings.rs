@@ -22,7 +22,8 @@ pub struct Settings {
     /// natively, else PV.
     #[serde(rename = "type")]
     pub kind: Option<Kind>,
-    /// What builds domains. Without this setting: `native` if `launch` knows the interface of this Xen, else `xl`.
+    /// The toolstack that builds domains. Without this setting: `native` if `launch` knows the interface of this Xen,
+    /// else `xl`.
     pub toolstack: Option<ToolstackKind>,
     /// Memory of a domain in MiB, if neither the image nor the user gives another value.
     pub memory_mib: u32,

@@ -121,7 +121,7 @@ fn describe(occupant: Option<&Occupant>) -> String {
 }
 
 impl NetworkError {
-    /// Whether a state file is damaged, so that [`Network::restore`] must rebuild it.
+    /// Whether a state file is damaged, so that [`crate::Network::restore`] must rebuild it.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         matches!(self, Self::State(StateError::Damaged { .. }))

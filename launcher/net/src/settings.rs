@@ -256,7 +256,7 @@ mod tests {
         fn overlap_is_what_comparing_the_end_points_says(
             a in any::<u32>(), p in 8u8..=30, b in any::<u32>(), q in 0u8..=32,
         ) {
-            // Keep the two near each other, else they nearly never overlap.
+            // Close together, because otherwise they would hardly ever overlap.
             let b = (a & 0xffff_0000) | (b & 0xffff);
             let subnet = Subnet { network: Ipv4Addr::from_bits(a & mask(p)), prefix: p };
             let other = (b & mask(q), b & mask(q) | !mask(q));

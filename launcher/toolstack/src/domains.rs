@@ -31,7 +31,7 @@ impl Domains {
     /// Checks that domains can be built here: Xen runs, and this process may use it.
     ///
     /// # Errors
-    /// What is missing.
+    /// Xen or a right is missing; the error says which.
     pub(crate) fn check(&self) -> Result<(), ToolstackError> {
         let path = PathBuf::from(PRIVCMD);
         match File::options().read(true).write(true).open(&path) {

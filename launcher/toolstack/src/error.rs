@@ -43,7 +43,7 @@ pub enum ToolstackError {
     Run {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// Why it failed.
         source: std::io::Error,
     },
     /// `xl` failed.

@@ -31,7 +31,7 @@ pub struct Shape {
     /// PV or PVH.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// What builds the domain.
+    /// The toolstack that builds the domain.
     pub toolstack: ToolstackKind,
     /// Guest kernel.
     pub kernel: PathBuf,

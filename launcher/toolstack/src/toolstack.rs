@@ -95,7 +95,7 @@ pub trait Toolstack: fmt::Debug + Send + Sync {
     /// Checks that domains can be built here: Xen runs, and this process may use it.
     ///
     /// # Errors
-    /// What is missing.
+    /// Xen or a right is missing; the error says which.
     fn check(&self) -> Result<(), ToolstackError>;
 
     /// Whether `launch` knows the interface of this Xen; if not, [`ToolstackKind::Xl`] is the only toolstack.

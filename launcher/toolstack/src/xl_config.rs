@@ -24,7 +24,7 @@ pub enum ConfigError {
         what: &'static str,
         /// The value.
         value: String,
-        /// What is wrong with it.
+        /// What is wrong.
         flaw: &'static str,
     },
     /// The kernel command line is longer than the kernel accepts.
@@ -44,7 +44,7 @@ pub enum ConfigError {
     Read {
         /// The template.
         path: PathBuf,
-        /// Why.
+        /// Why it failed.
         source: std::io::Error,
     },
     /// A template has an error.

@@ -18,7 +18,7 @@ pub enum TalkError {
     Vchan {
         /// The app.
         name: String,
-        /// Why.
+        /// Why it failed.
         source: VchanError,
     },
     /// The guest sent bytes that are not a valid frame.
@@ -56,7 +56,7 @@ pub enum TalkError {
     Wait {
         /// The app.
         name: String,
-        /// Why.
+        /// Why it failed.
         source: io::Error,
     },
 }

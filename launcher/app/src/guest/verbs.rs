@@ -13,7 +13,7 @@ use contract::talk::{Answer, Exec, Request, Size, Stats};
 use contract::{Exit, Process, Untrusted};
 use std::time::Duration;
 
-/// A process to run beside an app; `None` and empty mean "as the app".
+/// A process to run beside an app; `None` and empty mean the app's values.
 #[derive(Clone, Debug, Default)]
 pub struct ExecRequest {
     /// Program and arguments.

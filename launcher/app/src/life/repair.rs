@@ -27,7 +27,7 @@ const LAST: &str = ".looked";
 /// Launches check no more often than this.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Repairs what killed processes left behind: apps, loop devices, addresses, ports. Cheap if there is nothing.
+/// Repairs what killed processes left behind: apps, loop devices, addresses, ports. Cheap if there is nothing to do.
 ///
 /// # Errors
 /// The state folder cannot be read. Each failed repair is reported as a [`Repair`].

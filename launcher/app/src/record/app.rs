@@ -33,7 +33,7 @@ pub struct Record {
     pub process: Process,
     /// The guest's host name.
     pub hostname: String,
-    /// What takes the writes to `/`.
+    /// Where writes to `/` are stored.
     pub writable: WritableChoice,
     /// Size of the writable layer in MiB, if the layer is a disk.
     pub storage_mib: u64,

@@ -1,4 +1,4 @@
-//! What was repaired.
+//! Reports of repairs.
 
 use std::fmt;
 

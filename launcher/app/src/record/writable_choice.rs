@@ -1,8 +1,8 @@
-//! What takes an app's writes.
+//! Where an app's writes are stored.
 
 use serde::{Deserialize, Serialize};
 
-/// What takes the writes to `/`.
+/// Where writes to `/` are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WritableChoice {

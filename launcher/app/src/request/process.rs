@@ -15,7 +15,7 @@ pub(crate) const DEFAULT_PATH: &str =
 /// The process that a request asks for.
 ///
 /// # Errors
-/// Which part of the request cannot be fulfilled.
+/// A part of the request cannot be fulfilled; the error names it.
 pub(crate) fn process(
     request: &RunRequest,
     hostname: &str,

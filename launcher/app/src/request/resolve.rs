@@ -25,7 +25,7 @@ pub(crate) struct Identity {
 /// Merges the image, the user's request and the settings.
 ///
 /// # Errors
-/// Which part of the request cannot be fulfilled.
+/// A part of the request cannot be fulfilled; the error names it.
 pub(crate) fn resolve(
     request: &RunRequest,
     shape: Shape,

@@ -54,7 +54,7 @@ pub struct RunRequest {
     pub dns: Vec<IpAddr>,
     /// Further lines for `/etc/hosts`.
     pub hosts: Vec<Host>,
-    /// What takes the writes to `/`.
+    /// Where writes to `/` are stored.
     pub writable: WritableChoice,
     /// Size of the writable layer in MiB.
     pub storage_mib: Option<u64>,
@@ -145,7 +145,7 @@ pub struct ShapeRequest {
     pub vcpus: Option<u32>,
     /// PV or PVH.
     pub kind: Option<Kind>,
-    /// What builds the domain.
+    /// The toolstack that builds the domain.
     pub toolstack: Option<ToolstackKind>,
     /// A guest kernel instead of the installed one.
     pub kernel: Option<PathBuf>,

@@ -18,7 +18,7 @@ const CMDLINE: &str =
 /// toolstack and type by the abilities of this machine.
 ///
 /// # Errors
-/// Which part of the request cannot be fulfilled.
+/// A part of the request cannot be fulfilled; the error names it.
 pub(crate) fn shape(
     asked: &ShapeRequest,
     image: Option<(&image::Config, &str)>,

@@ -15,7 +15,7 @@ pub enum NameError {
     Invalid {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// What is wrong.
         reason: &'static str,
     },
     /// Another app has the name.
