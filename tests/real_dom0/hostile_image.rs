@@ -110,7 +110,7 @@ fn without_a_fence_nothing_is_fetched_unless_the_settings_say_so() {
         dom0.sh(&convert).expect_failure(1, &words);
         assert_ne!(dom0.run(&["test", "-e", "/tmp/fence.erofs"]).code, 0, "it was converted");
         let allowed = dom0.sh(&format!("LAUNCH_CONFIG=/tmp/allowed.toml {convert}"));
-        let told = format!("launch: fetching without a whole sandbox, which lacks {fence}: ");
+        let told = format!("launch: fetching with an incomplete sandbox, which lacks {fence}: ");
         assert!(allowed.stderr.starts_with(&told), "{allowed:?}");
         assert_eq!(allowed.expect_success().stderr.lines().count(), 1);
         dom0.sh("rm /tmp/fence.erofs").expect_success();

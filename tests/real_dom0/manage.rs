@@ -316,7 +316,7 @@ fn a_running_domain_is_changed_as_far_as_it_can_be() {
             .expect_success();
         let _ = dom0.eventually(60, "test $(xl list changed | awk 'NR==2{print $3}') -le 72");
         let later = dom0.launch(&["update", "-m", "128m", "--vcpus", "2", "changed"]).stderr;
-        assert!(later.contains("128") && later.contains("2 when it is started next"), "{later}");
+        assert!(later.contains("128") && later.contains("gets 2 at its next start"), "{later}");
         dom0.launch(&["restart", "changed"]).expect_success();
         // Its second processor comes while it boots.
         let now = dom0.eventually(60, "xl list changed | awk 'NR==2{print $3, $4}' | grep ' 2$'");

@@ -53,7 +53,7 @@ fn one_that_is_always_to_run_runs_until_it_is_stopped() {
     // Its end and its monitor's at once.
     dom0.sh("pkill -9 -f '^launch-monitor '; xl destroy steady").expect_success();
     let said = dom0.launch(&["ps"]).expect_success().stderr;
-    assert!(said.contains("steady") && said.contains("started again"), "{said}");
+    assert!(said.contains("steady") && said.contains("restarts it"), "{said}");
     let _ = dom0.eventually(120, page);
     dom0.launch(&["stop", "steady"]).expect_success();
     std::thread::sleep(std::time::Duration::from_secs(2));

@@ -1,4 +1,4 @@
-//! The apps of this machine: opened, found, listed. Nothing here changes an app.
+//! Opens, finds and lists the apps of this machine. Nothing here changes an app.
 
 use crate::error::AppsError;
 use crate::record::app::Record;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toolstack::{Dom0, Kind, Toolstack, ToolstackKind};
 
-/// All that is ever in the state folder.
+/// The only names that the state folder ever holds.
 const STATE: [&str; 8] =
     ["domains", "images", "leases", "names", "network.lock", "pool", "ports", "templates"];
 
@@ -33,13 +33,13 @@ pub struct Apps {
     toolstack: Arc<dyn Toolstack>,
 }
 
-/// One app: its record, and its state at the time it was read.
+/// One app: its record, and its state when it was read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct App {
-    /// What it is.
+    /// What was asked for when the app was created.
     #[serde(flatten)]
     pub record: Record,
-    /// What has become of it.
+    /// Where in its life the app is.
     pub state: State,
 }
 
@@ -50,10 +50,10 @@ impl From<Locked> for App {
 }
 
 impl Apps {
-    /// The apps kept under `state_dir` (`/var/lib/launch`).
+    /// Opens the apps kept under `state_dir` (`/var/lib/launch`).
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     pub fn open(
         state_dir: &Path,
         settings: &Settings,
@@ -63,7 +63,7 @@ impl Apps {
         Self::with_toolstack(state_dir, settings, network, toolstack)
     }
 
-    /// The same, whose domains another toolstack builds.
+    /// Opens them as [`Apps::open`] does, with another toolstack.
     pub(crate) fn with_toolstack(
         state_dir: &Path,
         settings: &Settings,
@@ -88,7 +88,7 @@ impl Apps {
         &self.settings
     }
 
-    /// What builds, asks, changes and destroys domains.
+    /// The toolstack, which builds, asks, changes and destroys domains.
     pub(crate) fn toolstack(&self) -> &dyn Toolstack {
         &*self.toolstack
     }
@@ -102,12 +102,12 @@ impl Apps {
         let asked = request.toolstack.or(self.settings.toolstack);
         asked.unwrap_or_else(|| match self.toolstack.is_xen_known() {
             Ok(false) => ToolstackKind::Xl,
-            // Without Xen there will be an error when the app starts.
+            // If Xen is missing, the app's start returns the error.
             Ok(true) | Err(_) => ToolstackKind::Native,
         })
     }
 
-    /// The kind of a new app's domain.
+    /// The type of a new app's domain.
     pub(crate) fn choose_kind(&self, request: &ShapeRequest) -> Kind {
         request.kind.or(self.settings.kind).unwrap_or_else(|| self.toolstack.usual_kind())
     }
@@ -117,7 +117,7 @@ impl Apps {
         self.state_dir.join("domains")
     }
 
-    /// Where pooled domains have their folders.
+    /// Where the folders of pooled domains are.
     pub(crate) fn pool_folder(&self) -> PathBuf {
         self.state_dir.join("pool")
     }
@@ -135,7 +135,7 @@ impl Apps {
         Folder::new(self.folders().join(id))
     }
 
-    /// Waits for the lock under which names are given and folders made and removed.
+    /// Waits for the lock that is held while apps get names and their folders are created and removed.
     pub(crate) fn common_lock(&self) -> Result<File, FileError> {
         let path = self.folders().join(".lock");
         let lock = || -> io::Result<File> {
@@ -151,10 +151,10 @@ impl Apps {
         lock().map_err(FileError::io("lock", &path))
     }
 
-    /// The app with this name or id, or the only one whose name or id begins so.
+    /// The app with this name or id, or the only app whose name or id begins with it.
     ///
     /// # Errors
-    /// None has, or several have.
+    /// No app matches, or several do.
     pub fn find(&self, name: &str) -> Result<App, AppsError> {
         let unknown = || AppsError::Unknown(name.chars().take(80).collect());
         if let Some(id) = self.names().find(name)? {
@@ -180,8 +180,8 @@ impl Apps {
         }
     }
 
-    /// Whether a stopped app has its image's disk for itself, so that the image may go: not where
-    /// apps and images are on two file systems.
+    /// Whether this app is stopped and keeps its image's disk by a hard link, so that the image can be removed. False
+    /// if apps and images are on two file systems.
     #[must_use]
     pub fn can_spare_image(&self, app: &App) -> bool {
         let disk = self.folder(&app.record.id).file(folder::ROOT_DISK);
@@ -204,7 +204,7 @@ impl Apps {
         let mut apps = Vec::new();
         for id in self.ids()? {
             match self.read(&id) {
-                // Repairs name it; the others are to be seen none the less.
+                // The repair of apps reports the damaged one; the list shows the others.
                 Err(AppsError::File(error)) if error.is_damaged() => {}
                 read => apps.extend(read?),
             }
@@ -213,7 +213,7 @@ impl Apps {
         Ok(apps)
     }
 
-    /// An app; `None` where it is not complete, or not any more.
+    /// Reads an app; `None` if it is incomplete or has been removed.
     pub(crate) fn read(&self, id: &str) -> Result<Option<App>, AppsError> {
         let folder = self.folder(id);
         let read =
@@ -225,12 +225,12 @@ impl Apps {
         }
     }
 
-    /// The ids of all state folders, complete or not.
+    /// The ids of all state folders, including incomplete ones.
     pub(crate) fn ids(&self) -> Result<Vec<String>, AppsError> {
         Ok(ids_in(&self.folders())?)
     }
 
-    /// The folders of pooled domains, also of those that are not complete.
+    /// The folders of pooled domains, including incomplete ones.
     pub(crate) fn pooled_folders(&self) -> Result<Vec<Folder>, AppsError> {
         let pool = self.pool_folder();
         match ids_in(&pool) {
@@ -240,16 +240,16 @@ impl Apps {
         }
     }
 
-    /// Whether this is the id of a domain that is pooled, or is being built to be.
+    /// Whether this is the id of a pooled domain, or of one that is being built for a pool.
     pub(crate) fn is_pooled(&self, id: &str) -> bool {
         self.pool_folder().join(id).exists()
     }
 }
 
-/// Makes the folder that holds all state, for root only. One that an older version left open is closed.
+/// Creates the folder that holds all state, for root only. Corrects the mode if an older version left the folder open.
 ///
 /// # Errors
-/// The file system refuses.
+/// The file system refuses it.
 pub fn make_state_folder(path: &Path) -> Result<(), FileError> {
     files::make_private_with(path, &STATE).map_err(FileError::io("make", path))
 }

@@ -1,12 +1,12 @@
-//! The domain of an app, as it is now.
+//! The current domain of an app.
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
 use crate::record::state::State;
 use toolstack::{AppDomain, DomId, Usage, Uuid};
 
-/// The running app's domain, as it is now and not as it was when `app` was read; `None` where the app
-/// does not run, or the domain that was noted is another one or has gone.
+/// The app's domain now, even if `app` was read earlier. `None` if the app does not run, or if the recorded domain no
+/// longer exists or its number belongs to another domain.
 pub(crate) fn domain(apps: &Apps, app: &App) -> Result<Option<AppDomain>, AppsError> {
     match noted_domain(apps, app)? {
         Some((domid, uuid)) => Ok(apps.toolstack().of_app(domid, uuid)?),
@@ -14,8 +14,7 @@ pub(crate) fn domain(apps: &Apps, app: &App) -> Result<Option<AppDomain>, AppsEr
     }
 }
 
-/// The number that is noted for a running app's domain, and the app's UUID: nothing that may be used
-/// without a comparison.
+/// The recorded domain number of a running app, and the app's UUID. Compare the UUID before you use the number.
 pub(crate) fn noted_domain(apps: &Apps, app: &App) -> Result<Option<(DomId, Uuid)>, AppsError> {
     Ok(match apps.read(&app.record.id)?.map(|now| now.state) {
         Some(State::Running { domid, .. }) => Some((domid, app.record.uuid)),
@@ -23,20 +22,20 @@ pub(crate) fn noted_domain(apps: &Apps, app: &App) -> Result<Option<(DomId, Uuid
     })
 }
 
-/// The condition of the domain of an app that is noted as running.
+/// The condition of the domain of an app whose record says that it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// It is there, and not paused.
+    /// The domain exists and is not paused.
     Runs,
-    /// It is paused.
+    /// The domain is paused.
     Paused,
-    /// It is gone: the number is unused, or another domain's. The app's monitor, or the
-    /// next command, takes the app down.
+    /// The domain no longer exists: its number is unused or belongs to another domain. The app's monitor or the
+    /// next command cleans up after the app.
     Gone,
 }
 
-/// The condition of the domain of an app that is noted as running; `None` for all other apps. If Xen cannot
-/// be asked, the note counts.
+/// The condition of the app's domain; `None` if the record does not say that the app runs. If Xen cannot be asked,
+/// trusts the record.
 #[must_use]
 pub fn condition(apps: &Apps, app: &App) -> Option<Condition> {
     let State::Running { domid, .. } = app.state else { return None };
@@ -49,21 +48,21 @@ pub fn condition(apps: &Apps, app: &App) -> Option<Condition> {
     })
 }
 
-/// The running app's domain.
+/// The running app's domain; an error if the app does not run.
 ///
 /// # Errors
-/// It does not run.
+/// The app does not run.
 pub(crate) fn running_domain(apps: &Apps, app: &App) -> Result<AppDomain, AppsError> {
     let domain = domain(apps, app)?;
     domain.ok_or_else(|| AppsError::NotRunning(app.record.name.clone()))
 }
 
-/// Whether the domain is still there: if its monitor died, it is.
+/// Whether the domain still exists, as it does after only its monitor died.
 pub(crate) fn lives(apps: &Apps, domain: AppDomain) -> Result<bool, AppsError> {
     Ok(apps.toolstack().of_app(domain.domid(), domain.uuid())?.is_some())
 }
 
-/// Lets a paused domain run, so that its guest can answer.
+/// Unpauses the domain if it is paused, so that its guest can answer.
 pub(crate) fn let_run(apps: &Apps, domain: AppDomain) -> Result<(), AppsError> {
     if apps.toolstack().is_paused(domain)? {
         apps.toolstack().unpause(domain)?;
@@ -74,7 +73,7 @@ pub(crate) fn let_run(apps: &Apps, domain: AppDomain) -> Result<(), AppsError> {
 /// What the app's domain has used so far.
 ///
 /// # Errors
-/// It does not run, or this Xen's interface is not known.
+/// The app does not run, or `launch` does not know the interface of this Xen.
 pub fn usage(apps: &Apps, app: &App) -> Result<Usage, AppsError> {
     let usage = apps.toolstack().usage(running_domain(apps, app)?, &app.record.shape)?;
     usage.ok_or_else(|| AppsError::NotRunning(app.record.name.clone()))

@@ -1,4 +1,4 @@
-//! Waiting for an app's output and its end, without polling.
+//! Waits for an app's output and its end, without polling.
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
@@ -9,23 +9,23 @@ use crate::record::outcome::Outcome;
 use crate::store::end_watch::EndWatch;
 use std::time::{Duration, Instant};
 
-/// So many entries are kept at least when only the last ones are wanted.
+/// If only the last entries are wanted, at least this many are kept.
 const MAX_ENTRIES: usize = 64 * 1024;
 
-/// What [`Follow::next`] brought.
+/// What [`Follow::next`] returns.
 #[derive(Debug)]
 pub enum Followed {
     /// More of the log.
     Output(Vec<Entry>),
-    /// Output may be missing here: it was put away before it was read.
+    /// Output may be missing here: the log was rotated before it was read.
     Gap,
-    /// Nothing new within the time given.
+    /// Nothing new in the given time.
     Nothing,
-    /// The app has ended, everything is taken down, and all output was brought before.
+    /// The app has ended, its domain is removed, and all output was returned before.
     Ended(Outcome),
 }
 
-/// The app's output, and what is still to come of it.
+/// Follows the entries of the app's log that `filter` selects.
 ///
 /// # Errors
 /// The log cannot be opened.
@@ -33,7 +33,7 @@ pub fn follow<'a>(apps: &'a Apps, app: &App, filter: LogFilter) -> Result<Follow
     Follow::new(apps, app, filter)
 }
 
-/// An app's log, followed.
+/// An app's log that is being followed.
 #[derive(Debug)]
 pub struct Follow<'a> {
     apps: &'a Apps,
@@ -42,7 +42,7 @@ pub struct Follow<'a> {
     files: LogFiles,
     parser: Parser,
     filter: LogFilter,
-    /// What was read beforehand.
+    /// Entries read ahead.
     ready: Vec<Entry>,
 }
 
@@ -56,10 +56,10 @@ impl<'a> Follow<'a> {
         if filter.tail.is_some() {
             let mut there = Vec::new();
             while let Some(found) = follow.read()? {
-                // A gap can only be before the last lines, which are wanted.
+                // A gap comes before the last lines, and only those are wanted.
                 let Followed::Output(entries) = found else { continue };
                 there.extend(entries);
-                // Only now and then, as it moves all that stays.
+                // Rarely, because it moves all entries that stay.
                 if there.len() > 2 * MAX_ENTRIES {
                     filter.cut(&mut there);
                 }
@@ -82,8 +82,7 @@ impl<'a> Follow<'a> {
             return Ok(Followed::Output(std::mem::take(&mut self.ready)));
         }
         loop {
-            // The question comes before the last look at the log: what is written in between is
-            // not missed.
+            // Asks before it reads the log, so that output written in between is not missed.
             let ended = !self.end.lock.is_held()?;
             if let Some(found) = self.read()? {
                 return Ok(found);
@@ -91,7 +90,7 @@ impl<'a> Follow<'a> {
             if ended {
                 match self.outcome()? {
                     Some(outcome) => return Ok(Followed::Ended(outcome)),
-                    // Its monitor died. Another one takes over, and there is more to come.
+                    // The app's monitor died. The repair starts another one, which writes more output.
                     None => drop(repair_app(self.apps, &self.id)?),
                 }
             }
@@ -102,7 +101,7 @@ impl<'a> Follow<'a> {
         }
     }
 
-    /// What is there; `None` where nothing is.
+    /// Reads what the log has now; `None` if there is nothing new.
     fn read(&mut self) -> Result<Option<Followed>, AppsError> {
         loop {
             match self.files.read()? {

@@ -1,8 +1,8 @@
-//! What to run, and its life from create to remove.
+//! Apps: what a user asks to run, and everything from its creation to its removal.
 //!
 //! [`RunRequest`] is what a user asks for. The verbs in [`life`] turn it into an app: a state folder, orders for
-//! the guest, and a domain that a [`toolstack::Toolstack`] builds. Two processes an app, the [`monitor`], keep its
-//! log and take everything down when it ends. Nothing here prints, and nothing here ends the process.
+//! the guest, and a domain that a [`toolstack::Toolstack`] builds. The two processes of the [`monitor`] write the
+//! app's log and remove its domain when it ends. No function here prints or ends the process.
 //!
 //! Each room may use only those before it: `record`, `store`, then `request`, `storage` and `log`, then [`Apps`],
 //! which finds apps and changes none, then `guest` and `network`, `pool`, `life`, `follow`, `monitor`.

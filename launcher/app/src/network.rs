@@ -1,4 +1,4 @@
-//! An app's network: its address and ports. Damaged files of the network are rebuilt from what apps have noted.
+//! An app's network: its address and ports. Damaged files of the network are rebuilt from the apps' records.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-/// Does something with the network. Where its files are damaged, as a power cut leaves them, they
-/// are rebuilt first.
+/// Runs an operation of the network. If a power cut has damaged the network's files, rebuilds them first.
 ///
 /// # Errors
 /// The network refuses, or its files cannot be rebuilt.
@@ -25,7 +24,7 @@ pub(crate) fn with_network<T>(
     Ok(with_mended_network(apps, act)?.0)
 }
 
-/// As [`with_network`]; also returns the files that were rebuilt.
+/// As [`with_network`]; also returns the paths of the rebuilt files.
 ///
 /// # Errors
 /// As [`with_network`].
@@ -42,20 +41,20 @@ pub(crate) fn with_mended_network<T>(
     }
 }
 
-/// Rebuilds damaged files of the network from what apps and pooled domains have noted; returns
-/// their paths.
+/// Rebuilds damaged files of the network from the records of apps and pooled domains; returns the paths of the
+/// rebuilt files.
 ///
 /// # Errors
-/// The notes cannot be read, or the files not be written.
+/// The records cannot be read, or the files cannot be written.
 fn restore_network(apps: &Apps) -> Result<Vec<PathBuf>, AppsError> {
     let mut holdings = BTreeMap::new();
-    // In this order: a domain that waits is taken by renaming its folder to the app's.
+    // Pooled domains first: a launch takes one by renaming its folder into the apps' folder.
     for folder in apps.pooled_folders()? {
         match noted_address(&folder) {
             Some(address) => {
                 holdings.insert(folder.id().to_owned(), Holding::at(address));
             }
-            // Without its note the domain is never taken out of the pool, and repairs remove it.
+            // A domain without this note is never taken out of the pool, and the repair removes it.
             None => folder.unmark(folder::POOLED)?,
         }
     }
@@ -67,7 +66,7 @@ fn restore_network(apps: &Apps) -> Result<Vec<PathBuf>, AppsError> {
     Ok(apps.network.restore(&holdings)?)
 }
 
-/// Gives the app its network, as far as dom0 is concerned.
+/// Connects the app to its network in dom0: bridge, address and published ports.
 pub(crate) fn connect(apps: &Apps, record: &Record) -> Result<Option<Link>, AppsError> {
     Ok(match &record.network {
         Network::Launch { ip } => {
@@ -90,7 +89,7 @@ pub(crate) fn connect(apps: &Apps, record: &Record) -> Result<Option<Link>, Apps
     })
 }
 
-/// An address on our own bridge, which is there then.
+/// Leases an address on `launch`'s own bridge, and creates the bridge if it is missing.
 pub(crate) fn link(
     apps: &Apps,
     id: &str,
@@ -106,7 +105,7 @@ pub(crate) fn link(
     })
 }
 
-/// `net` knows apps by their ids; people know them by name.
+/// Replaces the app's id in an error of `net` by the app's name, which users know.
 fn name_owner(apps: &Apps, mut error: AppsError) -> AppsError {
     if let AppsError::Network(net::NetworkError::PortOfApp { owner, .. }) = &mut error {
         if let Ok(record) = apps.folder(owner).read_record() {
@@ -116,11 +115,11 @@ fn name_owner(apps: &Apps, mut error: AppsError) -> AppsError {
     error
 }
 
-/// What an app has of our own network.
+/// The address and ports that an app holds in `launch`'s own network.
 fn holding(apps: &Apps, id: &str) -> Option<Holding> {
     let folder = apps.folder(id);
     let Ok(Some(app)) = apps.read(id) else {
-        // One that is being made of a domain that waited.
+        // The app is being made from a pooled domain.
         return noted_address(&folder).map(Holding::at);
     };
     if !matches!(app.record.network, Network::Launch { .. }) {
@@ -138,7 +137,7 @@ fn holding(apps: &Apps, id: &str) -> Option<Holding> {
     }
 }
 
-/// The address of a domain that waits, or waited for this app.
+/// The address of a pooled domain, or of an app that was made from one.
 fn noted_address(folder: &Folder) -> Option<Ipv4Addr> {
     files::read_json::<PooledDomain>(&folder.file(folder::POOLED)).ok()?.address
 }

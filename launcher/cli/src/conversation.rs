@@ -1,5 +1,5 @@
-//! A conversation with a process in a guest: input, signals and the terminal's size there, output
-//! and the end back.
+//! A conversation with a process in a guest: sends it input, signals and the terminal's size, and returns its output
+//! and exit code.
 
 mod input;
 mod keys;
@@ -19,10 +19,10 @@ use input::{Input, InputEvent};
 use output::Pending;
 use std::os::unix::net::UnixStream;
 
-/// Passes everything on in both directions until the process has ended.
+/// Passes data in both directions until the process has ended.
 ///
 /// # Errors
-/// [`TalkError`]; [`Insisted`]; this command's own streams fail.
+/// [`TalkError`]; [`Insisted`]; a stream of this command fails.
 pub(crate) fn converse(
     session: &mut Session,
     interactive: bool,
@@ -46,7 +46,7 @@ pub(crate) fn converse(
     }
 }
 
-/// How [`give`] came to its end.
+/// How [`give`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionEnd {
     /// The app has ended, or the caller has closed `end`.
@@ -55,8 +55,7 @@ pub(crate) enum SessionEnd {
     Detached,
 }
 
-/// Gives an app input, signals and the terminal's size, until it ends, `end` is closed, or `keys`
-/// are pressed.
+/// Passes input, signals and the terminal's size to an app, until the app ends, `end` is closed, or `keys` are pressed.
 pub(crate) fn give(
     session: &mut Session,
     interactive: bool,

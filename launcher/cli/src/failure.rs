@@ -1,12 +1,12 @@
-//! What a user sees of an error: one line, and an exit code.
+//! What a user sees when a command fails: one line, and an exit code.
 
 use crate::output::say;
 use contract::one_line;
 use std::process::ExitCode;
 
-/// Exit code of everything that failed.
+/// Exit code of a failed command.
 const FAILED: u8 = 1;
-/// Exit code of a command line that is wrong.
+/// Exit code of a wrong command line.
 const USAGE: u8 = 2;
 
 /// Prints `error` with its causes on one line of stderr.
@@ -18,8 +18,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-/// Prints what is wrong with a command line on one line of stderr, and where help is; help itself
-/// as it is. `command` is the command that was given, if there is such a one.
+/// Prints one line about a wrong command line on stderr, with a pointer to the help. Prints help itself unchanged.
+/// `command` is the given command, if it exists.
 pub(crate) fn report_usage(error: &clap::Error, command: Option<&str>) -> ExitCode {
     use clap::error::ErrorKind::{
         DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
@@ -29,7 +29,7 @@ pub(crate) fn report_usage(error: &clap::Error, command: Option<&str>) -> ExitCo
         DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand
     );
     if is_help {
-        // A closed pipe is no reason to fail.
+        // It is no failure if the pipe is closed.
         let _ = error.print();
         return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
     }
@@ -38,7 +38,7 @@ pub(crate) fn report_usage(error: &clap::Error, command: Option<&str>) -> ExitCo
     ExitCode::from(USAGE)
 }
 
-/// The first paragraph of clap's message, and its tip, on one line.
+/// Puts the first paragraph of clap's message, and its tip, on one line.
 fn usage_line(text: &str) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let mut paragraphs = text.split("\n\n").map(|paragraph| {
@@ -52,7 +52,7 @@ fn usage_line(text: &str) -> String {
     }
 }
 
-/// `launch ps | head -1` is no failure.
+/// Whether the reader of stdout has ended, as in `launch ps | head -1`, which is no failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()

@@ -1,4 +1,4 @@
-//! This machine: settings, images and apps, as the commands need them.
+//! This machine's settings, images and apps, for the commands.
 
 use crate::output::say;
 use crate::progress::Bars;
@@ -12,15 +12,15 @@ use std::path::Path;
 /// When an image is fetched: Docker's `--pull`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Pull {
-    /// Even if it is here; what has not changed is not fetched again.
+    /// Always; unchanged layers are not fetched again.
     Always,
-    /// Where it is not here.
+    /// Only if the image is not in the store.
     Missing,
-    /// Not even then.
+    /// Never.
     Never,
 }
 
-/// What every command works on.
+/// The settings, and access to images and apps.
 pub(crate) struct Here {
     pub(crate) settings: Settings,
 }
@@ -33,21 +33,21 @@ impl Here {
 
     /// The images of this machine.
     pub(crate) fn images(&self) -> Result<Store> {
-        require_root("images are kept")?;
+        require_root("images can be used")?;
         app::make_state_folder(&self.settings.state)?;
         Ok(Store::open(self.settings.state.join("images"))?)
     }
 
-    /// The apps of this machine, after repairing what killed processes left behind.
+    /// The apps of this machine, after a repair of what killed processes left behind.
     pub(crate) fn apps(&self) -> Result<Apps> {
         let apps = self.apps_as_they_are()?;
         tell(&life::repair(&apps)?);
         Ok(apps)
     }
 
-    /// The apps of this machine.
+    /// The apps of this machine, without a repair.
     pub(crate) fn apps_as_they_are(&self) -> Result<Apps> {
-        require_root("domains are handled")?;
+        require_root("apps can be used")?;
         Ok(Apps::open(&self.settings.state, &self.settings.domain, &self.settings.network)?)
     }
 
@@ -56,7 +56,7 @@ impl Here {
         self.image_by(name, Pull::Missing, false)
     }
 
-    /// The image called `name`, fetched when `pull` says so.
+    /// The image called `name`, fetched as `pull` says.
     pub(crate) fn image_by(&self, name: &str, pull: Pull, quiet: bool) -> Result<Image> {
         let store = self.images()?;
         let source: Source = name.parse()?;
@@ -69,7 +69,7 @@ impl Here {
         if pull == Pull::Never {
             bail!("no such image: {name}; pull it with `launch pull`, or leave out --pull never");
         }
-        // The user did not ask for the names that an archive gives its image.
+        // Names that an archive gives its image are not taken over: the user did not ask for them.
         self.pull(&store, &source, Naming::AsAsked, quiet)
     }
 
@@ -86,20 +86,20 @@ impl Here {
     }
 }
 
-/// Says what was put right.
+/// Reports repairs to the user.
 pub(crate) fn tell(repairs: &[Repair]) {
     for repair in repairs {
         say(repair);
     }
 }
 
-/// Fails if this is not a dom0, before anything is fetched or made.
+/// Fails early, before anything is fetched or made, if this is not a dom0.
 pub(crate) fn require_dom0() -> Result<()> {
     const DEVICE: &str = "/dev/xen/privcmd";
-    require_root("domains are started")?;
+    require_root("domains can be started")?;
     if !Path::new(DEVICE).exists() {
         bail!(
-            "{DEVICE} is not there: this is not a Xen dom0; boot Xen first, or run ./ci/try to see it work in QEMU"
+            "cannot find {DEVICE}: this is not a Xen dom0; boot Xen first, or run ./ci/try to see it work in QEMU"
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `--format` of commands that list things: a table, JSON, or a template.
+//! `--format` of commands that list objects: a table, JSON, or a template.
 
 use crate::output::{escape_json, print};
 use crate::table;
@@ -7,22 +7,22 @@ use anyhow::Result;
 use contract::untrusted::printable;
 use serde_json::{Map, Value};
 
-/// How a list is shown.
+/// The form of a list.
 #[derive(Debug)]
 pub(crate) enum Format {
-    /// For people.
+    /// A table.
     Table,
-    /// One object a line.
+    /// JSON, one object per line.
     Json,
-    /// One filled-in template a line; `headed` has columns with their names above them.
+    /// A filled-in template per line; with `headed`, column names come first.
     Template { template: Template, headed: bool },
 }
 
 impl Format {
-    /// `table`, `json`, a template, or `table TEMPLATE`; nothing is a table.
+    /// Parses `table`, `json`, a template, or `table TEMPLATE`; without a text, a table.
     ///
     /// # Errors
-    /// The template is none.
+    /// The template is not valid.
     pub(crate) fn parse(text: Option<&str>) -> Result<Self> {
         Ok(match text.map(str::trim) {
             None | Some("table" | "") => Self::Table,
@@ -35,10 +35,10 @@ impl Format {
     }
 }
 
-/// A field of what is listed: its name in JSON and templates, and the head of its column.
+/// A listed field: its name in JSON and templates, and the head of its column.
 pub(crate) type Field = (&'static str, &'static str);
 
-/// Renders `rows`, objects with these fields; `columns` are those of the table for people.
+/// Renders `rows`, which are objects with these fields; `columns` are those of the default table.
 pub(crate) fn render(
     format: &Format,
     fields: &[Field],
@@ -82,7 +82,7 @@ pub(crate) fn render(
 /// Prints `rows`.
 ///
 /// # Errors
-/// A field that is not there; stdout is closed.
+/// A field does not exist, or stdout is closed.
 pub(crate) fn show(
     format: &Format,
     fields: &[Field],

@@ -1,6 +1,6 @@
 //! `launch`: runs a Docker image as its own Xen domain.
 #![forbid(unsafe_code)]
-// Text goes out through `output`, which cleans it.
+// All text is printed by `output`, which cleans it.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod commands;
@@ -34,7 +34,7 @@ struct Cli {
 fn main() -> ExitCode {
     let begin = Instant::now();
     let args: Vec<OsString> = std::env::args_os().collect();
-    // Roles that `launch` plays for itself.
+    // Internal roles, which only `launch` itself starts.
     match args.get(1).and_then(|role| role.to_str()) {
         Some(app::life::RESTART_ROLE) => {
             let id = args.get(2).and_then(|id| id.to_str()).unwrap_or_default();
@@ -65,8 +65,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads the command line. A start does not wait until the flags of all other commands are put
-/// together.
+/// Parses the command line. Builds only the parser of `run` if possible, so that a start does not wait for the parsers
+/// of all other commands.
 fn parse(args: &[OsString]) -> Result<commands::Command, clap::Error> {
     use clap::{Args as _, FromArgMatches as _};
     match args.split_first() {
@@ -92,12 +92,12 @@ fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// Whether `launch` has this verb; quick, as each start asks.
+/// Whether `launch` has this verb. Fast, because each start calls it.
 fn is_command(name: &str) -> bool {
     <commands::Command as clap::Subcommand>::has_subcommand(name)
 }
 
-/// `LAUNCH_LOG=debug` (or `app=trace`, …) writes what happens to stderr.
+/// Writes a log to stderr if `LAUNCH_LOG` says so (`debug`, `app=trace`, …).
 fn start_log() {
     use tracing_subscriber::{EnvFilter, fmt, fmt::format::FmtSpan};
     if let Ok(filter) = EnvFilter::try_from_env("LAUNCH_LOG") {

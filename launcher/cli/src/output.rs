@@ -1,8 +1,8 @@
-//! What this command prints: the only place that writes text of our own to stdout or stderr.
+//! Prints the command's own text. No other module writes such text to stdout or stderr.
 //!
-//! Names, labels and errors may hold what a guest, an image or a registry chose. So lines for
-//! stderr are cleaned here, whole, and so is JSON. Tables and templates clean each text where it
-//! becomes a part of theirs. An app's own output does not come through here: it is bytes.
+//! Names, labels and errors may contain text of a guest, an image or a registry. So this module cleans each line for
+//! stderr, and JSON. Tables and templates clean each inserted text themselves. An app's own output does not pass
+//! through here: it is bytes.
 
 use anyhow::{Context, Result};
 use contract::untrusted::{is_obeyed, printable};
@@ -12,12 +12,12 @@ use std::io::Write as _;
 /// The most bytes of one line on stderr.
 const MAX_LINE_BYTES: usize = 8 << 10;
 
-/// Says one line on stderr, as this program.
+/// Prints one line on stderr, prefixed with this program's name.
 pub(crate) fn say(line: impl Display) {
     note(format_args!("launch: {line}"));
 }
 
-/// Writes one line to stderr, cleaned.
+/// Prints one cleaned line on stderr.
 pub(crate) fn note(line: impl Display) {
     let text = line.to_string();
     // If stderr is closed, there is no reader to report to.
@@ -32,7 +32,7 @@ fn cut(line: &str) -> String {
     format!("{}…", &line[..end])
 }
 
-/// Prints text that is cleaned already to stdout; a closed pipe ends the command quietly.
+/// Prints text that is already clean to stdout. A closed pipe ends the command quietly.
 pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
@@ -43,8 +43,8 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(&format!("{}\n", escape_json(&serde_json::to_string_pretty(value)?)))
 }
 
-/// JSON without the characters that a terminal obeys. Serde escapes those below 32, and an indented
-/// JSON's own newlines stay; all others can only be in a text, where an escape means the same.
+/// Escapes the characters in JSON that control a terminal. Serde has escaped those below 32, except the newlines of
+/// indented JSON; all others can only be within a text, where an escape means the same.
 pub(crate) fn escape_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
@@ -53,7 +53,7 @@ pub(crate) fn escape_json(json: &str) -> String {
             continue;
         }
         for unit in c.encode_utf16(&mut [0; 2]) {
-            // A text has room for it.
+            // Writing to a String cannot fail.
             let _ = write!(out, "\\u{unit:04x}");
         }
     }

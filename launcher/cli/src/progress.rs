@@ -1,26 +1,26 @@
-//! Progress of a pull: bars on a terminal, silence elsewhere.
+//! Progress of a pull: bars on a terminal, otherwise nothing.
 
 use crate::output::say;
 use image::{Event, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 
-/// One bar a layer, and a line for what is not a layer.
+/// One bar per layer, and a line for the other steps.
 pub(crate) struct Bars {
     all: MultiProgress,
     line: ProgressBar,
     layers: Vec<ProgressBar>,
-    /// Off if stderr is not a terminal, where a failure must be a single line.
+    /// False if stderr is not a terminal, where a failure must be a single line.
     on: bool,
 }
 
 impl Bars {
-    /// Bars on stderr.
+    /// Shows bars on stderr.
     pub(crate) fn new() -> Self {
         Self::shown(std::io::stderr().is_terminal())
     }
 
-    /// None, terminal or not.
+    /// Shows no bars, even on a terminal.
     pub(crate) fn hidden() -> Self {
         Self::shown(false)
     }
@@ -65,18 +65,19 @@ impl Progress for Bars {
                     }
                 }
             }
-            // Also without a progress bar: the user has not typed these names.
+            // Even without bars, because the user has not typed these names.
             Event::Named { name, digest, before } => {
                 let before = before.map(|digest| format!(", before {digest}")).unwrap_or_default();
                 self.all.suspend(|| say(format_args!("{name} is {digest} now{before}")));
             }
-            // Also without a progress bar: the user gives up a protection here.
+            // Even without bars, because the fetch is less protected.
             Event::Unsandboxed { missing } => {
-                let line = format_args!("fetching without a whole sandbox, which lacks {missing}");
+                let line =
+                    format_args!("fetching with an incomplete sandbox, which lacks {missing}");
                 self.all.suspend(|| say(line));
             }
             Event::Retry { reason } if self.on => {
-                // A closed stderr does not matter to the pull.
+                // A closed stderr does not stop the pull.
                 drop(self.all.println(reason.to_string()));
             }
             Event::Retry { reason } => tracing::warn!("{reason}"),

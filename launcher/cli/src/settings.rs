@@ -1,4 +1,4 @@
-//! `/etc/launch/config.toml`: each crate's settings in a section of their own.
+//! `/etc/launch/config.toml`, with a section for each crate's settings.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 const FILE: &str = "/etc/launch/config.toml";
 
-/// Everything an admin can set; what is absent has its default.
+/// Everything that an admin can set; absent values have defaults.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -32,7 +32,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads the file named by `LAUNCH_CONFIG`, or else the one in `/etc`, which may be missing.
+    /// Reads the file that `LAUNCH_CONFIG` names, or else the one in `/etc`, which may be missing.
     pub(crate) fn read() -> Result<Self> {
         match std::env::var_os("LAUNCH_CONFIG") {
             Some(path) => Self::read_file(&PathBuf::from(path)),
@@ -45,7 +45,7 @@ impl Settings {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read settings {}", path.display()))?;
         toml::from_str(&text).map_err(|error| {
-            // toml's own message draws a picture over several lines; one line is the rule here.
+            // The message of the toml crate has several lines; this takes only one.
             let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
             anyhow::anyhow!("{}:{line}: {}", path.display(), error.message().replace('\n', "; "))
         })

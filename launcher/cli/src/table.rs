@@ -1,6 +1,6 @@
-//! Plain tables for people: columns as wide as their widest cell.
+//! Tables with columns as wide as their widest cell.
 
-/// Renders `rows` under `header`, two spaces between columns, no trailing spaces.
+/// Renders `rows` under `header`, with two spaces between columns and no trailing spaces.
 pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
@@ -19,7 +19,7 @@ pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
-/// A size for people, in binary units: `131 MiB`.
+/// A readable size, in binary units: `131 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
@@ -38,7 +38,7 @@ pub(crate) fn size(bytes: u64) -> String {
     if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
 }
 
-/// A span of time for people, in its largest unit: `3 hours`.
+/// A readable span of time, in its largest unit: `3 hours`.
 pub(crate) fn age(seconds: u64) -> String {
     let (count, unit) = match seconds {
         0..60 => (seconds, "second"),

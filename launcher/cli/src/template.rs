@@ -1,11 +1,11 @@
-//! `--format TEMPLATE`: the part of Go's templates that people use with Docker.
+//! `--format TEMPLATE`: the part of Go's templates that users of Docker need.
 //!
 //! Fields (`{{.State.Status}}`), `{{if}}`, `{{range}}`, `{{with}}`, `{{else}}`, `{{end}}`, pipelines,
 //! literals, `{{- -}}`, and the functions that Docker adds: `json`, `join`, `upper`, `lower`,
 //! `title`, `len`, `index`, `split`, `println`, `eq`, `ne`, `not`, `and`, `or`.
 //!
-//! What is filled in comes from images and guests too, so it is cleaned where it becomes text; the
-//! template's own tabs, newlines and colours stay as they are.
+//! The data come from images and guests too, so they are cleaned when they become text. The template's own tabs,
+//! newlines and colours stay.
 
 mod parse;
 
@@ -16,15 +16,15 @@ use parse::{Command, Node, Operand, Pipeline};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// A template, ready to be filled in.
+/// A parsed template.
 #[derive(Debug)]
 pub(crate) struct Template(Vec<Node>);
 
 impl Template {
-    /// Takes `text` apart; `\t` and `\n` in it are a tab and a new line, as Docker has it.
+    /// Parses `text`; as in Docker, `\t` and `\n` in it mean a tab and a new line.
     ///
     /// # Errors
-    /// It is not a valid template, or uses something that is not supported.
+    /// The template is not valid, or uses something that is not supported.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
         match parse::parse(&text) {
@@ -33,10 +33,10 @@ impl Template {
         }
     }
 
-    /// Fills it in.
+    /// Fills in the template.
     ///
     /// # Errors
-    /// A missing field, or a function with the wrong arguments.
+    /// A field is missing, or a function has the wrong arguments.
     pub(crate) fn render(&self, root: &Value) -> Result<String> {
         let mut out = String::new();
         let dot = Item::Data(root.clone());
@@ -45,17 +45,17 @@ impl Template {
     }
 }
 
-/// A value while a template is filled in.
+/// A value that is being inserted.
 #[derive(Clone, Debug)]
 enum Item {
-    /// Of what is shown: guests, images and registries may have chosen its texts.
+    /// Data to show, whose texts guests, images and registries may have chosen.
     Data(Value),
-    /// The template's own text, and what functions made ready to be printed.
+    /// The template's own text, or a function's text that is already clean.
     Text(String),
 }
 
 impl Item {
-    /// The value to compare and to look up by. Not to be printed.
+    /// The value for comparisons and look-ups. It must not be printed.
     fn value(&self) -> Cow<'_, Value> {
         match self {
             Self::Data(value) => Cow::Borrowed(value),
@@ -63,8 +63,7 @@ impl Item {
         }
     }
 
-    /// As Go prints it, each of the data's texts on one line and without characters that a terminal
-    /// obeys.
+    /// The value as Go prints it. Texts of the data are on one line, without characters that control a terminal.
     fn printed(&self) -> String {
         match self {
             Self::Data(value) => printed(value),
@@ -72,7 +71,7 @@ impl Item {
         }
     }
 
-    /// As Go prints it, for use as a key or a separator.
+    /// The value as Go prints it, uncleaned, for use as a key or a separator.
     fn raw(&self) -> String {
         match self {
             Self::Data(Value::String(text)) => text.clone(),
@@ -81,7 +80,7 @@ impl Item {
     }
 }
 
-/// What `$` and `.` mean.
+/// The values of `$` and `.`.
 struct Scope<'a> {
     root: &'a Value,
     dot: &'a Item,
@@ -133,7 +132,7 @@ impl Scope<'_> {
         Ok(value.unwrap_or(Item::Data(Value::Null)))
     }
 
-    /// `last` is what the command before it in the pipeline gave.
+    /// Runs a command; `last` is the result of the previous command in the pipeline.
     fn call(&self, Command(operands): &Command, last: Option<Item>) -> Result<Item> {
         let mut values = Vec::new();
         let (name, rest) = match operands.split_first() {
@@ -174,12 +173,12 @@ fn field(value: &Value, path: &[String]) -> Result<Value> {
                 Some(value) => value,
                 None => {
                     let known: Vec<&str> = fields.keys().map(String::as_str).collect();
-                    bail!("template: there is no field .{name}; there are {}", known.join(", "));
+                    bail!("template: field .{name} does not exist; there are {}", known.join(", "));
                 }
             },
             // A missing value has no fields.
             Value::Null => value,
-            _ => bail!("template: there is no field .{name} in {value}"),
+            _ => bail!("template: field .{name} does not exist in {value}"),
         };
     }
     Ok(value.clone())
@@ -228,7 +227,7 @@ fn function(name: &str, arguments: &[Item]) -> Result<Item> {
         ("or", [values @ .., last]) => {
             values.iter().find(|value| is_true(value)).unwrap_or(last).clone()
         }
-        _ => bail!("template: {name} does not fit {} argument(s) of this kind", arguments.len()),
+        _ => bail!("template: {name} cannot be called with these {} argument(s)", arguments.len()),
     })
 }
 
@@ -248,7 +247,7 @@ fn is_true(item: &Item) -> bool {
     }
 }
 
-/// Data as Go prints it, cleaned.
+/// The value as Go prints it, cleaned.
 fn printed(value: &Value) -> String {
     let all = |items: Vec<String>| items.join(" ");
     match value {
@@ -349,7 +348,7 @@ mod tests {
     #[test]
     fn what_cannot_be_filled_in_is_named_in_one_line() {
         for (template, word) in [
-            ("{{.Nmae}}", "no field .Nmae"),
+            ("{{.Nmae}}", "field .Nmae does not exist"),
             ("{{.Name.First}}", ".First"),
             ("{{frobnicate .Name}}", "frobnicate"),
             ("{{.Name", "no end"),

@@ -24,7 +24,7 @@ impl Screen {
         Ok(Self(stdin()))
     }
 
-    /// Its size now.
+    /// The current size.
     pub(crate) fn size(&self) -> Size {
         let found = tcgetwinsize(&self.0).or_else(|_| tcgetwinsize(std::io::stdout()));
         match found {
@@ -35,7 +35,7 @@ impl Screen {
         }
     }
 
-    /// Passes each key on as it is, until the result is dropped.
+    /// Makes the terminal pass each key on unchanged, until the result is dropped.
     ///
     /// # Errors
     /// The terminal refuses.
@@ -54,7 +54,7 @@ pub(crate) struct Raw(Termios);
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // It may have gone.
+        // Ignores a failure: the terminal may have disappeared.
         let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.0);
     }
 }

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 use tracing::info;
 
-/// The step of dom0 that ends as a domain which is built for its app starts to boot.
+/// The step in dom0 at whose end a new domain begins to boot.
 const BOOT: &str = "domain";
-/// The step of dom0 in which a domain that waited gets its orders.
+/// The step in dom0 in which a pooled domain gets its orders.
 const HANDOVER: &str = "devices";
 
 /// The steps of a start, with the time since the command began.
@@ -30,7 +30,7 @@ impl Step {
         self.begin + self.took
     }
 
-    /// `start ms  took ms  name`, as `ci/startup-time` reads it.
+    /// `start ms  took ms  name`, in the form that `ci/startup-time` reads.
     fn render(&self) -> String {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         format!("{:>10.1} ms {:>10.1} ms  {}\n", ms(self.begin), ms(self.took), self.name)
@@ -44,13 +44,13 @@ impl Times {
         Self { begin, begin_unix_us: app::now_unix_us().saturating_sub(ago), steps: Vec::new() }
     }
 
-    /// A step that began with the command and ends now.
+    /// Adds a step that began with the command and ends now.
     pub(crate) fn first(&mut self, name: &str) {
         let took = self.begin.elapsed();
         self.steps.push(Step { name: name.into(), begin: Duration::ZERO, took });
     }
 
-    /// Does a step.
+    /// Runs and adds a step.
     pub(crate) fn step<T>(&mut self, name: &'static str, work: impl FnOnce() -> T) -> T {
         let _span = tracing::info_span!("step", step = name).entered();
         let begin = self.begin.elapsed();
@@ -60,7 +60,7 @@ impl Times {
         done
     }
 
-    /// Adds the steps of `domain`.
+    /// Adds the steps of the domain's start.
     pub(crate) fn add(&mut self, timings: &Timings) {
         self.steps.extend(timings.iter().map(|timing| Step {
             name: timing.step.into(),
@@ -69,7 +69,7 @@ impl Times {
         }));
     }
 
-    /// What dom0 did, in the order it began.
+    /// The steps of dom0, in the order in which they began.
     pub(crate) fn render(&self) -> String {
         let mut steps = self.steps.clone();
         steps.sort_by_key(|step| step.begin);
@@ -81,7 +81,7 @@ impl Times {
         format!("     start        took\n{}", rendered(steps.iter().chain([&all])))
     }
 
-    /// The guest's steps, each from the end of the one before.
+    /// The guest's steps, each beginning at the end of the one before.
     pub(crate) fn render_guest(&self, moments: &[Moment]) -> String {
         let steps = self.of_guest(moments);
         for step in &steps {
@@ -90,7 +90,7 @@ impl Times {
         rendered(&steps)
     }
 
-    /// A domain from a pool booted before this command began; its steps until then are left out.
+    /// Leaves out the steps of a pooled domain from before this command.
     fn of_guest(&self, moments: &[Moment]) -> Vec<Step> {
         let find = |name: &str| self.steps.iter().find(|step| step.name == name);
         let booted = find(BOOT).map(Step::end);
@@ -103,7 +103,7 @@ impl Times {
             if booted.is_none() && at <= before {
                 continue;
             }
-            // Before `init` there was the kernel only.
+            // Before `init` only the kernel ran.
             let name = match &moment.step {
                 step if *step == "init" => "guest: kernel".to_owned(),
                 step => format!("guest: {step}"),
@@ -120,7 +120,7 @@ fn rendered<'a>(steps: impl IntoIterator<Item = &'a Step>) -> String {
     steps.into_iter().map(Step::render).collect()
 }
 
-/// Writes to stderr at once: an app's output may come in between otherwise.
+/// Writes to stderr in one piece, so that an app's output cannot come in between.
 pub(crate) fn print(text: &str) {
     // If stderr is closed, there is no reader to report to.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());

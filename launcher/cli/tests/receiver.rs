@@ -1,5 +1,5 @@
-//! The process that reads what a guest sends, as `launch cp` starts it, with streams of our own in the
-//! guest's place.
+//! The process that reads what a guest sends, started as `launch cp` starts it, with the test's streams in place of a
+//! guest's.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts a receiver in `folder`; `job` replaces parts of an ordinary one.
+/// Starts a receiver in `folder`; `job` replaces parts of a usual job.
 fn start(folder: &Path, job: Value) -> Child {
     let mut whole = json!({
         "tar": null, "max_bytes": 1 << 20, "max_entries": 100, "max_depth": 50, "allow_unsandboxed": false,
@@ -32,7 +32,7 @@ fn start(folder: &Path, job: Value) -> Child {
         .unwrap()
 }
 
-/// Lets a receiver have what `send` writes, then waits for its end.
+/// Runs a receiver that reads what `send` writes, and waits for its end.
 fn receive(folder: &Path, job: Value, send: impl FnOnce(&mut dyn Write)) -> (Output, Value) {
     let mut child = start(folder, job);
     let mut stdin = child.stdin.take().unwrap();
@@ -60,7 +60,7 @@ fn small(out: &mut dyn Write) -> io::Result<()> {
 fn a_receiver_writes_what_comes_and_can_do_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = start(folder.path(), json!({}));
-    // What it has given up shows when it waits for its input.
+    // When it waits for input, it has given up its rights.
     let status = format!("/proc/{}/status", child.id());
     let until = Instant::now() + PATIENCE;
     let status = loop {
@@ -99,7 +99,7 @@ fn a_tar_goes_to_standard_output_and_has_an_end_only_where_the_stream_has_one() 
     });
     assert!(!cut.status.success());
     assert_eq!(report["is_cut"], true);
-    // Blocks of zeros are a tar's end.
+    // A tar ends with blocks of zeros.
     assert!(cut.stdout.is_empty() || !cut.stdout.ends_with(&[0; 1024]));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -111,7 +111,7 @@ fn a_guest_that_sends_for_ever_ends_by_a_limit_that_is_named() {
     let mut begin = vec![];
     let mut writer = Writer::begin(&mut begin, Kind::Folder).unwrap();
     writer.folder(OsStr::new(""), &meta).unwrap();
-    /// Writes until nobody reads.
+    /// Writes until the reader closes its end.
     fn flood(out: &mut dyn Write, begin: &[u8], again: &[u8]) {
         let _ = out.write_all(begin);
         while out.write_all(again).is_ok() {}
@@ -139,7 +139,7 @@ fn a_guest_that_sends_for_ever_ends_by_a_limit_that_is_named() {
         assert!(report["error"].as_str().unwrap().contains(flag), "{report}");
         fs::remove_dir_all(folder.path().join("copy")).unwrap();
     }
-    // One file without end, and the length of a name that memory has no room for.
+    // A file without end, and a name longer than the receiver's memory.
     let zeros = vec![0xff; 1 << 20];
     let (_, report) = receive(folder.path(), json!({}), |out| flood(out, &begin, &zeros));
     assert!(report["error"].as_str().unwrap().contains("not valid"), "{report}");

@@ -1,8 +1,8 @@
-//! Makes UDP senders find a newly published port.
+//! Makes UDP senders reach a newly published port.
 //!
-//! The kernel translates addresses by what it decided for a flow's first packet. A UDP sender that
-//! never pauses (a log shipper, a VPN) would keep its flow for ever, and so reach no app, or the
-//! port's last owner. Layouts: `linux/netfilter/nfnetlink_conntrack.h`.
+//! The kernel translates all packets of a flow as it decided for the first one. A UDP sender that never pauses (a log
+//! shipper, a VPN) would keep its flow forever, and so reach no app, or the port's previous owner. Layouts:
+//! `linux/netfilter/nfnetlink_conntrack.h`.
 
 use crate::netlink::{ACK, Answer, DUMP, Message, NESTED, Socket, attribute};
 use crate::publish::{Protocol, Target};
@@ -25,8 +25,8 @@ const PROTOCOL_NUMBER: u16 = 1;
 const PROTOCOL_DESTINATION: u16 = 3;
 const UDP: u8 = 17;
 
-/// Forgets the UDP flows to dom0's `own` addresses that go to the published ports in `changed`, so
-/// that the rules decide about their next packets.
+/// Deletes the UDP flows to dom0's `own` addresses and the published ports in `changed`, so that the rules decide about
+/// their next packets.
 pub(crate) fn forget(changed: &[Target], own: &[Ipv4Addr]) -> io::Result<()> {
     let mut socket = Socket::open(Some(NETFILTER), 0)?;
     let flows = socket.ask(vec![Message::new(GET, DUMP, &HEADER)])?;
@@ -47,7 +47,7 @@ pub(crate) fn forget(changed: &[Target], own: &[Ipv4Addr]) -> io::Result<()> {
             delete.attribute(kind | nested, value);
         }
         match socket.ask(vec![delete]) {
-            // It ended by itself.
+            // The flow has ended meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => drop(other?),
         }
@@ -55,7 +55,7 @@ pub(crate) fn forget(changed: &[Target], own: &[Ipv4Addr]) -> io::Result<()> {
     Ok(())
 }
 
-/// Where a flow's first packet was sent, if it was UDP.
+/// The destination of a flow's first packet, if it was UDP.
 fn destination(flow: &Answer) -> Option<(Ipv4Addr, u16)> {
     let tuple = attribute(&flow.body, HEADER.len(), TUPLE_ORIGINAL)?;
     let protocol = attribute(tuple, 0, TUPLE_PROTOCOL)?;

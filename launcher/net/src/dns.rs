@@ -1,25 +1,24 @@
-//! Which name servers a guest is told.
+//! Chooses the name servers and search domains of guests.
 
 use crate::settings::Settings;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-/// What goes into a guest's `/etc/resolv.conf`.
+/// The values for a guest's `/etc/resolv.conf`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolver {
-    /// Name servers, at most three, as the C library reads no more.
+    /// Name servers, at most three, because the C library reads no more.
     pub servers: Vec<IpAddr>,
     /// Search domains, at most six.
     pub search: Vec<String>,
 }
 
-/// Name servers and search domains for guests on our bridge.
+/// The name servers and search domains for guests on `launch`'s own bridge.
 ///
-/// The servers in the settings win; else those that dom0 uses. A server on dom0's loopback (a local
-/// cache) cannot be reached by a guest, nor can one with an IPv6 address: both are left out. Where
-/// that is systemd-resolved, the servers behind it are taken instead. None at all is not an error: a
-/// guest may need no names.
+/// Uses the servers of the settings if there are any, else those of dom0. Leaves out servers that a guest cannot reach:
+/// those on dom0's loopback (a local cache) and those with an IPv6 address. If the local cache is systemd-resolved,
+/// uses the servers behind it. It is no error if no server is left, because a guest may need no names.
 #[must_use]
 pub fn resolver(settings: &Settings) -> Resolver {
     read(settings, Path::new("/"))
@@ -43,7 +42,7 @@ fn read(settings: &Settings, root: &Path) -> Resolver {
     found
 }
 
-/// Reads `resolv.conf(5)`, keeping only servers that a guest can reach.
+/// Reads `resolv.conf(5)`, and keeps only servers that a guest can reach.
 fn parse(text: &str) -> Resolver {
     let mut resolver = Resolver::default();
     for line in text.lines() {

@@ -1,4 +1,4 @@
-//! What can go wrong with the network.
+//! The errors of the network.
 
 use crate::lease::LeaseError;
 use crate::link::{LinkError, Route};
@@ -10,79 +10,79 @@ use crate::table::TableError;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Why the network could not be set up or changed.
+/// Why the network cannot be set up or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// A state file.
+    /// A state file cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// An address.
+    /// An address cannot be leased.
     #[error(transparent)]
     Lease(#[from] LeaseError),
-    /// An interface.
+    /// An interface cannot be changed.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The nftables table.
+    /// The nftables tables cannot be read or changed.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// The subnet is in use.
+    /// The subnet overlaps a route of dom0.
     #[error(
         "subnet {subnet} of bridge {bridge} overlaps dom0's route {route}; set another subnet in [network] of /etc/launch/config.toml"
     )]
     Overlap {
-        /// Our subnet.
+        /// The settings' subnet.
         subnet: Subnet,
-        /// Our bridge.
+        /// The settings' bridge.
         bridge: InterfaceName,
-        /// What it overlaps.
+        /// The route that it overlaps.
         route: Route,
     },
-    /// The bridge's name belongs to something else.
+    /// An interface with the bridge's name is not a bridge.
     #[error(
-        "interface {0} is there but is not a bridge; set another bridge in [network] of /etc/launch/config.toml"
+        "interface {0} exists but is not a bridge; set another bridge in [network] of /etc/launch/config.toml"
     )]
     NotABridge(InterfaceName),
-    /// The bridge was made for another subnet.
+    /// The bridge exists with another subnet.
     #[error(
         "bridge {bridge} has address {found}, but the settings say {subnet}; stop all apps and remove it (ip link del {bridge}), or set the old subnet again"
     )]
     OtherSubnet {
-        /// Our bridge.
+        /// The settings' bridge.
         bridge: InterfaceName,
-        /// The address found on it.
+        /// The address of the existing bridge.
         found: String,
-        /// Our subnet.
+        /// The settings' subnet.
         subnet: Subnet,
     },
-    /// A kernel setting.
+    /// A kernel setting cannot be changed.
     #[error("cannot write {value} to {path}")]
     Sysctl {
         /// The setting's file.
         path: String,
         /// The value.
         value: &'static str,
-        /// Why not.
+        /// Why it cannot be written.
         #[source]
         source: io::Error,
     },
-    /// Another of our apps has the port.
+    /// Another app has published the port.
     #[error("port {port}/{protocol} is taken by {owner}; choose another with -p")]
     PortOfApp {
         /// The port on dom0.
         port: u16,
         /// Its protocol.
         protocol: Protocol,
-        /// The owner that has it.
+        /// The app that has the port.
         owner: String,
     },
-    /// A process of dom0 has the port.
+    /// A process of dom0 uses the port.
     #[error("port {port}/{protocol} is taken by {}; choose another with -p", describe(.occupant.as_ref()))]
     PortOfProcess {
         /// The port on dom0.
         port: u16,
         /// Its protocol.
         protocol: Protocol,
-        /// The process, where it could be found.
+        /// The process, if it was found.
         occupant: Option<Occupant>,
     },
     /// The same port is given twice.
@@ -98,17 +98,19 @@ pub enum NetworkError {
         "cannot publish on {0}: dom0 has no such address; give -p one of dom0's addresses, or none"
     )]
     NotDom0s(Ipv4Addr),
-    /// The guest's address cannot be published to.
-    #[error("cannot publish ports of {0}: only guests on the launcher's own IPv4 bridge have them")]
+    /// The guest is not on `launch`'s own bridge.
+    #[error(
+        "cannot publish ports of {0}: only guests on launch's own IPv4 bridge can publish ports"
+    )]
     NotOurs(IpAddr),
-    /// The port could not be tried.
+    /// The check of the port failed.
     #[error("cannot check whether port {port}/{protocol} is free")]
     PortUntried {
         /// The port on dom0.
         port: u16,
         /// Its protocol.
         protocol: Protocol,
-        /// Why not.
+        /// Why it failed.
         #[source]
         source: io::Error,
     },
@@ -119,7 +121,7 @@ fn describe(occupant: Option<&Occupant>) -> String {
 }
 
 impl NetworkError {
-    /// Whether a state file is damaged, which [`Network::restore`] puts right.
+    /// Whether a state file is damaged, so that [`crate::Network::restore`] must rebuild it.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         matches!(self, Self::State(StateError::Damaged { .. }))

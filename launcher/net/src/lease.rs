@@ -1,4 +1,4 @@
-//! Which owner has which address of the subnet.
+//! Leases: which owner has which address of the subnet.
 
 use crate::settings::{Subnet, mac_of};
 use contract::Mac;
@@ -6,54 +6,54 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What a guest needs to use the network.
+/// The addresses that a guest needs to use the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The guest's address.
     pub address: IpAddr,
     /// Prefix length of the subnet, in bits.
     pub prefix: u8,
-    /// Where everything outside the subnet goes; always there on our own bridge.
+    /// The gateway to everything outside the subnet; always present on `launch`'s own bridge.
     pub gateway: Option<IpAddr>,
     /// The link address that the guest's interface must have.
     pub mac: Mac,
 }
 
-/// Why an address was not given.
+/// Why an address cannot be leased.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    /// Another owner has it.
+    /// Another owner has the address.
     #[error("address {address} is taken by {owner}; choose another with --ip")]
     Taken {
-        /// The address wanted.
+        /// The requested address.
         address: IpAddr,
-        /// Who has it.
+        /// The owner of the address.
         owner: String,
     },
-    /// Not an address of the subnet.
+    /// The address is not in the subnet.
     #[error("address {address} is outside subnet {subnet}; choose one inside with --ip")]
     Outside {
-        /// The address wanted.
+        /// The requested address.
         address: IpAddr,
         /// The subnet.
         subnet: Subnet,
     },
-    /// The subnet's own, the broadcast, or the gateway's address.
+    /// The address is the network address, the broadcast address or the gateway.
     #[error("address {address} is the {role} of subnet {subnet}; choose another with --ip")]
     Reserved {
-        /// The address wanted.
+        /// The requested address.
         address: IpAddr,
-        /// Its role in the subnet.
+        /// The address's role in the subnet.
         role: &'static str,
         /// The subnet.
         subnet: Subnet,
     },
-    /// All are taken.
+    /// All addresses are taken.
     #[error(
         "all {count} addresses of subnet {subnet} are taken; remove apps, or set a larger subnet in [network] of /etc/launch/config.toml"
     )]
     Exhausted {
-        /// How many there are.
+        /// The number of addresses for guests.
         count: usize,
         /// The subnet.
         subnet: Subnet,
@@ -63,16 +63,16 @@ pub enum LeaseError {
 /// The lease file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leases {
-    /// The address given last. The search goes on behind it, so that an address rests as long as
-    /// possible before someone else has it: connections and caches of its last owner die meanwhile.
+    /// The address given last. The search continues after it, so that a released address stays unused as long as
+    /// possible and its last owner's connections and caches expire meanwhile.
     last: Option<Ipv4Addr>,
     pub(crate) owners: BTreeMap<String, Ipv4Addr>,
-    /// Link addresses of owners that wanted another one than belongs to their address.
+    /// The link addresses of owners that requested one other than that of their IP address.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) macs: BTreeMap<String, Mac>,
 }
 
-/// A guest's link address and its address, which belong together.
+/// A guest's link address and IP address.
 pub(crate) type Guest = (Mac, Ipv4Addr);
 
 impl Leases {
@@ -87,9 +87,9 @@ impl Leases {
         self.owners.keys().filter_map(|owner| self.guest(owner)).collect()
     }
 
-    /// Gives `owner` an address: the one wanted, else the one it has, else the next free one.
+    /// Gives `owner` the requested address, or else the one it has, or else the next free one.
     ///
-    /// Says whether the book changed.
+    /// Returns the address, and whether the leases changed.
     pub(crate) fn take(
         &mut self,
         subnet: Subnet,
@@ -112,7 +112,7 @@ impl Leases {
         Ok((address, true))
     }
 
-    /// Notes which link address an owner wanted. Says whether the book changed.
+    /// Records the link address that an owner requested. Returns whether the leases changed.
     pub(crate) fn note_mac(&mut self, owner: &str, mac: Option<Mac>) -> bool {
         let before = match mac {
             Some(mac) => self.macs.insert(owner.to_owned(), mac),
@@ -133,7 +133,7 @@ impl Leases {
         };
         let reserved = |role| Err(LeaseError::Reserved { address, role, subnet });
         if wanted == subnet.network() {
-            return reserved("own address");
+            return reserved("network address");
         } else if wanted == subnet.broadcast() {
             return reserved("broadcast address");
         } else if wanted == subnet.gateway() {
@@ -208,10 +208,10 @@ mod tests {
         );
         assert!(refusal("10.107.1.9").contains("outside subnet 10.107.0.0/24"));
         assert!(refusal("fd00::1").contains("outside subnet 10.107.0.0/24"));
-        assert!(refusal("10.107.0.0").contains("is the own address of"));
+        assert!(refusal("10.107.0.0").contains("is the network address of"));
         assert!(refusal("10.107.0.1").contains("is the gateway of"));
         assert!(refusal("10.107.0.255").contains("is the broadcast address of"));
-        // Its own address may be asked for again.
+        // The owner may request its own address again.
         leases.take(small, "web", Some(ip("10.107.0.9"))).unwrap();
     }
 

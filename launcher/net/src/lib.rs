@@ -1,8 +1,8 @@
-//! Bridge, addresses and published ports.
+//! The network of guests: bridge, addresses and published ports.
 //!
-//! [`Network`] is the bridge that is made on demand, with its own subnet, a lease for each owner and
-//! ports published from dom0. [`attach_to_bridge`] joins a vif to it. Nothing runs in the background:
-//! what is set up lives in the kernel, what is promised to whom in two small files.
+//! [`Network`] is the bridge that `launch` creates, with its own subnet, a lease for each owner and ports published
+//! from dom0. [`attach_to_bridge`] joins a vif to it. Nothing runs in the background: the kernel holds the
+//! configuration, and two small files hold the leases and ports.
 #![forbid(unsafe_code)]
 
 mod conntrack;

@@ -42,17 +42,17 @@ const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const ROUTE_HEADER: usize = 12;
 
-/// A request about an interface that the kernel refused.
+/// A request about an interface failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action}{}", if .source.is_none() { DENIED } else { "" })]
 pub struct LinkError {
     action: String,
-    /// None: not root, which the message says together with what to do.
+    /// `None` if this process is not root; the message then says so and what to do.
     #[source]
     source: Option<io::Error>,
 }
 
-/// What a message ends with instead of a cause.
+/// The end of a message without a separate cause.
 pub(crate) const DENIED: &str = ": permission denied; run as root in dom0";
 
 impl LinkError {
@@ -66,7 +66,7 @@ impl LinkError {
     }
 }
 
-/// What is known of an interface.
+/// The properties of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) index: u32,
@@ -78,11 +78,11 @@ pub(crate) struct Link {
 /// A route of dom0, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Where it leads.
+    /// The network that the route leads to.
     pub network: Ipv4Addr,
     /// Prefix length of `network`.
     pub prefix: u8,
-    /// Over which interface; empty where that has no name.
+    /// The interface of the route; empty if the interface has no name.
     pub interface: String,
 }
 
@@ -140,9 +140,9 @@ impl Links {
         Ok(answers.iter().filter_map(parse).collect())
     }
 
-    /// A route that leads elsewhere than to `own` and shares addresses with `subnet`.
+    /// A route to an interface other than `own` that shares addresses with `subnet`.
     ///
-    /// The default route shares them with everything and does not count.
+    /// The default route shares addresses with every subnet and does not count.
     pub(crate) fn overlapping_route(
         &mut self,
         subnet: Subnet,
@@ -164,7 +164,7 @@ impl Links {
                 && subnet.overlaps(network, prefix);
             counts.then_some((network, prefix, out))
         };
-        // The widest says best whose network it is.
+        // The widest route shows best whose network it is.
         let widest = answers.iter().filter_map(parse).min_by_key(|(_, prefix, _)| *prefix);
         let Some((network, prefix, out)) = widest else { return Ok(None) };
         let interface = match out {
@@ -188,11 +188,11 @@ impl Links {
         Ok(name.unwrap_or_default())
     }
 
-    /// Makes a bridge, or gives the one that is there the same properties. Does not bring it up.
+    /// Makes a bridge, or gives an existing one the same properties. Does not bring it up.
     ///
-    /// Without spanning tree and forward delay a port carries packets as soon as it is up; without
-    /// multicast snooping no timer of an unqueried network loses groups. The link address is given,
-    /// so that it stays when ports come and go: guests know it beforehand.
+    /// Without spanning tree and forward delay a port carries packets as soon as it is up. Without multicast snooping
+    /// no group of a network without a querier expires. The link address is fixed, so that it does not change with the
+    /// ports: guests know it beforehand.
     pub(crate) fn make_bridge(&mut self, name: &str, mac: Mac) -> Result<(), LinkError> {
         let mut request = link_message(RTM_NEWLINK, ACK | CREATE, name, 0, 0);
         request.attribute(IFLA_ADDRESS, mac.as_bytes());
@@ -207,7 +207,7 @@ impl Links {
         self.ask(&format!("make bridge {name}"), vec![request]).map(drop)
     }
 
-    /// Gives an interface the gateway's address of `subnet`, unless it has it.
+    /// Gives an interface the gateway's address of `subnet`, unless the interface has it.
     pub(crate) fn add_address(
         &mut self,
         name: &str,
@@ -235,7 +235,7 @@ impl Links {
         self.ask(&format!("bring up {name}"), vec![request]).map(drop)
     }
 
-    /// Removes an interface; one that is missing is not an error.
+    /// Removes an interface. It is no error if the interface does not exist.
     pub(crate) fn remove(&mut self, name: &str) -> Result<(), LinkError> {
         let request = link_message(RTM_DELLINK, ACK, name, 0, 0);
         match self.ask(&format!("remove interface {name}"), vec![request]) {
@@ -250,13 +250,13 @@ pub(crate) fn find(name: &str) -> Result<Option<Link>, LinkError> {
     Links::open()?.find(name)
 }
 
-/// Waits until an interface is there, woken by the kernel's events.
+/// Waits until an interface exists, woken by the kernel's events.
 ///
 /// # Errors
-/// `TimedOut` as the source when it does not come in time; not root.
+/// The source is `TimedOut` if the interface does not appear in time. This process is not root.
 pub fn wait_for_interface(name: &str, timeout: Duration) -> Result<(), LinkError> {
     let failed = |error| LinkError::new(format!("wait for interface {name}"), error);
-    // Listening starts before the first look, so that nothing falls in between.
+    // Listens before it looks, so that no event is missed.
     let mut events = Socket::open(None, RTMGRP_LINK).map_err(failed)?;
     let deadline = Instant::now() + timeout;
     let mut look = true;
@@ -272,7 +272,7 @@ pub fn wait_for_interface(name: &str, timeout: Duration) -> Result<(), LinkError
         look = match events.receive() {
             Ok(answers) => answers.iter().any(|answer| names(answer, name)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
-            // Events were lost for want of room.
+            // The socket had no room, and events were lost.
             Err(error)
                 if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
             {
@@ -288,7 +288,7 @@ fn names(answer: &Answer, name: &str) -> bool {
     answer.kind == RTM_NEWLINK && found.and_then(|f| f.strip_suffix(b"\0")) == Some(name.as_bytes())
 }
 
-/// A message about the interface `name`, setting those `flags` that are in `change`.
+/// A message about the interface `name` that sets those `flags` that are in `change`.
 pub(crate) fn link_message(
     kind: u16,
     options: u16,

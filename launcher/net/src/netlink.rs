@@ -1,7 +1,7 @@
-//! The netlink protocol: framing, attributes, and one request with its answers.
+//! The netlink protocol: framing, attributes, and requests with their answers.
 //!
-//! Synchronous and without a runtime: a request to the kernel is one `send`, whose answers lie in
-//! the socket when it returns. Layouts: `linux/netlink.h`.
+//! Synchronous: a request to the kernel is one `send`, and the answers are in the socket when it returns. Layouts:
+//! `linux/netlink.h`.
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
@@ -14,24 +14,24 @@ use std::time::Duration;
 
 /// `NLM_F_REQUEST`.
 const REQUEST: u16 = 0x001;
-/// `NLM_F_ACK`: answer also when all went well.
+/// `NLM_F_ACK`: answer even if the request succeeds.
 pub(crate) const ACK: u16 = 0x004;
 /// `NLM_F_DUMP`: answer with all objects.
 pub(crate) const DUMP: u16 = 0x300;
-/// `NLM_F_CREATE`: make it where it is missing.
+/// `NLM_F_CREATE`: create the object if it does not exist.
 pub(crate) const CREATE: u16 = 0x400;
-/// `NLM_F_REPLACE`: change it where it is there.
+/// `NLM_F_REPLACE`: change the object if it exists.
 pub(crate) const REPLACE: u16 = 0x100;
-/// `NLM_F_EXCL`: fail where it is there.
+/// `NLM_F_EXCL`: fail if the object exists.
 pub(crate) const EXCLUSIVE: u16 = 0x200;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const HEADER: usize = 16;
-/// `NLA_F_NESTED`; with `NLA_F_NET_BYTEORDER` above the bits of an attribute's type.
+/// `NLA_F_NESTED`, in an attribute's type. With `NLA_F_NET_BYTEORDER` it is above the bits of the type itself.
 pub(crate) const NESTED: u16 = 0x8000;
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
-/// The kernel never fills more than this with one answer.
+/// The most bytes that the kernel puts into one answer.
 const BUFFER: usize = 32 * 1024;
 
 /// One message under construction.
@@ -39,7 +39,7 @@ const BUFFER: usize = 32 * 1024;
 pub(crate) struct Message(Vec<u8>);
 
 impl Message {
-    /// `header` is the fixed struct that the message type starts with.
+    /// Begins a message; `header` is the fixed structure at the start of the message type.
     pub(crate) fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(128);
         bytes.extend_from_slice(&[0; 4]);
@@ -54,7 +54,7 @@ impl Message {
     /// Adds an attribute.
     ///
     /// # Panics
-    /// With more than 64 KiB, which no caller has.
+    /// The value exceeds 64 KiB, which no caller passes.
     pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
         let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
         self.0.extend_from_slice(&length.to_ne_bytes());
@@ -63,14 +63,14 @@ impl Message {
         pad(&mut self.0);
     }
 
-    /// Adds a text with its NUL.
+    /// Adds a text with a final NUL.
     pub(crate) fn text(&mut self, kind: u16, value: &str) {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         self.attribute(kind, &bytes);
     }
 
-    /// Adds an attribute whose value is attributes.
+    /// Adds an attribute whose value consists of attributes.
     pub(crate) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
         let start = self.0.len();
         self.attribute(kind | NESTED, &[]);
@@ -91,7 +91,7 @@ fn pad(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(4), 0);
 }
 
-/// One answer: its type, and what follows the netlink header.
+/// One answer: its type, and the bytes after the netlink header.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) kind: u16,
@@ -106,7 +106,8 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens a socket to a netlink family (`None`: rtnetlink, number 0); `groups` are the multicast groups whose events it hears.
+    /// Opens a socket to a netlink family (`None`: rtnetlink, number 0) that receives the events of the multicast
+    /// `groups`.
     pub(crate) fn open(protocol: Option<Protocol>, groups: u32) -> io::Result<Self> {
         let fd =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
@@ -114,9 +115,9 @@ impl Socket {
         Ok(Self { fd, buffer: vec![0; BUFFER] })
     }
 
-    /// Sends the messages in one go and collects the answers; the first error ends it.
+    /// Sends the messages at once and collects the answers; stops at the first error.
     ///
-    /// Each message must ask for an [`ACK`] or be a [`DUMP`], except those of a batch's frame.
+    /// Each message must ask for an [`ACK`] or be a [`DUMP`], except the begin and end of a batch.
     pub(crate) fn ask(&mut self, messages: Vec<Message>) -> io::Result<Vec<Answer>> {
         let mut bytes = Vec::with_capacity(256);
         let mut open = 0_usize;
@@ -144,9 +145,9 @@ impl Socket {
         Ok(answers)
     }
 
-    /// How long [`Self::receive`] waits.
+    /// Sets how long [`Self::receive`] waits.
     pub(crate) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        // Zero would mean for ever.
+        // Zero would mean forever.
         let timeout = timeout.max(Duration::from_millis(1));
         rustix::net::sockopt::set_socket_timeout(
             &self.fd,
@@ -156,7 +157,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits for one datagram and splits it.
+    /// Waits for one datagram and splits it into answers.
     pub(crate) fn receive(&mut self) -> io::Result<Vec<Answer>> {
         let length = loop {
             match recv(&self.fd, &mut self.buffer[..], RecvFlags::TRUNC) {
@@ -169,7 +170,7 @@ impl Socket {
     }
 }
 
-/// Turns a negative number in an error message into an error.
+/// Returns an error if the message carries a negative error number.
 fn check(answer: &Answer) -> io::Result<()> {
     match answer.body.first_chunk().map(|code| i32::from_ne_bytes(*code)) {
         Some(0) => Ok(()),
@@ -189,7 +190,7 @@ fn split(mut bytes: &[u8]) -> Option<Vec<Answer>> {
     Some(answers)
 }
 
-/// The attributes in `bytes` from `start` on; ends early at a malformed one.
+/// The attributes in `bytes` from `start` on; stops at a malformed one.
 pub(crate) fn attributes(bytes: &[u8], start: usize) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes.get(start..).unwrap_or_default();
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! Our own network: bridge, leases and published ports, brought together.
+//! `launch`'s own network: bridge, leases and published ports together.
 
 use crate::conntrack;
 use crate::dns::{Resolver, resolver};
@@ -18,9 +18,9 @@ use std::path::Path;
 
 pub(crate) const LEASES: &str = "leases";
 pub(crate) const PORTS: &str = "ports";
-/// Our own network.
+/// `launch`'s own network.
 ///
-/// Every method may be called by any number of processes and threads at once.
+/// Any number of processes and threads may call any method at once.
 #[derive(Clone, Debug)]
 pub struct Network {
     pub(crate) settings: Settings,
@@ -28,7 +28,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Names the network; `state_dir` holds its two files, and is made when first written to.
+    /// Describes the network. `state_dir` holds its two files, and is created when first written to.
     #[must_use]
     pub fn open(settings: &Settings, state_dir: impl AsRef<Path>) -> Self {
         Self { settings: settings.clone(), state: StateDir::new(state_dir.as_ref()) }
@@ -46,7 +46,7 @@ impl Network {
         self.settings.subnet
     }
 
-    /// The bridge's link address; it never changes, so guests can know it beforehand.
+    /// The bridge's link address. It never changes, so guests can know it beforehand.
     #[must_use]
     pub fn gateway_mac(&self) -> Mac {
         mac_of(self.settings.subnet.gateway())
@@ -58,13 +58,13 @@ impl Network {
         resolver(&self.settings)
     }
 
-    /// Makes what is missing of bridge, address, forwarding and rules. Published ports that the
-    /// rules lost (a reboot, `nft flush ruleset`) come back from the state.
+    /// Creates what is missing of bridge, address, forwarding and rules. If the rules were lost (by a reboot or
+    /// `nft flush ruleset`), publishes all recorded ports again.
     ///
-    /// Where all is there it only looks: no file is written, no program is run, no lock is taken.
+    /// If nothing is missing, only checks: writes no file, runs no program, takes no lock.
     ///
     /// # Errors
-    /// The subnet overlaps a route of dom0, the bridge's name is taken, `nft` is missing, not root.
+    /// The subnet overlaps a route of dom0, the bridge's name is taken, `nft` is missing, or this process is not root.
     pub fn ensure_up(&self) -> Result<(), NetworkError> {
         if self.is_up()? {
             return Ok(());
@@ -73,20 +73,20 @@ impl Network {
         self.set_up(&locked)
     }
 
-    /// Chains of other firewalls that drop forwarded packets unless a rule of theirs accepts them,
-    /// as `FAMILY TABLE CHAIN`: the likely cause when guests have no connection.
+    /// The chains of other firewalls, as `FAMILY TABLE CHAIN`, that drop forwarded packets unless one of their rules
+    /// accepts them. If guests have no connection, such a chain is the likely cause.
     ///
     /// # Errors
-    /// The kernel refuses, e.g. not root.
+    /// The kernel refuses, e.g. because this process is not root.
     pub fn dropping_firewalls() -> Result<Vec<String>, NetworkError> {
         Ok(table::dropping_chains()?)
     }
 
-    /// Removes the bridge and the rules. Leases and published ports stay noted; running apps lose
-    /// their network. IP forwarding stays on, as others may rely on it by now.
+    /// Removes the bridge and the rules, so that running apps lose their network. Keeps the records of leases and
+    /// published ports. Leaves IP forwarding on, because other programs may need it by now.
     ///
     /// # Errors
-    /// The kernel refuses, e.g. not root.
+    /// The kernel refuses, e.g. because this process is not root.
     pub fn take_down(&self) -> Result<(), NetworkError> {
         let _locked = self.state.lock()?;
         Table::open()?.remove()?;
@@ -97,12 +97,13 @@ impl Network {
         Ok(())
     }
 
-    /// Gives `owner` an address: the requested one, otherwise the one it has already, otherwise a free one.
-    /// Its link address is `mac`, otherwise the one that belongs to the address. If the bridge is up, dom0
-    /// knows both at once, so packets for an app that is still starting are not broadcast.
+    /// Gives `owner` an address: the requested one, or else the one that it has, or else a free one. The link address
+    /// is
+    /// `mac`, or else the one that belongs to the address. If the bridge is up, tells dom0 both addresses at once, so
+    /// that packets for an app that is still starting are not broadcast.
     ///
     /// # Errors
-    /// The wanted address is taken, reserved or outside; or all are taken.
+    /// The requested address is taken, reserved or outside the subnet; or all addresses are taken.
     pub fn lease(
         &self,
         owner: &str,
@@ -114,7 +115,7 @@ impl Network {
         let before = leases.guest(owner);
         let (address, changed) = leases.take(self.settings.subnet, owner, wanted)?;
         if changed | leases.note_mac(owner, mac) {
-            // First: who has a lease that is written down is known to be let in.
+            // The rules first, so that the owner of a recorded lease always has its rule.
             self.change_guests(before, leases.guest(owner), &leases, &locked)?;
             locked.write(LEASES, &leases)?;
         }
@@ -132,7 +133,7 @@ impl Network {
         Ok(self.state.read::<Leases>(LEASES)?.owners)
     }
 
-    /// Gives `owner`'s address back; one that has none is not an error.
+    /// Releases the address of `owner`. It is no error if `owner` has none.
     ///
     /// # Errors
     /// The state cannot be written.
@@ -142,7 +143,7 @@ impl Network {
         if let Some(guest) = leases.guest(owner) {
             leases.owners.remove(owner);
             leases.macs.remove(owner);
-            // First: what is noted can be tried again.
+            // The rules first, because a release can be repeated while the lease is recorded.
             self.change_guests(Some(guest), None, &leases, &locked)?;
             forget_neighbours(self.bridge(), [guest.1])?;
             locked.write(LEASES, &leases)?;
@@ -150,11 +151,11 @@ impl Network {
         Ok(())
     }
 
-    /// Publishes exactly these ports for `owner`, whose guest has `address`. All or nothing; what
-    /// the owner had published before is replaced.
+    /// Publishes exactly these ports, or none, for `owner`, whose guest has `address`. Replaces the ports that the
+    /// owner had published before.
     ///
     /// # Errors
-    /// A port is taken by another app or by a process, or dom0 lacks the address to publish on.
+    /// Another app or a process has a port, or dom0 lacks the address to publish on.
     pub fn publish(
         &self,
         owner: &str,
@@ -174,8 +175,8 @@ impl Network {
         let published = Published { address: guest, ports: wanted.to_vec() };
         let mut after = before.clone();
         after.insert(owner.to_owned(), published);
-        // Noted first: a port that is noted but not in the rules is found and cleared by its
-        // owner; a port in the rules that is not noted would stay.
+        // The record first: a recorded port that is missing in the rules is found and cleared by its owner, whereas an
+        // unrecorded port in the rules would stay.
         if after != before {
             locked.write(PORTS, &after)?;
         }
@@ -190,12 +191,12 @@ impl Network {
         applied
     }
 
-    /// Withdraws all ports of `owner`. Returns `Ok` if it has none.
+    /// Withdraws all ports of `owner`. It is no error if `owner` has none.
     ///
     /// # Errors
     /// The rules or the state cannot be changed.
     pub fn unpublish(&self, owner: &str) -> Result<(), NetworkError> {
-        // Most owners publish nothing, and only an owner adds ports of its own, so no lock is needed.
+        // Usually there are none. No lock is needed to check, because only an owner adds its own ports.
         if !self.published()?.contains_key(owner) {
             return Ok(());
         }
@@ -203,7 +204,7 @@ impl Network {
         self.withdraw(&locked, |name| name != owner)
     }
 
-    /// All owners that have published ports, and which.
+    /// All owners that have published ports, with these ports.
     ///
     /// # Errors
     /// The state cannot be read.
@@ -211,10 +212,10 @@ impl Network {
         Ok(self.state.read(PORTS)?)
     }
 
-    /// Clears leases and ports of owners that are not `alive`, and returns their names.
+    /// Removes leases and ports of owners that are not `alive`, and returns the owners' names.
     ///
-    /// `alive` is asked while the state is locked: it must not call back into the network, and must
-    /// already know owners whose app is still being made.
+    /// Calls `alive` while the state is locked, so `alive` must not call the network. It must return true also for
+    /// owners whose app is still being created.
     ///
     /// # Errors
     /// The rules or the state cannot be changed.
@@ -249,9 +250,9 @@ impl Network {
         }
     }
 
-    /// Changes the rules from some ports of an owner to others; `all` is what they hold afterwards.
+    /// Changes the rules from the ports in `old` to those in `new`; `all` is the complete new list.
     ///
-    /// Returns `false` if there are no rules.
+    /// Returns `false` if the rules do not exist.
     fn apply(
         &self,
         old: &[Target],
@@ -271,8 +272,8 @@ impl Network {
         Ok(true)
     }
 
-    /// Brings the rules from some guests to others; `all` is what they hold then. Where there are no
-    /// rules, those that are made later hold it.
+    /// Changes the rules from the guests in `old` to the one in `new`; `all` is the complete new list. If the rules do
+    /// not exist, does nothing: they are later built from the recorded leases.
     fn change_guests(
         &self,
         old: impl IntoIterator<Item = Guest>,
@@ -308,7 +309,7 @@ impl Network {
         if gone.is_empty() {
             return Ok(());
         }
-        // Also out of rules that were made for other settings, which this process may not know.
+        // Also from rules that were built for other settings, whose ports this process may not know.
         if !Table::open()?.change(&targets(&gone), &[])? && self.has_rules()? {
             self.build_rules(&after, &locked.read(LEASES)?)?;
         }
@@ -320,7 +321,7 @@ impl Network {
 fn forget_flows(targets: &[Target]) -> Result<(), NetworkError> {
     if targets.iter().any(|(_, port)| port.protocol == Protocol::Udp) {
         let own = Links::open()?.addresses(None)?.into_iter().map(|(address, _)| address);
-        // Most senders are silent for long enough anyway, and a kernel may lack this interface.
+        // Ignores a failure: most senders pause long enough anyway, and a kernel may lack this interface.
         let _ = conntrack::forget(targets, &own.collect::<Vec<_>>());
     }
     Ok(())

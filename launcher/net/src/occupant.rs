@@ -1,4 +1,4 @@
-//! Whether a process of dom0 has a port, and which one.
+//! Finds out whether a process of dom0 uses a port, and which one.
 
 use crate::publish::{Port, Protocol};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
@@ -10,9 +10,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// A process of dom0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupant {
-    /// Its name as the kernel has it.
+    /// The name that the kernel shows.
     pub name: String,
-    /// Its process id.
+    /// The process id.
     pub pid: u32,
 }
 
@@ -22,20 +22,20 @@ impl fmt::Display for Occupant {
     }
 }
 
-/// Why a port cannot be had.
+/// Why a port cannot be used.
 #[derive(Debug)]
 pub(crate) enum Unusable {
-    /// A process has it. `None` if that process has ended meanwhile.
+    /// A process uses it. `None` if that process has ended meanwhile.
     Taken(Option<Occupant>),
     /// Dom0 does not have the address.
     NoSuchAddress(Ipv4Addr),
-    /// Something else.
+    /// Another error.
     Other(io::Error),
 }
 
-/// Tries whether a port could be bound now.
+/// Checks whether the port could be bound now.
 ///
-/// The port is not kept: a process may bind it later, but packets go to the guest first.
+/// The port stays free: a process may bind it later, but packets go to the guest first.
 pub(crate) fn check(port: &Port) -> Result<(), Unusable> {
     let address = port.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
     match try_bind(port.protocol, SocketAddrV4::new(address, port.host)) {
@@ -53,7 +53,7 @@ fn try_bind(protocol: Protocol, address: SocketAddrV4) -> rustix::io::Result<()>
     };
     let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
     if protocol == Protocol::Tcp {
-        // Connections that are ending do not hold a port, only a listener does.
+        // Connections that are ending do not occupy a port; only a listener does.
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
     bind(&socket, &address)
@@ -88,7 +88,7 @@ fn find(protocol: Protocol, port: u16) -> Option<Occupant> {
     None
 }
 
-/// The inode in a line of `/proc/net/tcp` or `udp`, where it is bound to `port` (and listens).
+/// The inode in a line of `/proc/net/tcp` or `udp`, if the socket is bound to `port` (and listens).
 fn inode(line: &str, protocol: Protocol, port: u16) -> Option<String> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let (_, local) = words.get(1)?.rsplit_once(':')?;
@@ -134,7 +134,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let client = TcpStream::connect(address).unwrap();
         let (server, _) = listener.accept().unwrap();
-        // The server's side closes first and stays in TIME_WAIT.
+        // The server closes first, so its side stays in TIME_WAIT.
         drop((server, client, listener));
         assert!(matches!(check(&port(Protocol::Tcp, address.port())), Ok(())));
     }

@@ -1,9 +1,9 @@
-//! A guest's interface as a port of a bridge, and the guest as dom0's neighbour.
+//! A guest's interface as a port of a bridge, and the guest as a neighbour of dom0.
 //!
-//! On our own bridge the address of each guest is known beforehand. Dom0 and the bridge are told it, instead
-//! of learning it from packets. So ARP requests are not broadcast (the bridge answers those of guests from
-//! dom0's neighbour table), a packet for a guest that is still starting does not go to all others, no guest
-//! wakes all others, and none can receive another's packets.
+//! On `launch`'s own bridge each guest's addresses are known beforehand. Dom0 and the bridge are told these instead of
+//! learning them from packets. So ARP requests are not broadcast (the bridge answers the guests' requests from
+//! dom0's neighbour table), packets for a guest that is still starting do not reach other guests, no guest can wake
+//! all others, and none can receive another's packets.
 //!
 //! Layouts: `linux/neighbour.h`, `linux/if_link.h`.
 
@@ -21,7 +21,7 @@ const AF_BRIDGE: u8 = 7;
 const IFF_NOARP: u32 = 0x80;
 const IFF_MULTICAST: u32 = 0x1000;
 
-/// The group of all guests' interfaces on our own bridge, by which the rules know them: "la" in ASCII.
+/// The group of all guests' interfaces on `launch`'s own bridge, by which rules match them: "la" in ASCII.
 pub(crate) const GUEST_GROUP: u32 = 0x6c61;
 
 const IFLA_MASTER: u16 = 10;
@@ -34,38 +34,37 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_LEARNING: u16 = 8;
 const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
-/// The bridge answers ARP requests for the guest behind this port. Named after the access points that
-/// needed it first.
+/// The bridge answers ARP requests for the guest behind this port. The option is named after Wi-Fi access points,
+/// which needed it first.
 const IFLA_BRPORT_PROXYARP_WIFI: u16 = 12;
 const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
 const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
-/// For which of the 16 link addresses that bridges keep for themselves (01:80:c2:00:00:0X) frames are
-/// treated like all others.
+/// Selects those of the 16 link addresses reserved for bridges (01:80:c2:00:00:0X) whose frames are treated like all
+/// others.
 const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
-/// All except the one for Ethernet flow control, which Linux drops. Without this, some of these frames would pass
-/// by the bridge's rules, and dom0 would take them as if they came from outside the bridge.
+/// All except the one for Ethernet flow control, which Linux drops. Otherwise some of these frames would bypass the
+/// bridge's rules, and dom0 would take them as if they came from outside the bridge.
 const NO_KEPT_ADDRESSES: u16 = !(1 << 1);
-/// What comes in with a link address that is not known to be behind this port is dropped. From Linux 5.18;
-/// older ones pass over it.
+/// Drops frames whose source link address is not known to be behind this port. From Linux 5.18; older kernels ignore
+/// it.
 const IFLA_BRPORT_LOCKED: u16 = 39;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
-/// Never resolved again. In a bridge's table it means an address of dom0's own.
+/// The entry is never resolved again. In a bridge's table it marks an address of dom0 itself.
 const NUD_PERMANENT: u16 = 0x80;
-/// In a bridge's table: never forgotten.
+/// In a bridge's table: the entry never expires.
 const NUD_NOARP: u16 = 0x40;
-/// The entry is for the table of the port's bridge.
+/// The entry belongs to the table of the port's bridge.
 const NTF_MASTER: u8 = 0x04;
 
-/// Makes `interface` a port of `bridge` and brings it up. With a `guest`, only the guest with this link
-/// address receives and sends there, and it receives nowhere else; without, the bridge learns the
-/// addresses behind the port.
+/// Makes `interface` a port of `bridge` and brings it up. With `guest`, only the guest with this link address sends and
+/// receives there, and it receives nowhere else. Without `guest`, the bridge learns the addresses behind the port.
 ///
-/// Dom0's end of a vif is a port only: it joins no multicast groups, has no IPv6 address, and answers no
-/// ARP except what the bridge answers through it (Linux sends no ARP at all through one with `NOARP`).
+/// Dom0's end of a vif is only a port: it joins no multicast groups, has no IPv6 address, and answers no ARP requests
+/// itself. The bridge answers ARP through it, so it lacks the flag `NOARP`, with which Linux would send no ARP.
 ///
 /// # Errors
-/// No such interface or bridge, not a bridge, or not root.
+/// The interface or bridge does not exist, the bridge is another kind of interface, or this process is not root.
 pub fn attach_to_bridge(
     interface: &str,
     bridge: &str,
@@ -120,10 +119,10 @@ pub(crate) fn know_neighbour(bridge: &str, address: Ipv4Addr, mac: Mac) -> Resul
     let mut request = neighbour_message(RTM_NEWNEIGH, AF_INET, link.index, NUD_PERMANENT, 0);
     request.attribute(NDA_DST, &address.octets());
     request.attribute(NDA_LLADDR, mac.as_bytes());
-    links.ask(&format!("tell who has {address} on {bridge}"), vec![request]).map(drop)
+    links.ask(&format!("set the neighbour {address} on {bridge}"), vec![request]).map(drop)
 }
 
-/// Whether dom0's neighbour table has this address at the interface with this index.
+/// Whether dom0's neighbour table has this address on the interface with this index.
 pub(crate) fn knows_neighbour(
     links: &mut Links,
     index: u32,
@@ -131,14 +130,14 @@ pub(crate) fn knows_neighbour(
 ) -> Result<bool, LinkError> {
     let mut request = neighbour_message(RTM_GETNEIGH, AF_INET, index, 0, 0);
     request.attribute(NDA_DST, &address.octets());
-    match links.ask(&format!("ask who has {address}"), vec![request]) {
+    match links.ask(&format!("look up the neighbour {address}"), vec![request]) {
         Err(error) if error.is(rustix::io::Errno::NOENT) => Ok(false),
         answer => answer.map(|_| true),
     }
 }
 
-/// Forgets who has these addresses of `bridge`; of one that is not known, or a bridge that is not
-/// there, there is nothing to forget.
+/// Removes these addresses of `bridge` from dom0's neighbour table. It is no error if an address or the bridge does not
+/// exist.
 pub(crate) fn forget_neighbours(
     bridge: &str,
     addresses: impl IntoIterator<Item = Ipv4Addr>,
@@ -152,7 +151,7 @@ pub(crate) fn forget_neighbours(
     for address in addresses {
         let mut request = neighbour_message(RTM_DELNEIGH, AF_INET, link.index, 0, 0);
         request.attribute(NDA_DST, &address.octets());
-        match links.ask(&format!("forget who has {address} on {bridge}"), vec![request]) {
+        match links.ask(&format!("remove the neighbour {address} on {bridge}"), vec![request]) {
             Err(error) if error.is(rustix::io::Errno::NOENT) => {}
             other => drop(other?),
         }
@@ -167,7 +166,7 @@ fn neighbour_message(kind: u16, family: u8, index: u32, state: u16, flags: u8) -
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..10].copy_from_slice(&state.to_ne_bytes());
     header[10] = flags;
-    // A deletion ignores the last two. A query with them would list all neighbours.
+    // A deletion ignores the last two flags. A query with them would list all neighbours.
     let how = if kind == RTM_GETNEIGH { ACK } else { ACK | CREATE | REPLACE };
     Message::new(kind, how, &header)
 }

@@ -1,4 +1,4 @@
-//! Published ports: how they are written, and which owner has which.
+//! Published ports: their text form, and which owner has which port.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,19 +28,19 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Publish {
-    /// The address of dom0 it is for; `None`: every one of them.
+    /// The address of dom0 to publish on; `None` for all addresses.
     pub address: Option<Ipv4Addr>,
     /// The first port on dom0.
     pub host: u16,
-    /// The first port on the guest.
+    /// The first port of the guest.
     pub guest: u16,
-    /// How many ports follow each other on both sides, at least 1.
+    /// How many consecutive ports are published, at least 1.
     pub count: u16,
     /// TCP or UDP.
     pub protocol: Protocol,
 }
 
-/// A text that is not a valid port to publish.
+/// The error for text that is not a valid port to publish.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot publish `{text}`: {reason}")]
 pub struct PublishParseError {
@@ -58,7 +58,7 @@ pub(crate) struct Port {
 }
 
 impl Publish {
-    /// Its ports one by one.
+    /// The ports one by one.
     pub(crate) fn ports(&self) -> impl Iterator<Item = Port> + '_ {
         (0..self.count).map(|n| Port {
             address: self.address,
@@ -68,7 +68,7 @@ impl Publish {
         })
     }
 
-    /// The first port of dom0 that both want.
+    /// The first port of dom0 that both need.
     fn conflict(&self, other: &Self) -> Option<u16> {
         let same_address = match (self.address, other.address) {
             (Some(ours), Some(theirs)) => ours == theirs,
@@ -117,7 +117,7 @@ impl FromStr for Publish {
     }
 }
 
-/// `FIRST[-LAST]` to the first port and how many there are.
+/// Parses `FIRST[-LAST]` into the first port and the number of ports.
 fn parse_range(text: &str) -> Result<(u16, u16), &'static str> {
     let port = |text: &str| match text.parse::<u16>() {
         Ok(port) if port > 0 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
@@ -129,7 +129,7 @@ fn parse_range(text: &str) -> Result<(u16, u16), &'static str> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (port(first)?, port(last)?);
     let count = last.checked_sub(first).ok_or("a port range goes from the lower to the higher")?;
-    // At most 65535 ports are left once 0 is out, so this cannot overflow.
+    // Without port 0 there are at most 65535 ports, so this cannot overflow.
     Ok((first, count + 1))
 }
 
@@ -160,22 +160,22 @@ impl From<Publish> for String {
     }
 }
 
-/// What one owner has published.
+/// The ports that one owner has published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     /// The guest's address.
     pub address: Ipv4Addr,
-    /// Its ports.
+    /// The published ports.
     pub ports: Vec<Publish>,
 }
 
 /// The file of published ports.
 pub(crate) type Ports = BTreeMap<String, Published>;
 
-/// A published port and the guest it leads to.
+/// A published port and the guest that it leads to.
 pub(crate) type Target = (Ipv4Addr, Port);
 
-/// All that `ports` lists, one by one.
+/// All ports of all owners, one by one.
 pub(crate) fn targets(ports: &Ports) -> Vec<Target> {
     let each = |published: &Published| {
         let address = published.address;
@@ -185,12 +185,12 @@ pub(crate) fn targets(ports: &Ports) -> Vec<Target> {
     ports.values().flat_map(each).collect()
 }
 
-/// A port that two want.
+/// A port that two owners need.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
-    /// Its owner; `None`: the same list asks for it twice.
+    /// The other owner; `None` if the same list contains the port twice.
     pub(crate) owner: Option<String>,
 }
 

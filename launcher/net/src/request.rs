@@ -1,4 +1,4 @@
-//! `--network`: our own bridge, an admin's bridge, or none.
+//! `--network`: `launch`'s own bridge, an admin's bridge, or none.
 
 use crate::lease::Lease;
 use crate::link;
@@ -7,42 +7,42 @@ use contract::Mac;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-/// What `--network` says.
+/// The value of `--network`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NetworkRequest {
-    /// Our own bridge, with an address from us (`default`).
+    /// `launch`'s own bridge, with a leased address (`default`).
     #[default]
     Launch,
     /// An admin's bridge (`bridge=NAME`), with an address that the admin gives.
     Bridge(InterfaceName),
-    /// No network interface at all (`none`).
+    /// No network interface (`none`).
     None,
 }
 
-/// A `--network` or `--ip` that cannot be used.
+/// Why a `--network` or `--ip` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkRequestError {
-    /// Not one of the forms.
+    /// The value of `--network` has none of the valid forms.
     #[error("network `{0}` is not known: write default, bridge=NAME or none")]
     Unknown(String),
-    /// Docker's `host`.
+    /// Docker's `host`, which a domain cannot have.
     #[error("network `host` is not possible: a domain has its own network; publish ports with -p")]
     Host,
-    /// A bad name after `bridge=`.
+    /// The name after `bridge=` is not valid.
     #[error(transparent)]
     Name(#[from] InterfaceNameError),
-    /// No such interface.
-    #[error("bridge {0} is not there; make it first, e.g. with `ip link add {0} type bridge`")]
+    /// The interface does not exist.
+    #[error("bridge {0} does not exist; create it first, e.g. with `ip link add {0} type bridge`")]
     Missing(InterfaceName),
-    /// Another kind of interface.
+    /// The interface is not a bridge.
     #[error("interface {0} is not a bridge; name a bridge in --network")]
     NotABridge(InterfaceName),
-    /// Our own bridge, where apps have leases.
+    /// The bridge is `launch`'s own, where apps have leases.
     #[error(
         "bridge {0} is launch's own: leave out --network, and add --ip ADDRESS to choose an address"
     )]
     Own(InterfaceName),
-    /// It carries nothing.
+    /// The bridge is down.
     #[error("bridge {0} is down; bring it up with `ip link set {0} up`")]
     Down(InterfaceName),
     /// No address was given.
@@ -50,23 +50,23 @@ pub enum NetworkRequestError {
         "an app on bridge {0} needs an address, because guests do not use DHCP: add --ip ADDRESS/PREFIX"
     )]
     NoAddress(InterfaceName),
-    /// Not of the form `ADDRESS/PREFIX`.
-    #[error("address `{0}` is not usable: write ADDRESS/PREFIX, e.g. 192.168.1.50/24")]
+    /// The address does not have the form `ADDRESS/PREFIX`.
+    #[error("address `{0}` is not valid: write ADDRESS/PREFIX, e.g. 192.168.1.50/24")]
     Address(String),
     /// The address stands for the whole subnet.
     #[error("address {0} is the {1} of its subnet; choose another with --ip")]
     Reserved(Ipv4Addr, &'static str),
-    /// The guest could not reach its gateway.
+    /// The gateway is the guest's own address or outside its subnet.
     #[error("gateway {gateway} is not another address of the subnet of {address}/{prefix}")]
     Gateway {
         /// The gateway.
         gateway: IpAddr,
         /// The guest's address.
         address: Ipv4Addr,
-        /// Its prefix length.
+        /// The prefix length.
         prefix: u8,
     },
-    /// The kernel did not answer.
+    /// The kernel refuses.
     #[error(transparent)]
     Link(#[from] link::LinkError),
 }
@@ -85,10 +85,10 @@ impl FromStr for NetworkRequest {
     }
 }
 
-/// Checks that an admin's bridge is there, is a bridge, and is up.
+/// Checks that an admin's bridge exists, is a bridge, and is up.
 ///
 /// # Errors
-/// The first of these that does not hold.
+/// The first check that fails.
 pub fn check_bridge(name: &InterfaceName) -> Result<(), NetworkRequestError> {
     let link =
         link::find(name.as_str())?.ok_or_else(|| NetworkRequestError::Missing(name.clone()))?;
@@ -101,11 +101,11 @@ pub fn check_bridge(name: &InterfaceName) -> Result<(), NetworkRequestError> {
     }
 }
 
-/// What a guest on an admin's bridge gets: the address in `ip` (`ADDRESS/PREFIX`), and a link
-/// address made from `owner`.
+/// The addresses of a guest on an admin's bridge: the one in `ip` (`ADDRESS/PREFIX`), and a link address made from
+/// `owner`.
 ///
 /// # Errors
-/// No address, one that is not usable, or a gateway outside its subnet.
+/// The address is missing or not valid, or the gateway is outside its subnet.
 pub fn static_lease(
     bridge: &InterfaceName,
     owner: &str,
@@ -133,26 +133,26 @@ pub fn static_lease(
     Ok(Lease { address: address.into(), prefix, gateway, mac: mac_for_owner(owner) })
 }
 
-/// Subnets of two addresses or one (RFC 3021) have no reserved ones.
+/// Checks that the address may belong to a host. Subnets of one or two addresses (RFC 3021) reserve none.
 fn check_host(address: Ipv4Addr, prefix: u8) -> Result<(), &'static str> {
     match address.to_bits() & !mask(prefix) {
         _ if prefix >= 31 => Ok(()),
-        0 => Err("own address"),
+        0 => Err("network address"),
         bits if bits == !mask(prefix) => Err("broadcast address"),
         _ => Ok(()),
     }
 }
 
-/// A link address in Xen's range from FNV-1a over this machine's id and the owner.
+/// A link address in Xen's range, made with FNV-1a from this machine's id and the owner.
 ///
-/// The network is the admin's and may hold guests of other machines, hence the machine's id.
+/// The machine's id is included because the admin's network may hold guests of other machines.
 fn mac_for_owner(owner: &str) -> Mac {
     let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
     let hash = machine.iter().chain(owner.as_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| {
         (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
     });
     let [a, b, c, ..] = (hash ^ (hash >> 32)).to_le_bytes();
-    // As in Xen's own tools the fourth byte stays below 0x80.
+    // Xen's own tools keep the fourth byte below 0x80 too.
     Mac::of_guest([a & 0x7f, b, c])
 }
 
@@ -192,7 +192,7 @@ mod tests {
         assert!(message(Some("192.168.1.50"), None).contains("write ADDRESS/PREFIX"));
         assert!(message(Some("192.168.1.50/33"), None).contains("write ADDRESS/PREFIX"));
         assert!(message(Some("127.0.0.1/8"), None).contains("write ADDRESS/PREFIX"));
-        assert!(message(Some("192.168.1.0/24"), None).contains("own address"));
+        assert!(message(Some("192.168.1.0/24"), None).contains("network address"));
         assert!(message(Some("192.168.1.255/24"), None).contains("broadcast"));
         for bad in ["192.168.2.1", "192.168.1.50", "192.168.1.255", "fe80::1"] {
             assert!(message(Some("192.168.1.50/24"), Some(bad)).contains("is not another address"));

@@ -10,19 +10,19 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-/// What an owner has of the network, according to its own record.
+/// The part of the network that an owner has, according to the owner's own record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// Its address.
+    /// The owner's address.
     pub address: Ipv4Addr,
-    /// The link address that it wanted, if any.
+    /// The link address that the owner requested, if any.
     pub mac: Option<Mac>,
-    /// What it has published.
+    /// The ports that the owner has published.
     pub ports: Vec<Publish>,
 }
 
 impl Holding {
-    /// An address and nothing besides.
+    /// An address without published ports.
     #[must_use]
     pub fn at(address: Ipv4Addr) -> Self {
         Self { address, mac: None, ports: Vec::new() }
@@ -30,11 +30,11 @@ impl Holding {
 }
 
 impl Network {
-    /// Rebuilds damaged state files, and the rules with them, from what the owners in `holdings` have.
-    /// Returns the paths of these files. Files that can be read stay as they are.
+    /// Rebuilds damaged state files, and the rules with them, from `holdings`. Leaves readable files unchanged. Returns
+    /// the paths of the rebuilt files.
     ///
     /// # Errors
-    /// The state cannot be written, or the rules not be changed.
+    /// The state cannot be written, or the rules cannot be changed.
     pub fn restore(
         &self,
         holdings: &BTreeMap<String, Holding>,
@@ -44,7 +44,7 @@ impl Network {
         if let Some(path) = locked.damaged::<Leases>(LEASES)? {
             let mut leases = Leases::default();
             for (owner, Holding { address, mac, .. }) in holdings {
-                // Two owners cannot have one address; the record of one of them is old.
+                // If two owners claim one address, one of the records is outdated.
                 if leases.take(self.settings.subnet, owner, Some((*address).into())).is_ok() {
                     leases.note_mac(owner, *mac);
                 }

@@ -1,7 +1,7 @@
-//! The rules of our two nftables tables, as text for `nft -f`.
+//! The rules of `launch`'s two nftables tables, as text for `nft -f`.
 //!
-//! `table bridge launch` looks at each frame where it leaves a guest's interface, `table ip launch` at
-//! each packet that dom0 takes or forwards. Both accept what was asked for and drop the rest.
+//! `table bridge launch` checks each frame that comes from a guest's interface, and `table ip launch` each packet that
+//! dom0 receives or forwards. Both accept what the settings allow, and drop the rest.
 
 use crate::lease::Guest;
 use crate::port::GUEST_GROUP;
@@ -17,23 +17,23 @@ pub(crate) const NAME: &str = "launch";
 pub(crate) const ANYWHERE: &str = "ports";
 /// Ports on one address of dom0: address, protocol, port -> address, port.
 pub(crate) const AT_ADDRESS: &str = "ports_at";
-/// Which link address may be used with which address, one element a guest.
+/// The allowed pairs of link address and IP address, one element per guest.
 pub(crate) const GUESTS: &str = "guests";
-/// A chain of `table ip` that is never without rules.
+/// A chain of `table ip` that always has rules.
 pub(crate) const IP_CHAIN: &str = "publish";
-/// A chain of `table bridge` that is never without rules.
+/// A chain of `table bridge` that always has rules.
 pub(crate) const BRIDGE_CHAIN: &str = "from_guests";
 
-/// Identifies the rules; the comment of `table ip`. It is a hash of them, so that other settings and
+/// Identifies the rules, in the comment of `table ip`. It is a hash of the rules, so that rules of other settings or
 /// other versions of this program are noticed.
 pub(crate) fn comment(settings: &Settings) -> String {
-    // The hash may differ between compilers; the table is then rebuilt once.
+    // The hash may differ between compilers; the tables are then rebuilt once.
     let mut hasher = DefaultHasher::new();
     tables(settings, "", &Elements::default()).hash(&mut hasher);
     format!("launch {:016x}", hasher.finish())
 }
 
-/// Both tables with these published ports and guests. What was there of them before is replaced.
+/// The script that replaces both tables, with these published ports and guests.
 pub(crate) fn render(settings: &Settings, targets: &[Target], guests: &[Guest]) -> String {
     tables(settings, &comment(settings), &Elements::of(targets, guests))
 }
@@ -162,7 +162,7 @@ table ip {NAME} {{
     )
 }
 
-/// Lets guests ask the name servers that the settings give them, should they be dom0's own.
+/// Rules that let guests reach the settings' name servers, in case dom0 runs them.
 fn name_servers(dns: &[Ipv4Addr]) -> String {
     if dns.is_empty() {
         return String::new();

@@ -1,4 +1,4 @@
-//! The `[network]` section of the settings, and the types that keep its values valid.
+//! The section `[network]` of the settings, and the types that keep its values valid.
 
 use contract::Mac;
 use serde::{Deserialize, Serialize};
@@ -10,16 +10,16 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The bridge that is made on demand.
+    /// The bridge that `launch` creates.
     pub bridge: InterfaceName,
-    /// Its subnet; the first address is the gateway (dom0), the others are for guests.
+    /// The bridge's subnet; the first address is the gateway (dom0), the others are for guests.
     pub subnet: Subnet,
-    /// Name servers for guests; empty: those that dom0 itself uses.
+    /// Name servers for guests; if empty, those that dom0 itself uses.
     pub dns: Vec<Ipv4Addr>,
-    /// Whether guests may connect to dom0's own services, on any of its addresses. Where not, they
-    /// still reach published ports, and the name servers in `dns`.
+    /// Whether guests may connect to dom0's own services, on any of its addresses. If not, they can still reach
+    /// published ports and the name servers in `dns`.
     pub apps_reach_dom0: bool,
-    /// Whether guests may connect to each other other than by published ports (Docker's `icc`).
+    /// Whether guests may connect to each other without published ports (Docker's `icc`).
     pub apps_reach_each_other: bool,
 }
 
@@ -37,13 +37,12 @@ impl Default for Settings {
 
 /// The name of a network interface: 1 to 15 of `A-Z a-z 0-9 . _ -`, not `.` or `..`.
 ///
-/// The kernel takes more characters; these are the ones that are also plain words in an nftables
-/// rule, an xl config and a path.
+/// The kernel allows more characters. These ones need no quotes in an nftables rule, an xl config or a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InterfaceName(String);
 
-/// A text that is not the name of a network interface.
+/// The error for text that is not the name of a network interface.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not an interface name: write 1 to 15 letters, digits, `.`, `_` or `-`")]
 pub struct InterfaceNameError(String);
@@ -98,19 +97,19 @@ pub struct Subnet {
     prefix: u8,
 }
 
-/// A text that is not a usable subnet.
+/// The error for text that is not a usable subnet.
 #[derive(Debug, thiserror::Error)]
 pub enum SubnetError {
-    /// Not of the form `A.B.C.D/PREFIX`.
+    /// The text does not have the form `A.B.C.D/PREFIX`.
     #[error("`{0}` is not a subnet: write it as 10.107.0.0/16")]
     Form(String),
-    /// Too small, or so large that link addresses would repeat.
+    /// The subnet is too small, or so large that link addresses would repeat.
     #[error("subnet {0} has a prefix of /{1}: it must be from /8 to /30")]
     Prefix(String, u8),
     /// Bits are set below the prefix.
     #[error("subnet {0} has host bits set: did you mean {1}?")]
     HostBits(String, Subnet),
-    /// Loopback, multicast or reserved.
+    /// The subnet is loopback, multicast or reserved.
     #[error(
         "subnet {0} cannot hold guests: loopback, multicast and reserved addresses are not routed"
     )]
@@ -118,13 +117,13 @@ pub enum SubnetError {
 }
 
 impl Subnet {
-    /// Dom0's own address in it: the first.
+    /// Dom0's own address, the first of the subnet.
     #[must_use]
     pub fn gateway(&self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.network.to_bits() + 1)
     }
 
-    /// The subnet's own (lowest) address.
+    /// The network (lowest) address.
     #[must_use]
     pub fn network(&self) -> Ipv4Addr {
         self.network
@@ -142,20 +141,20 @@ impl Subnet {
         self.prefix
     }
 
-    /// Whether `address` lies in it.
+    /// Whether `address` is in the subnet.
     #[must_use]
     pub fn contains(&self, address: Ipv4Addr) -> bool {
         address.to_bits() & mask(self.prefix) == self.network.to_bits()
     }
 
-    /// Whether any address lies both in it and in `network/prefix`.
+    /// Whether the subnet shares an address with `network/prefix`.
     #[must_use]
     pub fn overlaps(&self, network: Ipv4Addr, prefix: u8) -> bool {
         let common = mask(self.prefix.min(prefix));
         self.network.to_bits() & common == network.to_bits() & common
     }
 
-    /// The addresses that guests may have.
+    /// The addresses for guests.
     pub(crate) fn guests(&self) -> std::ops::RangeInclusive<u32> {
         self.network.to_bits() + 2..=self.broadcast().to_bits() - 1
     }
@@ -166,10 +165,10 @@ pub(crate) fn mask(prefix: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0)
 }
 
-/// The link address that belongs to an address of our subnet.
+/// The link address that belongs to an address of `launch`'s own subnet.
 ///
-/// Xen's OUI and the address's last three bytes: within a /8 or smaller no two are equal, and an
-/// address keeps its link address from guest to guest, so no neighbour table goes stale.
+/// It consists of Xen's OUI and the address's last three bytes. So within a /8 or smaller no two are equal, and an
+/// address always has the same link address, so that no neighbour table becomes outdated.
 pub(crate) fn mac_of(address: Ipv4Addr) -> Mac {
     let [_, b, c, d] = address.octets();
     Mac::of_guest([b, c, d])
@@ -257,7 +256,7 @@ mod tests {
         fn overlap_is_what_comparing_the_end_points_says(
             a in any::<u32>(), p in 8u8..=30, b in any::<u32>(), q in 0u8..=32,
         ) {
-            // Keep the two near each other, else they nearly never overlap.
+            // Close together, because otherwise they would hardly ever overlap.
             let b = (a & 0xffff_0000) | (b & 0xffff);
             let subnet = Subnet { network: Ipv4Addr::from_bits(a & mask(p)), prefix: p };
             let other = (b & mask(q), b & mask(q) | !mask(q));

@@ -1,9 +1,8 @@
 //! Small JSON files that survive a crash at any moment, and the lock that serializes their writers.
 //!
-//! A file is only ever replaced whole ([`files::replace`]). Nothing is synced, because each launch would
-//! wait for the disk: a power failure may bring an old version back or leave an empty file, but it also
-//! ends every domain that the file was about. A damaged file is rebuilt from what the owners themselves
-//! know ([`crate::Network::restore`]).
+//! A file is only replaced as a whole ([`files::replace`]). Nothing is synced, because each launch would wait for the
+//! disk. So a power cut may restore an old version or leave an empty file, but it also ends every domain that the
+//! file was about. [`crate::Network::restore`] rebuilds a damaged file from the owners' own records.
 
 use files::{Durability, ReplaceError, Writers, replace};
 use serde::Serialize;
@@ -13,26 +12,26 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Why a state file could not be used.
+/// Why a state file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// A system call on a file failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
         /// Why it failed.
         #[source]
         source: io::Error,
     },
-    /// The file is not what this program writes.
+    /// The file has a content that this program does not write.
     #[error("{} is damaged; `launch ps` rebuilds it from the apps' own records", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong.
         #[source]
         source: serde_json::Error,
     },
@@ -44,7 +43,7 @@ pub(crate) struct StateDir {
     path: PathBuf,
 }
 
-/// The right to change the files; given up when dropped.
+/// The right to change the files, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Locked<'a> {
     dir: &'a StateDir,
@@ -56,7 +55,7 @@ impl StateDir {
         Self { path: path.to_owned() }
     }
 
-    /// Waits until no other process or thread has the lock, and takes it.
+    /// Waits until no other process or thread holds the lock, and takes it.
     pub(crate) fn lock(&self) -> Result<Locked<'_>, StateError> {
         let path = self.path.join("network.lock");
         let open =
@@ -80,7 +79,7 @@ impl StateDir {
 
     /// Reads a file. A missing file gives the default; an empty one is damaged.
     ///
-    /// A whole version is read even without the lock. Take the lock to write what follows from it.
+    /// Even without the lock, reads a complete version. To write a new value based on it, take the lock first.
     pub(crate) fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, StateError> {
         let path = self.path.join(name);
         match fs::read(&path) {
@@ -93,7 +92,7 @@ impl StateDir {
 }
 
 impl Locked<'_> {
-    /// The path of a damaged file; `None` if the file can be read or is not there.
+    /// The path of a damaged file; `None` if the file can be read or does not exist.
     pub(crate) fn damaged<T: DeserializeOwned + Default>(
         &self,
         name: &str,
@@ -104,7 +103,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Reads a file that does not change while the lock is held.
+    /// Reads a file, which does not change while the lock is held.
     pub(crate) fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, StateError> {
         self.dir.read(name)
     }

@@ -1,8 +1,7 @@
-//! Our two nftables tables, `ip launch` and `bridge launch`: whether they are there, and their elements.
+//! `launch`'s two nftables tables, `ip launch` and `bridge launch`: checks them and changes their elements.
 //!
-//! The rules never change while the tables stand: a guest is one element of a set and a published port
-//! one of a map, added and removed by a netlink transaction. Only building the tables runs the `nft`
-//! program.
+//! While the tables exist, their rules never change: a guest is an element of a set and a published port an element of
+//! a map, added and removed by a netlink transaction. The `nft` program runs only to build the tables.
 
 use crate::lease::Guest;
 use crate::link::DENIED;
@@ -49,37 +48,38 @@ const IPV4: [u8; HEADER] = [2, 0, 0, 0];
 const BRIDGE: [u8; HEADER] = [7, 0, 0, 0];
 const BATCH: [u8; HEADER] = [0, 0, 0, 10];
 
-/// An attribute holds 64 KiB and an element takes 40 bytes of it.
+/// An attribute holds 64 KiB, and an element takes 40 bytes of it.
 const ELEMENTS_A_MESSAGE: usize = 1000;
 /// A socket's send buffer holds at least 200 KiB.
 const ELEMENTS_A_TRANSACTION: usize = 2000;
 
-/// Why the table could not be read or changed.
+/// Why the tables cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// No such program.
+    /// The program `nft` is missing.
     #[error("cannot run nft: not found; install the package nftables")]
     NoProgram,
-    /// The program did not start or broke off.
+    /// The program could not be started, or its output could not be read.
     #[error("cannot run nft")]
     Program(#[source] io::Error),
-    /// It refused the rules.
+    /// The program refused the rules.
     #[error("nft refuses the tables ip launch and bridge launch: {0}")]
     Refused(String),
     /// The kernel refused a request.
     #[error("cannot {action} nftables tables ip launch and bridge launch{}", if .source.is_none() { DENIED } else { "" })]
     Kernel {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// Why it failed; `None`: not root.
+        /// Why it failed; `None` if this process is not root.
         #[source]
         source: Option<io::Error>,
     },
 }
 
-/// Forward chains of others that drop what none of their rules accepts, as `FAMILY TABLE CHAIN`.
+/// Forward chains of other firewalls that drop packets unless one of their rules accepts them, as
+/// `FAMILY TABLE CHAIN`.
 ///
-/// A packet passes only if every table accepts it, so ours cannot overrule one of these.
+/// A packet passes only if every table accepts it, so `launch`'s tables cannot overrule these chains.
 pub(crate) fn dropping_chains() -> Result<Vec<String>, TableError> {
     let request = Message::new(GET_CHAIN, DUMP, &[0; HEADER]);
     let answers = Table::open()?.0.ask(vec![request]);
@@ -108,7 +108,7 @@ impl Table {
         Ok(Self(Socket::open(Some(NETFILTER), 0).map_err(|e| failed("open a socket for", e))?))
     }
 
-    /// Whether both tables are there, with rules, made by this version and for these settings.
+    /// Whether both tables exist with rules that this version made for these settings.
     pub(crate) fn is_built(&mut self, settings: &Settings) -> Result<bool, TableError> {
         let mut table = Message::new(GET_TABLE, ACK, &IPV4);
         table.text(TABLE_NAME, NAME);
@@ -128,11 +128,11 @@ impl Table {
         let wanted = comment(settings);
         let ours = |answer: &Answer| {
             let data = attribute(&answer.body, HEADER, TABLE_USERDATA).unwrap_or_default();
-            // A record of the comment: type, length, text, NUL.
+            // The comment is a record of type, length, text and NUL.
             let text = data.get(2..).and_then(|text| text.strip_suffix(b"\0"));
             answer.kind == NEW_TABLE && text == Some(wanted.as_bytes())
         };
-        // `nft flush table` leaves chains that nothing refers to and that hold nothing.
+        // `nft flush table` empties the chains but keeps them.
         let used = |answer: &&Answer| {
             let used = attribute(&answer.body, HEADER, CHAIN_USE).unwrap_or_default();
             answer.kind == NEW_CHAIN && used.iter().any(|byte| *byte != 0)
@@ -142,13 +142,13 @@ impl Table {
 
     /// Removes and adds published ports, all or nothing.
     ///
-    /// A port to remove may be missing. Returns `false`, with nothing changed, if the maps do not hold what
-    /// they should, or if there is too much to change; then rebuild the tables.
+    /// A port to remove may be missing. If the maps do not hold what they should, or there is too much to change,
+    /// changes nothing and returns `false`; the caller then rebuilds the tables.
     pub(crate) fn change(&mut self, remove: &[Target], add: &[Target]) -> Result<bool, TableError> {
         self.change_elements(&port_elements(remove), &port_elements(add))
     }
 
-    /// Removes and adds guests, as [`Table::change`] does with ports.
+    /// Removes and adds guests in the same way as [`Table::change`].
     pub(crate) fn change_guests(
         &mut self,
         remove: &[Guest],
@@ -162,7 +162,7 @@ impl Table {
             return Ok(false);
         }
         let mut messages = vec![Message::new(BATCH_BEGIN, 0, &BATCH)];
-        // Removing a missing element is an error; adding an existing one is not.
+        // It is an error to remove a missing element, but none to add an existing one.
         push_elements(&mut messages, NEW_ELEMENT, remove);
         push_elements(&mut messages, DELETE_ELEMENT, remove);
         push_elements(&mut messages, NEW_ELEMENT, add);
@@ -174,7 +174,7 @@ impl Table {
         }
     }
 
-    /// Removes the tables with all they hold; one that is missing is not an error.
+    /// Removes the tables with their content. It is no error if a table does not exist.
     pub(crate) fn remove(&mut self) -> Result<(), TableError> {
         for family in [&IPV4, &BRIDGE] {
             let mut delete = Message::new(DELETE_TABLE, ACK, family);
@@ -191,8 +191,8 @@ impl Table {
     }
 }
 
-/// Rebuilds both tables with these ports and guests in them, in one transaction: packets meet
-/// either the old tables or the new ones.
+/// Rebuilds both tables with these ports and guests in one transaction: each packet meets either the old tables or the
+/// new ones.
 pub(crate) fn build(
     settings: &Settings,
     targets: &[Target],
@@ -200,7 +200,7 @@ pub(crate) fn build(
 ) -> Result<(), TableError> {
     let script = render(settings, targets, guests);
     let mut nft = match spawn("nft") {
-        // Not in the PATH of a user who became root without a root's PATH.
+        // The PATH of a user who became root may lack /usr/sbin.
         Err(error) if error.kind() == io::ErrorKind::NotFound => spawn("/usr/sbin/nft"),
         other => other,
     }
@@ -208,7 +208,7 @@ pub(crate) fn build(
         io::ErrorKind::NotFound => TableError::NoProgram,
         _ => TableError::Program(error),
     })?;
-    // nft reads all of it before it writes anything. It may have died instead; its status tells.
+    // nft reads the whole script before it writes anything. If nft died instead, its status shows that.
     let sent = nft.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(script.as_bytes()));
     let output = nft.wait_with_output().map_err(TableError::Program)?;
     if !output.status.success() {
@@ -228,11 +228,11 @@ fn spawn(program: &str) -> io::Result<Child> {
         .spawn()
 }
 
-/// An element of one of our sets and maps.
+/// An element of one of the sets and maps.
 struct Element {
     set: Set,
     key: Vec<u8>,
-    /// What a map has for the key.
+    /// The map's value for the key.
     data: Option<Vec<u8>>,
 }
 
@@ -284,7 +284,7 @@ fn port_elements(targets: &[Target]) -> Vec<Element> {
         Element { set: (&IPV4, set), key, data: Some(data) }
     };
     let mut elements: Vec<Element> = targets.iter().map(element).collect();
-    // As few messages as can be.
+    // Sorted by set, to need as few messages as possible.
     elements.sort_by_key(|element| element.set.1);
     elements
 }

@@ -1,4 +1,4 @@
-//! Bridge, address, kernel switches and rules: checks them and makes what is missing.
+//! Bridge, address, kernel settings and rules: checks them and creates what is missing.
 
 use crate::error::NetworkError;
 use crate::lease::Leases;
@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
-/// Not there where the kernel has no IPv6.
+/// Does not exist if the kernel has no IPv6.
 const IPV6: &str = "/proc/sys/net/ipv6";
 
 impl Network {
@@ -25,7 +25,7 @@ impl Network {
         format!("/proc/sys/net/ipv4/conf/{}/route_localnet", self.settings.bridge)
     }
 
-    /// Whether nothing is missing, according to the kernel.
+    /// Asks the kernel whether everything exists.
     pub(crate) fn is_up(&self) -> Result<bool, NetworkError> {
         let is_on = |path: &str| fs::read(path).is_ok_and(|value| value.starts_with(b"1"));
         let subnet = self.settings.subnet;
@@ -77,14 +77,14 @@ impl Network {
                 links.find(name)?.ok_or_else(missing)?
             }
         };
-        // The rules and leases are for IPv4. IPv6 must not be a way around them.
+        // Rules and leases are for IPv4, and IPv6 must not bypass them.
         let without_ipv6 = format!("{IPV6}/conf/{name}/disable_ipv6");
         if Path::new(IPV6).exists() {
             switch_on(&without_ipv6)?;
         }
         links.add_address(name, link.index, *subnet)?;
         switch_on(&self.localnet())?;
-        // The rules come before the first packet can.
+        // The rules come before the bridge is up.
         if !Table::open()?.is_built(&self.settings)? {
             self.build_rules(&locked.read(PORTS)?, &locked.read(LEASES)?)?;
         }
@@ -93,19 +93,19 @@ impl Network {
         switch_on(FORWARD)
     }
 
-    /// Fills dom0's neighbour table: Linux empties it when the bridge goes down or loses its own address.
+    /// Fills dom0's neighbour table, which Linux empties when the bridge goes down or loses its address.
     fn tell_neighbours(&self, locked: &Locked<'_>) -> Result<(), NetworkError> {
         let leases: Leases = locked.read(LEASES)?;
         for (mac, address) in leases.guests() {
             know_neighbour(self.bridge(), address, mac)?;
         }
-        // Last: by it `is_up` sees whether the others are still known.
+        // Last, because `is_up` concludes from this entry that all others are present.
         let gateway = self.settings.subnet.gateway();
         Ok(know_neighbour(self.bridge(), gateway, self.gateway_mac())?)
     }
 }
 
-/// Sets a kernel switch to 1, unless it is.
+/// Sets a kernel setting to 1, unless it is 1.
 fn switch_on(path: &str) -> Result<(), NetworkError> {
     if fs::read(path).is_ok_and(|value| value.starts_with(b"1")) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Leases under many processes, and under processes that are killed at any moment.
+//! Leases with many processes at once, and with processes that are killed at any moment.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use net::{Network, Settings};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const WORK: &str = "LAUNCH_NET_WORK";
 
-/// The work of a child: `FIRST COUNT KEEP STATE_DIR`. Nothing when run as a test by itself.
+/// Runs in a child: `FIRST COUNT KEEP STATE_DIR`. Does nothing as a test by itself.
 #[test]
 fn child() {
     let Ok(work) = std::env::var(WORK) else { return };
@@ -53,7 +53,7 @@ fn a_process_killed_at_any_moment_leaves_the_leases_whole() {
     network.lease("web", None, None).unwrap();
     for round in 0..60 {
         let mut child = start(round * 10_000, 10_000, "no", state.path());
-        // It is at work; how far it gets from here differs from round to round.
+        // The child is working; how far it gets before the kill differs from round to round.
         while network.leases().unwrap().len() < 2 && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
@@ -62,7 +62,7 @@ fn a_process_killed_at_any_moment_leaves_the_leases_whole() {
         child.wait().unwrap();
         let leases = network.leases().unwrap();
         assert!(leases.contains_key("web"), "round {round}: {leases:?}");
-        // At most the one that the killed child held; the lock is free again.
+        // At most the lease of the killed child is left, and the lock is free again.
         let gone = network.retain(|owner| owner == "web").unwrap();
         assert!(gone.len() <= 1, "round {round}: {gone:?}");
     }

@@ -26,7 +26,7 @@ pub struct Dom0 {
 }
 
 impl Dom0 {
-    /// The toolstacks with these settings. Xen is opened when it is first asked.
+    /// The toolstacks with these settings. Opens Xen only when it is first needed.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let domains = Arc::new(Domains::default());

@@ -1,4 +1,4 @@
-//! Asking Xen about domains, in the same way whatever toolstack built them.
+//! Asks Xen about domains of both toolstacks.
 
 use crate::error::ToolstackError;
 use crate::schedule::Schedule;
@@ -20,19 +20,18 @@ use xen::{DomId, Hypervisor, XenError};
 const DOM0_NAME: &str = "Domain-0";
 const PRIVCMD: &str = "/dev/xen/privcmd";
 
-/// The domains of this machine. Where this Xen's interface is not known, xenstore and `xl` are
-/// asked in its place.
+/// The domains of this machine. If `launch` does not know the interface of this Xen, asks xenstore and `xl` instead.
 #[derive(Debug, Default)]
 pub(crate) struct Domains {
-    /// Opened when first needed; `None` in it where this Xen's interface is not known.
+    /// Opened when first needed. The inner `None`: `launch` does not know the interface of this Xen.
     hypervisor: Mutex<Option<Option<Hypervisor>>>,
 }
 
 impl Domains {
-    /// Says whether domains can be built here at all: Xen is there, and so are the rights.
+    /// Checks that domains can be built here: Xen runs, and this process may use it.
     ///
     /// # Errors
-    /// What is missing.
+    /// Xen or a right is missing; the error says which.
     pub(crate) fn check(&self) -> Result<(), ToolstackError> {
         let path = PathBuf::from(PRIVCMD);
         match File::options().read(true).write(true).open(&path) {
@@ -44,15 +43,15 @@ impl Domains {
         }
     }
 
-    /// Whether this Xen's interface is known; `false` leaves the xl toolstack only.
+    /// Whether `launch` knows the interface of this Xen; if not, only the xl toolstack works.
     ///
     /// # Errors
-    /// There is no Xen, or this process may not use it.
+    /// Xen does not run, or this process may not use it.
     pub(crate) fn known(&self) -> Result<bool, ToolstackError> {
         Ok(self.ask(|_| Ok(()))?.is_some())
     }
 
-    /// Asks Xen itself; `None` where this Xen is not known.
+    /// Asks Xen itself; `None` if `launch` does not know its interface.
     fn ask<T>(
         &self,
         question: impl FnOnce(&Hypervisor) -> Result<T, XenError>,
@@ -69,10 +68,10 @@ impl Domains {
         Ok(hypervisor.as_ref().map(question).transpose()?)
     }
 
-    /// Makes sure, as far as Xen tells, that this machine runs domains of this kind.
+    /// Checks that this machine can run domains of this type. An unknown Xen counts as able.
     ///
     /// # Errors
-    /// It does not.
+    /// It cannot.
     pub(crate) fn check_kind(&self, kind: Kind) -> Result<(), ToolstackError> {
         let Some(machine) = self.ask(Hypervisor::host)? else { return Ok(()) };
         let possible = match kind {
@@ -82,26 +81,26 @@ impl Domains {
         if possible { Ok(()) } else { Err(ToolstackError::KindImpossible(kind)) }
     }
 
-    /// The kind that suits this machine: PVH, or PV where there is no hardware virtualization or
-    /// only an emulated one, which is slow and now and then corrupts its guests' registers.
+    /// The type that suits this machine: PVH. PV if hardware virtualization is missing or emulated, because an
+    /// emulated one is slow and sometimes corrupts its guests' registers.
     #[must_use]
     pub(crate) fn usual_kind(&self) -> Kind {
         match self.ask(Hypervisor::host) {
             Ok(Some(machine)) if machine.pv && (!machine.hap || xen::processor_is_emulated()) => {
                 Kind::Pv
             }
-            // Without Xen there will be an error when the app starts.
+            // If Xen is missing, the app's start returns the error.
             _ => Kind::Pvh,
         }
     }
 
-    /// Memory that a new domain can have, in MiB, where that is known.
+    /// Memory that a new domain can get, in MiB, if known.
     #[must_use]
     pub(crate) fn free_mib(&self) -> Option<u64> {
         self.ask(Hypervisor::host).ok().flatten().map(|machine| machine.free_pages / 256)
     }
 
-    /// What has become of a domain.
+    /// The state of a domain.
     ///
     /// # Errors
     /// Xen or xenstore cannot be asked.
@@ -133,7 +132,7 @@ impl Domains {
         })
     }
 
-    /// The domain with this handle.
+    /// The domain with this UUID.
     ///
     /// # Errors
     /// Xen or xenstore cannot be asked.
@@ -169,7 +168,7 @@ impl Domains {
         }
     }
 
-    /// Lets a paused domain run.
+    /// Unpauses a domain.
     ///
     /// # Errors
     /// The domain has ended, or Xen refuses.
@@ -180,10 +179,10 @@ impl Domains {
         }
     }
 
-    /// What Xen knows of a domain; `None` where it has ended.
+    /// Xen's information about a domain; `None` if the domain has ended.
     ///
     /// # Errors
-    /// Xen cannot be asked, or its interface is not known.
+    /// Xen cannot be asked, or `launch` does not know its interface.
     pub(crate) fn info(
         &self,
         domain: AppDomain,
@@ -195,7 +194,7 @@ impl Domains {
     /// Sets a domain's share of the processors.
     ///
     /// # Errors
-    /// Xen refuses, or its scheduler knows no shares.
+    /// Xen refuses, or its scheduler has no shares.
     pub(crate) fn set_schedule(
         &self,
         domain: AppDomain,
@@ -208,7 +207,7 @@ impl Domains {
         }
     }
 
-    /// Asks the guest to shut down, as `xl shutdown` does, within `stop_time` where that is not what its orders say.
+    /// Asks the guest to shut down, as `xl shutdown` does. `stop_time` replaces the stop time of the guest's orders.
     ///
     /// # Errors
     /// Xenstore refuses the request.
@@ -226,7 +225,7 @@ impl Domains {
         Ok(store.write(&format!("{home}/control/shutdown"), "poweroff")?)
     }
 
-    /// Tells the guest how much memory and how many vCPUs to use; a domain can have what it was built with at most.
+    /// Tells the guest how much memory and how many vCPUs to use, at most as many as its domain was built with.
     ///
     /// # Errors
     /// Xenstore refuses.
@@ -243,7 +242,7 @@ impl Domains {
             let most = store.read_optional(&format!("{home}/memory/static-max"))?;
             let most_kib: u64 = most.and_then(|kib| kib.parse().ok()).unwrap_or_default();
             built.memory_mib = Some(most_kib / 1024);
-            // The guest's balloon driver does the rest, page by page.
+            // The guest's balloon driver then gives up or takes back memory, page by page.
             let target = (u64::from(memory_mib) * 1024).min(most_kib);
             store.write(&format!("{home}/memory/target"), &target.to_string())?;
         }
@@ -258,7 +257,7 @@ impl Domains {
         Ok(built)
     }
 
-    /// Gives the domain another name.
+    /// Renames the domain.
     ///
     /// # Errors
     /// Xenstore refuses.
@@ -268,17 +267,17 @@ impl Domains {
         Ok(store.write(&format!("/vm/{}/name", domain.uuid()), name)?)
     }
 
-    /// Makes sure that no other domain has this name.
+    /// Checks that no other tool's domain has this name.
     ///
     /// # Errors
-    /// One has, or xenstore cannot be asked.
+    /// Such a domain has it, or xenstore cannot be asked.
     pub(crate) fn check_name(&self, name: &str) -> Result<(), ToolstackError> {
         let Some(domains) = self.ask(Hypervisor::domains)? else { return Ok(()) };
         let taken = Err(ToolstackError::NameTaken(name.to_owned()));
         if name == DOM0_NAME {
             return taken;
         }
-        // Ours have names that are unique among ours.
+        // Skips the domains of `launch`: the names of apps are unique already.
         let is_foreign = |domain: &xen::DomainInfo| {
             Uuid::from_bytes(domain.uuid).app().is_none()
                 && !domain.dying
@@ -304,7 +303,7 @@ fn find_in_xenstore(uuid: Uuid) -> Result<Option<DomId>, ToolstackError> {
     let wanted = format!("/vm/{uuid}");
     let mut domids: Vec<DomId> =
         store.list("/local/domain")?.iter().filter_map(|name| name.parse().ok()).collect();
-    // The newest has the highest number, unless numbers have wrapped around.
+    // Newest first: it has the highest number, unless numbers have wrapped around.
     domids.sort_unstable_by(|a, b| b.cmp(a));
     for domid in domids {
         if store.read_optional(&format!("/local/domain/{domid}/vm"))?.as_deref() == Some(&wanted) {

@@ -1,4 +1,4 @@
-//! Why a toolstack could not do what it was asked to.
+//! The errors of toolstacks.
 
 use crate::disk::loopdev::LoopError;
 use crate::spec::Kind;
@@ -7,16 +7,16 @@ use contract::one_line;
 use files::FileError;
 use std::path::PathBuf;
 
-/// Why a toolstack could not do what it was asked to.
+/// Why a toolstack failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolstackError {
-    /// No Xen below.
+    /// This machine does not run Xen.
     #[error("cannot find {path}: this is not a Xen dom0; boot under Xen, or try it with ci/try")]
     NoXen {
         /// The device that is missing.
         path: PathBuf,
     },
-    /// Not root.
+    /// This process is not root.
     #[error("cannot open {path}: permission denied; run as root in dom0")]
     NotRoot {
         /// The device that may not be opened.
@@ -35,18 +35,18 @@ pub enum ToolstackError {
         /// Why it cannot be read.
         source: std::io::Error,
     },
-    /// The config could not be rendered.
+    /// The config cannot be rendered.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A program could not be run.
+    /// A program cannot be run.
     #[error("cannot run {program}")]
     Run {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// Why it failed.
         source: std::io::Error,
     },
-    /// `xl` ran and failed.
+    /// `xl` failed.
     #[error("xl cannot {action} domain {domain}: {cause}")]
     Xl {
         /// `create`, `destroy`, …
@@ -58,46 +58,46 @@ pub enum ToolstackError {
     },
     /// Xen has too little free memory.
     #[error(
-        "not enough memory for domain {domain}: it wants {memory_mib} MiB{free}; stop another domain, or give less with --memory"
+        "not enough memory for domain {domain}: it needs {memory_mib} MiB{free}; stop another domain, or give less with --memory"
     )]
     NoMemory {
-        /// Its name.
+        /// The domain's name.
         domain: String,
-        /// What it wanted.
+        /// The memory that the domain needs.
         memory_mib: u32,
-        /// `, N MiB are free`, where that is known.
+        /// `, N MiB are free`, if known.
         free: String,
     },
-    /// The machine cannot run domains of this kind.
+    /// The machine cannot run domains of this type.
     #[error("this machine cannot run {0} domains; choose the other with --type pv or --type pvh")]
     KindImpossible(Kind),
-    /// A file for `xl` or `hotplug` could not be written.
+    /// A file for `xl` or `hotplug` cannot be written.
     #[error(transparent)]
     Write(FileError),
-    /// The domain could not be built.
+    /// The domain cannot be built.
     #[error(transparent)]
     Build(#[from] xen::builder::BuildError),
-    /// The interface could not join its bridge.
+    /// The interface cannot join its bridge.
     #[error(transparent)]
     Link(#[from] net::LinkError),
-    /// Xen refused.
+    /// Xen refuses.
     #[error(transparent)]
     Xen(#[from] xen::XenError),
-    /// The disks' loop devices cannot be listed, or one not detached.
+    /// The disks' loop devices cannot be listed, or one cannot be detached.
     #[error(transparent)]
     Loop(#[from] LoopError),
-    /// Something failed, and so did undoing it.
+    /// An operation failed, and undoing it failed too.
     #[error("{}; and then: {}", one_line(.0.as_ref()), one_line(.1.as_ref()))]
     Both(Box<ToolstackError>, Box<ToolstackError>),
-    /// Xen's figures can only be had from a Xen that is known.
-    #[error("cannot read figures: the interface of this Xen is not known; use xentop")]
+    /// Figures need an interface of Xen that `launch` knows.
+    #[error("cannot read figures: launch does not know the interface of this Xen; use xentop")]
     UnknownXen,
     /// Another domain has the name.
     #[error(
         "the name {0} is taken by another Xen domain; choose one with --name, or see `xl list`"
     )]
     NameTaken(String),
-    /// The domain was built, and cannot be found.
+    /// The domain was built, but cannot be found.
     #[error("domain {0} ended right after it was built")]
     Vanished(String),
     /// Xenstore failed.

@@ -1,4 +1,4 @@
-//! What a guest is told when it starts, as nodes in xenstore.
+//! The nodes in xenstore that tell a guest what to do when it starts.
 
 use contract::store::{self, CHUNK_BYTES, Nodes};
 use files::{Durability, FileError, read_json, write_json};
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::{fs, io};
 
-/// The file in which [`crate::hotplug`] finds a domain's nodes, beside its root disk.
+/// The file beside a domain's root disk in which [`crate::hotplug`] finds the domain's nodes.
 const FILE: &str = "guest-nodes.json";
-/// The file in which earlier versions left the orders, without anything else.
+/// The file of earlier versions, which holds only the orders.
 const ORDERS_FILE: &str = "orders.json";
 
-/// Nodes below a domain's own folder, which its guest may read: path and value each.
+/// Nodes below a domain's own folder, which its guest may read: a path and a value for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestNodes {
-    /// The further chunks of long texts, to be written first: the guest does not read them before their text's own
-    /// node is there. Usually there are none.
+    /// The further chunks of long texts, usually none. They must be written first, because the guest reads them as soon
+    /// as the text's own node exists.
     pub chunks: Vec<(String, String)>,
     /// The texts' own nodes.
     pub texts: Vec<(String, String)>,
@@ -28,16 +28,16 @@ impl GuestNodes {
         self.texts.push(head);
     }
 
-    /// Leaves the nodes for [`crate::hotplug`] in `folder`, where the domain's root disk is.
+    /// Writes the nodes for [`crate::hotplug`] into `folder`, where the domain's root disk is.
     ///
     /// # Errors
-    /// Disk full and the like.
+    /// The file system fails, e.g. because the disk is full.
     pub fn write(&self, folder: &Path) -> Result<(), FileError> {
         write_json(&folder.join(FILE), self, Durability::Crash)
     }
 
-    /// Reads the nodes of the domain whose root disk is in `folder`. Without the file there are none, as with a
-    /// disk that `launch` did not make; an older version's orders are read in its place.
+    /// Reads the nodes of the domain whose root disk is in `folder`. If only an older version's orders exist, reads
+    /// those. Without a file, as beside a disk that `launch` did not make, there are no nodes.
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.

@@ -1,10 +1,10 @@
-//! What libxl runs for each disk and interface, in the place of Xen's shell scripts.
+//! The program that libxl runs for each disk and interface, in place of Xen's shell scripts.
 //!
 //! libxl (4.17 to 4.20, `tools/libs/light/libxl_linux.c`) runs `SCRIPT add|remove` for a disk and
 //! `SCRIPT online|offline type_if=vif` for an interface, with `XENBUS_TYPE`, `XENBUS_PATH`
 //! (relative to dom0's home) and, for interfaces, `vif` in the environment. The guest is paused
-//! until all have ended. An exit code other than 0 fails the domain; libxl shows the node
-//! `hotplug-error` then.
+//! until all these programs have ended. An exit code other than 0 fails the domain; libxl then shows the node
+//! `hotplug-error`.
 
 use crate::disk::attached::{self, AttachedDisk};
 use crate::disk::loopdev::LoopError;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use xen::DomId;
 use xen::store::{Access, Permission, Store, StoreError};
 
-/// What libxl asked for.
+/// libxl's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// `add`, `remove`, `online` or `offline`.
@@ -32,10 +32,10 @@ pub struct Call {
 /// Why a device could not be connected.
 #[derive(Debug, thiserror::Error)]
 pub enum HotplugError {
-    /// Not started by libxl.
+    /// The program was not started by libxl.
     #[error("{0} is missing; this program is run by Xen's xl, not by hand")]
     Missing(&'static str),
-    /// Nothing we know.
+    /// The command or the type of device is unknown.
     #[error("{command} of a {device_type} is not known")]
     Unknown {
         /// The command.
@@ -46,37 +46,37 @@ pub enum HotplugError {
     /// Xenstore failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A node is not a domain number.
+    /// The backend's node for the domain number holds something else.
     #[error("backend {backend} has no valid frontend-id")]
     Frontend {
         /// The backend's node.
         backend: String,
     },
-    /// The disk cannot be served.
+    /// The disk cannot be attached.
     #[error(transparent)]
     Loop(#[from] LoopError),
-    /// What the guest is told cannot be read.
+    /// The guest's nodes cannot be read.
     #[error(transparent)]
     Nodes(#[from] FileError),
-    /// A node is not a link address.
+    /// The backend's node for the link address holds something else.
     #[error("backend {backend} has no valid mac")]
     Mac {
         /// The backend's node.
         backend: String,
     },
-    /// A setting of an edited template.
+    /// An edited template has a setting that is not supported.
     #[error("vifname is not supported; remove it from the template")]
     VifName,
-    /// The interface could not join its bridge.
+    /// The interface cannot join its bridge.
     #[error(transparent)]
     Link(#[from] net::LinkError),
 }
 
 impl Call {
-    /// Takes the call from the program's first argument and its environment.
+    /// Reads libxl's request from the program's first argument and its environment.
     ///
     /// # Errors
-    /// Something is missing.
+    /// A part of the request is missing.
     pub fn parse(
         command: Option<String>,
         variable: impl Fn(&str) -> Option<String>,
@@ -84,13 +84,13 @@ impl Call {
         let command = command.ok_or(HotplugError::Missing("the command"))?;
         let path = variable("XENBUS_PATH").filter(|path| !path.is_empty());
         let path = path.ok_or(HotplugError::Missing("XENBUS_PATH"))?;
-        // Relative paths count from the own domain's home, which is dom0's here.
+        // A relative path starts at the home of the domain in which this program runs, which is dom0.
         let backend = if path.starts_with('/') { path } else { format!("/local/domain/0/{path}") };
         let device_type = variable("XENBUS_TYPE").ok_or(HotplugError::Missing("XENBUS_TYPE"))?;
         Ok(Self { command, device_type, backend, interface: variable("vif") })
     }
 
-    /// The label of this disk's loop device, which says whose it is: `launch vbd 12/51712`.
+    /// The label of this disk's loop device, which names the domain and the disk: `launch vbd 12/51712`.
     #[must_use]
     pub fn label(&self) -> String {
         let mut parts = self.backend.rsplit('/');
@@ -100,18 +100,18 @@ impl Call {
     }
 }
 
-/// Does what libxl asked for.
+/// Carries out libxl's request.
 ///
 /// # Errors
-/// The device could not be connected; the cause is also in the backend's `hotplug-error`.
+/// The device cannot be connected; the cause is also in the backend's `hotplug-error`.
 pub fn run(call: &Call) -> Result<(), HotplugError> {
     let store = Store::connect()?;
     let done = match (call.device_type.as_str(), call.command.as_str()) {
         ("vbd", "add") => add_disk(&store, call),
         ("vbd", "remove") => Ok(attached::detach_one(&call.label())?),
         ("vif", "online") => bring_up_interface(&store, call),
-        // The kernel takes the interface off the bridge when it goes. `add` and `remove` are for
-        // emulated interfaces, which our domains do not have.
+        // The kernel removes the interface from the bridge when the interface ends. `add` and `remove` are for
+        // emulated interfaces, which the domains of `launch` do not have.
         ("vif", "offline" | "add" | "remove") => Ok(()),
         (device_type, command) => Err(HotplugError::Unknown {
             command: command.to_owned(),
@@ -119,7 +119,7 @@ pub fn run(call: &Call) -> Result<(), HotplugError> {
         }),
     };
     if let Err(error) = &done {
-        // The cause is what matters; where xenstore fails too, libxl still sees the exit code.
+        // The first error matters. If xenstore fails too, libxl still sees the exit code.
         let _ = store.write(&format!("{}/hotplug-error", call.backend), &one_line(error));
         let _ = store.write(&format!("{}/hotplug-status", call.backend), "error");
     }
@@ -149,20 +149,20 @@ fn add_disk(store: &Store, call: &Call) -> Result<(), HotplugError> {
     Ok(())
 }
 
-/// What the guest is told lies beside its root disk.
+/// Writes the guest's nodes, which are in a file beside its root disk.
 fn tell_guest(store: &Store, domid: DomId, disk: &Path) -> Result<(), HotplugError> {
     let nodes = GuestNodes::read(disk.parent().unwrap_or(Path::new("/")))?;
     Ok(write_nodes(store, domid, &nodes)?)
 }
 
-/// Writes what a guest is told, its texts in one transaction. The guest may read it and nothing more.
+/// Writes the guest's nodes, and the texts among them in one transaction. The guest may only read them.
 fn write_nodes(store: &Store, domid: DomId, nodes: &GuestNodes) -> Result<(), StoreError> {
     let home = format!("/local/domain/{domid}");
     let readable =
         [Permission::new(DomId::DOM0, Access::None), Permission::new(domid, Access::Read)];
     let path = |node: &str| format!("{home}/{node}");
     if !nodes.chunks.is_empty() {
-        // Where a folder's permissions are set before there is anything in it, all in it get them.
+        // Nodes inherit a folder's permissions, so these are set while the folder is empty.
         let mut batch = store.batch();
         let folder = path(FOLDER);
         batch.write(&folder, "")?;
@@ -190,7 +190,7 @@ fn bring_up_interface(store: &Store, call: &Call) -> Result<(), HotplugError> {
     }
     let node = |name: &str| format!("{}/{name}", call.backend);
     let bridge = store.read(&node("bridge"))?;
-    // An address is there on our own bridge only.
+    // Only an interface on `launch`'s own bridge has an address here.
     let guest = match store.read_optional(&node("ip"))? {
         Some(_) => Some(read_mac(store, call)?),
         None => None,

@@ -1,7 +1,7 @@
 //! Builds, asks, changes and destroys Xen domains; knows no app, image or state folder.
 //!
-//! [`Toolstack`] is the trait that all else uses. [`Dom0`] is the real one: by hypercalls (`native.rs`) where this
-//! Xen's interface is known, and by Xen's own `xl` (`xl.rs`) on any Xen.
+//! All other crates use the trait [`Toolstack`]. [`Dom0`] implements it: by hypercalls (`native.rs`) if `launch` knows
+//! the interface of this Xen, and by Xen's own `xl` (`xl.rs`) on any Xen.
 #![deny(unsafe_code)]
 
 mod disk;

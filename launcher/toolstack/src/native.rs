@@ -1,4 +1,4 @@
-//! The native toolstack: builds domains itself. No `xl`, no scripts, no waiting for devices.
+//! The native toolstack: builds domains itself, without `xl` or scripts, and without waiting for devices.
 
 use crate::disk::attached::{self, AttachedDisk};
 use crate::error::ToolstackError;
@@ -14,15 +14,15 @@ use xen::builder::{self, Guest, Interface, Nodes, Payload, PromisedDisk};
 use xen::store::Store;
 use xen::{DomId, Hypervisor};
 
-/// How long dom0's kernel may take to make its end of a vif.
+/// How long dom0's kernel may take to create its end of a vif.
 const VIF_TIME: Duration = Duration::from_secs(180);
-/// What all interfaces have, in bytes.
+/// The MTU of all interfaces, in bytes.
 const MTU: u32 = 1500;
 
-/// Domains by hypercalls, for a Xen whose interface is known.
+/// Builds domains by hypercalls, on a Xen whose interface `launch` knows.
 #[derive(Debug)]
 pub(crate) struct Native {
-    /// Run by libxl when `xl destroy` takes a domain of ours away.
+    /// The program that libxl runs when `xl destroy` removes a domain of this toolstack.
     hotplug: PathBuf,
 }
 
@@ -33,11 +33,11 @@ impl Native {
         Self { hotplug: settings.hotplug.clone() }
     }
 
-    /// Builds a domain without devices and lets it boot: it waits for what [`Native::complete`]
-    /// gives it. Returns while its kernel starts.
+    /// Builds a domain without devices and boots it. Its guest waits until [`Native::complete`] gives it devices and
+    /// orders. Returns while the guest's kernel starts.
     ///
     /// # Errors
-    /// The domain could not be built; nothing of it is left then.
+    /// The domain cannot be built. Nothing of it is left then.
     pub(crate) fn boot(
         &self,
         name: &str,
@@ -68,7 +68,7 @@ impl Native {
         Ok(Booted::Domain { domid, devices: Devices::Nothing })
     }
 
-    /// Adds devices ahead of their app: those of `spec`, and the promise of the disk `promised`.
+    /// Adds devices before the app is known: those of `spec`, and the promise of the disk `promised`.
     ///
     /// # Errors
     /// As [`Native::complete`].
@@ -90,10 +90,10 @@ impl Native {
         Ok(Booted::Domain { domid, devices: Devices::DiskPromised })
     }
 
-    /// Makes a booted domain, which has `devices`, the one that `spec` describes, and tells its guest `nodes`.
+    /// Makes a booted domain, which has `devices`, the one that `spec` describes, and gives its guest `nodes`.
     ///
     /// # Errors
-    /// A disk, node or interface cannot be made. The domain is of no use any more then: the caller destroys it.
+    /// A disk, node or interface cannot be made. The domain is then unusable, and the caller destroys it.
     pub(crate) fn complete(
         &self,
         domid: DomId,
@@ -111,11 +111,11 @@ impl Native {
                 self.attach(domid, &spec.name, (&[], None), nodes)?;
             }
         }
-        // The bridge may be another one than when the domain was built.
+        // Connects the interface again, because the bridge may have been made anew since the domain was built.
         spec.vif.as_ref().map_or(Ok(()), |vif| join_bridge(vif, domid))
     }
 
-    /// Gives a booted domain its name, these disks, an interface, and what its guest is told.
+    /// Gives a booted domain its name, these disks, an interface, and its guest's nodes.
     fn attach(
         &self,
         domid: DomId,
@@ -142,7 +142,7 @@ impl Native {
         vif.map_or(Ok(()), |vif| join_bridge(vif, domid))
     }
 
-    /// Gives a booted domain the disk that it was promised, its name, and what its guest is told.
+    /// Gives a booted domain the disk that it was promised, its name, and its guest's nodes.
     fn provide(
         &self,
         domid: DomId,
@@ -162,11 +162,11 @@ impl Native {
         Ok(())
     }
 
-    /// Destroys the domain with all its devices. A domain that is already gone is no error, and one with another
+    /// Destroys the domain with all its devices. It is no error if the domain is already gone. A domain with another
     /// UUID is left alone.
     ///
     /// # Errors
-    /// The domain is still there.
+    /// The domain still exists.
     pub(crate) fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
         let hypervisor = Hypervisor::open()?;
         let store = Store::connect()?;
@@ -174,7 +174,7 @@ impl Native {
             Some(info) if info.uuid == uuid.bytes() => {
                 builder::destroy(&hypervisor, &store, domid, &uuid.bytes())?;
             }
-            // The number may be another domain's by now, and so the nodes and disks.
+            // The number, the nodes and the disks now belong to another domain.
             Some(_) => return Ok(()),
             None => {
                 let vm = store.read_optional(&format!("/local/domain/{domid}/vm"))?;
@@ -220,10 +220,10 @@ fn described<'a>(
     }
 }
 
-/// Path and value each.
+/// Pairs of path and value.
 type NodeList<'a> = Vec<(&'a str, &'a str)>;
 
-/// The chunks of what a guest is told; and its domain's name, and the texts that it is told.
+/// The chunks of the guest's nodes; and the domain's name with the texts of the guest's nodes.
 fn own_nodes<'a>(name: &'a str, nodes: &'a GuestNodes) -> (NodeList<'a>, NodeList<'a>) {
     fn list(nodes: &[(String, String)]) -> NodeList<'_> {
         nodes.iter().map(|(path, value)| (path.as_str(), value.as_str())).collect()
@@ -233,10 +233,10 @@ fn own_nodes<'a>(name: &'a str, nodes: &'a GuestNodes) -> (NodeList<'a>, NodeLis
     (list(&nodes.chunks), texts)
 }
 
-/// Joins dom0's end of the vif to its bridge; dom0's kernel makes it when it sees the nodes.
+/// Waits until dom0's kernel has created its end of the vif, and joins it to its bridge.
 ///
 /// # Errors
-/// It does not come, or there is no such bridge.
+/// The kernel does not create it in time, or the bridge does not exist.
 fn join_bridge(vif: &Vif, domid: DomId) -> Result<(), ToolstackError> {
     let _span = info_span!("bridge").entered();
     let name = format!("vif{domid}.0");

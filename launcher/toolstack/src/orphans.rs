@@ -1,4 +1,4 @@
-//! Disks that are still attached though their domains are gone.
+//! Detaches disks whose domains no longer exist.
 
 use crate::disk::attached::LABEL;
 use crate::disk::loopdev;
@@ -7,7 +7,7 @@ use crate::error::ToolstackError;
 use contract::one_line;
 use xen::store::Store;
 
-/// Detaches the disks of domains that are gone; returns a line for each.
+/// Detaches the disks of domains that no longer exist; returns a line for each.
 ///
 /// # Errors
 /// Xen or the loop driver cannot be asked.
@@ -23,7 +23,7 @@ pub(crate) fn detach_orphans(domains: &Domains) -> Result<Vec<String>, Toolstack
         let path = &device.path;
         let whose = device.label.trim_start_matches(LABEL);
         let domid = whose.split_once('/').and_then(|(domid, _)| domid.parse().ok());
-        // What a domain has and does not use goes with it.
+        // The disks of an existing domain are detached with it.
         if domid.is_some_and(|domid| alive.contains(&domid)) {
             continue;
         }
@@ -45,7 +45,7 @@ pub(crate) fn detach_orphans(domains: &Domains) -> Result<Vec<String>, Toolstack
     Ok(repaired)
 }
 
-/// Whether a domain that is gone still has this disk in xenstore: another process is taking it down.
+/// Whether xenstore still has this disk, because another process is removing its domain.
 fn has_backend(store: &Store, whose: &str) -> Result<bool, ToolstackError> {
     let node = format!("/local/domain/0/backend/vbd/{whose}/physical-device");
     Ok(store.read_optional(&node)?.is_some())

@@ -1,31 +1,31 @@
-//! A domain's share of the processors, as Xen's scheduler takes it.
+//! A domain's share of the processors, in the units of Xen's scheduler.
 
 use serde::{Deserialize, Serialize};
 
-/// Xen's own weight of a domain.
+/// Xen's default weight of a domain.
 pub const DEFAULT_WEIGHT: u16 = 256;
-/// Docker's `--cpu-shares` of a container that says nothing, and Xen's weight for it.
+/// Docker's default of `--cpu-shares` divided by Xen's default weight.
 const SHARES_A_WEIGHT: u64 = 4;
 
-/// A domain's share of the processors. `None` is Xen's default.
+/// A domain's share of the processors. `None` means Xen's default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
-    /// The most processor time it gets, in percent of one processor; 0 is no limit.
+    /// The most processor time that the domain gets, in percent of one processor; 0 means no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap_percent: Option<u16>,
-    /// Its weight against other domains where all want more than there is; Xen's default is 256.
+    /// The domain's weight against others when all together want more than the processors have; Xen's default is 256.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
 }
 
 impl Schedule {
-    /// Whether Xen's own default is wanted.
+    /// Whether both values are Xen's defaults.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// With what `change` names in the place of its own.
+    /// These values, replaced by those that `change` has.
     #[must_use]
     pub fn changed(self, change: Self) -> Self {
         Self {
@@ -34,13 +34,13 @@ impl Schedule {
         }
     }
 
-    /// The cap as Xen takes it: 0 is no limit.
+    /// The cap in Xen's form, where 0 means no limit.
     #[must_use]
     pub fn cap(&self) -> u16 {
         self.cap_percent.unwrap_or_default()
     }
 
-    /// The weight as Xen takes it.
+    /// The weight in Xen's form.
     #[must_use]
     pub fn weight(&self) -> u16 {
         self.weight.unwrap_or(DEFAULT_WEIGHT)
@@ -54,7 +54,7 @@ pub struct Cpus {
     pub percent: u16,
 }
 
-/// Not a number of processors.
+/// The error for text that is not a number of processors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a valid number of CPUs; write e.g. 0.5, 1 or 2.5, at least 0.01 and at most 128"
@@ -79,14 +79,14 @@ impl std::str::FromStr for Cpus {
 }
 
 impl Cpus {
-    /// The vCPUs that a domain needs to use as much.
+    /// The number of vCPUs that a domain needs to use this much.
     #[must_use]
     pub fn vcpus(self) -> u32 {
         u32::from(self.percent.div_ceil(100))
     }
 }
 
-/// Docker's `--cpu-shares` (1,024 where nothing is said) as Xen's weight (256 then).
+/// Converts Docker's `--cpu-shares` (1,024 by default) to Xen's weight (256 by default).
 #[must_use]
 pub fn weight_of_shares(shares: u64) -> u16 {
     u16::try_from(shares / SHARES_A_WEIGHT).unwrap_or(u16::MAX).max(1)

@@ -1,4 +1,4 @@
-//! What an admin can set about the building of domains.
+//! The settings of toolstacks.
 
 use std::path::PathBuf;
 
@@ -7,6 +7,6 @@ use std::path::PathBuf;
 pub struct Settings {
     /// The program that libxl runs for each disk and interface.
     pub hotplug: PathBuf,
-    /// Where edited copies of the xl templates are looked for.
+    /// Where an admin puts edited copies of the xl templates.
     pub templates: PathBuf,
 }

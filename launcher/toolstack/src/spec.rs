@@ -1,4 +1,4 @@
-//! What a toolstack builds: pure data, the same for every toolstack.
+//! Describes a domain for any toolstack, as pure data.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -6,32 +6,32 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// A domain, completely described.
+/// The complete description of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainSpec {
     /// The app's id, lower-case hex.
     pub id: String,
     /// The domain's name, as `xl list` shows it.
     pub name: String,
-    /// Xen's handle for the domain.
+    /// The domain's UUID.
     pub uuid: Uuid,
-    /// What it has before it has devices.
+    /// The domain without its devices.
     pub shape: Shape,
     /// Disks, in the order they are attached.
     pub disks: Vec<Disk>,
     /// The network interface.
     pub vif: Option<Vif>,
-    /// The folder of the root disk. The files that `xl` and [`crate::hotplug`] read are written there.
+    /// The folder of the root disk, where the files for `xl` and [`crate::hotplug`] are written.
     pub folder: PathBuf,
 }
 
-/// What a domain has before it has devices. A domain that waits fits each app that wants the same.
+/// A domain without its devices. A pooled domain fits every app of the same shape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// PV or PVH.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// What builds it.
+    /// The toolstack that builds the domain.
     pub toolstack: ToolstackKind,
     /// Guest kernel.
     pub kernel: PathBuf,
@@ -39,13 +39,13 @@ pub struct Shape {
     pub ramdisk: PathBuf,
     /// Kernel command line.
     pub cmdline: String,
-    /// Memory in MiB, both at start and at most.
+    /// Memory in MiB, at the start and at most.
     pub memory_mib: u32,
     /// Number of vCPUs.
     pub vcpus: u32,
 }
 
-/// The two kinds of domain.
+/// The two types of domain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -77,18 +77,18 @@ impl FromStr for Kind {
     }
 }
 
-/// Not a kind of domain.
+/// The error for text that is not a type of domain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("domain type {0:?} is not known; use pv or pvh")]
 pub struct KindError(String);
 
-/// The toolstacks there are.
+/// The toolstacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ToolstackKind {
-    /// Our own, for a Xen whose interface is known.
+    /// `launch`'s own hypercalls, on a Xen whose interface `launch` knows.
     Native,
-    /// Xen's `xl`, for any Xen.
+    /// Xen's `xl`, on any Xen.
     Xl,
 }
 
@@ -113,7 +113,7 @@ impl FromStr for ToolstackKind {
     }
 }
 
-/// Not a toolstack.
+/// The error for text that is not a toolstack.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("toolstack {0:?} is not known; use native or xl")]
 pub struct ToolstackKindError(String);
@@ -136,33 +136,34 @@ pub struct Vif {
     pub bridge: String,
     /// The guest's link address.
     pub mac: contract::Mac,
-    /// The guest's address where it has it from us: our own bridge then delivers to it only what is its.
+    /// The guest's address, if `launch` assigned it; `launch`'s own bridge then delivers only the guest's packets to
+    /// it.
     pub address: Option<IpAddr>,
 }
 
-/// Xen's 16-byte domain handle.
+/// A domain's UUID, which Xen calls its handle.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Uuid(uuid::Uuid);
 
-/// The first bytes of each domain of ours; the last six are the app's id. The rest is as RFC 9562
-/// wants it of a UUID of its own making (version 8).
+/// The first bytes of the UUID of each domain of `launch`; the last six are the app's id. The other bits follow
+/// RFC 9562 for UUIDs of an own format (version 8).
 const UUID_OF_APP: [u8; 10] = [b'l', b'a', b'u', b'n', b'c', b'h', 0x80, 0, 0x80, 0];
 
 impl Uuid {
-    /// The handle with these bytes.
+    /// The UUID with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(uuid::Uuid::from_bytes(bytes))
     }
 
-    /// Its bytes.
+    /// The UUID's bytes.
     #[must_use]
     pub const fn bytes(self) -> [u8; 16] {
         self.0.into_bytes()
     }
 
-    /// The handle of an app's domain, by which it is known as ours; `id` is the app's, 12 digits.
+    /// The UUID of the domain of the app `id`. It also marks the domain as one of `launch`.
     #[must_use]
     pub fn of_app(id: [u8; 6]) -> Self {
         let mut bytes = [0; 16];
@@ -171,7 +172,7 @@ impl Uuid {
         Self::from_bytes(bytes)
     }
 
-    /// The id of the app whose domain this is.
+    /// The id of the app to which a domain with this UUID belongs; `None` if the domain is not one of `launch`.
     #[must_use]
     pub fn app(self) -> Option<String> {
         self.0.as_bytes().strip_prefix(&UUID_OF_APP).map(hex::encode)

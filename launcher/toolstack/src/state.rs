@@ -1,8 +1,8 @@
-//! What has become of a domain.
+//! The state of a domain.
 
 use xen::ShutdownReason;
 
-/// What has become of a domain.
+/// The state of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DomainState {
     /// Running, blocked or paused.
@@ -14,7 +14,7 @@ pub enum DomainState {
 }
 
 impl DomainState {
-    /// Whether the domain runs no more. One that is suspended goes on when it is resumed.
+    /// Whether the domain has stopped for good. A suspended domain has not, because it can be resumed.
     #[must_use]
     pub fn has_ended(self) -> bool {
         !matches!(self, Self::Alive | Self::ShutDown(ShutdownReason::Suspend))

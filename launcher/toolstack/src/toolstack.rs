@@ -1,4 +1,4 @@
-//! The trait by which domains are built, asked, changed and destroyed.
+//! The trait with which apps build, ask, change and destroy domains.
 
 use crate::error::ToolstackError;
 use crate::guest_nodes::GuestNodes;
@@ -11,11 +11,11 @@ use std::fs::File;
 use std::time::Duration;
 use xen::DomId;
 
-/// A domain that was found, by its UUID, to be the one of an app.
+/// A domain that was found, by its UUID, to belong to an app.
 ///
-/// Xen gives the number of a domain that has ended to another one, after a reboot of the host at once. So
-/// a number that was noted in a file may be anybody's by now. [`Toolstack::of_app`] is the only way
-/// from such a number to this type, and what changes a domain takes nothing else.
+/// Xen reuses the numbers of ended domains, and all numbers after a reboot of the host. So a number from a file may
+/// belong to any domain by now. [`Toolstack::of_app`] is the only way from such a number to this type, and functions
+/// that change a domain take only this type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppDomain {
     domid: DomId,
@@ -23,41 +23,41 @@ pub struct AppDomain {
 }
 
 impl AppDomain {
-    /// Its number.
+    /// The domain's number.
     #[must_use]
     pub fn domid(self) -> DomId {
         self.domid
     }
 
-    /// Its UUID.
+    /// The domain's UUID.
     #[must_use]
     pub fn uuid(self) -> Uuid {
         self.uuid
     }
 
-    /// Its folder in xenstore.
+    /// The domain's folder in xenstore.
     #[must_use]
     pub fn home(self) -> String {
         format!("/local/domain/{}", self.domid)
     }
 }
 
-/// A domain on its way: what [`Toolstack::boot`] has begun and [`Toolstack::complete`] ends.
+/// A domain between [`Toolstack::boot`] and [`Toolstack::complete`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Booted {
-    /// Nothing yet: the toolstack builds the domain in one go when all of it is known, as `xl` does.
+    /// No domain yet: the toolstack builds it in one step once everything is known, as `xl` does.
     NotYet,
-    /// A domain whose kernel starts, or has started; its `init` waits for devices and orders.
+    /// A domain whose kernel is starting or has started; its `init` waits for devices and orders.
     Domain {
-        /// Its number.
+        /// The domain's number.
         domid: DomId,
-        /// What it has already.
+        /// The devices that the domain already has.
         devices: Devices,
     },
 }
 
 impl Booted {
-    /// The number of the domain, if there is one.
+    /// The domain's number, if there is one.
     #[must_use]
     pub fn domid(&self) -> Option<DomId> {
         match self {
@@ -67,19 +67,19 @@ impl Booted {
     }
 }
 
-/// The devices that a booted domain has ahead of its app.
+/// The devices that a booted domain has before its app is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Devices {
     /// None.
     Nothing,
-    /// All but the image's disk, which is promised: its backend has agreed with the guest on all but the block
-    /// device in dom0.
+    /// All except the image's disk, which is promised: its backend and the guest have agreed on everything but the
+    /// block device in dom0.
     DiskPromised,
     /// All.
     Everything,
 }
 
-/// What a running domain was built with, and so the most that it can have; `None` where it was not asked.
+/// What a running domain was built with, which is also its maximum; `None` for what was not asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Built {
     /// Memory in MiB.
@@ -92,37 +92,37 @@ pub struct Built {
 ///
 /// Calls block. They are safe to make from several threads and processes at once, for different domains.
 pub trait Toolstack: fmt::Debug + Send + Sync {
-    /// Checks that domains can be built here at all: Xen is there, and so are the rights.
+    /// Checks that domains can be built here: Xen runs, and this process may use it.
     ///
     /// # Errors
-    /// What is missing.
+    /// Xen or a right is missing; the error says which.
     fn check(&self) -> Result<(), ToolstackError>;
 
-    /// Whether this Xen's interface is known; if not, [`ToolstackKind::Xl`] is the only toolstack.
+    /// Whether `launch` knows the interface of this Xen; if not, [`ToolstackKind::Xl`] is the only toolstack.
     ///
     /// # Errors
-    /// There is no Xen, or this process may not use it.
+    /// Xen does not run, or this process may not use it.
     fn is_xen_known(&self) -> Result<bool, ToolstackError>;
 
-    /// The kind of domain that suits this host.
+    /// The type of domain that suits this host.
     fn usual_kind(&self) -> Kind;
 
-    /// Checks that no domain but one of ours has this name.
+    /// Checks that no domain of another tool has this name.
     ///
     /// # Errors
-    /// One has, or Xen or xenstore cannot be asked.
+    /// Such a domain has it, or Xen or xenstore cannot be asked.
     fn check_name(&self, name: &str) -> Result<(), ToolstackError>;
 
-    /// Boots a domain without devices, for a pool or early in a start; returns while its kernel starts.
+    /// Boots a domain without devices, for a pool or early in a start. Returns while the guest's kernel starts.
     ///
     /// # Errors
-    /// The domain could not be built; nothing of it is left then.
+    /// The domain cannot be built. Nothing of it is left then.
     fn boot(&self, name: &str, uuid: Uuid, shape: &Shape) -> Result<Booted, ToolstackError>;
 
-    /// Adds devices ahead of their app, for a pool: those of `spec`, and the promise of the disk `promised`.
+    /// Adds devices for a pool, before the app is known: those of `spec`, and the promise of the disk `promised`.
     ///
     /// # Errors
-    /// A device cannot be made. The domain is of no use any more then: the caller destroys it.
+    /// A device cannot be made. The domain is then unusable, and the caller destroys it.
     fn furnish(
         &self,
         booted: Booted,
@@ -131,14 +131,14 @@ pub trait Toolstack: fmt::Debug + Send + Sync {
         promised: Option<&Disk>,
     ) -> Result<Booted, ToolstackError>;
 
-    /// Makes `booted` the domain that `spec` describes, and tells its guest `nodes`.
+    /// Makes `booted` the domain that `spec` describes, and gives its guest `nodes`.
     ///
-    /// Programs that take part inherit `lock`, the open lock file of the app: as long as one of
-    /// them goes on building after this process was killed, the app is not taken for left behind.
+    /// Programs that build the domain inherit `lock`, the open lock file of the app. So if this process is killed, no
+    /// other process repairs the app while such a program still works.
     ///
     /// # Errors
-    /// The domain could not be completed. One that was booted before is still there, for the caller to destroy; of a
-    /// new one nothing is left.
+    /// The domain cannot be completed. If it was booted before, it still exists, and the caller destroys it. If it is
+    /// new, nothing of it is left.
     fn complete(
         &self,
         booted: Booted,
@@ -147,40 +147,40 @@ pub trait Toolstack: fmt::Debug + Send + Sync {
         lock: File,
     ) -> Result<DomId, ToolstackError>;
 
-    /// Destroys the domain with all its devices, as the toolstack `kind` does. A domain that is already gone is no
-    /// error, and one with another UUID is left alone.
+    /// Destroys the domain with all its devices, as the toolstack `kind` does. It is no error if the domain is already
+    /// gone. A domain with another UUID is left alone.
     ///
     /// # Errors
-    /// The domain is still there.
+    /// The domain still exists.
     fn destroy(&self, kind: ToolstackKind, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError>;
 
-    /// Writes the config with which `xl create` starts the domain by hand, and what its guest is then told, into the
-    /// folder of `spec`; returns the config.
+    /// Writes the config for `xl create` and the guest's nodes into the folder of `spec`, so that a user can start the
+    /// domain by hand. Returns the config.
     ///
     /// # Errors
-    /// A value that no config can hold, a template with an error, or disk full and the like.
+    /// A value does not fit a config, a template has an error, or the file system fails.
     fn write_config(&self, spec: &DomainSpec, nodes: &GuestNodes)
     -> Result<String, ToolstackError>;
 
-    /// Detaches the disks of domains that are gone; returns a line for each.
+    /// Detaches the disks of domains that no longer exist; returns a line for each.
     ///
     /// # Errors
     /// Xen or the loop driver cannot be asked.
     fn detach_orphans(&self) -> Result<Vec<String>, ToolstackError>;
 
-    /// The domain with this UUID, if there is one that is not being destroyed.
+    /// The domain with this UUID, unless it is being destroyed.
     ///
     /// # Errors
     /// Xen or xenstore cannot be asked.
     fn find(&self, uuid: Uuid) -> Result<Option<DomId>, ToolstackError>;
 
-    /// What has become of the domain with this number and UUID.
+    /// The state of the domain with this number and UUID.
     ///
     /// # Errors
     /// Xen or xenstore cannot be asked.
     fn state(&self, domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError>;
 
-    /// The domain with the number `domid`, if it has this UUID and is still there, running or shut down.
+    /// The domain with the number `domid`, if it has this UUID and still exists, running or shut down.
     ///
     /// # Errors
     /// As [`Toolstack::state`].
@@ -195,20 +195,19 @@ pub trait Toolstack: fmt::Debug + Send + Sync {
     /// Xen cannot be asked.
     fn is_paused(&self, domain: AppDomain) -> Result<bool, ToolstackError>;
 
-    /// Pauses a domain: none of its vCPUs runs until [`Toolstack::unpause`].
+    /// Pauses a domain: its vCPUs do not run until [`Toolstack::unpause`].
     ///
     /// # Errors
     /// The domain has ended, or Xen refuses.
     fn pause(&self, domain: AppDomain) -> Result<(), ToolstackError>;
 
-    /// Lets a paused domain run.
+    /// Unpauses a domain.
     ///
     /// # Errors
     /// The domain has ended, or Xen refuses.
     fn unpause(&self, domain: AppDomain) -> Result<(), ToolstackError>;
 
-    /// Asks the guest to shut down, as `xl shutdown` does; `stop_time` is how long its app may take, if that is not
-    /// what its orders say.
+    /// Asks the guest to shut down, as `xl shutdown` does. `stop_time` replaces the stop time of the guest's orders.
     ///
     /// # Errors
     /// Xenstore refuses the request.
@@ -221,10 +220,10 @@ pub trait Toolstack: fmt::Debug + Send + Sync {
     /// Sets a domain's share of the processors.
     ///
     /// # Errors
-    /// Xen refuses, or its scheduler knows no shares.
+    /// Xen refuses, or its scheduler has no shares.
     fn schedule(&self, domain: AppDomain, schedule: Schedule) -> Result<(), ToolstackError>;
 
-    /// Asks the guest to use this much memory and this many vCPUs, as far as its domain was built with so many.
+    /// Asks the guest to use this much memory and this many vCPUs, at most as many as its domain was built with.
     ///
     /// # Errors
     /// Xenstore refuses.
@@ -235,15 +234,15 @@ pub trait Toolstack: fmt::Debug + Send + Sync {
         vcpus: Option<u32>,
     ) -> Result<Built, ToolstackError>;
 
-    /// Gives the domain another name.
+    /// Renames the domain.
     ///
     /// # Errors
     /// Xenstore refuses.
     fn rename(&self, domain: AppDomain, name: &str) -> Result<(), ToolstackError>;
 
-    /// What a domain of this shape has used so far; `None` where it has ended.
+    /// What a domain of this shape has used so far; `None` if it has ended.
     ///
     /// # Errors
-    /// Xen cannot be asked, or its interface is not known.
+    /// Xen cannot be asked, or `launch` does not know its interface.
     fn usage(&self, domain: AppDomain, shape: &Shape) -> Result<Option<Usage>, ToolstackError>;
 }

@@ -1,4 +1,4 @@
-//! What an app's domain uses, as Xen and dom0's backends count it.
+//! The resources that an app's domain uses, as counted by Xen and dom0's backends.
 
 use crate::spec::Shape;
 use std::fs;
@@ -6,38 +6,38 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use xen::DomId;
 
-/// Where dom0's kernel has its network interfaces and Xen's backends.
+/// The folder in which dom0's kernel shows its network interfaces.
 const INTERFACES: &str = "/sys/class/net";
 const BACKENDS: &str = "/sys/bus/xen-backend/devices";
 /// The unit of a block backend's counters, in bytes.
 const SECTOR_BYTES: u64 = 512;
 const PAGE_BYTES: u64 = 4096;
 
-/// What a domain has used since it was built.
+/// The resources that a domain has used since it was built.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
-    /// When this was read.
+    /// When the figures were read.
     pub at: Instant,
-    /// Processor time of all its vCPUs.
+    /// Processor time of all vCPUs.
     pub cpu_time: Duration,
-    /// vCPUs that are online.
+    /// Number of online vCPUs.
     pub vcpus: u32,
-    /// Memory that it has.
+    /// The memory that the domain has now.
     pub memory_bytes: u64,
-    /// Memory that it may have.
+    /// The most memory that the domain may have.
     pub memory_limit_bytes: u64,
-    /// What the guest received.
+    /// Bytes that the guest received.
     pub received_bytes: u64,
-    /// What the guest sent.
+    /// Bytes that the guest sent.
     pub sent_bytes: u64,
-    /// What the guest read from its disks.
+    /// Bytes that the guest read from its disks.
     pub read_bytes: u64,
-    /// What the guest wrote to its disks.
+    /// Bytes that the guest wrote to its disks.
     pub written_bytes: u64,
 }
 
 impl Usage {
-    /// The share of one processor that was used since `before`, in percent: 200 are two.
+    /// The processor time used since `before`, in percent of one processor.
     #[must_use]
     pub fn cpu_percent_since(&self, before: &Self) -> f64 {
         let passed = self.at.saturating_duration_since(before.at).as_secs_f64();
@@ -45,7 +45,7 @@ impl Usage {
         if passed > 0.0 { used / passed * 100.0 } else { 0.0 }
     }
 
-    /// What a domain of this shape has used, as Xen (`info`) and dom0's backends count it.
+    /// Reads what a domain of this shape has used, from `info` of Xen and from dom0's backends.
     pub(crate) fn read(domid: DomId, info: &xen::DomainInfo, shape: &Shape) -> Self {
         let memory_bytes = info.total_pages * PAGE_BYTES;
         let (received_bytes, sent_bytes) = network_bytes(Path::new(INTERFACES), domid);
@@ -64,8 +64,8 @@ impl Usage {
     }
 }
 
-/// What all interfaces of a domain carried: to the guest, and from it. Dom0's end of a vif sends
-/// what the guest receives.
+/// The bytes on all interfaces of a domain: to the guest, and from it. Dom0's end of a vif counts what the guest
+/// receives as sent.
 fn network_bytes(interfaces: &Path, domid: DomId) -> (u64, u64) {
     let begin = format!("vif{domid}.");
     let folders = entries(interfaces).filter(|(name, _)| name.starts_with(&begin));
@@ -75,7 +75,7 @@ fn network_bytes(interfaces: &Path, domid: DomId) -> (u64, u64) {
     })
 }
 
-/// What all disks of a domain read and wrote.
+/// The bytes that all disks of a domain read and wrote.
 fn block_bytes(backends: &Path, domid: DomId) -> (u64, u64) {
     let begin = format!("vbd-{domid}-");
     let folders = entries(backends).filter(|(name, _)| name.starts_with(&begin));
@@ -90,7 +90,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = (String, std::path::PathBuf)> 
     entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
 }
 
-/// A counter; one that is not there counts nothing.
+/// The value of a counter; 0 if the counter does not exist.
 fn number(path: &Path) -> u64 {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.trim().parse().unwrap_or_default()

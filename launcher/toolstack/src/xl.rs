@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use xen::DomId;
 use xen::store::Store;
 
-/// The config's file in the folder of a domain.
+/// The name of the config's file in a domain's folder.
 const CONFIG: &str = "domain.cfg";
-/// How long someone else's `xl destroy` is waited for.
+/// How long to wait for another process's `xl destroy`.
 const OTHERS_TIME: Duration = Duration::from_secs(10);
 
-/// Domains by way of `xl`.
+/// Builds domains with `xl`.
 #[derive(Debug)]
 pub(crate) struct Xl {
     settings: Settings,
@@ -61,11 +61,11 @@ impl Xl {
         }
     }
 
-    /// Builds the domain and lets it run. `xl` inherits `lock`: as long as it goes on after this process was killed,
-    /// the app is not taken for left behind.
+    /// Builds the domain and unpauses it. `xl` inherits `lock`, so that no other process repairs the app while `xl`
+    /// works, even if this process was killed.
     ///
     /// # Errors
-    /// The domain could not be built; nothing of it is left then.
+    /// The domain cannot be built. Nothing of it is left then.
     pub(crate) fn create(
         &self,
         spec: &DomainSpec,
@@ -86,11 +86,11 @@ impl Xl {
         xen::builder::check_event_channels()?;
         let path = spec.folder.join(CONFIG);
         let args = ["create".as_ref(), "-e".as_ref(), "-q".as_ref(), path.as_os_str()];
-        // Its standard input, which it does not read, holds the lock for as long as it runs.
+        // `xl` holds the lock as its standard input, which it does not read.
         let output = run_xl(args, Some(lock))?;
         if !output.status.success() {
             let error = self.failure(spec, &output);
-            // libxl cleans up after itself, but not after having been killed.
+            // libxl cleans up after a failure, but not if it was killed.
             return Err(match self.wipe(spec.uuid) {
                 Ok(()) => error,
                 Err(second) => ToolstackError::Both(Box::new(error), Box::new(second)),
@@ -99,11 +99,11 @@ impl Xl {
         self.domains.find(spec.uuid)?.ok_or_else(|| ToolstackError::Vanished(spec.name.clone()))
     }
 
-    /// Writes the config for `xl create`, and what the guest is told for [`crate::hotplug`], into the folder of
-    /// `spec`; returns the config.
+    /// Writes the config for `xl create`, and the guest's nodes for [`crate::hotplug`], into the folder of `spec`.
+    /// Returns the config.
     ///
     /// # Errors
-    /// A value that no config can hold, a template with an error, or disk full and the like.
+    /// A value does not fit a config, a template has an error, or the file system fails.
     pub(crate) fn write_config(
         &self,
         spec: &DomainSpec,
@@ -116,10 +116,10 @@ impl Xl {
         Ok(config)
     }
 
-    /// Destroys the domain with all its devices; a domain that is already gone is no error.
+    /// Destroys the domain with all its devices. It is no error if the domain is already gone.
     ///
     /// # Errors
-    /// The domain is still there.
+    /// The domain still exists.
     pub(crate) fn destroy(&self, domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
         if self.domains.state(domid, uuid)? != DomainState::Gone {
             let output = run_xl(["destroy", &domid.to_string()], None)?;
@@ -130,12 +130,12 @@ impl Xl {
             }
         }
         wait_for_others(domid, uuid)?;
-        // libxl has our hotplug program detach the disks; this is for what it could not.
+        // The hotplug program detaches the disks for libxl; this detaches those that it could not.
         Ok(attached::detach(domid)?)
     }
 }
 
-/// A domain that someone else destroys is gone from Xen before libxl is done with its devices.
+/// Waits if another process is destroying the domain: Xen removes a domain before libxl has removed its devices.
 fn wait_for_others(domid: DomId, uuid: Uuid) -> Result<(), ToolstackError> {
     let store = Store::connect()?;
     let node = format!("/local/domain/{domid}/vm");

@@ -1,7 +1,7 @@
 //! Renders a domain as an xl config, from templates that a user may edit.
 //!
-//! A template never quotes: whatever it inserts comes out as a complete xl.cfg value, text in
-//! double quotes and lists in brackets, so that no name or path can break out of its place.
+//! A template needs no quotes: every inserted value becomes a complete xl.cfg value, with text in double quotes and
+//! lists in brackets. So no name or path can leave its place.
 
 use crate::settings::Settings;
 use crate::spec::{Disk, DomainSpec, Kind, Vif};
@@ -20,23 +20,23 @@ pub enum ConfigError {
     /// A value that no xl config can hold.
     #[error("{what} {value:?} cannot be written to an xl config: it has {flaw}")]
     Value {
-        /// What it is.
+        /// The kind of value.
         what: &'static str,
         /// The value.
         value: String,
-        /// What is wrong with it.
+        /// What is wrong.
         flaw: &'static str,
     },
-    /// The kernel command line is longer than the kernel takes.
+    /// The kernel command line is longer than the kernel accepts.
     #[error(
         "the kernel command line has {bytes} bytes, {kind} kernels take {max}; shorten --extra"
     )]
     Cmdline {
-        /// Kind of domain.
+        /// The type of domain.
         kind: Kind,
-        /// Its length.
+        /// The command line's length.
         bytes: usize,
-        /// The most.
+        /// The longest command line.
         max: usize,
     },
     /// A user's template cannot be read.
@@ -44,7 +44,7 @@ pub enum ConfigError {
     Read {
         /// The template.
         path: PathBuf,
-        /// Why.
+        /// Why it failed.
         source: std::io::Error,
     },
     /// A template has an error.
@@ -57,12 +57,12 @@ pub enum ConfigError {
     },
 }
 
-/// Renders `spec` with the template of its kind.
+/// Renders `spec` with the template of its type.
 ///
-/// The file `pvh.cfg` or `pv.cfg` in the settings' template folder wins over the one built in.
+/// The file `pvh.cfg` or `pv.cfg` in the settings' template folder replaces the built-in template.
 ///
 /// # Errors
-/// A value that xl.cfg cannot hold, or a template with an error.
+/// A value does not fit xl.cfg, or a template has an error.
 pub(crate) fn render(spec: &DomainSpec, settings: &Settings) -> Result<String, ConfigError> {
     let (file, built_in) = match spec.shape.kind {
         Kind::Pvh => ("pvh.cfg", PVH),
@@ -136,7 +136,7 @@ fn one_line(error: &Error) -> String {
     detail.replace('\n', " ")
 }
 
-/// `target=` comes last: libxl takes the rest of the line for it, commas and all.
+/// Writes `target=` last, because libxl takes the rest of the line for it, including commas.
 fn disk_line(disk: &Disk, hotplug: &str) -> Result<String, ConfigError> {
     let vdev = list_item("disk name", &disk.vdev)?;
     let target = path_text("disk", &disk.file)?;
@@ -157,7 +157,7 @@ fn vif_line(vif: &Vif, hotplug: &str) -> Result<String, ConfigError> {
         // Writing to a String cannot fail.
         let _ = write!(mac, "{colon}{byte:02x}");
     }
-    // Told to the script, which is our own.
+    // For the script, which is the hotplug program.
     let ip = vif.address.map(|address| format!("ip={address},")).unwrap_or_default();
     Ok(format!("mac={mac},{ip}bridge={bridge},script={hotplug}"))
 }
@@ -169,8 +169,8 @@ fn path_text(what: &'static str, path: &Path) -> Result<String, ConfigError> {
     }
 }
 
-/// Control characters are refused: libxlu's escapes for them are not reliable (`\xHH` skips a
-/// character, `\NNN` is read as decimal; `tools/libs/util/libxlu_cfg.c`, Xen 4.20).
+/// Refuses control characters, because libxlu's escapes for them are not reliable (`\xHH` skips a character, `\NNN` is
+/// read as decimal; `tools/libs/util/libxlu_cfg.c`, Xen 4.20).
 fn text(what: &'static str, value: &str) -> Result<String, ConfigError> {
     if value.chars().any(char::is_control) {
         return Err(flaw(what, value, "control characters"));
@@ -178,7 +178,7 @@ fn text(what: &'static str, value: &str) -> Result<String, ConfigError> {
     Ok(value.to_owned())
 }
 
-/// A part of a disk or vif specification, where a comma would begin the next part.
+/// Checks a part of a disk or vif specification, in which a comma would begin the next part.
 fn list_item(what: &'static str, value: &str) -> Result<String, ConfigError> {
     if value.contains(',') {
         return Err(flaw(what, value, "a comma"));
@@ -190,7 +190,7 @@ fn flaw(what: &'static str, value: &str, flaw: &'static str) -> ConfigError {
     ConfigError::Value { what, value: value.to_owned(), flaw }
 }
 
-/// Writes a value as xl.cfg has it.
+/// Writes a value in the syntax of xl.cfg.
 fn format_value(
     out: &mut Output<'_>,
     _state: &mut State<'_, '_>,
@@ -215,7 +215,7 @@ fn xl_value(value: &Value) -> Result<String, Error> {
         ValueKind::Undefined => Err(Error::new(ErrorKind::UndefinedError, "unknown value")),
         other => Err(Error::new(
             ErrorKind::InvalidOperation,
-            format!("{other} has no form in an xl config"),
+            format!("{other} cannot be written to an xl config"),
         )),
     }
 }
@@ -266,7 +266,7 @@ mod tests {
         render_text(spec, Path::new("/h"), template, Path::new("x.cfg"))
     }
 
-    /// Compares with `golden/NAME`; `GOLDEN=write cargo test` accepts what is rendered now.
+    /// Compares with `golden/NAME`; `GOLDEN=write cargo test` writes the file anew.
     fn assert_golden(name: &str, text: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
         if std::env::var_os("GOLDEN").is_some_and(|value| value == "write") {

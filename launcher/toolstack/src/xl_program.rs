@@ -1,4 +1,4 @@
-//! Running the program `xl`, and what its words mean.
+//! Runs the program `xl`, and parses its output.
 
 use crate::error::ToolstackError;
 use crate::spec::Uuid;
@@ -12,9 +12,9 @@ use std::process::{Child, Command, Output, Stdio};
 use xen::store::Store;
 use xen::{DomId, ShutdownReason};
 
-/// Where root's `PATH` may lack it.
+/// The path of `xl` that root's `PATH` may lack.
 const USUAL_PLACE: &str = "/usr/sbin/xl";
-/// The most of `xl`'s words that go into an error.
+/// The most characters of `xl`'s output in an error.
 const MAX_CAUSE_CHARS: usize = 300;
 
 pub(crate) fn run_xl<I, S>(args: I, input: Option<File>) -> Result<Output, ToolstackError>
@@ -29,7 +29,7 @@ where
             .args(args.clone())
             .env("LC_ALL", "C")
             .stdin(input.map_or_else(Stdio::null, Stdio::from))
-            // Ctrl-C is ours to act on: it must not tear a build in two.
+            // In a process group of its own, so that Ctrl-C does not reach `xl` in the middle of a build.
             .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -44,8 +44,7 @@ where
     Err(ToolstackError::NoXl)
 }
 
-/// What `xl` and libxl said, in one line: our hotplug program's own words where there are any, or
-/// else the first error.
+/// The message of `xl` and libxl, in one line: that of the hotplug program if there is one, or else the first error.
 pub(crate) fn cause(words: &str, output: &Output) -> String {
     let plain = |line: &str| -> String {
         let line = strip_origin(line);
@@ -58,7 +57,7 @@ pub(crate) fn cause(words: &str, output: &Output) -> String {
     said.map_or_else(|| format!("xl ended with {}", output.status), plain)
 }
 
-/// `libxl: error: libxl_create.c:1700:domcreate_launch_dm: Domain 5:unable to …` to its end.
+/// Takes the message from `libxl: error: libxl_create.c:1700:domcreate_launch_dm: Domain 5:unable to …`.
 fn strip_origin(line: &str) -> &str {
     let Some((_, rest)) = line.split_once("error: ") else { return line.trim() };
     let mut rest = rest;
@@ -75,7 +74,7 @@ fn strip_origin(line: &str) -> &str {
     rest.trim()
 }
 
-/// What has become of a domain, as far as `xl` tells.
+/// The state of a domain, as far as `xl` shows it.
 pub(crate) fn state(domid: DomId, uuid: Uuid) -> Result<DomainState, ToolstackError> {
     let home = Store::connect()?.read_optional(&format!("/local/domain/{domid}/vm"))?;
     if home != Some(format!("/vm/{uuid}")) {
@@ -114,10 +113,10 @@ pub(crate) fn set_schedule(domid: DomId, weight: u16, cap: u16) -> Result<(), To
     Err(ToolstackError::Xl { action: "schedule", domain, cause })
 }
 
-/// The state column of `xl list N`: `rbpsSd`, where the fifth character is the reason, one of
-/// `-rscwS` (`tools/xl/xl_info.c`, `list_domains`).
+/// Parses the state column of `xl list N`: `rbpsSd`. The fifth character is the reason, one of `-rscwS`
+/// (`tools/xl/xl_info.c`, `list_domains`).
 fn parse_xl_list(text: &str) -> DomainState {
-    // Names may hold anything: columns are counted from the end.
+    // From the right, because a name may contain spaces.
     let flags = text.lines().nth(1).and_then(|line| line.split_whitespace().rev().nth(1));
     let Some(&[_, _, _, shut_down, why, dying]) =
         flags.and_then(|flags| flags.as_bytes().first_chunk::<6>())

@@ -1,6 +1,6 @@
-//! `/usr/lib/launch/monitor`: stays with one app; see `app::monitor`.
+//! `/usr/lib/launch/monitor`: the process beside one app; see `app::monitor`.
 //!
-//! A program of its own, small and static, because there is one for each app.
+//! It is a separate program, small and static, because one runs for each app.
 #![forbid(unsafe_code)]
 
 use app::life::MonitorStart;

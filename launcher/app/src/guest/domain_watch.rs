@@ -1,4 +1,4 @@
-//! Hearing of the end of an app's domain.
+//! Watches for the end of an app's domain.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use toolstack::{AppDomain, Toolstack, ToolstackError, Uuid};
 use xen::DomId;
 use xen::store::{Event, Store};
 
-/// Xenstored writes here whenever any domain has shut down, crashed or gone.
+/// Xenstored signals this watch when any domain has shut down, crashed or been destroyed.
 const SOME_DOMAIN_ENDED: &str = "@releaseDomain";
 
-/// A connection to xenstore that tells of the end of one app's domain.
+/// A connection to xenstore that reports the end of one app's domain.
 #[derive(Debug)]
 pub(crate) struct DomainWatch {
     store: Store,
@@ -19,14 +19,14 @@ pub(crate) struct DomainWatch {
 }
 
 impl DomainWatch {
-    /// Begins to watch; `None` where the domain with the number `domid` is not the app's, or has ended.
+    /// Begins to watch; `None` if the domain `domid` is not the app's or has ended.
     pub(crate) fn new(
         store: Store,
         toolstack: Arc<dyn Toolstack>,
         domid: DomId,
         uuid: Uuid,
     ) -> Result<Option<Self>, ToolstackError> {
-        // In this order: an end between the two is heard of.
+        // Watches before it asks, so that an end in between is noticed.
         store.watch(SOME_DOMAIN_ENDED, SOME_DOMAIN_ENDED)?;
         let domain = toolstack.of_app(domid, uuid)?;
         let watch = domain.map(|domain| Self { store, toolstack, domain });
@@ -45,12 +45,12 @@ impl DomainWatch {
         self.domain.domid()
     }
 
-    /// Whether this event of [`DomainWatch::store`] is a reason to [`DomainWatch::ask`].
+    /// Whether the caller must [`DomainWatch::ask`] because of this event of [`DomainWatch::store`].
     pub(crate) fn is_told_by(event: &Event) -> bool {
         event.token == SOME_DOMAIN_ENDED
     }
 
-    /// Takes all events and returns whether the domain has ended. Asks Xen only if an event told of an end.
+    /// Takes all events and returns whether the domain has ended. Asks Xen only if an event reports an end.
     pub(crate) fn has_ended(&self) -> Result<bool, ToolstackError> {
         let mut told = false;
         while let Some(event) = self.store.wait_event(Some(Duration::ZERO))? {

@@ -18,7 +18,7 @@ pub enum TalkError {
     Vchan {
         /// The app.
         name: String,
-        /// Why.
+        /// Why it failed.
         source: VchanError,
     },
     /// The guest sent bytes that are not a valid frame.
@@ -45,27 +45,27 @@ pub enum TalkError {
     /// The app's domain has ended.
     #[error("app {0} has ended")]
     Ended(String),
-    /// The guest refuses the request; its own words.
+    /// The guest refuses the request, for the reason in its own words.
     #[error("{0}")]
     Refused(Untrusted),
     /// The request is larger than a guest accepts.
     #[error("arguments and environment are too large: {0} bytes, at most {max}", max = talk::MAX_HELLO_BYTES)]
     TooLarge(usize),
-    /// The operating system refuses to wait.
+    /// The operating system cannot wait.
     #[error("cannot wait for the guest of app {name}")]
     Wait {
         /// The app.
         name: String,
-        /// Why.
+        /// Why it failed.
         source: io::Error,
     },
 }
 
-/// When a guest's first answer must have come.
+/// The time by which a guest must have given its first answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     pub(crate) at: Instant,
-    /// How long that is from the beginning, for the message.
+    /// The whole time from the beginning, for the message.
     pub(crate) patience: Duration,
 }
 

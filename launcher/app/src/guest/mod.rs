@@ -1,4 +1,4 @@
-//! Talking to the guest of an app.
+//! Talks to the guest of an app.
 
 pub(crate) mod domain_watch;
 pub(crate) mod error;

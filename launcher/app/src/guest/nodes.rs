@@ -1,4 +1,4 @@
-//! What a guest is told: the nodes that its domain gets in xenstore.
+//! The nodes that tell a guest what to do: dom0 writes them into xenstore with the domain.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
@@ -11,11 +11,11 @@ use crate::store::ids::random;
 use contract::store::{self, CHUNK_BYTES};
 use toolstack::GuestNodes;
 
-/// What the guest of an app is told for one start: its image's start set, and its orders, which are also left in the
-/// app's folder for people to read.
+/// The nodes for the guest of an app at one start: its image's start set and its orders. Also writes the orders into
+/// the app's folder, for people to read.
 ///
 /// # Errors
-/// The orders are larger than the guest reads, or cannot be written.
+/// The orders exceed the guest's limit, or cannot be written.
 pub(crate) fn guest_nodes(
     apps: &Apps,
     folder: &Folder,
@@ -32,7 +32,7 @@ pub(crate) fn guest_nodes(
     Ok(nodes)
 }
 
-/// What the guest of a pooled domain is told ahead of its app: the start set of its image, if it has one already.
+/// The nodes for the guest of a pooled domain: the start set of its image, if the domain already has one.
 pub(crate) fn start_set_nodes(folder: &Folder) -> GuestNodes {
     let mut nodes = GuestNodes::default();
     if let Some(set) = start_set::read(folder) {

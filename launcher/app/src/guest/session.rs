@@ -1,13 +1,13 @@
 //! One conversation with a guest, over one vchan.
 //!
-//! What a guest can do to the process that talks to it is bounded here:
+//! This module bounds what a guest can do to the process that talks to it:
 //!
 //! - **Memory**: frames have a largest size; ring indexes are checked.
-//! - **The first answer** has a deadline that only a real answer meets, no frame that says nothing.
-//! - **Turns**: one turn takes a bounded number of frames, whatever they are, and then returns to
-//!   its caller, which hears signals, input and the terminal before it begins the next.
-//! - **The end of the domain** is an event: a domain that is destroyed, crashes or reboots does not
-//!   close its vchan, so xenstore tells of it.
+//! - **The first answer** has a deadline. Only a real answer meets it, not an empty frame.
+//! - **Turns**: one turn takes a bounded number of frames of any kind, and then returns to its caller, which handles
+//!   signals, input and the terminal before it begins the next turn.
+//! - **The end of the domain** is reported by xenstore, because a domain that is destroyed, crashes or reboots does
+//!   not close its vchan.
 
 use crate::guest::domain_watch::DomainWatch;
 use crate::guest::error::{Deadline, TalkError};
@@ -18,9 +18,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 use xen::vchan::{Client, VchanError};
 
-/// Frames of one turn.
+/// The most frames in one turn.
 const TURN_FRAMES: u32 = 64;
-/// Bytes that wait to be sent; beyond it no input is taken.
+/// The most bytes that may wait to be sent; the session takes no more input beyond this.
 const MAX_PENDING: usize = 64 << 10;
 const BUFFER_BYTES: usize = 16 << 10;
 
@@ -28,15 +28,15 @@ const BUFFER_BYTES: usize = 16 << 10;
 #[derive(Debug)]
 pub struct Session {
     name: String,
-    /// `None` once the domain has ended: as long as its pages are mapped, Xen keeps all its memory.
+    /// `None` once the domain has ended, because Xen keeps the domain's memory while its pages are mapped.
     vchan: Option<Client>,
-    /// `None` where the caller watches for the end of the domain.
+    /// `None` if the caller itself watches for the end of the domain.
     watch: Option<DomainWatch>,
     decoder: Decoder<Answer>,
     out: Vec<u8>,
-    /// How many of `out` are in the ring.
+    /// How many bytes of `out` are in the ring.
     sent: usize,
-    /// How much more input the guest takes.
+    /// How many more bytes of input the guest accepts.
     window: u32,
     buffer: Vec<u8>,
     /// How many more frames this turn takes.
@@ -45,12 +45,12 @@ pub struct Session {
     deadline: Option<Deadline>,
 }
 
-/// What came of [`Session::receive`].
+/// What [`Session::receive`] found.
 enum Received {
     Bytes,
-    /// Nothing now; there will be a notification.
+    /// Nothing yet; a notification will follow.
     Nothing,
-    /// Nothing now or ever.
+    /// Nothing, and nothing will follow.
     End,
 }
 
@@ -85,13 +85,13 @@ impl Session {
     /// Sends input, at most [`Session::input_room`] bytes.
     ///
     /// # Errors
-    /// [`TalkError::Vchan`]. A guest that has ended is no error here: [`Session::next_answer`] says so.
+    /// [`TalkError::Vchan`]. No error if the guest has ended: [`Session::next_answer`] reports that.
     pub fn send_input(&mut self, bytes: &[u8]) -> Result<(), TalkError> {
         self.window = self.window.saturating_sub(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.send(&Ask::Stdin(bytes.to_vec()))
     }
 
-    /// Sends anything else.
+    /// Sends any other request.
     ///
     /// # Errors
     /// As [`Session::send_input`].
@@ -111,19 +111,19 @@ impl Session {
         self.turn == 0
     }
 
-    /// The guest's next answer; `None` where nothing has come, or this turn has taken its number of
-    /// frames. Also sends what could not be sent before.
+    /// The guest's next answer; `None` if none has come, or if this turn has taken all its frames. Also sends what
+    /// the ring had no room for before.
     ///
     /// # Errors
     /// [`TalkError::Ended`], [`TalkError::Refused`], [`TalkError::Frame`], [`TalkError::Vchan`];
-    /// [`TalkError::Silent`] where the time for the first answer is over.
+    /// [`TalkError::Silent`] if the guest misses the deadline for its first answer.
     pub fn next_answer(&mut self) -> Result<Option<Answer>, TalkError> {
         self.flush()?;
         while self.turn > 0 {
             if let Some(answer) = self.decode()? {
                 self.turn -= 1;
                 match answer {
-                    // The guest never has more room than the window, whatever it says.
+                    // The room never exceeds the window, whatever the guest claims.
                     Answer::Taken(count) => {
                         self.window = self.window.saturating_add(count).min(STDIN_WINDOW);
                     }
@@ -147,10 +147,10 @@ impl Session {
         }
     }
 
-    /// Takes a piece of what the guest has sent.
+    /// Reads a piece of what the guest has sent.
     fn receive(&mut self) -> Result<Received, TalkError> {
         let Some(vchan) = &mut self.vchan else { return Ok(Received::End) };
-        // The question comes before the look: what is sent in between is not missed.
+        // Asks before it reads, so that bytes sent in between are not missed.
         let open = vchan.is_open();
         match vchan.read(&mut self.buffer) {
             Ok(0) if open => Ok(Received::Nothing),
@@ -192,9 +192,8 @@ impl Session {
         }
     }
 
-    /// How long the caller may wait for the guest before it calls [`Session::next_answer`] again: not
-    /// at all where the turn ended early, and not beyond the time for the first answer; `None` is
-    /// without end.
+    /// How long the caller may wait before it calls [`Session::next_answer`] again: zero if the turn ended early, and
+    /// at most until the deadline of the first answer. `None` means without limit.
     #[must_use]
     pub fn longest_wait(&self) -> Option<Duration> {
         match self.is_turn_over() {
@@ -203,14 +202,14 @@ impl Session {
         }
     }
 
-    /// What to wait for: any of them is readable when [`Session::next_answer`] may have more, after
-    /// [`Session::take_notifications`].
+    /// The files to wait for. When [`Session::next_answer`] may have more, one of them is readable; call
+    /// [`Session::take_notifications`] first.
     pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.vchan.as_ref().map(|vchan| vchan.as_fd()).into_iter().chain(self.end_file())
     }
 
-    /// Of [`Session::files`] the one that tells of the end of the domain: for a caller that can take no
-    /// more answers right now.
+    /// The one of [`Session::files`] that reports the end of the domain, for a caller that cannot take more answers
+    /// now.
     #[must_use]
     pub fn end_file(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(AsFd::as_fd)
@@ -231,7 +230,7 @@ impl Session {
         Ok(())
     }
 
-    /// The domain has ended: keeps what it has sent, which is a ring at most, and gives its pages back.
+    /// Unmaps the pages of an ended domain. Keeps what the guest has sent, which is at most one ring.
     fn let_go(&mut self) -> Result<(), TalkError> {
         while matches!(self.receive()?, Received::Bytes) {}
         (self.vchan, self.watch) = (None, None);
@@ -242,7 +241,7 @@ impl Session {
         if self.sent < self.out.len() {
             match self.vchan.as_mut().map(|vchan| vchan.write(&self.out[self.sent..])) {
                 Some(Ok(count)) => self.sent += count,
-                // What the guest said before it ended is still to be read.
+                // What the guest sent before it ended is still in the ring.
                 None | Some(Err(VchanError::Closed)) => self.sent = self.out.len(),
                 Some(Err(source)) => return Err(self.failed(source)),
             }

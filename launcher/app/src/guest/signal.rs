@@ -1,4 +1,4 @@
-//! Passing a signal on to an app, by way of its guest.
+//! Passes a signal to an app through its guest.
 
 use crate::apps::{App, Apps};
 use crate::domain::{self, let_run};
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use toolstack::AppDomain;
 use xen::store::Store;
 
-/// How long a guest may take to pass a signal on; one that still boots needs longest.
+/// How long a guest may take to pass a signal on; a booting guest needs longest.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// Leaves the signal for the guest and waits until the guest has passed it on. Returns whether it has, or the app
-/// has ended.
+/// Writes the signal into xenstore and waits until the guest has passed it on. Returns true if the guest did so or
+/// the app has ended.
 pub(crate) fn send_signal(
     apps: &Apps,
     domain: AppDomain,
@@ -24,7 +24,7 @@ pub(crate) fn send_signal(
     app: &App,
     signal: i32,
 ) -> Result<bool, AppsError> {
-    // There is one place for it: the next sender waits for this one's answer.
+    // One node holds the signal, so the next sender must wait for this answer.
     let path = apps.folder(&app.record.id).path().to_owned();
     let failed = |source| files::FileError::Io { action: "lock", path, source };
     let _turn = File::open(apps.folder(&app.record.id).path())
@@ -49,7 +49,7 @@ pub(crate) fn send_signal(
         if left.is_zero() {
             return Ok(false);
         }
-        // The app's end is not seen by xenstore.
+        // Xenstore does not report the app's end, so look regularly.
         store.wait_event(Some(left.min(Duration::from_millis(500))))?;
     }
 }

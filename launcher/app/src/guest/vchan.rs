@@ -1,4 +1,4 @@
-//! Connecting to one of a guest's vchans.
+//! Connects to one of a guest's vchans.
 
 use crate::apps::{App, Apps};
 use crate::domain::noted_domain;
@@ -12,18 +12,18 @@ use xen::store::Store;
 use xen::vchan::{self, Client, VchanError};
 use xen::{DomId, GrantRef, Port};
 
-/// How long a guest may take to offer a free vchan and to give its first answer, both together.
+/// How long a guest may take to offer a free vchan and give its first answer, both together.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a vchan may take to become free after its last client has gone.
+/// How long a vchan may take to become free after its last client has disconnected.
 const RENEWAL: Duration = Duration::from_millis(500);
 /// How often all vchans are tried again while all are in use.
 const RETRY: Duration = Duration::from_millis(20);
 /// Tokens of the watches.
 const VCHANS: &str = "vchans";
-/// What the slowest guest reads of a first frame in a millisecond.
+/// How many bytes of a first frame the slowest guest reads in a millisecond.
 const BYTES_PER_MS: u64 = 128;
 
-/// Opens a conversation with the guest of a running app, which begins with `request`.
+/// Opens a conversation with the guest of a running app, beginning with `request`.
 ///
 /// # Errors
 /// The app does not run, or its guest offers no free vchan in time.
@@ -40,7 +40,7 @@ pub(crate) fn talk(
     let domain = noted_domain(apps, app)?;
     let (domid, uuid) = domain.ok_or_else(|| AppsError::NotRunning(name.clone()))?;
     let store = Store::connect().map_err(AppsError::from)?;
-    // From here on the domain is known to be the app's, and its end is heard of.
+    // From here on the domain is known to be the app's, and its end is reported.
     let watch = DomainWatch::new(store, apps.shared_toolstack(), domid, uuid);
     let watch = watch.map_err(AppsError::from)?;
     let watch = watch.ok_or_else(|| TalkError::Ended(name.clone()))?;
@@ -58,17 +58,17 @@ fn hello(request: Request) -> Result<Vec<u8>, TalkError> {
     }
 }
 
-/// How long a guest may take to read a first frame: a long one goes through its ring in pieces.
+/// How long a guest may take to read a first frame: a long one passes through the ring in pieces.
 fn time_to_take(hello: &[u8]) -> Duration {
     Duration::from_millis(hello.len() as u64 / BYTES_PER_MS)
 }
 
-/// Connects to a vchan of the guest that no other client has.
+/// Connects to a vchan of the guest that no other client uses.
 fn free_vchan(name: &str, watch: &DomainWatch, deadline: &Deadline) -> Result<Client, TalkError> {
     let failed = |source| TalkError::Vchan { name: name.to_owned(), source };
     let (store, domid) = (watch.store(), watch.domid());
     let folder = format!("/local/domain/{domid}/{}", talk::FOLDER);
-    // Nearly always this one is there and free.
+    // This one is nearly always free.
     if let Some(vchan) =
         connect_to(store, domid, &format!("{folder}/0"), deadline.left()).map_err(failed)?
     {
@@ -78,14 +78,14 @@ fn free_vchan(name: &str, watch: &DomainWatch, deadline: &Deadline) -> Result<Cl
     store.watch(&folder, VCHANS).map_err(failed_store)?;
     loop {
         for place in 0..talk::MAX_VCHANS {
-            // Each of them may take its time.
+            // Each attempt may take its time.
             let left = deadline.left();
             if left.is_zero() {
                 return Err(deadline.silent(name));
             }
             let path = format!("{folder}/{place}");
             if let Some(vchan) = connect_to(store, domid, &path, left).map_err(failed)? {
-                // The guest can write to this folder as often as it likes.
+                // The guest can write to this folder without limit, so stop watching.
                 store.unwatch(&folder, VCHANS).map_err(failed_store)?;
                 return Ok(vchan);
             }
@@ -98,9 +98,8 @@ fn free_vchan(name: &str, watch: &DomainWatch, deadline: &Deadline) -> Result<Cl
     }
 }
 
-/// Asks for an app's output over a vchan instead of the console; `None` where the guest has no free
-/// vchan right now. Does not wait. The caller watches for the end of the domain, and has made sure
-/// that `domid` is the app's.
+/// Asks for an app's output over a vchan instead of the console; `None` if the guest has no free vchan now. Does not
+/// wait. The caller watches for the end of the domain, and has made sure that `domid` is the app's.
 ///
 /// # Errors
 /// As [`talk`].
@@ -117,8 +116,8 @@ pub(crate) fn output(name: &str, domid: DomId) -> Result<Option<Session>, TalkEr
     Ok(Some(session))
 }
 
-/// Connects to the vchan at `path`; `None` if there is none, or if another client has it. Waits for at most
-/// `left`, and [`RENEWAL`].
+/// Connects to the vchan at `path`; `None` if it does not exist or another client uses it. Waits for at most `left`
+/// and [`RENEWAL`].
 fn connect_to(
     store: &Store,
     domid: DomId,

@@ -1,7 +1,7 @@
-//! What a running guest is asked for: a further process, its app's input, figures. Each uses one vchan.
+//! Requests to a running guest: run another process, take over the app's input, report figures. Each uses one vchan.
 //!
-//! Dom0 does not trust the guest. [`Session`] bounds what the guest can cost: in memory, in time, and in
-//! how long it keeps a command from hearing anything else.
+//! Dom0 does not trust the guest. [`Session`] bounds what a guest can cost in memory and in time, and how long it can
+//! keep a command from other events.
 
 use crate::apps::{App, Apps};
 use crate::guest::error::TalkError;
@@ -13,12 +13,12 @@ use contract::talk::{Answer, Exec, Request, Size, Stats};
 use contract::{Exit, Process, Untrusted};
 use std::time::Duration;
 
-/// A process to run beside an app; `None` and empty mean "as the app".
+/// A process to run beside an app; `None` and empty mean the app's values.
 #[derive(Clone, Debug, Default)]
 pub struct ExecRequest {
     /// Program and arguments.
     pub args: Vec<String>,
-    /// `NAME=value` each; replaces or adds to the app's.
+    /// `NAME=value` each; replaces or adds to the app's environment.
     pub env: Vec<String>,
     /// Working directory.
     pub cwd: Option<String>,
@@ -26,14 +26,14 @@ pub struct ExecRequest {
     pub user: Option<String>,
     /// Whether the process gets input.
     pub stdin: bool,
-    /// The size of its terminal, where it is to have one.
+    /// The size of its terminal, if it gets one.
     pub terminal: Option<Size>,
 }
 
-/// Asks a running app's guest to run a further process.
+/// Asks a running app's guest to run another process.
 ///
-/// The session's first answer is [`Answer::Started`], or [`Answer::Exited`] with
-/// [`Exit::NotStarted`] where the process cannot run.
+/// The session's first answer is [`Answer::Started`], or [`Answer::Exited`] with [`Exit::NotStarted`] if the process
+/// cannot run.
 ///
 /// # Errors
 /// The app does not run, or its guest offers no free vchan in time.
@@ -51,15 +51,15 @@ pub fn exec(apps: &Apps, app: &App, request: &ExecRequest) -> Result<Session, Ta
         ..Process::default()
     };
     let exec = Exec { process, stdin: request.stdin, terminal: request.terminal };
-    // A full disk is no reason not to run it.
+    // A full disk must not prevent the process.
     let _ = apps.folder(&app.record.id).mark(folder::TOUCHED);
     talk(apps, app, Request::Exec(exec), PATIENCE)
 }
 
-/// Takes over the app's input; its output is what [`crate::follow`] returns.
+/// Takes over the app's input; [`crate::follow`] returns the output.
 ///
 /// # Errors
-/// As [`exec`]; [`TalkError::Refused`] where the app has no input.
+/// As [`exec`]; [`TalkError::Refused`] if the app has no input.
 pub fn attach(apps: &Apps, app: &App) -> Result<Session, TalkError> {
     let mut session = talk(apps, app, Request::Attach, PATIENCE)?;
     match session.wait_for_answer()? {
@@ -68,7 +68,7 @@ pub fn attach(apps: &Apps, app: &App) -> Result<Session, TalkError> {
     }
 }
 
-/// What the guest says that it uses, if it answers within `patience`.
+/// The resources that the guest reports to use, if it answers within `patience`.
 ///
 /// # Errors
 /// As [`exec`].
@@ -80,10 +80,10 @@ pub fn stats(apps: &Apps, app: &App, patience: Duration) -> Result<Stats, TalkEr
     }
 }
 
-/// The exit code of a process whose app has ended, and it with it: as if killed.
+/// The exit code of a process that ended because its app ended: that of a killed process.
 pub const ENDED_WITH_APP: u8 = 137;
 
-/// The one line that says why a process never ran.
+/// Why a process never ran, in one line.
 #[must_use]
 pub fn why_not(exit: &Exit) -> Option<&Untrusted> {
     match exit {

@@ -1,4 +1,4 @@
-//! What the monitor learns of a guest from xenstore.
+//! What the monitor reads about a guest in xenstore.
 
 use contract::store as nodes;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,27 +6,27 @@ use std::time::Duration;
 use toolstack::DomId;
 use xen::store::{Store, StoreError};
 
-/// Xenstored writes here whenever any domain has shut down, crashed or gone.
+/// Xenstored signals this watch when any domain has shut down, crashed or been destroyed.
 const SOME_DOMAIN_ENDED: &str = "@releaseDomain";
 /// Token of the watch of a console.
 const CONSOLE: &str = "console";
 /// The most nodes of a start set.
 const MAX_START_SET_NODES: usize = nodes::MAX_START_SET_BYTES / nodes::FOUND_CHUNK_BYTES + 2;
 
-/// A connection to xenstore that tells of ends of domains and of one guest's console, and reads that guest's nodes.
+/// A connection to xenstore that reports ends of domains and one guest's console, and reads that guest's nodes.
 ///
-/// No node that the guest may write is watched: Linux queues the events of a watch without a limit.
+/// It watches no node that the guest may write, because Linux queues the events of a watch without a limit.
 pub(crate) struct GuestStore {
     store: Store,
     domid: DomId,
 }
 
-/// What has happened.
+/// What has happened since the last call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// The console may be there now.
+    /// The console may exist now.
     pub(crate) console: bool,
-    /// A domain has ended: any one.
+    /// Some domain has ended.
     pub(crate) some_domain_ended: bool,
 }
 
@@ -42,12 +42,12 @@ impl GuestStore {
         format!("/local/domain/{}/{name}", self.domid)
     }
 
-    /// Watches for the console. Its node is dom0's own, which the guest cannot write.
+    /// Watches for the console. Its node belongs to dom0, and the guest cannot write it.
     pub(crate) fn watch_console(&self) -> Result<(), StoreError> {
         self.store.watch(&self.node("console/tty"), CONSOLE)
     }
 
-    /// Takes the events that have come, `most` of them at once. Does not wait.
+    /// Takes at most `most` waiting events. Does not wait.
     pub(crate) fn changes(&self, most: usize) -> Result<Changes, StoreError> {
         let mut changes = Changes::default();
         for _ in 0..most {
@@ -58,17 +58,17 @@ impl GuestStore {
         Ok(changes)
     }
 
-    /// The path of the console's terminal, once there is one.
+    /// The path of the console's terminal, once it exists.
     pub(crate) fn console(&self) -> Result<Option<String>, StoreError> {
         self.store.read_optional(&self.node("console/tty"))
     }
 
-    /// The guest's report as it wrote it.
+    /// The guest's report, unparsed.
     pub(crate) fn report(&self) -> Result<Option<String>, StoreError> {
         self.store.read_untrusted(&self.node(nodes::REPORT))
     }
 
-    /// The nodes of the guest's start set as it wrote them, fewer than `max_bytes` together; none: it has written none.
+    /// The nodes of the guest's start set, unparsed, below `max_bytes` together; empty if the guest has written none.
     pub(crate) fn start_set(&self, max_bytes: usize) -> Result<Vec<String>, StoreError> {
         let mut found = vec![];
         let mut bytes = 0;

@@ -1,4 +1,4 @@
-//! The xl config of an app.
+//! Renders the xl config of an app.
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
@@ -7,11 +7,11 @@ use crate::network::connect;
 use crate::record::state::State;
 use crate::request::domain::domain_spec;
 
-/// The xl config of an app that does not run, ready for `xl create`; also in its folder as
-/// `domain.cfg`. The app keeps the address that it is given here until it is removed.
+/// Renders the xl config of an app that does not run, ready for `xl create`, and writes it into the app's folder as
+/// `domain.cfg`. The app keeps the address in it until it is removed.
 ///
 /// # Errors
-/// It runs; the network refuses; or a template cannot be rendered.
+/// The app runs, the network refuses, or a template cannot be rendered.
 pub fn config(apps: &Apps, app: &App) -> Result<String, AppsError> {
     let State::Created { .. } = app.state else {
         return Err(AppsError::Running(app.record.name.clone()));

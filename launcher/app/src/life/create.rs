@@ -1,4 +1,4 @@
-//! Making an app, which does not run yet.
+//! Creates an app without starting it.
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
@@ -24,10 +24,10 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use toolstack::{Booted, Shape};
 
-/// Makes an app, which does not run yet.
+/// Creates an app without starting it.
 ///
 /// # Errors
-/// The name is taken, the request makes no sense, or the disk is full; nothing is left then.
+/// The name is taken, the request cannot be fulfilled, or the disk is full. Nothing is left then.
 pub fn create(apps: &Apps, request: &RunRequest) -> Result<App, AppsError> {
     let _span = tracing::info_span!("create").entered();
     let shape = shape(apps, request)?;
@@ -38,8 +38,8 @@ pub fn create(apps: &Apps, request: &RunRequest) -> Result<App, AppsError> {
     Ok(app.into())
 }
 
-/// Makes an app that is started at once: of a pooled domain where one fits, or else with a domain that boots while
-/// the rest is made.
+/// Creates an app that will be started at once. Uses a pooled domain if one fits, else boots a domain while it makes
+/// the rest.
 ///
 /// # Errors
 /// As [`create`], and the domain cannot be booted.
@@ -55,11 +55,11 @@ pub(crate) fn create_booted(
     make(apps, request, shape, place, true, timings)
 }
 
-/// Where an app is to be made.
+/// The folder reserved for a new app, with its lock.
 struct Place {
     folder: Folder,
     lock: Lock,
-    /// The pooled domain that has been taken for it.
+    /// The pooled domain that was taken for the app.
     pooled: Option<PooledDomain>,
 }
 
@@ -107,9 +107,9 @@ fn make(
     }
 }
 
-/// A folder for a new app: that of a pooled domain which fits, or else an empty one.
+/// Reserves a folder for a new app: that of a pooled domain that fits, or else an empty one.
 fn reserve(apps: &Apps, shape: &Shape, request: &RunRequest) -> Result<Place, AppsError> {
-    // To others a folder looks as if its maker had died, until there is a record in it.
+    // Until the folder has a record, other processes take it for the leftover of a dead process.
     let common = apps.common_lock()?;
     let fits = |pooled: &PooledDomain| fits(pooled, shape, request, apps.settings());
     if let Some((folder, lock, pooled)) = pooled::take(apps, fits)? {
@@ -143,7 +143,7 @@ fn fill(
     record: &Record,
     (pooled, booted): (Option<&PooledDomain>, &Booted),
 ) -> Result<State, AppsError> {
-    // Until there is a record, other processes cannot know that this app uses the image.
+    // Until the record is written, other processes cannot know that this app uses the image.
     let _held = request.image.hold()?;
     if pooled.is_none_or(|pooled| pooled.image.is_none()) {
         link_disk(&request.image.disk, &folder.file(folder::ROOT_DISK))?;
@@ -156,13 +156,13 @@ fn fill(
     let log = folder.file(folder::LOG);
     let made = OpenOptions::new().append(true).create(true).mode(0o600).open(&log);
     made.map_err(FileError::io("make", &log))?;
-    // With a domain there is something to take down if this process is killed now.
+    // With the domain in the state, a repair can destroy it if this process is killed now.
     let state = match booted.domid() {
         Some(domid) => State::default().booted(domid),
         None => State::default(),
     };
     folder.write_state_lightly(&state)?;
-    // Last: a folder with a record is complete.
+    // Last, because a folder with a record counts as complete.
     folder.write_record(record)?;
     Ok(state)
 }

@@ -1,4 +1,4 @@
-//! The end of an app: everything that its start has made is taken down.
+//! Ends an app: removes all that its start has made.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
@@ -10,20 +10,19 @@ use crate::store::folder::{self, Folder};
 use crate::store::locked::Locked;
 use contract::one_line;
 use toolstack::DomId;
-/// Removes folder and name of an app; the caller has its lock.
+/// Removes folder and name of an app; the caller has the app's lock.
 pub(crate) fn forget(apps: &Apps, record: &Record, folder: &Folder) -> Result<(), AppsError> {
     let _common = apps.common_lock()?;
-    // It may have another name than when `record` was read.
+    // The app may have been renamed since `record` was read.
     let now = folder.read_record().map_or(record.name.clone(), |record| record.name);
-    // Without a record the folder is one that repairs remove, and its name with it, if this
-    // process is killed now. An app without a name could not be removed by name.
+    // The record first: if this process is killed now, a repair removes the folder without record, and the name.
+    // An app without a name could not be removed by name.
     folder.remove_record()?;
     apps.names().release(&record.id, &now)?;
     Ok(folder.remove()?)
 }
 
-/// Takes down what a start has made: domain, disks, ports, address. Goes on after an error;
-/// doing it twice is no error.
+/// Removes what a start has made: domain, disks, ports, address. Continues after an error. May be called twice.
 pub(crate) fn take_down(
     apps: &Apps,
     record: &Record,
@@ -46,8 +45,8 @@ pub(crate) fn take_down(
     done
 }
 
-/// The end of an app that this process is in charge of: takes it down, notes how it ended, and
-/// removes it where that was asked for.
+/// Ends an app whose lock this process holds: removes what its start has made, records its outcome, and removes
+/// the app if `--rm` was given.
 pub(crate) fn finish(apps: &Apps, app: &mut Locked, mut outcome: Outcome) -> Result<(), AppsError> {
     let down = take_down(apps, &app.record, app.state.domid());
     if let Err(error) = &down {
@@ -60,14 +59,14 @@ pub(crate) fn finish(apps: &Apps, app: &mut Locked, mut outcome: Outcome) -> Res
     }
     app.state = app.state.exited(outcome.clone(), now_ms());
     let goes = app.record.remove_on_exit && !app.folder.is_marked(folder::KEPT);
-    // One that goes at once need not outlive a power cut.
+    // The state of an app that is removed at once need not survive a power cut.
     let noted = match goes {
         true => app.folder.write_state_lightly(&app.state),
         false => app.folder.write_state(&app.state),
     };
     let noted = noted.map_err(AppsError::from);
     let left = app.lock.leave(&outcome).map_err(AppsError::from);
-    // With its domain still there it stays, for the next command to see.
+    // While the domain exists, the app stays, so that the next command sees it.
     let gone = match goes && down.is_ok() {
         true => forget(apps, &app.record, &app.folder),
         false => Ok(()),

@@ -1,4 +1,4 @@
-//! Ending an app at once.
+//! Ends an app at once.
 
 use crate::apps::{App, Apps};
 use crate::domain::noted_domain;
@@ -9,13 +9,13 @@ use crate::store::end_watch::EndWatch;
 use crate::store::folder;
 use std::time::{Duration, Instant};
 
-/// How long a monitor may take to tidy up after its domain was destroyed.
+/// How long a monitor may take to clean up after its domain was destroyed.
 pub(crate) const TIDY_TIME: Duration = Duration::from_secs(60);
 
-/// Ends the app at once: its domain is destroyed, and what it has not written out is lost.
+/// Ends the app at once: destroys its domain. Data that the guest has not written to disk is lost.
 ///
 /// # Errors
-/// Xen refuses. An app that does not run is no error.
+/// Xen refuses. It is no error if the app does not run.
 pub fn kill(apps: &Apps, app: &App) -> Result<Outcome, AppsError> {
     kill_marked(apps, app, folder::STOPPED)
 }
@@ -23,7 +23,7 @@ pub fn kill(apps: &Apps, app: &App) -> Result<Outcome, AppsError> {
 pub(crate) fn kill_marked(apps: &Apps, app: &App, mark: &str) -> Result<Outcome, AppsError> {
     let folder = apps.folder(&app.record.id);
     let end = EndWatch::new(&folder)?;
-    // Also one that has just ended: its monitor is taking it down. `destroy` compares the UUID.
+    // Even if the app has just ended and its monitor is cleaning up. `destroy` compares the UUID.
     if let Some((domid, uuid)) = noted_domain(apps, app)? {
         folder.mark(mark)?;
         tracing::info_span!("destroy")

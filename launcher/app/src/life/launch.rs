@@ -1,4 +1,4 @@
-//! Making an app and starting it.
+//! Creates an app and starts it.
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
@@ -9,21 +9,20 @@ use crate::record::timing::Timings;
 use crate::request::run_request::RunRequest;
 use std::time::Duration;
 
-/// How much later the monitor of a detached app begins. What the app writes and how it ends is kept for it
-/// meanwhile.
+/// The delay of a detached app's monitor. Until then Xen keeps the app's output and outcome.
 const MONITOR_LATER: Duration = Duration::from_millis(100);
 
-/// Makes an app and starts it. Its domain, if no pooled one fits, boots while the rest is made.
+/// Creates an app and starts it. If no pooled domain fits, a domain boots while the rest is made.
 ///
 /// # Errors
-/// As [`super::create`] and [`super::start`]; nothing is left then.
+/// As [`super::create`] and [`super::start`]. Nothing is left then.
 pub fn launch(apps: &Apps, request: &RunRequest) -> Result<(App, Timings), AppsError> {
     let mut timings = Timings::new();
     let (mut app, booted) = create_booted(apps, request, &mut timings)?;
     let delay = if request.detached { MONITOR_LATER } else { Duration::ZERO };
     match start_locked(apps, &mut app, booted, &mut timings, delay) {
         Ok(()) => Ok((app.into(), timings)),
-        // A launch that failed leaves nothing; Docker would keep an app that never ran.
+        // A failed launch leaves nothing, whereas Docker keeps the app that never ran.
         Err(error) => Err(error.and(remove_locked(apps, &app))),
     }
 }

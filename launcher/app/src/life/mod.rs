@@ -1,4 +1,4 @@
-//! The life of an app: one file a verb.
+//! The life of an app, with one file for each verb.
 
 pub(crate) mod config;
 pub(crate) mod create;

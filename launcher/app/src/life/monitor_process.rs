@@ -1,4 +1,4 @@
-//! Starting the monitor of an app.
+//! Starts the monitor of an app.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Starts the process that stays with the app, and shares the lock with it; it begins after `delay`.
+/// Starts the app's monitor and shares the lock with it. The monitor begins its work after `delay`.
 ///
 /// # Errors
 /// The program cannot be run.

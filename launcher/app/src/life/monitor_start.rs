@@ -1,22 +1,22 @@
-//! What a monitor is told by the launcher that starts it.
+//! What the launcher tells the monitor that it starts.
 
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What a monitor is told by the launcher that starts it, as JSON in its one argument.
+/// What the launcher tells the monitor that it starts, as JSON in the monitor's only argument.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MonitorStart {
-    /// The app.
+    /// The app's id.
     pub id: String,
-    /// Where images and apps are kept.
+    /// The folder of images and apps.
     pub state_dir: PathBuf,
-    /// About domains.
+    /// The settings of domains.
     pub settings: Settings,
-    /// About the network.
+    /// The settings of the network.
     pub network: net::Settings,
-    /// The launcher, to fill pools with.
+    /// The launcher program, which fills pools.
     pub launcher: PathBuf,
-    /// How long it lets the app's start have dom0's processor before it does anything, in milliseconds.
+    /// How many milliseconds the monitor waits first, to leave dom0's processor to the app's start.
     pub delay_ms: u64,
 }

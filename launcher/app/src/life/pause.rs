@@ -1,13 +1,13 @@
-//! Pausing an app, and letting it go on.
+//! Pauses and unpauses an app.
 
 use crate::apps::{App, Apps};
 use crate::domain::running_domain;
 use crate::error::AppsError;
 
-/// Pauses the app: none of its processors runs until [`unpause`].
+/// Pauses the app: its vCPUs do not run until [`unpause`].
 ///
 /// # Errors
-/// It does not run, or is paused already.
+/// The app does not run, or is paused already.
 pub fn pause(apps: &Apps, app: &App) -> Result<(), AppsError> {
     let domain = running_domain(apps, app)?;
     match apps.toolstack().is_paused(domain)? {
@@ -16,10 +16,10 @@ pub fn pause(apps: &Apps, app: &App) -> Result<(), AppsError> {
     }
 }
 
-/// Lets a paused app go on.
+/// Unpauses the app.
 ///
 /// # Errors
-/// It does not run, or is not paused.
+/// The app does not run, or is not paused.
 pub fn unpause(apps: &Apps, app: &App) -> Result<(), AppsError> {
     let domain = running_domain(apps, app)?;
     match apps.toolstack().is_paused(domain)? {

@@ -1,4 +1,4 @@
-//! Removing an app.
+//! Removes an app.
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
@@ -13,10 +13,10 @@ use crate::store::locked::Locked;
 use std::time::Instant;
 use toolstack::DomId;
 
-/// Removes an app and its writable layer; a running one only with `force`.
+/// Removes an app and its writable layer. Removes a running app only with `force`.
 ///
 /// # Errors
-/// It runs, or its folder cannot be removed.
+/// The app runs, or its folder cannot be removed.
 pub fn remove(apps: &Apps, app: &App, force: bool) -> Result<(), AppsError> {
     let folder = apps.folder(&app.record.id);
     let running = || AppsError::Running(app.record.name.clone());
@@ -24,7 +24,7 @@ pub fn remove(apps: &Apps, app: &App, force: bool) -> Result<(), AppsError> {
         Ok(Some(lock)) => lock,
         Ok(None) if force => {
             kill(apps, app)?;
-            // One that waits to be started again has no domain; its monitor sees the mark.
+            // An app that waits for a restart has no domain. Its monitor sees the mark and ends.
             if folder.mark(folder::STOPPED).is_ok() {
                 EndWatch::new(&folder)?.wait(Some(Instant::now() + TIDY_TIME))?;
             }
@@ -35,11 +35,11 @@ pub fn remove(apps: &Apps, app: &App, force: bool) -> Result<(), AppsError> {
             }
         }
         Ok(None) => return Err(running()),
-        // Its monitor was faster.
+        // The app's monitor has removed the folder meanwhile.
         Err(error) if error.is_not_found() => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    // A domain of it without a monitor: started by hand from its config.
+    // A domain of the app without a monitor: the user started it from the config.
     let by_hand = unwatched_domain(apps, &app.record)?;
     if by_hand.is_some() && !force {
         return Err(running());
@@ -48,7 +48,7 @@ pub fn remove(apps: &Apps, app: &App, force: bool) -> Result<(), AppsError> {
     forget(apps, &app.record, &folder)
 }
 
-/// Removes an app that this process is in charge of, with its domain if it has one.
+/// Removes an app whose lock this process holds, and its domain if it has one.
 ///
 /// # Errors
 /// As [`remove`].
@@ -65,7 +65,7 @@ fn unwatched_domain(apps: &Apps, record: &Record) -> Result<Option<DomId>, AppsE
     }
 }
 
-/// Removes an app whose files cannot be read, by its id or name, with its domain; returns whether it is gone.
+/// Removes an app with unreadable files, by its id or name, and its domain. Returns whether the app is gone.
 ///
 /// # Errors
 /// Xen or the file system refuses.
@@ -77,14 +77,14 @@ pub fn remove_damaged(apps: &Apps, name: &str) -> Result<bool, AppsError> {
     Ok(remove_incomplete(apps, &id, &apps.folder(&id))?.is_some())
 }
 
-/// Removes a folder whose maker died before it was complete, or whose remover died before it was gone; also one
-/// with a record that cannot be read, if a user asks for that.
+/// Removes a folder that a killed process left incomplete or half removed. If a user asks for it, also removes a
+/// folder whose record cannot be read.
 pub(crate) fn remove_incomplete(
     apps: &Apps,
     id: &str,
     folder: &Folder,
 ) -> Result<Option<Repair>, AppsError> {
-    // Makers take the app's lock under the common one.
+    // A process that creates an app takes its lock while it holds the common lock.
     let common = apps.common_lock()?;
     let lock = match folder.try_lock() {
         Ok(None) => return Ok(None),
@@ -100,5 +100,5 @@ pub(crate) fn remove_incomplete(
     apps.names().release_all(id)?;
     folder.remove()?;
     drop((lock, common));
-    Ok(Some(Repair(format!("removed app {id}, which was made or removed only in part"))))
+    Ok(Some(Repair(format!("removed app {id}, which was only partly created or removed"))))
 }

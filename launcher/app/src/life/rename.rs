@@ -1,13 +1,13 @@
-//! Giving an app another name.
+//! Renames an app.
 
 use crate::apps::{App, Apps};
 use crate::domain::domain;
 use crate::error::AppsError;
 
-/// Gives the app another name; its domain, while there is one, has it too.
+/// Renames the app, and its domain if it has one.
 ///
 /// # Errors
-/// The name is taken or cannot be given.
+/// The name is taken or not valid.
 pub fn rename(apps: &Apps, app: &App, name: &str) -> Result<(), AppsError> {
     if app.record.name == name {
         return Err(AppsError::SameName(name.to_owned()));

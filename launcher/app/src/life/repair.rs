@@ -1,4 +1,4 @@
-//! Repairing what killed launchers and monitors left behind.
+//! Repairs what killed launchers and monitors left behind.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
@@ -22,15 +22,15 @@ use std::fs;
 use std::time::Duration;
 use toolstack::DomainState;
 
-/// Written when everything was looked at.
+/// Written after all apps were checked.
 const LAST: &str = ".looked";
-/// How often launches look, at most.
+/// Launches check no more often than this.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Repairs what killed processes left behind: apps, loop devices, addresses, ports. Cheap if there is nothing.
+/// Repairs what killed processes left behind: apps, loop devices, addresses, ports. Cheap if there is nothing to do.
 ///
 /// # Errors
-/// The state folder cannot be read. What cannot be repaired is a [`Repair`] that says so.
+/// The state folder cannot be read. Each failed repair is reported as a [`Repair`].
 pub fn repair(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
     let _span = tracing::info_span!("repair").entered();
     let last = apps.folders().join(LAST);
@@ -38,12 +38,12 @@ pub fn repair(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
     let mut repairs = Vec::new();
     let mut tended = HashSet::new();
     for id in apps.ids()? {
-        // Most apps run and have their monitor; no more is asked about them, as there may be hundreds.
+        // Skips apps that have their monitor without further checks: there may be hundreds.
         if apps.folder(&id).watch_lock().and_then(|lock| lock.is_held()).unwrap_or(false) {
             tended.insert(id);
             continue;
         }
-        // One app that cannot be repaired must not keep the user from all others.
+        // One app that cannot be repaired must not block commands for all others.
         match repair_app(apps, &id) {
             Ok(repair) => repairs.extend(repair),
             Err(error) => {
@@ -54,14 +54,16 @@ pub fn repair(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
                     _ => String::new(),
                 };
                 let error = one_line(&error);
-                repairs.push(Repair(format!("cannot look after app {id}: {error}{next}")));
+                repairs.push(Repair(format!("cannot repair app {id}: {error}{next}")));
             }
         }
     }
     match pooled::repair(apps) {
-        Ok(removed) => repairs.extend(removed.into_iter().map(|id| {
-            Repair(format!("removed domain waiting-{id}, which was built only in part"))
-        })),
+        Ok(removed) => {
+            repairs.extend(removed.into_iter().map(|id| {
+                Repair(format!("removed domain waiting-{id}, which was only partly built"))
+            }))
+        }
         Err(error) => repairs.push(Repair(one_line(&error))),
     }
     match apps.toolstack().detach_orphans() {
@@ -70,17 +72,17 @@ pub fn repair(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
     }
     match with_mended_network(apps, |network| {
         network.retain(|id| {
-            // In this order: a domain that waits is taken by renaming its folder to the app's.
+            // Apps last: a launch takes a pooled domain by renaming its folder into the apps' folder.
             tended.contains(id) || apps.is_pooled(id) || uses_network(apps, id)
         })
     }) {
         Ok((gone, mended)) => {
             repairs.extend(mended.into_iter().map(|file| {
                 let file = file.display();
-                Repair(format!("{file} was damaged; rebuilt it from what the apps have"))
+                Repair(format!("{file} was damaged; rebuilt it from the apps' records"))
             }));
             repairs.extend(gone.into_iter().map(|id| {
-                Repair(format!("gave back address and ports of app {id}, which is gone"))
+                Repair(format!("freed address and ports of app {id}, which no longer exists"))
             }))
         }
         Err(error) => repairs.push(Repair(one_line(&error))),
@@ -88,28 +90,28 @@ pub fn repair(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
     Ok(repairs)
 }
 
-/// As [`repair`], unless that was done in the last few seconds.
+/// As [`repair`], unless a repair ran in the last few seconds.
 ///
 /// # Errors
 /// As [`repair`].
 pub fn repair_at_times(apps: &Apps) -> Result<Vec<Repair>, AppsError> {
     let path = apps.folders().join(LAST);
     let last = fs::metadata(&path).and_then(|data| data.modified());
-    // A clock that was set back must not put it off for long.
+    // If the clock was set back, repairs at once.
     if last.is_ok_and(|last| last.elapsed().is_ok_and(|ago| ago < INTERVAL)) {
         return Ok(vec![]);
     }
     repair(apps)
 }
 
-/// Whether an app has, or may be about to have, an address. In doubt it has.
+/// Whether an app has or may soon have an address. Returns true in doubt.
 fn uses_network(apps: &Apps, id: &str) -> bool {
     match apps.read(id) {
-        // One that is being made of a domain that waited has its lease already.
+        // An app that is being made from a pooled domain already has its lease.
         Ok(None) => apps.folder(id).path().exists(),
         Ok(Some(app)) => match app.state {
             State::Starting { .. } | State::Running { .. } => true,
-            // With a config for `xl create`.
+            // The address in a config for `xl create`.
             State::Created { address } => address.is_some(),
             State::Exited { .. } | State::Restarting { .. } => false,
         },
@@ -123,7 +125,7 @@ pub(crate) fn repair_app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsEr
     let state = match folder.read_state() {
         Ok(state) => Some(state),
         Err(error) if error.is_not_found() => None,
-        // Cut off by a power failure: whatever ran then runs no more.
+        // A power cut damaged the state, so no domain of that start runs any more.
         Err(_) => Some(State::default().starting()),
     };
     let record = match folder.read_record() {
@@ -135,7 +137,7 @@ pub(crate) fn repair_app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsEr
         (Some(record), Some(state)) if is_settled(&folder, &record, &state) => Ok(None),
         (Some(record), Some(_)) => match folder.try_lock() {
             Ok(Some(lock)) => with_lock(apps, folder, record, lock),
-            // All is well: a process is in charge.
+            // A process is in charge of the app.
             Ok(None) => Ok(None),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
@@ -144,7 +146,7 @@ pub(crate) fn repair_app(apps: &Apps, id: &str) -> Result<Option<Repair>, AppsEr
     }
 }
 
-/// Whether an app needs no repair: it does not run, and is to stay.
+/// Whether an app needs no repair: it does not run, and is not to be removed.
 fn is_settled(folder: &Folder, record: &Record, state: &State) -> bool {
     match state.phase() {
         Phase::Created => true,
@@ -153,7 +155,7 @@ fn is_settled(folder: &Folder, record: &Record, state: &State) -> bool {
     }
 }
 
-/// Repairs an app that had no process in charge; now this one is.
+/// Repairs an app that had no process in charge. This process holds its lock now.
 fn with_lock(
     apps: &Apps,
     folder: Folder,
@@ -161,7 +163,7 @@ fn with_lock(
     lock: Lock,
 ) -> Result<Option<Repair>, AppsError> {
     let name = record.name.clone();
-    // What was read before may have changed until the lock was ours.
+    // The state may have changed before this process got the lock.
     let state = folder.read_state().unwrap_or_else(|_| State::default().starting());
     let app = &mut Locked { record, state, folder, lock };
     match app.state {
@@ -169,7 +171,9 @@ fn with_lock(
         State::Created { .. } | State::Exited { .. } => {
             take_down(apps, &app.record, None)?;
             forget(apps, &app.record, &app.folder)?;
-            Ok(Some(Repair(format!("removed app {name}, which was to go when it ended"))))
+            Ok(Some(Repair(format!(
+                "removed app {name}, which had ended and was started with --rm"
+            ))))
         }
         State::Running { domid, .. } => {
             let now = apps.toolstack().state(domid, app.record.uuid)?;
@@ -184,7 +188,7 @@ fn with_lock(
             }
             finish(apps, app, Outcome::unreported(now))?;
             Ok(Some(Repair(format!(
-                "app {name} ended while its monitor was dead; took down what was left"
+                "app {name} ended while its monitor was dead; removed what was left of its run"
             ))))
         }
         State::Restarting { .. } => {
@@ -194,7 +198,7 @@ fn with_lock(
             ))))
         }
         State::Starting { .. } => {
-            // One that is just being destroyed is not found, but has nodes yet.
+            // A domain that is being destroyed is not found, but still has nodes.
             if let Some(found) = apps.toolstack().find(app.record.uuid)? {
                 app.state = app.state.booted(found);
             }
@@ -206,13 +210,13 @@ fn with_lock(
             }
             finish(apps, app, outcome)?;
             Ok(Some(Repair(format!(
-                "the start of app {name} was interrupted; took down what was left"
+                "the start of app {name} was interrupted; undid what was done of it"
             ))))
         }
     }
 }
 
-/// Has an app that ended without a monitor started again, if its policy says so.
+/// Starts the monitor that will restart an app that ended without one, if the app's policy says so.
 fn to_restart(
     apps: &Apps,
     app: &mut Locked,
@@ -224,5 +228,7 @@ fn to_restart(
     end_to_restart(apps, app, outcome)?;
     start_monitor(apps, app, Duration::ZERO)?;
     let name = &app.record.name;
-    Ok(Some(Repair(format!("app {name} ended while its monitor was dead; it is started again"))))
+    Ok(Some(Repair(format!(
+        "app {name} ended while its monitor was dead; a new monitor restarts it"
+    ))))
 }

@@ -1,8 +1,7 @@
-//! Starting an app again when it ends: the back-off before it, and which process does it.
+//! Starts an app again when it ends: the back-off before the restart, and the process that does it.
 //!
-//! The app always has a process that is in charge of it: the monitor of the start that ended takes
-//! everything down, waits, and turns into a launcher that has its lock. That one starts the app
-//! and another monitor.
+//! The app always has a process in charge: the monitor of the ended run cleans up, waits, and turns into a launcher
+//! that keeps the app's lock. That launcher starts the app and a new monitor.
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
@@ -24,18 +23,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The first back-off before an app is started again; each further one is twice as long. Docker's.
+/// The first back-off before a restart; each further one is twice as long. Docker's value.
 const FIRST_BACKOFF_MS: u64 = 100;
-/// The longest back-off; Docker's.
+/// The longest back-off. Docker's value.
 const LONGEST_BACKOFF_MS: u64 = 60_000;
-/// An app that ran for this long is well: its next back-off is the first again. Docker's.
+/// After a run of at least this length the next back-off is the first again. Docker's value.
 const WELL_MS: u64 = 10_000;
-/// What the launcher is called with that starts an app again, before the app's id; the app's lock
-/// file is its standard input.
+/// The launcher's first argument when it restarts an app, before the app's id. The app's lock file is its standard
+/// input.
 pub const RESTART_ROLE: &str = "__restart";
 
-/// How long to wait before an app is started again, which ran for `ran_ms` and had waited for
-/// `last_ms` before.
+/// The back-off before a restart of an app that ran for `ran_ms` and last waited for `last_ms`.
 fn backoff_ms(last_ms: u64, ran_ms: u64) -> u64 {
     if ran_ms >= WELL_MS {
         return FIRST_BACKOFF_MS;
@@ -43,18 +41,18 @@ fn backoff_ms(last_ms: u64, ran_ms: u64) -> u64 {
     last_ms.saturating_mul(2).clamp(FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS)
 }
 
-/// Whether an app that ends now is to be started again; by its record as it is now, since
-/// that may have changed while the app ran.
+/// Whether an ending app will be started again. Reads the record anew, since it may have changed while the app
+/// ran.
 pub(crate) fn wants_restart(app: &Locked, outcome: &Outcome) -> bool {
     let Ok(record) = app.folder.read_record() else { return false };
     record.restart.wants(outcome.code(), app.state.restarts(), app.folder.ends_for_good())
 }
 
-/// The end of an app that is to be started again: takes it down and notes for when; the
-/// back-off is for [`restart_after_backoff`].
+/// Ends an app that will be started again: cleans up and records the time of the restart. The caller then calls
+/// [`restart_after_backoff`].
 ///
 /// # Errors
-/// It cannot be taken down, and so not be started again either: it has ended for good then.
+/// The cleanup failed, so the app cannot be started again and has ended for good.
 pub(crate) fn end_to_restart(
     apps: &Apps,
     app: &mut Locked,
@@ -67,9 +65,8 @@ pub(crate) fn end_to_restart(
     Ok(app.folder.write_state_lightly(&app.state)?)
 }
 
-/// Waits out the back-off of an app that is to be started again, and turns this process into the
-/// launcher that does it. Returns when the app was stopped meanwhile, or no launcher
-/// can be run.
+/// Waits for the back-off to pass, and turns this process into the launcher that restarts the app. Returns only if
+/// the app was stopped meanwhile, or the launcher cannot be run.
 pub(crate) fn restart_after_backoff(
     apps: &Apps,
     app: &mut Locked,
@@ -83,7 +80,7 @@ pub(crate) fn restart_after_backoff(
         if app.folder.ends_for_good() {
             return finish(apps, app, ended);
         }
-        // A clock that was set back must not make it wait for ever.
+        // A clock that was set back must not extend the wait.
         let left = due.saturating_sub(now_ms()).min(LONGEST_BACKOFF_MS);
         if left == 0 {
             break;
@@ -95,11 +92,11 @@ pub(crate) fn restart_after_backoff(
         .args([RESTART_ROLE, &app.record.id])
         .stdin(Stdio::from(app.lock.share()?))
         .exec();
-    let message = format!("cannot start it again: cannot run {}: {error}", launcher.display());
+    let message = format!("cannot restart the app: cannot run {}: {error}", launcher.display());
     finish(apps, app, Outcome::failed(message))
 }
 
-/// The apps that have ended and are to be started when the host starts.
+/// The apps that have ended and must be started with the host.
 ///
 /// # Errors
 /// The state folder cannot be read.
@@ -109,13 +106,13 @@ pub fn at_boot(apps: &Apps) -> Result<Vec<App>, AppsError> {
         let stopped = apps.folder(&app.record.id).is_marked(folder::STOPPED);
         app.state.phase() == Phase::Exited && app.record.restart.at_boot(stopped)
     });
-    // In the order in which they were made: a database is likely older than what asks it.
+    // In the order of creation: a database is probably older than its clients.
     found.reverse();
     Ok(found)
 }
 
-/// The body of the launcher that a monitor turned into: starts the app `id` again, whose lock
-/// file is `inherited`. Where that fails, the app waits again, as long as its policy says.
+/// Runs in the launcher that a monitor turned into: starts the app `id` again, whose lock file is `inherited`. If
+/// the start fails, the app waits again if its policy says so.
 ///
 /// # Errors
 /// The app cannot be read, or no monitor can be started for it.
@@ -131,7 +128,7 @@ pub fn restart_inherited(apps: &Apps, id: &str, inherited: std::fs::File) -> Res
     let Err(error) = start_again(apps, &mut app) else { return Ok(()) };
     let outcome = Outcome::failed(one_line(&error));
     if wants_restart(&app, &outcome) {
-        // It did not run: nothing is left to be taken down, and the back-off grows.
+        // The app did not run, so nothing is left to clean up, and the back-off grows.
         end_to_restart(apps, &mut app, outcome)?;
         return start_monitor(apps, &app, Duration::ZERO);
     }

@@ -1,4 +1,4 @@
-//! Sending an app a signal.
+//! Sends a signal to an app.
 
 use crate::apps::{App, Apps};
 use crate::domain::{self, lives};
@@ -11,17 +11,15 @@ use crate::store::end_watch::EndWatch;
 use crate::store::folder;
 use std::time::Instant;
 
-/// The signal that no app can refuse.
+/// The signal that an app can neither catch nor ignore.
 const KILL: i32 = 9;
 
-/// Sends the app a signal. One that ends it for certain, or that asks it to stop, also keeps
-/// it from being started again.
+/// Sends a signal to the app. After SIGKILL or the app's stop signal, the app is not started again.
 ///
-/// SIGKILL leaves the guest time to write everything out; a guest that does not answer is
-/// destroyed then.
+/// After SIGKILL the guest has time to write its data to disk; a guest that does not answer is destroyed.
 ///
 /// # Errors
-/// It does not run, or its guest does not pass the signal on in time.
+/// The app does not run, or its guest does not pass the signal on in time.
 pub fn signal(apps: &Apps, app: &App, signal: i32) -> Result<(), AppsError> {
     let folder = apps.folder(&app.record.id);
     let end = EndWatch::new(&folder)?;
@@ -34,7 +32,7 @@ pub fn signal(apps: &Apps, app: &App, signal: i32) -> Result<(), AppsError> {
         false => domain::domain(apps, app)?,
     };
     let Some(domain) = domain else {
-        // One that waited to be started again has ended by this.
+        // The mark has ended an app that was waiting for a restart.
         return match stops && app.state.phase() == Phase::Restarting {
             true => Ok(()),
             false => Err(AppsError::NotRunning(app.record.name.clone())),
@@ -46,7 +44,7 @@ pub fn signal(apps: &Apps, app: &App, signal: i32) -> Result<(), AppsError> {
         {
             Ok(())
         }
-        // Whatever the guest makes of it.
+        // Even if the guest did not pass the signal on.
         (_, KILL) => kill(apps, app).map(drop),
         (Err(error), _) => Err(error),
         (Ok(true), _) => Ok(()),

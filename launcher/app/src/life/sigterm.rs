@@ -1,6 +1,6 @@
-//! Monitors and SIGTERM.
+//! Protects starting monitors from SIGTERM.
 //!
-//! systemd ends with SIGTERM what is left in the cgroup of a service, a job or a login that ends. A monitor leaves
+//! When a service, a job or a login ends, systemd sends SIGTERM to the processes left in its cgroup. A monitor leaves
 //! that cgroup, but only a moment after its launcher has started it; until then it ignores SIGTERM.
 #![expect(unsafe_code, reason = "std and rustix do not set what a signal does")]
 
@@ -13,7 +13,7 @@ pub(crate) struct IgnoreSigterm {
 }
 
 impl IgnoreSigterm {
-    /// `None` where the kernel refuses: then a monitor is as easily ended as any other process.
+    /// `None` if the kernel refuses; a new monitor is then not protected.
     pub(crate) fn new() -> Option<Self> {
         set_sigterm(libc::SIG_IGN).map(|before| Self { before })
     }
@@ -21,18 +21,18 @@ impl IgnoreSigterm {
 
 impl Drop for IgnoreSigterm {
     fn drop(&mut self) {
-        // SAFETY: `before` is what the kernel gave for this signal; it is not written.
+        // SAFETY: `before` is what the kernel returned for this signal, and it is not written.
         unsafe { libc::sigaction(libc::SIGTERM, &raw const self.before, ptr::null_mut()) };
     }
 }
 
 /// Sets this process's SIGTERM disposition to [`libc::SIG_IGN`] or [`libc::SIG_DFL`] and returns the previous one.
 fn set_sigterm(what: libc::sighandler_t) -> Option<libc::sigaction> {
-    // SAFETY: all fields are numbers, a set of bits, or an optional function: zeros are good for each.
+    // SAFETY: all fields are numbers, bit sets, or optional functions, for which zeros are valid.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = what;
     let mut before = action;
-    // SAFETY: both point to whole structs of ours.
+    // SAFETY: both pointers are to whole structures of this function.
     let done = unsafe { libc::sigaction(libc::SIGTERM, &raw const action, &raw mut before) };
     (done == 0).then_some(before)
 }

@@ -1,4 +1,4 @@
-//! Starting an app: its domain, its network, its orders, its monitor.
+//! Starts an app: its domain, its network, its orders, its monitor.
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
@@ -17,10 +17,10 @@ use crate::store::locked::Locked;
 use std::time::{Duration, Instant};
 use toolstack::Booted;
 
-/// Starts an app that does not run; returns when its domain runs and its monitor is there.
+/// Starts an app that does not run. Returns when its domain runs and its monitor was started.
 ///
 /// # Errors
-/// It runs already, or its network or domain cannot be made; all of it is undone then.
+/// The app runs already, or its network or domain cannot be made. The start is undone then.
 pub fn start(apps: &Apps, app: &App) -> Result<App, AppsError> {
     apps.toolstack().check()?;
     apps.toolstack().check_name(&app.record.name)?;
@@ -34,13 +34,13 @@ pub fn start(apps: &Apps, app: &App) -> Result<App, AppsError> {
     Ok(app.into())
 }
 
-/// Starts an app that this process is in charge of, and that has no domain.
+/// Starts an app whose lock this process holds and which has no domain.
 ///
 /// # Errors
 /// As [`start`].
 pub(crate) fn start_again(apps: &Apps, app: &mut Locked) -> Result<(), AppsError> {
     if apps.toolstack().find(app.record.uuid)?.is_some() {
-        // Started by hand from its config.
+        // A user started the domain from the app's config.
         return Err(AppsError::Running(app.record.name.clone()));
     }
     app.lock.clear()?;
@@ -50,8 +50,8 @@ pub(crate) fn start_again(apps: &Apps, app: &mut Locked) -> Result<(), AppsError
     start_locked(apps, app, Booted::NotYet, &mut Timings::new(), Duration::ZERO)
 }
 
-/// Starts an app that this process is in charge of; `booted` is the domain that was booted when it was made, if any.
-/// The monitor begins after `monitor_delay`.
+/// Starts an app whose lock this process holds. `booted` is the domain that was booted when the app was created, if
+/// any. The monitor begins after `monitor_delay`.
 ///
 /// # Errors
 /// As [`start`].
@@ -107,7 +107,7 @@ fn build(
     Ok(app.folder.write_state_lightly(&app.state)?)
 }
 
-/// Notes that the app starts, and boots its domain as far as its toolstack can.
+/// Records that the app is starting, and boots its domain as far as its toolstack can.
 fn begin(apps: &Apps, app: &mut Locked, timings: &mut Timings) -> Result<Booted, AppsError> {
     app.state = app.state.starting();
     app.folder.write_state_lightly(&app.state)?;
@@ -122,7 +122,7 @@ fn begin(apps: &Apps, app: &mut Locked, timings: &mut Timings) -> Result<Booted,
     Ok(booted)
 }
 
-/// Boots the domain of an app of which only its record is known, as far as its toolstack can.
+/// Boots the domain of an app from its record alone, as far as its toolstack can.
 pub(crate) fn boot(
     apps: &Apps,
     record: &Record,

@@ -1,4 +1,4 @@
-//! Stopping apps.
+//! Stops apps.
 
 use crate::apps::{App, Apps};
 use crate::domain::{domain, let_run, lives};
@@ -12,27 +12,27 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use toolstack::AppDomain;
 
-/// What a guest gets on top of its app's stop time: to unmount, report and power off.
+/// Added to an app's stop time, for its guest to unmount, report and power off.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
-/// So many are stopped at once: each watches its folder, and Linux lets a user do that 128 times.
+/// The most apps that are stopped at once. Each stop uses one inotify instance, of which Linux allows a user 128.
 const STOPS_AT_ONCE: usize = 32;
 
-/// Asks the app to end, and ends it by force after `timeout` ([`Duration::MAX`]: never; `None`: the app's own stop
-/// time). It is not started again.
+/// Asks the app to end, and forces it after `timeout` ([`Duration::MAX`]: never; `None`: the app's own stop time).
+/// The app is not started again.
 ///
 /// # Errors
-/// Xen refuses. An app that does not run is no error.
+/// Xen refuses. It is no error if the app does not run.
 pub fn stop(apps: &Apps, app: &App, timeout: Option<Duration>) -> Result<Outcome, AppsError> {
     stop_marked(apps, app, timeout, folder::STOPPED)
 }
 
-/// As [`stop`] for every app, many at once: they end because the host does, and those whose
-/// policy says so start with it again. Returns those that could not be stopped.
+/// Stops every app, many at once, because the host ends. Apps whose policy says so start again with the host. Returns
+/// the apps that could not be stopped.
 ///
 /// # Errors
 /// The list of apps cannot be read.
 pub fn stop_with_host(apps: &Apps) -> Result<Vec<(String, AppsError)>, AppsError> {
-    // The newest first: a database is likely older than what asks it.
+    // The newest first: a database is probably older than its clients.
     let left = Mutex::new(apps.list()?.into_iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
     let stop_some = || {
@@ -70,10 +70,10 @@ fn stop_marked(
     outcome(apps, app, &end)
 }
 
-/// As [`stop`], for an app that is to be started again: one that goes when it ends stays until then.
+/// As [`stop`], for an app that will be started again: an app with `--rm` is not removed.
 ///
 /// # Errors
-/// As there.
+/// As [`stop`].
 pub fn stop_to_start(apps: &Apps, app: &App, timeout: Option<Duration>) -> Result<App, AppsError> {
     let folder = apps.folder(&app.record.id);
     if app.record.remove_on_exit {
@@ -85,8 +85,8 @@ pub fn stop_to_start(apps: &Apps, app: &App, timeout: Option<Duration>) -> Resul
     apps.find(&app.record.id)
 }
 
-/// Returns the domain of an app that is to end, or `None` if it has ended. Makes the mark, so that the app is not
-/// started again. Waits for the domain of an app that is being started, or is about to be.
+/// Returns the domain of an app that must end, or `None` if the app has ended. Sets the mark that prevents a restart.
+/// Waits for the domain of an app that is starting or about to be started.
 pub(crate) fn await_domain(
     apps: &Apps,
     app: &App,
@@ -104,7 +104,7 @@ pub(crate) fn await_domain(
         if let Some(domain) = domain(apps, &now)? {
             return Ok(Some(domain));
         }
-        // Without a process in charge no domain will come; the next command repairs the app.
+        // Without a process in charge no domain will come, and the next command repairs the app.
         let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if late || !end.lock.is_held()? {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Changing what an app and its domain may have.
+//! Changes the resources of an app and its domain.
 
 use crate::apps::{App, Apps};
 use crate::domain::domain;
@@ -8,7 +8,7 @@ use crate::record::restart_policy::RestartPolicy;
 use crate::request::shape::{check_memory_mib, check_vcpus};
 use toolstack::{AppDomain, Schedule};
 
-/// What is to be different; `None` stays as it is.
+/// The requested changes; `None` leaves a value unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Memory in MiB.
@@ -17,21 +17,21 @@ pub struct Change {
     pub vcpus: Option<u32>,
     /// Processor time.
     pub schedule: Schedule,
-    /// When it is started again.
+    /// When the app is started again.
     pub restart: Option<RestartPolicy>,
 }
 
-/// What came of a [`Change`].
+/// The result of a [`Change`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// What a running domain gets when it is started next only, one line each.
+    /// One line for each value that the running domain gets only at its next start.
     pub later: Vec<String>,
 }
 
-/// Changes what the app may have: now, as far as its domain can, and whenever it is started.
+/// Changes the resources of the app: those of the running domain as far as possible, and those of later starts.
 ///
 /// # Errors
-/// The change cannot be made, or Xen refuses; nothing is changed then.
+/// The change cannot be made, or Xen refuses. Nothing is changed then.
 pub fn update(apps: &Apps, app: &App, change: &Change) -> Result<Changed, AppsError> {
     let folder = apps.folder(&app.record.id);
     let _common = apps.common_lock()?;
@@ -57,7 +57,7 @@ pub fn update(apps: &Apps, app: &App, change: &Change) -> Result<Changed, AppsEr
     Ok(changed)
 }
 
-/// A running domain can have less than it was built with, and as much again; not more.
+/// Changes a running domain. It can have at most what it was built with.
 fn change_domain(
     apps: &Apps,
     domain: AppDomain,
@@ -76,14 +76,14 @@ fn change_domain(
     if let (Some(wanted), Some(built)) = (change.memory_mib, built.memory_mib) {
         if u64::from(wanted) > built {
             changed.later.push(format!(
-                "app {name} was built with {built} MiB and gets the {wanted} when it is started next"
+                "app {name} was built with {built} MiB and gets {wanted} at its next start"
             ));
         }
     }
     if let (Some(wanted), Some(built)) = (change.vcpus, built.vcpus) {
         if wanted > built {
             changed.later.push(format!(
-                "app {name} was built with {built} vCPUs and gets the {wanted} when it is started next"
+                "app {name} was built with {built} vCPUs and gets {wanted} at its next start"
             ));
         }
     }

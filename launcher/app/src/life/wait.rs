@@ -1,21 +1,21 @@
-//! Waiting for the end of an app.
+//! Waits for the end of an app.
 
 use crate::apps::{App, Apps};
 use crate::error::AppsError;
 use crate::record::outcome::Outcome;
 use crate::store::end_watch::EndWatch;
 
-/// Waits until the app has ended and everything of it is taken down.
+/// Waits until the app has ended and its domain, disks, ports and address are removed.
 ///
 /// # Errors
-/// Its state cannot be read.
+/// The app's state cannot be read.
 pub fn wait(apps: &Apps, app: &App) -> Result<Outcome, AppsError> {
     let end = EndWatch::new(&apps.folder(&app.record.id))?;
     end.wait(None)?;
     outcome(apps, app, &end)
 }
 
-/// How the app has ended, whose end `end` has seen.
+/// The outcome of an app whose end `end` has seen.
 pub(crate) fn outcome(apps: &Apps, app: &App, end: &EndWatch) -> Result<Outcome, AppsError> {
     if let Some(outcome) = end.lock.outcome()? {
         return Ok(outcome);

@@ -1,4 +1,4 @@
-//! Reading a log's two files while another process writes and rotates them.
+//! Reads a log's two files while another process writes and rotates them.
 
 use crate::store::folder::{Folder, LOG, OLD_LOG};
 use files::FileError;
@@ -8,18 +8,18 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// The most that is read at once.
+/// The most bytes that one call reads.
 const CHUNK_BYTES: u64 = 64 * 1024;
-/// A reader that is slower than the app holds so many files at most: what is held takes room on the
-/// disk also when it is put away.
+/// The most files that a reader holds if it is slower than the app: an open file takes disk space even after it was
+/// rotated away.
 const MOST_FILES: usize = 8;
 
-/// What [`LogFiles::read`] brought.
+/// What [`LogFiles::read`] returns.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     /// The next bytes.
     Bytes(Vec<u8>),
-    /// Here files may be missing that were written and put away since the last read.
+    /// Files may be missing here that were written and rotated away since the last read.
     Gap,
     /// Nothing new yet.
     Nothing,
@@ -30,14 +30,14 @@ pub(crate) enum Piece {
 pub(crate) struct LogFiles {
     path: PathBuf,
     old_path: PathBuf,
-    /// The oldest first. The last one was the growing one at the last look.
+    /// The oldest file first. The last file was the growing one when it was opened.
     files: VecDeque<Opened>,
 }
 
 #[derive(Debug)]
 struct Opened {
     file: File,
-    /// Whether files may have come and gone between the one before and this one.
+    /// Whether files may be missing between the previous file and this one.
     after_gap: bool,
 }
 
@@ -51,12 +51,12 @@ impl LogFiles {
         Ok(opened)
     }
 
-    /// The next piece.
+    /// Reads the next piece.
     ///
     /// # Errors
     /// The log cannot be read.
     pub(crate) fn read(&mut self) -> Result<Piece, FileError> {
-        // At each piece, not only at a file's end: the next file may be gone by then.
+        // Before each piece, not only at a file's end: by then the next file may have been removed.
         self.look().map_err(FileError::io("examine", &self.path))?;
         while let Some(Opened { file, after_gap }) = self.files.front_mut() {
             if std::mem::take(after_gap) {
@@ -71,13 +71,13 @@ impl LogFiles {
             if self.files.len() == 1 {
                 break;
             }
-            // It was put aside before this read, so nothing is added to it any more.
+            // The file was rotated before this read, so nothing is added to it any more.
             self.files.pop_front();
         }
         Ok(Piece::Nothing)
     }
 
-    /// Opens what is new since the last look.
+    /// Opens the files that are new since the last call.
     fn look(&mut self) -> io::Result<()> {
         let Some(last) = self.files.back() else { return Ok(()) };
         let last = last.file.metadata()?;
@@ -95,14 +95,14 @@ impl LogFiles {
         Ok(())
     }
 
-    /// Takes up the growing file, and the one before it where that is new too.
+    /// Adds the growing file, and the older file if it is new too.
     fn add(&mut self, old: Option<File>, new: File, after_gap: bool) {
         self.files.extend(old.map(|file| Opened { file, after_gap }));
         self.files.push_back(Opened { file: new, after_gap: false });
     }
 
-    /// The file put aside and the growing one as they are at one moment; nothing between renaming
-    /// and making, or after the app was removed.
+    /// The older and the growing file at the same moment; `None` between the rename and the creation of a rotation, and
+    /// after the app was removed.
     fn pair(&self) -> io::Result<Option<(Option<File>, File)>> {
         loop {
             let old = open(&self.old_path)?;
@@ -129,7 +129,7 @@ fn open(path: &PathBuf) -> io::Result<Option<File>> {
 mod tests {
     use super::*;
 
-    /// A log whose files are written here as [`crate::log::Log`] does it.
+    /// A log whose files the test writes as [`crate::log::Log`] does.
     struct Written {
         root: tempfile::TempDir,
         files: LogFiles,
@@ -149,7 +149,7 @@ mod tests {
             fs::write(path(LOG), text).unwrap();
         }
 
-        /// All there is, a `|` for each gap.
+        /// All that can be read, with `|` for each gap.
         fn read(&mut self) -> String {
             let mut all = String::new();
             loop {

@@ -1,4 +1,4 @@
-//! What an app printed.
+//! The log: what an app printed.
 
 pub(crate) mod files;
 pub mod timestamp;

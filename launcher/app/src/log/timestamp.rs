@@ -1,19 +1,18 @@
-//! Points in time as RFC 3339 has them, in UTC: `2026-11-25T03:15:00.000000001Z`.
+//! Points in time in the form of RFC 3339, in UTC: `2026-11-25T03:15:00.000000001Z`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const NS: u64 = 1_000_000_000;
 const DAY_S: u64 = 86_400;
 
-/// Nanoseconds since 1970, until the year 2554.
+/// The time now in nanoseconds since 1970; works until the year 2554.
 #[must_use]
 pub fn now_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Writes nanoseconds since 1970 with all nine digits of the fraction, so that every one is as
-/// long as the others.
+/// Writes nanoseconds since 1970 with all nine digits of the fraction, so that all results have the same length.
 #[must_use]
 pub fn render(unix_ns: u64) -> String {
     let seconds = unix_ns / NS;
@@ -23,8 +22,8 @@ pub fn render(unix_ns: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:09}Z")
 }
 
-/// Reads what [`render`] wrote and what people write: with any number of digits of the fraction or
-/// none, `Z` or a distance from UTC or neither, and a day alone.
+/// Reads what [`render`] writes and shorter forms: with any number of fraction digits or none, with `Z`, an offset
+/// from UTC or neither, or only a date.
 #[must_use]
 pub fn parse(text: &str) -> Option<u64> {
     let (date, time) = match text.split_once(['T', 't', ' ']) {
@@ -49,7 +48,7 @@ pub fn parse(text: &str) -> Option<u64> {
     seconds.checked_mul(NS)?.checked_add(fraction)
 }
 
-/// `HH:MM[:SS]` and how many minutes it is before UTC.
+/// Splits off `Z` or an offset from UTC, and returns the offset in minutes.
 fn split_offset(time: &str) -> Option<(&str, i64)> {
     if let Some(time) = time.strip_suffix(['Z', 'z']) {
         return Some((time, 0));
@@ -87,14 +86,14 @@ fn days_in(year: u64, month: u64) -> u64 {
     }
 }
 
-/// Days from 1970 to a date.
+/// The days from 1970 to a date.
 fn days_to(year: u64, month: u64, day: u64) -> u64 {
     let years: u64 = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
     let months: u64 = (1..month).map(|month| days_in(year, month)).sum();
     years + months + day - 1
 }
 
-/// The date that is so many days after 1970 began.
+/// The date that is this many days after the beginning of 1970.
 fn date_of(mut days: u64) -> (u64, u64, u64) {
     let mut year = 1970;
     loop {

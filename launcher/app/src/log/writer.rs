@@ -1,9 +1,8 @@
-//! An app's log: what it wrote, by stream and time, the oldest part dropped when it grows too
-//! large.
+//! An app's log: its output with stream and time. The oldest part is dropped when the log grows too large.
 //!
-//! One line of the file is one line of the app's, or a part of one: the time, the stream, `F`
-//! (the line ends here) or `P` (it goes on), and the bytes as they were, each after a space. It is
-//! the form in which Kubernetes has container runtimes write their logs:
+//! A line of the file holds one line of the app's output or a part of it: the time, the stream, `F` (the line ends
+//! here) or `P` (it continues), and the unchanged bytes, separated by spaces. Kubernetes prescribes this form for the
+//! logs of container runtimes:
 //!
 //! ```text
 //! 2026-11-25T03:15:00.123456789Z stdout F ready to accept connections
@@ -18,7 +17,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// So much is put together before it is written.
+/// Entries are collected to this many bytes before they are written.
 const BATCH_BYTES: usize = 32 * 1024;
 
 fn name_of(stream: Stream) -> &'static str {
@@ -31,11 +30,11 @@ fn name_of(stream: Stream) -> &'static str {
 /// A line of the log, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// When it was read from the guest, in nanoseconds since 1970; 0: not known.
+    /// When the monitor read it from the guest, in nanoseconds since 1970; 0 if not known.
     pub unix_ns: u64,
-    /// Where it was written to.
+    /// The stream that the app wrote to.
     pub stream: Stream,
-    /// The bytes as the app wrote them, with the end of the line if it is there.
+    /// The bytes as the app wrote them, including the newline if the app wrote one.
     pub bytes: Vec<u8>,
 }
 
@@ -46,7 +45,7 @@ impl Entry {
         self.bytes.ends_with(b"\n")
     }
 
-    /// Reads one line of the file, without its end.
+    /// Parses one line of the file, without its newline.
     fn parse(line: &[u8]) -> Self {
         let known = || {
             let mut words = line.splitn(4, |byte| *byte == b' ');
@@ -67,7 +66,7 @@ impl Entry {
             }
             Some(Self { unix_ns: timestamp::parse(time)?, stream, bytes })
         };
-        // Something else than us wrote it: shown as it is.
+        // Not written by `launch`: shown unchanged.
         known().unwrap_or_else(|| {
             let bytes = [line, b"\n"].concat();
             Self { unix_ns: 0, stream: Stream::Stdout, bytes }
@@ -87,10 +86,10 @@ impl LogPaths {
         Self { path: folder.file(LOG), old_path: folder.file(OLD_LOG) }
     }
 
-    /// Opens the newer file to add to it. A line that a killed writer cut off is ended.
+    /// Opens the newer file to append to it. Ends a line that a killed writer left incomplete.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The file cannot be opened.
     pub(crate) fn open(&self) -> Result<File, FileError> {
         let open = || -> io::Result<File> {
             let mut file = open_to_add(&self.path)?;
@@ -108,33 +107,33 @@ impl LogPaths {
         open().map_err(FileError::io("open", &self.path))
     }
 
-    /// Makes the newer file the older one, whose content is dropped, and opens a new newer one.
+    /// Replaces the older file by the newer one, and opens a new newer file.
     ///
     /// # Errors
-    /// Disk full and the like.
+    /// The file system fails, e.g. because the disk is full.
     pub(crate) fn rotate(&self) -> Result<File, FileError> {
         fs::rename(&self.path, &self.old_path).map_err(FileError::io("rename", &self.path))?;
         open_to_add(&self.path).map_err(FileError::io("open", &self.path))
     }
 }
 
-/// The log, to be written.
+/// The log, open for writing.
 pub(crate) struct Log {
     file: File,
     bytes: u64,
     max_bytes: u64,
-    /// How many bytes were written to any of its files.
+    /// How many bytes were written to all of its files.
     written: u64,
     path: PathBuf,
-    /// Puts the full file away and brings the next one.
+    /// Rotates the files and returns the next one.
     rotate: Box<dyn FnMut() -> Result<File, FileError> + Send>,
 }
 
 impl Log {
-    /// Opens an app's log to add to it; each of its two files may have `max_bytes`.
+    /// Opens an app's log to append to it; each of its two files may have `max_bytes`.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The file cannot be opened.
     #[cfg(test)]
     pub(crate) fn open(folder: &Folder, max_bytes: u64) -> Result<Self, FileError> {
         let paths = LogPaths::new(folder);
@@ -142,8 +141,8 @@ impl Log {
         Self::over(file, max_bytes, folder, move || paths.rotate())
     }
 
-    /// A log that goes on in `file`, and, each time there are `max_bytes` in one, in the file that `rotate`
-    /// brings. Of `folder` only the path is used, in messages.
+    /// A log that continues in `file`. When a file has reached `max_bytes`, the log continues in the one that `rotate`
+    /// returns. Only messages use the path of `folder`.
     ///
     /// # Errors
     /// The file cannot be examined.
@@ -163,10 +162,10 @@ impl Log {
         self.written
     }
 
-    /// Adds what the app wrote just now.
+    /// Appends output that the app has just written.
     ///
     /// # Errors
-    /// Disk full and the like.
+    /// The file system fails, e.g. because the disk is full.
     pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), FileError> {
         let time = timestamp::render(timestamp::now_ns());
         let mut batch = Vec::new();
@@ -201,15 +200,15 @@ fn open_to_add(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// Takes a log apart that comes in pieces.
+/// Parses a log that arrives in pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
-    /// The beginning of a line whose end has not come.
+    /// The beginning of a line whose end has not arrived.
     rest: Vec<u8>,
 }
 
 impl Parser {
-    /// The lines that end in `bytes`.
+    /// Returns the lines that are complete with `bytes`.
     pub(crate) fn parse(&mut self, bytes: &[u8]) -> Vec<Entry> {
         let mut entries = Vec::new();
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -226,31 +225,31 @@ impl Parser {
     }
 }
 
-/// Which part of a log is wanted.
+/// Selects a part of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogFilter {
-    /// Only the last lines of what is there already.
+    /// Only the last lines of the existing log.
     pub tail: Option<usize>,
-    /// Only what was written from then on, in nanoseconds since 1970.
+    /// Only what was written at or after this time, in nanoseconds since 1970.
     pub since_ns: Option<u64>,
-    /// Only what was written until then.
+    /// Only what was written until this time.
     pub until_ns: Option<u64>,
 }
 
 impl LogFilter {
-    /// Whether an entry is of it, as far as its time tells.
+    /// Whether the time of an entry is selected.
     pub(crate) fn has(&self, entry: &Entry) -> bool {
         self.since_ns.is_none_or(|since| entry.unix_ns >= since)
             && self.until_ns.is_none_or(|until| entry.unix_ns <= until)
     }
 
-    /// Leaves as many lines of `entries` as are wanted at most, the last ones.
+    /// Removes all entries except the wanted last lines.
     pub(crate) fn cut(&self, entries: &mut Vec<Entry>) {
         let Some(tail) = self.tail else { return };
         let mut lines = 0;
         let mut start = entries.len();
         for (index, entry) in entries.iter().enumerate().rev() {
-            // The last line may have no end yet.
+            // The last line may be incomplete.
             if entry.ends_line() || index + 1 == entries.len() {
                 if lines == tail {
                     break;

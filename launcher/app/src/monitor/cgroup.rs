@@ -1,23 +1,22 @@
-//! The cgroup of monitors.
+//! The cgroup of monitors, apart from those that systemd ends.
 //!
-//! systemd ends what is left in the cgroup of a service, a job or a login that ends, and a monitor is
-//! to stay as long as its app. So it goes to one beside systemd's own, as containers' do where an
-//! engine manages them without systemd. Going there takes a moment (Linux waits until every processor has
-//! seen it), and the launcher may have ended before: a monitor does not hear SIGTERM until a moment after,
-//! as systemd may have read before who is to get it.
+//! When a service, a job or a login ends, systemd ends the processes left in its cgroup, but a monitor must live as
+//! long as its app. So the monitor moves to a cgroup beside systemd's, as containers do under an engine that manages
+//! cgroups itself. The move takes a moment (Linux waits until every processor has seen it), and the launcher may end
+//! before. So a monitor ignores SIGTERM until a moment after the move: systemd may have listed the processes earlier.
 
 use files::FileError;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Where Linux tells a process's own cgroup: `0::` and its path, a line.
+/// The file in which Linux shows a process's own cgroup: a line with `0::` and the path.
 const OWN: &str = "/proc/self/cgroup";
-/// That of monitors.
+/// The monitors' cgroup.
 const FOLDER: &str = "/sys/fs/cgroup/launch";
 
-/// Takes this process, a monitor that was [`IgnoreSigterm`] so far, out of the cgroup that it was started in.
-/// Without cgroups, or with those of version 1, there is nothing to leave.
+/// Moves this process, a monitor under [`IgnoreSigterm`], out of the cgroup in which it was started. Does nothing
+/// without cgroups or with version 1.
 pub(crate) fn leave() -> Result<(), FileError> {
     match fs::read_to_string(OWN) {
         Ok(own) if is_foreign(&own) => {}
@@ -31,11 +30,11 @@ pub(crate) fn leave() -> Result<(), FileError> {
         _ => {}
     }
     let members = folder.join("cgroup.procs");
-    // 0 is the process that writes it.
+    // 0 means the process that writes it.
     fs::write(&members, "0").map_err(FileError::io("join", &members))
 }
 
-/// Whether a process in the cgroups `own` is in one of somebody's.
+/// Whether a process in the cgroups `own` is in a cgroup other than the root and the monitors'.
 fn is_foreign(own: &str) -> bool {
     own.lines()
         .any(|line| line.strip_prefix("0::").is_some_and(|path| path != "/" && path != "/launch"))

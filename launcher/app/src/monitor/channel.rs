@@ -1,4 +1,4 @@
-//! The socket pair between the monitor's two processes: packets with a bound, some of which bring a file.
+//! The socket pair between the monitor's two processes. It carries packets of bounded size, some with a file.
 
 use crate::monitor::messages::MAX_PACKET_BYTES;
 use rustix::io::Errno;
@@ -11,34 +11,34 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// One end.
+/// One end of the socket pair.
 #[derive(Debug)]
 pub(super) struct Channel(OwnedFd);
 
-/// What came.
+/// What [`Channel::receive`] found.
 #[derive(Debug)]
 pub(super) enum Received {
-    /// A packet, and the file that came with it.
+    /// A packet, and the file that came with it, if any.
     Packet(Vec<u8>, Option<File>),
-    /// Nothing right now.
+    /// Nothing yet.
     Nothing,
     /// The other end is closed.
     Closed,
 }
 
 impl Channel {
-    /// Both ends.
+    /// Creates both ends.
     pub(super) fn pair() -> io::Result<(Self, Self)> {
-        // Packets, so that no message is taken for another one's rest.
+        // Packets, so that one message never mixes with the rest of another.
         let kind = SocketType::SEQPACKET;
         let (one, other) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
         Ok((Self(one), Self(other)))
     }
 
-    /// Sends a packet, and a file with it. With `wait`, until there is room.
+    /// Sends a packet, with a file if given. With `wait`, waits until there is room.
     ///
     /// # Errors
-    /// `EPIPE` if the other end is closed; `EAGAIN` if there is no room and no wait.
+    /// `EPIPE` if the other end is closed; `EAGAIN` without `wait` if there is no room.
     pub(super) fn send(&self, packet: &[u8], file: Option<&File>, wait: bool) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut rights = SendAncillaryBuffer::new(&mut space);
@@ -52,10 +52,10 @@ impl Channel {
         if sent == packet.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// Receives a packet that is there, or with `wait` the next one. One that is too long is an error.
+    /// Receives a waiting packet, or with `wait` the next one. A packet beyond the bound is an error.
     pub(super) fn receive(&self, wait: bool) -> io::Result<Received> {
         let flags = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
-        // Memory for what comes, and not for the most that may come.
+        // Allocates only for the size of the packet, not for the bound.
         let mut nothing = [0; 0];
         let look = flags | RecvFlags::PEEK | RecvFlags::TRUNC;
         let length = match retry(|| recv(&self.0, &mut nothing, look)) {
@@ -83,14 +83,14 @@ impl Channel {
             RecvAncillaryMessage::ScmRights(files) => Some(files),
             _ => None,
         });
-        // More files than one are closed here.
+        // Closes all files but the first.
         let file = files.flatten().fold(None, |first, file| first.or(Some(File::from(file))));
         Ok(Received::Packet(packet, file))
     }
 }
 
 impl AsFd for Channel {
-    /// Readable when something has come, or the other end is closed.
+    /// Readable when a packet waits or the other end is closed.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -8,21 +8,21 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Pseudo-terminals are kept here; xenstore is not trusted to name other files.
+/// The folder of pseudo-terminals; a path from xenstore to any other file is refused.
 const PTS: &str = "/dev/pts/";
 
 /// Dom0's side of a domain's console: the pseudo-terminal that xenconsoled made for it.
 #[derive(Debug)]
 pub(crate) struct Console(OwnedFd);
 
-/// What came of reading the console.
+/// The result of reading the console.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ReadOutcome {
     /// This many bytes.
     Bytes(usize),
-    /// Nothing right now.
+    /// Nothing yet.
     Nothing,
-    /// Xenconsoled closed it: the domain is gone.
+    /// Xenconsoled closed it because the domain is gone.
     Closed,
 }
 
@@ -30,7 +30,7 @@ impl Console {
     /// Opens the pseudo-terminal at `path`.
     ///
     /// # Errors
-    /// It is not one, or cannot be opened.
+    /// The file is not a pseudo-terminal, or cannot be opened.
     pub(crate) fn open(path: &str) -> Result<Self, FileError> {
         let as_path = Path::new(path);
         if !path.starts_with(PTS) || path.contains("..") {
@@ -40,7 +40,7 @@ impl Console {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let open = || -> io::Result<OwnedFd> {
             let tty = rustix::fs::open(path, flags, Mode::empty())?;
-            // Neither echo to the guest what it said nor change a byte of it.
+            // Raw mode: the terminal must not echo the output to the guest or change a byte of it.
             let mut settings = tcgetattr(&tty)?;
             settings.make_raw();
             tcsetattr(&tty, OptionalActions::Now, &settings)?;
@@ -49,7 +49,7 @@ impl Console {
         open().map(Self).map_err(FileError::io("open", as_path))
     }
 
-    /// A pipe in a console's place.
+    /// A pipe in place of a console.
     #[cfg(test)]
     pub(crate) fn of_pipe(pipe: OwnedFd) -> Self {
         rustix::io::ioctl_fionbio(&pipe, true).unwrap();
@@ -59,15 +59,15 @@ impl Console {
     /// A second handle of the same terminal.
     ///
     /// # Errors
-    /// Too many open files.
+    /// There are too many open files.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
     }
 
-    /// Reads what is there.
+    /// Reads the available bytes.
     ///
     /// # Errors
-    /// The terminal is broken.
+    /// The terminal fails.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<ReadOutcome> {
         match rustix::io::read(&self.0, buffer) {
             Ok(0) | Err(Errno::IO) => Ok(ReadOutcome::Closed),

@@ -1,25 +1,25 @@
-//! What the reader gives up before it reads a guest's first byte.
+//! The fence of the reader: the rights that it gives up before it reads a guest's first byte.
 //!
-//! Another user, no capabilities, no files by their paths (Landlock, and no call that takes a path), few system
-//! calls (seccomp), little memory, and files no larger than a log's.
+//! It becomes another user, without capabilities. It cannot open files by path (Landlock, and no call that takes a
+//! path), may make few system calls (seccomp), and has little memory and a bounded file size.
 
 use crate::settings::Settings;
 use sandbox::{Calls, Gap, Gaps, Landlock, Resource, Sandbox, SandboxError, Test};
 use std::error::Error;
 use std::io;
 
-/// Far more than a reader takes; a fault in it must not take dom0's memory.
+/// Far more than a reader needs, so that a fault in it cannot use up dom0's memory.
 const MEMORY_BYTES: u64 = 64 << 20;
-/// Beside the files that are open: the next one of the log.
+/// Limit of open files. Beside those that are open, the reader gets only the next log file.
 const OPEN_FILES: u64 = 16;
-/// A piece of output may go beyond a log's size by its own.
+/// The last piece of output may exceed a log file's size by this much.
 const LAST_PIECE_BYTES: u64 = 1 << 20;
-/// The `ioctl` that tells a guest of something new in a vchan: of all that event channels have, the only one.
-/// It names no other port than those of the open file.
+/// The `ioctl` that notifies a guest over a vchan, the only one of event channels that is allowed. It can name only
+/// ports of the open file.
 const NOTIFY: u64 = xen::NOTIFY_REQUEST;
 
 const ALLOWED: &[i64] = &[
-    // The console, the vchan's events, the log, the keeper.
+    // For the console, the vchan's events, the log and the keeper.
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_writev,
@@ -32,13 +32,13 @@ const ALLOWED: &[i64] = &[
     libc::SYS_ppoll,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_poll,
-    // Memory.
+    // For memory.
     libc::SYS_brk,
     libc::SYS_mmap,
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
-    // Time, signals and the end.
+    // For time, signals and the end.
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
     libc::SYS_futex,
@@ -53,17 +53,16 @@ const ALLOWED: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// Gives up what the reader has no need for. `say` is told of what this kernel lacks.
-///
+/// Gives up all rights that the reader does not need. Passes `say` a line about fences that this kernel lacks.
 /// # Errors
-/// The fences do not stand, and the settings do not allow that.
+/// The fence is incomplete, and the settings do not allow that.
 pub(super) fn enter(
     settings: &Settings,
     say: &mut dyn FnMut(String) -> io::Result<()>,
 ) -> Result<(), Box<dyn Error>> {
     let log_bytes = (settings.log_mib << 20).saturating_add(LAST_PIECE_BYTES);
     let notify = [Test::Is { argument: 1, value: u32::try_from(NOTIFY)? }];
-    // Readers of other apps have the same user.
+    // The readers of other apps run as the same user, so a reader may signal only itself.
     let itself = [Test::Is { argument: 0, value: std::process::id() }];
     let sandbox = Sandbox {
         user: Some(settings.monitor_uid).filter(|_| rustix::process::getuid().is_root()),
@@ -82,15 +81,17 @@ pub(super) fn enter(
         },
     };
     let lacking = match sandbox.enter() {
-        // The list of calls has none that connects, listens or signals another process, so it makes up for what
-        // an older Landlock does not forbid.
+        // No allowed call connects, listens or signals another process, so the list makes up for what an older
+        // Landlock does not forbid.
         Ok(_) => return Ok(()),
-        // No call that takes a path is on the list: seccomp makes up for Landlock.
+        // No allowed call takes a path, so seccomp makes up for Landlock.
         Err(SandboxError::Gaps(gaps)) if !has_calls(&gaps) => gaps,
         Err(SandboxError::Gaps(gaps)) if settings.allow_unfenced_monitor => gaps,
         Err(error) => return Err(Box::new(Unfenced(error))),
     };
-    Ok(say(format!("this kernel lacks {lacking}; what the guest says is read without"))?)
+    Ok(say(format!(
+        "this kernel lacks {lacking}; the monitor reads the guest's output and report without it"
+    ))?)
 }
 
 fn has_calls(gaps: &Gaps) -> bool {

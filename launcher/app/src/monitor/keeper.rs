@@ -1,4 +1,4 @@
-//! The keeper: the monitor's process that has the app's lock and all rights, and parses nothing of the guest's.
+//! The keeper: the monitor's process that holds the app's lock and all rights, and parses nothing from the guest.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
@@ -26,12 +26,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use toolstack::{DomId, DomainState};
 
-/// So many lines a monitor writes of what goes wrong.
+/// The most lines that a monitor writes about errors.
 const MAX_REPORTED_ERRORS: u32 = 16;
-/// The keeper takes so many messages of the reader's, or of xenstore's, before it looks at all else.
+/// The most messages of the reader, or events of xenstore, that the keeper takes before it does its other work.
 const MESSAGES_A_TURN: usize = 64;
 
-/// The process that parses nothing of the guest's.
+/// The monitor's process that parses nothing from the guest.
 pub(super) struct Keeper<'a> {
     pub(super) apps: &'a Apps,
     pub(super) app: Locked,
@@ -48,21 +48,21 @@ pub(super) struct Keeper<'a> {
     pub(super) reported_errors: u32,
 }
 
-/// One of the guest's texts, on its way to the reader.
+/// The exchange with the reader about one of the guest's texts.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// When the text was read that the reader is to answer for, in microseconds since 1970.
+    /// When the text was read that the reader has not answered yet, in microseconds since 1970.
     pub(super) asked: Option<u64>,
-    /// The last text that the reader was given, where only another one is of interest.
+    /// The last text that the reader got, if only a different text must be sent again.
     pub(super) given: Option<String>,
-    /// Nothing more is wanted.
+    /// Whether the exchange is complete.
     pub(super) done: bool,
 }
 
 impl Keeper<'_> {
-    /// Until the app has ended.
+    /// Watches the app until it has ended.
     pub(super) fn watch(&mut self) -> Result<Outcome, AppsError> {
-        // The number was read from a file. After a power cut it may be another domain's, of which nothing may be read.
+        // The number was read from a file. After a power cut it may be another domain's, which must not be read.
         if self.apps.toolstack().of_app(self.domid, self.app.record.uuid)?.is_none() {
             return Ok(Outcome::unreported(DomainState::Gone));
         }
@@ -92,8 +92,8 @@ impl Keeper<'_> {
         }
     }
 
-    /// Says in `monitor.log` what went wrong and is no reason to leave the app alone. A guest can bring
-    /// some of it about again and again: not each is told.
+    /// Writes an error to `monitor.log` that is no reason to end the app. A guest can cause some errors repeatedly, so
+    /// the number of lines is limited.
     pub(super) fn report_error(&mut self, text: &str) {
         if self.reported_errors < MAX_REPORTED_ERRORS {
             self.reported_errors += 1;
@@ -101,20 +101,20 @@ impl Keeper<'_> {
         }
     }
 
-    /// Opens the console if there is one by now; returns whether there is.
+    /// Opens the console if it exists; returns whether it is open.
     fn open_console(&mut self) -> Result<bool, AppsError> {
         let Some(path) = self.guest.console()? else {
             return Ok(false);
         };
         match Console::open(&path) {
             Ok(console) => self.console = Some(console),
-            // The domain may have gone in this moment; the app matters more than its log.
+            // The domain may have just gone; the app matters more than its log.
             Err(error) => self.report_error(&one_line(&error)),
         }
         Ok(self.console.is_some())
     }
 
-    /// Gives the report to the reader, and the start set, if they are there and new.
+    /// Sends the report and the start set to the reader if they exist and are new.
     fn look_at_nodes(&mut self) -> Result<(), AppsError> {
         self.ask_for_report()?;
         self.ask_for_start_set()
@@ -145,7 +145,7 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    /// Some domain has ended: this one?
+    /// Checks whether the domain that has ended is the app's; returns the app's outcome then.
     fn look_at_domain(&mut self) -> Result<Option<Outcome>, AppsError> {
         let state = self.apps.toolstack().state(self.domid, self.app.record.uuid)?;
         if !state.has_ended() {
@@ -153,7 +153,7 @@ impl Keeper<'_> {
         }
         let deadline = Instant::now() + ANSWER_TIME;
         for _ in 0..READERS_AT_THE_END {
-            // The report was written before, if there is one.
+            // The guest wrote its report, if any, before its domain ended.
             self.start_reader();
             self.look_at_nodes()?;
             while (self.report.asked.is_some() || self.start_set.asked.is_some())
@@ -173,7 +173,7 @@ impl Keeper<'_> {
         Ok(Some(Outcome::unreported(state)))
     }
 
-    /// Takes what the reader says; returns how the app has ended once the guest has told.
+    /// Takes the reader's messages. Returns the app's outcome once the guest has reported it.
     pub(super) fn hear_reader(&mut self) -> Option<Outcome> {
         for _ in 0..MESSAGES_A_TURN {
             let Some(word) = self.next_word() else { break };
@@ -188,7 +188,7 @@ impl Keeper<'_> {
                 }
                 Word::StartSet(set) => {
                     if self.start_set.asked.take().is_some() && !self.start_set.done {
-                        // A guest that writes it again and again is not listened to.
+                        // Ignores later start sets, in case a guest writes them without end.
                         self.start_set.done = true;
                         let kept = set
                             .map(|json| start_set::keep(&self.app.folder, &self.app.record, &json));
@@ -228,7 +228,7 @@ impl Keeper<'_> {
         report.exit.as_ref().map(Outcome::from)
     }
 
-    /// Has the place of a domain that was taken out of a pool filled again.
+    /// Continues the replacement of a domain that was taken out of a pool.
     pub(super) fn refill(&mut self, step: fn(&mut Refill, Option<&Path>) -> io::Result<()>) {
         let launcher = Some(self.launcher).filter(|_| has_pools(self.apps));
         if let Err(error) = step(&mut self.refill, launcher) {
@@ -236,7 +236,7 @@ impl Keeper<'_> {
         }
     }
 
-    /// Until something happens, or is to be done.
+    /// Waits until something happens or is due.
     fn sleep(&self) -> Result<(), AppsError> {
         let mut next = self.refill.next().map_or(self.looks.next, |at| at.min(self.looks.next));
         let mut fds = vec![self.guest.as_fd()];
@@ -264,7 +264,7 @@ impl Keeper<'_> {
     }
 
     pub(super) fn end(&mut self, outcome: Outcome) -> Result<(), AppsError> {
-        // A log that cannot be finished must not keep the domain from being taken down.
+        // An error at the end of the log must not keep the domain from being removed.
         let drained = self.drain();
         if wants_restart(&self.app, &outcome) {
             end_to_restart(self.apps, &mut self.app, outcome)?;

@@ -1,15 +1,15 @@
-//! How fast an app's output may be taken: a budget of bytes written to disk and one of processor time.
+//! Limits how fast an app's output is taken: a budget of bytes written to disk and one of processor time.
 //!
-//! Both are token buckets that are charged after the work, so a budget may be overdrawn by the last piece
-//! of work; the caller waits until neither is overdrawn. The caller brings the clocks.
+//! Both budgets are token buckets that are charged after the work, so the last piece of work may overdraw one. The
+//! caller then waits until neither is overdrawn. The caller reads the clocks.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// The two clocks that the budgets are kept by, each from a start of its own.
+/// The two clocks of the budgets, each with its own zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Clocks {
-    /// Time that passed; never set back.
+    /// Monotonic time.
     pub(crate) elapsed: Duration,
     /// Processor time of this process, in user space and in the kernel.
     pub(crate) processor: Duration,
@@ -23,18 +23,18 @@ impl Clocks {
     }
 }
 
-/// What may be spent: `per_second` on average, and `burst` at once after a time of rest.
+/// A limit on spending: `per_second` on average, and `burst` at once after a rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budget {
     pub(crate) per_second: u64,
     pub(crate) burst: u64,
 }
 
-/// One budget and what is left of it.
+/// One budget and its balance.
 #[derive(Clone, Debug)]
 struct Bucket {
     budget: Budget,
-    /// Below zero where more was spent than there was.
+    /// Negative if the budget is overdrawn.
     left: i128,
     filled_at: Duration,
 }
@@ -48,7 +48,7 @@ impl Bucket {
         let Some(passed) = now.checked_sub(self.filled_at) else { return };
         // `u128` holds a rate times the nanoseconds of 500 years.
         let gained = u128::from(self.budget.per_second) * passed.as_nanos() / NANOS;
-        // What is less than one token counts at the next call.
+        // If less than one token was gained, the time counts at the next call.
         if gained > 0 || passed >= Duration::from_secs(1) {
             self.filled_at = now;
             let gained = i128::try_from(gained).unwrap_or(i128::MAX);
@@ -60,7 +60,7 @@ impl Bucket {
         self.left = self.left.saturating_sub(i128::from(amount));
     }
 
-    /// How long it takes until something is left; nothing where something is.
+    /// How long until the balance is positive; `None` if it is.
     fn wait(&self) -> Option<Duration> {
         if self.left > 0 {
             return None;
@@ -73,7 +73,7 @@ impl Bucket {
 }
 
 const NANOS: u128 = 1_000_000_000;
-/// A longer wait is asked for in parts.
+/// A longer wait is split into waits of this length.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// The budgets of one app's output.
@@ -87,7 +87,7 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    /// Full budgets: of bytes, and of nanoseconds of processor time.
+    /// Full budgets: `bytes`, and `processor` in nanoseconds of processor time.
     pub(crate) fn new(bytes: Budget, processor: Budget, now: Clocks) -> Self {
         Self {
             bytes: Bucket::new(bytes, now.elapsed),
@@ -106,13 +106,12 @@ impl Limiter {
         self.processor.spend(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// How long nothing may be taken from the guest, from the last charge on; `None`: go on.
+    /// How long the caller must wait after the last charge before it takes more from the guest; `None` if not at all.
     pub(crate) fn wait(&self) -> Option<Duration> {
         self.bytes.wait().max(self.processor.wait())
     }
 
-    /// What is owed, to be carried over to a limiter of another process: bytes and nanoseconds below a full
-    /// budget.
+    /// How many bytes and nanoseconds the balances are below full budgets, for the limiter of the next process.
     pub(crate) fn debt(&self) -> Debt {
         let below = |bucket: &Bucket| {
             let debt = i128::from(bucket.budget.burst).saturating_sub(bucket.left);
@@ -121,7 +120,7 @@ impl Limiter {
         Debt { bytes: below(&self.bytes), processor_ns: below(&self.processor) }
     }
 
-    /// Takes over what another process owed.
+    /// Takes over the debt of the previous process.
     pub(crate) fn owe(&mut self, debt: Debt) {
         self.bytes.spend(debt.bytes);
         self.processor.spend(debt.processor_ns);
@@ -148,8 +147,8 @@ mod tests {
         Clocks { elapsed, processor }
     }
 
-    /// Takes pieces of `bytes` and `processor_ms` each, as fast as the limiter lets it, for a minute; returns the
-    /// bytes and milliseconds of processor time a second.
+    /// Takes pieces of `bytes` and `processor_ms` each, as fast as the limiter allows, for a minute. Returns bytes and
+    /// milliseconds of processor time per second.
     fn flood(bytes: u64, processor_ms: u64) -> (u64, u64) {
         let mut limiter = Limiter::new(BYTES, PROCESSOR, at(0, 0));
         let (mut now, mut written) = (at(0, 0), 0);

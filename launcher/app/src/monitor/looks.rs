@@ -1,17 +1,16 @@
-//! When the keeper looks at the nodes that a guest writes: it is told of no change there.
+//! Decides when the keeper looks at the nodes that a guest writes, since it does not watch them.
 
 use std::time::{Duration, Instant};
 
-/// The guest's nodes are looked at for the first time so long after the monitor's start, then each time after
-/// twice as long, up to the longest.
+/// How long after the monitor's start the guest's nodes are looked at first. Each further look comes after twice the
+/// time, up to the longest.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
 const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(600);
-/// While an image's start set is not known, and the guest may be about to tell it (it takes 5 to 10 s), no
-/// longer than this.
+/// The longest time between looks while the guest may soon write its image's start set, which takes it 5 to 10 s.
 const BETWEEN_LOOKS_FOR_START_SET: Duration = Duration::from_secs(2);
 const START_SET_COMES_WITHIN: Duration = Duration::from_secs(120);
 
-/// When the guest's nodes are looked at.
+/// The times at which the guest's nodes are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Looks {
     begin: Instant,
@@ -24,7 +23,7 @@ impl Looks {
         Self { begin: now, next: now + FIRST_LOOK }
     }
 
-    /// Whether it is time for a look; plans the next one then.
+    /// Whether a look is due now; if so, plans the next one.
     pub(super) fn is_due(&mut self, now: Instant, for_start_set: bool) -> bool {
         if now < self.next {
             return false;
@@ -43,7 +42,7 @@ impl Looks {
 mod tests {
     use super::*;
 
-    /// When the guest's nodes are looked at within `seconds`, in milliseconds after the start.
+    /// The times of the looks within `seconds`, in milliseconds after the start.
     fn looks(seconds: u64, for_start_set: bool) -> Vec<u128> {
         let mut looks = Looks::new();
         let mut at = vec![];
@@ -65,7 +64,7 @@ mod tests {
         let at = looks(3600, true);
         assert!(at.iter().filter(|at| (5000..=20_000).contains(*at)).count() >= 6, "{at:?}");
         assert!(at.len() < 80, "{at:?}");
-        // One that comes later than that is found too.
+        // A start set that comes later is found too.
         assert!(at.windows(2).all(|pair| pair[1] <= 2 * pair[0] + 200), "{at:?}");
     }
 }

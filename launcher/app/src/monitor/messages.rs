@@ -1,69 +1,68 @@
-//! What the monitor's two processes say to each other, as packets on a socket pair.
+//! The messages between the monitor's two processes, as packets on a socket pair.
 //!
-//! The keeper (root, without fences) believes nothing of what the reader says: the reader has parsed what a
-//! guest wrote. So each message has a bound, and is made of numbers and short texts only; there is no format
-//! to be parsed but lengths.
+//! The keeper (root, without a fence) does not trust the reader, because the reader has parsed data of the guest. So
+//! each message has a bound, and consists only of numbers, lengths and short texts.
 
 use crate::monitor::limiter::Debt;
 use contract::{Exit, Mark, Report, Stream};
 
 /// The largest packet in either direction.
 pub(super) const MAX_PACKET_BYTES: usize = 96 << 10;
-/// The most bytes of one text that is not a start set.
+/// The most bytes of a text other than a start set.
 const MAX_TEXT_BYTES: usize = 512;
 const MAX_MARKS: usize = 32;
-/// The most that a reader may hold back: less than a mark of [`contract::streams`].
+/// The most bytes that a reader may hold back: less than a mark of [`contract::streams`].
 const MAX_HELD_BYTES: usize = contract::streams::MARK_BYTES;
 const MAX_SET_BYTES: usize = contract::store::MAX_START_SET_BYTES;
 
-/// What the keeper tells the reader. The texts are the guest's, as they are.
+/// A message from the keeper to the reader. Its texts are the guest's, unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// Parse this report; answered by [`Word::Report`].
     Report(String),
     /// Parse the start set in these nodes; answered by [`Word::StartSet`].
     StartSet(Vec<String>),
-    /// The next file of the log comes with this packet.
+    /// The packet carries the next file of the log.
     NextLog,
-    /// There is no next file; the log stays as it is.
+    /// The keeper cannot make a next file, so the log does not continue.
     NoLog,
-    /// The app has ended: read what is left, and end; answered by [`Word::Drained`].
+    /// The app has ended: read the remaining output, then end; answered by [`Word::Drained`].
     Drain,
 }
 
-/// What the reader tells the keeper.
+/// A message from the reader to the keeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
-    /// The guest's report; `None` if it makes no sense.
+    /// The guest's report; `None` if it is not valid.
     Report(Option<Report>),
-    /// The guest's start set as JSON within its bounds; `None` if it makes no sense.
+    /// The guest's start set as JSON within its bounds; `None` if it is not valid.
     StartSet(Option<String>),
     /// The file of the log is full; answered by [`Order::NextLog`] or [`Order::NoLog`].
     LogFull,
-    /// The reader ends; another one is to go on that has a vchan for the app's output.
+    /// The reader ends; the next one must continue with a vchan for the app's output.
     WantsVchan(Progress),
-    /// For the monitor's own log.
+    /// A line for the monitor's own log.
     Said(String),
-    /// The reader has read to the end, and ends.
+    /// The reader has read all output, and ends.
     Drained,
-    /// The reader could not be fenced, and ends without having read anything.
+    /// The reader could not set up its fence, and ends without having read anything.
     Unfenced,
 }
 
-/// Where a reader stopped.
+/// The point at which a reader stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     pub(super) stream: Stream,
-    /// The last bytes of the console, if they may be the beginning of a mark.
+    /// The last bytes of the console, if a mark may begin with them.
     pub(super) held: Vec<u8>,
-    /// How often the guest was asked for a vchan lately.
+    /// How often the guest was recently asked for a vchan.
     pub(super) asks: u8,
-    /// What it has used of its budgets.
+    /// What the reader has used of its budgets.
     pub(super) debt: Debt,
 }
 
 impl Order {
-    /// As a packet. What is too long is left out.
+    /// Renders the packet. Leaves out texts that are too long.
     pub(super) fn render(&self) -> Vec<u8> {
         match self {
             Self::Report(text) => packet(1, |out| put_text(out, text, usize::MAX)),
@@ -76,7 +75,7 @@ impl Order {
         }
     }
 
-    /// Parses a packet; `None` if it is none.
+    /// Parses a packet; `None` if it is not valid.
     pub(super) fn parse(packet: &[u8]) -> Option<Self> {
         let mut input = Input(packet);
         let order = match input.byte()? {
@@ -98,7 +97,7 @@ impl Order {
 }
 
 impl Word {
-    /// As a packet. What is too long is cut.
+    /// Renders the packet. Cuts texts that are too long.
     pub(super) fn render(&self) -> Vec<u8> {
         match self {
             Self::Report(None) => vec![1],
@@ -118,7 +117,7 @@ impl Word {
         }
     }
 
-    /// Parses a packet; `None` if it is none. Texts come back on one line, free of control characters.
+    /// Parses a packet; `None` if it is not valid. Returns texts on one line, without control characters.
     pub(super) fn parse(packet: &[u8]) -> Option<Self> {
         let mut input = Input(packet);
         let word = match input.byte()? {
@@ -202,7 +201,7 @@ fn put_text(out: &mut Vec<u8>, text: &str, max_bytes: usize) {
     out.extend(&text.as_bytes()[..end]);
 }
 
-/// What is left of a packet.
+/// The unparsed rest of a packet.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {

@@ -1,13 +1,13 @@
-//! The monitor: two small processes an app, from its start to its end.
+//! The monitor: two small processes beside each app, from its start to its end.
 //!
-//! The keeper learns how the app ends, and takes everything down. It is root, has the app's lock, and parses
-//! nothing that a guest wrote. The reader does that: it keeps the log, and parses the report and the start set,
-//! behind fences. When either dies, the other cannot do harm: without a keeper the reader ends, and the next
-//! command starts both again; without a reader the keeper starts another one.
+//! The keeper learns how the app ends, and removes its domain. It is root, holds the app's lock, and parses nothing
+//! that a guest wrote. The reader writes the log, and parses the report and the start set, behind a fence. If either
+//! dies, the other does no harm: without a keeper the reader ends, and the next command starts both again; if the
+//! reader dies, the keeper starts another one.
 //!
-//! A guest can cost dom0 little: its output is read at a limited rate (see `limiter.rs`), and no node that it
-//! may write is watched. Linux queues the events of a watch without a limit. The keeper watches for domains that
-//! end, which the guest's end is one of, and looks at the guest's nodes then and at a few moments after the start.
+//! A guest can cost dom0 little: its output is read at a limited rate (see `limiter.rs`). No node that the guest may
+//! write is watched, because Linux queues the events of a watch without a limit. The keeper watches for ends of
+//! domains, and looks at the guest's nodes then and at a few moments after the start.
 
 pub(crate) mod cgroup;
 pub(crate) mod channel;

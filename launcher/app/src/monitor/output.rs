@@ -1,12 +1,11 @@
-//! An app's output on its way to the log: over the domain's console, or, if there is too much for that,
-//! over a vchan.
+//! Copies an app's output to the log: from the domain's console or, if there is too much for it, from a vchan.
 //!
-//! Xenconsoled looks at a console 30 times in 200 ms, and finds 2 KiB at most each time. So an app that
-//! writes more than a little is asked for its output over a vchan. Nothing is lost on the way:
-//! the guest says on the console where the output goes on elsewhere.
+//! Xenconsoled reads a console 30 times in 200 ms, and gets at most 2 KiB each time. So the monitor asks the guest for
+//! a vchan if an app writes more than a little. No output is lost: the guest marks on the console where the output
+//! continues on the vchan.
 //!
-//! The guest decides what comes and how fast. What it costs dom0 is limited by a [`Limiter`]: when a budget
-//! is used up, neither console nor vchan is read, their buffers fill up, and the guest waits.
+//! The guest decides what it sends and how fast. A [`Limiter`] limits the cost for dom0: while a budget is used up,
+//! neither console nor vchan is read, their buffers fill up, and the guest waits.
 
 use crate::guest::session::Session;
 use crate::log::writer::Log;
@@ -20,63 +19,62 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A console that was silent for so long after the app's end has nothing more to say.
+/// After the app's end, a console that is silent for this long has no more output.
 const QUIET: Duration = Duration::from_millis(50);
-/// The same after much output: xenconsoled reads a busy console only every 200 ms.
+/// The same after much output, because xenconsoled reads a busy console only every 200 ms.
 const QUIET_AFTER_MUCH: Duration = Duration::from_millis(300);
-/// How much output in [`QUIET_AFTER_MUCH`] is much.
+/// This much output in [`QUIET_AFTER_MUCH`] counts as much.
 const MUCH_BYTES: usize = 16 * 1024;
-/// Much output counts for so long.
+/// For this long after much output, [`QUIET_AFTER_MUCH`] applies.
 const LATELY: Duration = Duration::from_secs(5);
-/// A guest that gave no vchan, or soon closed it, is asked again after this time, then each time after twice as long, up
-/// to [`MOST_DOUBLINGS`] times: each question takes a new process.
+/// The wait before a guest that gave no vchan, or soon closed it, is asked again. It doubles each time, at most
+/// [`MOST_DOUBLINGS`] times, because each question needs a new process.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 const MOST_DOUBLINGS: u8 = 6;
-/// The count of questions starts over for a guest that was not asked for this long.
+/// The count of questions starts again at zero if the guest was not asked for this long.
 const LONG_AGO: Duration = Duration::from_secs(60);
-/// If the console has said nothing for so long, somebody else has read, with `xl console`, where the output
-/// goes on.
+/// If the console was silent for this long, another program, such as `xl console`, has read the mark at which the
+/// output continues on the vchan.
 const MARK_LOST: Duration = Duration::from_secs(1);
-/// A terminal gives no more at once.
+/// The most bytes that a terminal returns at once.
 const CONSOLE_BYTES: usize = 4096;
-/// One [`Output::copy`] takes no more frames of a vchan, and writes no more bytes of them, than this: its
-/// caller has others to listen to.
+/// The most frames of a vchan, and the most bytes from them, that one [`Output::copy`] takes, because its caller has
+/// other work too.
 const TURN_FRAMES: u32 = 256;
 const TURN_BYTES: u64 = 1 << 20;
-/// So many frames, or bytes, are taken between two looks at the clocks.
+/// The most frames, or bytes, between two charges of the limiter.
 const FRAMES_A_CHARGE: u32 = 16;
 const BYTES_A_CHARGE: u64 = 128 << 10;
 
-/// An app's output, and its log.
+/// An app's output, and the log that it goes to.
 pub(crate) struct Output {
     log: Log,
     limiter: Limiter,
-    /// How much of the log the limiter was charged for.
+    /// How many bytes of the log the limiter was charged for.
     charged_bytes: u64,
-    /// Whether the limits count: not at the app's end, when little can be left.
+    /// Whether the limits apply. They do not after the app's end, when little output can be left.
     limited: bool,
     streams: Splitter,
     console: Option<Console>,
     vchan: Option<Session>,
-    /// Whether the console has said that output goes on over the vchan.
+    /// Whether the console has said that output continues on the vchan.
     turned: bool,
-    /// Whether the last turn ended with something left in the vchan, for which no notification will come.
+    /// Whether the last turn left something in the vchan, for which no notification will come.
     unread: bool,
-    /// When the guest was asked for a vchan last, and how often lately.
+    /// When the guest was last asked for a vchan; `asks` counts the recent questions.
     asked: Instant,
     asks: u8,
-    /// When the console has said something last.
+    /// When the console last had output.
     heard_at: Instant,
-    /// Since when, and how much the console has said.
+    /// A time, and how many bytes of output the console has had since.
     recent: (Instant, usize),
-    /// When it last was much at once.
+    /// When the output was last much at once.
     much_at: Option<Instant>,
 }
 
 impl Output {
-    /// The output that `console` brings, and the vchan once the console says so; `streams` goes on where an
-    /// earlier reader of the console stopped. The guest was asked for the vchan so often as the number says, the last
-    /// time just now.
+    /// Output from `console`, and from the vchan once the console says so. `streams` continues where the previous
+    /// reader of the console stopped. `asks` counts the recent questions for a vchan; the last one was just now.
     pub(crate) fn new(
         log: Log,
         limiter: Limiter,
@@ -103,7 +101,7 @@ impl Output {
         }
     }
 
-    /// Whether now is the time to ask for a vchan.
+    /// Whether to ask the guest for a vchan now.
     pub(crate) fn wants_vchan(&mut self) -> bool {
         if self.asked.elapsed() >= LONG_AGO {
             self.asks = 0;
@@ -121,18 +119,17 @@ impl Output {
         wants
     }
 
-    /// What a reader that takes over goes on with: the state of the streams and of the limits, and how often the guest
-    /// was asked for a vchan lately.
+    /// The state for the next reader: streams, limits, and how often the guest was recently asked for a vchan.
     pub(crate) fn state(&self) -> (&Splitter, &Limiter, u8) {
         (&self.streams, &self.limiter, self.asks)
     }
 
-    /// Whether anything more can come.
+    /// Whether more output can come.
     pub(crate) fn is_open(&self) -> bool {
         self.console.is_some() || self.turned
     }
 
-    /// What to wait for.
+    /// The files to wait for.
     pub(crate) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let free = self.wait_for_budget().is_none();
         let vchan = self.vchan.as_ref().filter(|_| free && self.turned);
@@ -140,7 +137,7 @@ impl Output {
         console.into_iter().chain(vchan.into_iter().flat_map(Session::files))
     }
 
-    /// After how long [`Output::copy`] is to be called even if no file is ready.
+    /// How long the caller may wait before it calls [`Output::copy`] even if no file is ready.
     pub(crate) fn longest_wait(&self) -> Option<Duration> {
         if let Some(wait) = self.wait_for_budget() {
             return Some(wait);
@@ -155,23 +152,22 @@ impl Output {
         self.limiter.wait().filter(|_| self.limited)
     }
 
-    /// How long there must be nothing more after the app's end.
+    /// How long the output must be silent after the app's end to count as complete.
     pub(crate) fn quiet(&self) -> Duration {
-        // xenconsoled waits before it reads the last piece of much output.
+        // After much output, xenconsoled waits before it reads the last piece.
         let much = self.turned || self.much_at.is_some_and(|at| at.elapsed() < LATELY);
         if much { QUIET_AFTER_MUCH } else { QUIET }
     }
 
-    /// The app has ended: what is left is little, and is taken at once.
+    /// Lifts the limits after the app's end, so that the little output left is taken at once.
     pub(crate) fn lift_limits(&mut self) {
         self.limited = false;
     }
 
-    /// Takes what there is right now into the log, as far as the limits allow; returns how many bytes of
-    /// output it was.
+    /// Copies the available output into the log, as far as the limits allow. Returns the number of bytes.
     ///
     /// # Errors
-    /// The console is broken, or the log cannot be written.
+    /// The console fails, or the log cannot be written.
     pub(crate) fn copy(&mut self, folder: &Path) -> Result<usize, FileError> {
         self.unread = false;
         self.charge();
@@ -194,7 +190,7 @@ impl Output {
         Ok(count)
     }
 
-    /// Charges what was written and worked since the last call.
+    /// Charges the bytes and the processor time since the last call.
     fn charge(&mut self) {
         let written = self.log.written();
         self.limiter.charge(written - self.charged_bytes, Clocks::now());
@@ -248,8 +244,8 @@ impl Output {
                 }
                 Some(Ok(Next::Silence)) => frames += FRAMES_A_CHARGE,
                 Some(Ok(Next::Nothing)) => return Ok(count),
-                // Its end, or that of the vchan; a guest that says anything else is heard on the
-                // console only.
+                // The output or the vchan has ended. If the guest sent an unexpected answer, only the console is read
+                // on.
                 None | Some(Ok(Next::Answer(_)) | Err(_)) => {
                     (self.vchan, self.turned) = (None, false);
                     return Ok(count);
@@ -268,7 +264,7 @@ impl Output {
         Ok(())
     }
 
-    /// Nothing more comes.
+    /// Completes the log after the last output.
     ///
     /// # Errors
     /// The log cannot be written.
@@ -280,12 +276,12 @@ impl Output {
     }
 }
 
-/// What a vchan brings.
+/// What the vchan has next.
 enum Next {
     Answer(Answer),
-    /// Frames that bring nothing, and there may be more.
+    /// Only empty frames so far; more frames may wait.
     Silence,
-    /// Nothing now.
+    /// Nothing yet.
     Nothing,
 }
 

@@ -1,4 +1,4 @@
-//! The reader's process: how it is made, named, and ended.
+//! The reader's process: starts, names and ends it.
 #![expect(
     unsafe_code,
     reason = "std has neither fork nor a way to close files that it does not know"
@@ -10,10 +10,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
-/// How the process is called in lists of processes: another name than the keeper's, which is the one to look for.
+/// The process's name in lists of processes. It differs from the keeper's, by which admins find a monitor.
 const NAME: &str = "launch-reader";
 
-/// The reader, as its parent has it. Dropping it kills it.
+/// The reader, as seen by its parent. Dropping this value kills the reader.
 #[derive(Debug)]
 pub(super) struct Process {
     pid: Pid,
@@ -22,17 +22,17 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Forks a process that runs `body` with its end of the channel, and ends with the code that it returns.
+    /// Forks a process that runs `body` with its end of the channel, and exits with the code that `body` returns.
     ///
-    /// A fork, and not another program, as the two share their memory until one of them changes it: there are two
-    /// for each app. The caller must be the only thread of this process. `body` must call [`keep_only`] first.
+    /// It forks instead of running another program so that the two processes, of which there is a pair per app, share
+    /// memory until one of them changes it. The caller must be the only thread of this process. `body` must call
+    /// [`keep_only`] first.
     pub(super) fn start(body: impl FnOnce(Channel) -> u8) -> io::Result<Self> {
         let (channel, others) = Channel::pair()?;
-        // SAFETY: there is one thread, so no lock of the allocator or anything else is held by a thread that the
-        // child does not have.
+        // SAFETY: there is only one thread, so no other thread holds a lock, such as the allocator's, at the fork.
         match unsafe { libc::fork() } {
             0 => {
-                // Nothing of the parent's may run in the child, also where it panics.
+                // Even if it panics, the child must not run the parent's code.
                 let _never_return = AbortOnUnwind;
                 drop(channel);
                 std::process::exit(i32::from(body(others)))
@@ -44,13 +44,13 @@ impl Process {
         }
     }
 
-    /// Its number.
+    /// The process's number.
     #[cfg(test)]
     pub(super) fn number(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Waits for its end, which must be near; returns why if it is none of its own will.
+    /// Waits for the process, which must be about to end. Returns the cause unless the process ended successfully.
     pub(super) fn wait(&mut self) -> Option<String> {
         self.ended = true;
         let status = loop {
@@ -67,12 +67,12 @@ impl Process {
         }
     }
 
-    /// Kills it, and waits for its end.
+    /// Kills the process, and waits for its end.
     pub(super) fn kill(&mut self) -> Option<String> {
         if self.ended {
             return None;
         }
-        // It is this process's child and was not waited for, so the number is its own.
+        // The process is a child that was not waited for, so the number is still its own.
         let _ = kill_process(self.pid, Signal::KILL);
         self.wait()
     }
@@ -98,11 +98,11 @@ impl Drop for AbortOnUnwind {
     }
 }
 
-/// Makes this process, a new child that will never return to its parent's code, one of its own: its name, no
-/// standard input, and of all files only standard output and error and `kept`.
+/// Sets up this process, a new child that never returns to its parent's code: sets its name, and closes its standard
+/// input and all files except standard output, standard error and `kept`.
 ///
 /// # Errors
-/// The parent's files cannot be closed; the lock of the app is among them.
+/// The parent's files, among them the app's lock, cannot be closed.
 pub(super) fn keep_only(id: &str, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     take_name(id);
@@ -113,8 +113,8 @@ pub(super) fn keep_only(id: &str, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     for fd in kept.into_iter().chain([RawFd::MAX]) {
         if first < fd {
             let range = (first.unsigned_abs(), fd.unsigned_abs() - 1);
-            // SAFETY: values that own these files are in memory that was the parent's. The child does not return
-            // to code that uses them, and ends without dropping them.
+            // SAFETY: the values that own these files are in memory copied from the parent. The child neither uses nor
+            // drops them.
             if unsafe { libc::close_range(range.0, range.1, 0) } != 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -124,17 +124,17 @@ pub(super) fn keep_only(id: &str, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Changes what lists of processes show of this one. Fails without harm.
+/// Changes the command line that lists of processes show for this process. A failure does no harm.
 fn take_name(id: &str) {
     let line: &'static [u8] = Vec::leak(format!("{NAME}\0{id}\0").into_bytes());
     let (start, end) = (line.as_ptr(), line.as_ptr_range().end);
     let set = |what: libc::c_int, address: *const u8| {
-        // SAFETY: the kernel notes the address, and later reads what is there, which stays.
+        // SAFETY: the kernel stores the address and later reads the bytes there, which are never freed.
         unsafe {
             libc::prctl(libc::PR_SET_MM, what, address, 0 as libc::c_ulong, 0 as libc::c_ulong)
         }
     };
-    // The heap lies below the stack, where the line was: the start first, or it would be above the end.
+    // The start first: the heap lies below the stack with the old line, so a new end would precede the old start.
     if set(libc::PR_SET_MM_ARG_START, start) == 0 {
         set(libc::PR_SET_MM_ARG_END, end);
     }

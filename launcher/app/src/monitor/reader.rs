@@ -1,8 +1,8 @@
-//! The reader: the monitor's process that reads and parses what the guest says, behind fences.
+//! The reader: the monitor's process that reads and parses the guest's data, behind a fence.
 //!
-//! It copies the app's output into the log, and parses the report and the start set that the keeper takes out
-//! of xenstore for it. It opens nothing by a path: the console, the vchan and the log's first file are open
-//! when it begins, and the log's next ones come from the keeper.
+//! It copies the app's output into the log, and parses the report and the start set that the keeper reads from
+//! xenstore. It opens no file by a path: console, vchan and the log's first file are open when it begins, and the
+//! keeper sends the log's later files.
 
 use crate::guest::vchan;
 use crate::log::writer::Log;
@@ -28,44 +28,44 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use toolstack::DomId;
 
-/// The reader tells of so many errors. A guest can bring some of them about again and again.
+/// The most errors that the reader reports, because a guest can cause some errors repeatedly.
 const MAX_REPORTED_ERRORS: u32 = 16;
-/// More than can be left when an app has ended: xenconsoled holds 1 MiB back while it is read slower than
-/// the app writes. A guest that goes on writing after its report is not heard further.
+/// More than can be left when an app has ended: xenconsoled holds 1 MiB back if it is read more slowly than the app
+/// writes. Output beyond this, of a guest that keeps writing after its report, is dropped.
 const MOST_LEFT_BYTES: usize = 2 << 20;
-/// The last output may take no longer than this, however slowly it comes.
+/// The longest time for the last output, however slowly it comes.
 pub(super) const LONGEST_DRAIN: Duration = Duration::from_secs(60);
-/// How much of the processor's time an app may use at once after a rest, in seconds of one processor.
+/// How much processor time an app's output may use at once after a rest, in seconds of one processor.
 const PROCESSOR_BURST_S: u64 = 10;
-/// More than one file of the log: as much at once as is kept anyway.
+/// Output may come at once up to the size of this many log files, which is as much as the log keeps.
 const FILES_OF_A_LOG: u64 = 2;
 
-/// What a reader begins with.
+/// What a reader needs to begin.
 pub(super) struct Setup<'a> {
     pub(super) settings: &'a Settings,
-    /// The app's name and domain.
+    /// The app's name.
     pub(super) name: &'a str,
     pub(super) domid: DomId,
-    /// Where the app's files are, for messages.
+    /// The app's folder, for messages.
     pub(super) folder: &'a Folder,
     pub(super) channel: Channel,
     pub(super) log: File,
     pub(super) console: Option<Console>,
-    /// Where the reader before this one stopped.
+    /// The point at which the previous reader stopped.
     pub(super) progress: Progress,
     /// Whether to ask for the app's output over a vchan.
     pub(super) with_vchan: bool,
 }
 
-/// The body of the reader's process.
+/// Runs the reader.
 ///
 /// # Errors
-/// The keeper has died, or cannot be heard.
+/// The keeper has died, or its messages cannot be read.
 pub(super) fn run(setup: Setup<'_>) -> io::Result<()> {
     let Setup { settings, name, domid, folder, channel, log, console, progress, with_vchan } =
         setup;
-    // Connecting takes devices that the reader must not have later: it could reach other domains by them.
-    // Of the guest's words it parses two numbers, and the sizes of the rings.
+    // Before the fence, because connecting needs devices that reach other domains and that the reader must not
+    // keep. Of the guest's data, connecting parses only two numbers and the sizes of the rings.
     let vchan = match with_vchan.then(|| vchan::output(name, domid)) {
         Some(Ok(vchan)) => vchan,
         Some(Err(error)) => {
@@ -82,7 +82,7 @@ pub(super) fn run(setup: Setup<'_>) -> io::Result<()> {
     let log_bytes = settings.log_mib << 20;
     let next_file = {
         let (line, path) = (Arc::clone(&line), folder.path().to_owned());
-        move || line.next_file().map_err(FileError::io("put away the log of", &path))
+        move || line.next_file().map_err(FileError::io("rotate the log of", &path))
     };
     let log = match Log::over(log, log_bytes, folder, next_file) {
         Ok(log) => log,
@@ -109,7 +109,7 @@ fn limiter(settings: &Settings) -> Limiter {
 /// The socket to the keeper.
 struct Line {
     channel: Channel,
-    /// What came while something else was waited for.
+    /// Messages that came while another one was waited for.
     waiting: Mutex<VecDeque<Order>>,
 }
 
@@ -163,7 +163,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Until the app has ended, or another reader is to go on.
+    /// Reads until the app has ended, or the next reader must continue.
     fn watch(&mut self) -> io::Result<()> {
         loop {
             while let Some(order) = self.line.hear()? {
@@ -177,11 +177,11 @@ impl Reader<'_> {
                         self.line.say(&Word::StartSet(set))?;
                     }
                     Order::Drain => return self.drain(),
-                    // Only as an answer, and that is taken elsewhere.
+                    // `Line::next_file` takes these answers.
                     Order::NextLog | Order::NoLog => {}
                 }
             }
-            // A full disk takes its log from an app, and nothing else.
+            // On a full disk the app only loses output.
             if let Err(error) = self.output.copy(self.folder.path()) {
                 self.report_error(&error)?;
             }
@@ -195,7 +195,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads to the end of output: until there has been none for a while.
+    /// Reads the output until it has been silent for a while.
     fn drain(&mut self) -> io::Result<()> {
         self.output.lift_limits();
         let deadline = Instant::now() + LONGEST_DRAIN;
@@ -224,7 +224,7 @@ impl Reader<'_> {
         self.line.say(&Word::Drained)
     }
 
-    /// Until there is something to read, or `timeout`.
+    /// Waits until something can be read, or until `timeout`.
     fn sleep(&self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or_default());
         let mut fds = vec![PollFd::new(&self.line.channel, PollFlags::IN)];
@@ -280,7 +280,7 @@ mod tests {
     use std::io::Write;
     use std::os::fd::AsFd;
 
-    /// A reader of a pipe, and its keeper's end.
+    /// A reader of a pipe, and the keeper's end of its channel.
     struct Pair {
         root: tempfile::TempDir,
         folder: Folder,
@@ -289,8 +289,8 @@ mod tests {
     }
 
     impl Pair {
-        /// Forks as the keeper does. The tests' harness has other threads, which the child does not have; what it
-        /// uses of theirs, the allocator, the C library makes whole.
+        /// Forks as the keeper does. The test harness has other threads, which the child lacks. The only state of
+        /// theirs that the child uses is the allocator's, which the C library keeps valid.
         fn start(settings: &Settings) -> Self {
             let root = tempfile::tempdir().unwrap();
             let folder = Folder::new(root.path().into());

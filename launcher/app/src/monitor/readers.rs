@@ -1,4 +1,4 @@
-//! The keeper's side of the reader: starting, telling, hearing and ending it.
+//! The keeper's handling of the reader: starts and ends it, and exchanges messages with it.
 
 use crate::error::AppsError;
 use crate::monitor::channel::Received;
@@ -15,10 +15,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// A reader that died is followed by the next one after this time.
+/// The time between a reader's death and the start of the next one.
 const READER_PAUSE: Duration = Duration::from_secs(1);
 impl Keeper<'_> {
-    /// Ends the reader that runs, if any, and has the next one begin at once.
+    /// Ends the running reader, if any, and makes the next one due at once.
     pub(super) fn replace_reader(&mut self) {
         self.end_reader(Reader::first());
     }
@@ -29,7 +29,7 @@ impl Keeper<'_> {
         }
     }
 
-    /// Starts the reader that is due, now.
+    /// Starts the due reader now.
     pub(super) fn start_reader(&mut self) {
         let later = Reader::Due {
             at: Instant::now() + READER_PAUSE,
@@ -84,7 +84,7 @@ impl Keeper<'_> {
             Ok(Received::Packet(packet, _)) => {
                 let word = Word::parse(&packet);
                 if word.is_none() {
-                    self.reader_died("it said what makes no sense");
+                    self.reader_died("it sent an invalid message");
                 }
                 word
             }
@@ -109,15 +109,15 @@ impl Keeper<'_> {
         }
     }
 
-    /// Returns whether a reader was told.
+    /// Sends a message; returns whether a reader received it.
     pub(super) fn tell_reader(&mut self, order: &Order, file: Option<&File>) -> bool {
         let Reader::Runs(reader, _) = &self.reader else { return false };
         match reader.channel.send(&order.render(), file, false) {
             Ok(()) => true,
-            // It may have said something before it ended.
+            // The reader may have sent a message before it ended.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => false,
             Err(error) => {
-                self.reader_died(&format!("it does not listen: {error}"));
+                self.reader_died(&format!("it does not take messages: {error}"));
                 false
             }
         }
@@ -129,13 +129,13 @@ impl Keeper<'_> {
             self.end_reader(Reader::Due { at, progress: Progress::default(), with_vchan: false });
         let why = signal.unwrap_or_else(|| why.to_owned());
         self.report_error(&format!(
-            "the process that reads what the guest says has died ({why}); another one goes on"
+            "the process that reads the guest's output and report has died ({why}); starting another one"
         ));
     }
 
-    /// Ends the reader that runs; returns why, if it ended before and not of its own will.
+    /// Ends the running reader. If the reader had died before, returns the cause.
     pub(super) fn end_reader(&mut self, next: Reader) -> Option<String> {
-        // What it has not answered is asked again.
+        // Asks again what this reader has not answered.
         if self.report.asked.take().is_some() {
             self.report.given = None;
             self.looks.next = Instant::now();
@@ -149,14 +149,14 @@ impl Keeper<'_> {
         }
     }
 
-    /// Has the reader read to the end of the output.
+    /// Lets the reader read all remaining output.
     pub(super) fn drain(&mut self) -> Result<(), AppsError> {
         let deadline = Instant::now() + reader::LONGEST_DRAIN + ANSWER_TIME;
         for _ in 0..READERS_AT_THE_END {
             self.start_reader();
             let asked = self.tell_reader(&Order::Drain, None);
             while matches!(self.reader, Reader::Runs(..)) && Instant::now() < deadline {
-                // The report is known, or there is none.
+                // Ignores a report: the outcome is already decided.
                 self.hear_reader();
                 if let Reader::Runs(reader, _) = &self.reader {
                     let left = deadline.saturating_duration_since(Instant::now());

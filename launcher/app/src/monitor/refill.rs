@@ -1,4 +1,4 @@
-//! Replacing the domain that an app has taken out of a pool, once the app has its start behind it.
+//! Replaces the domain that an app has taken out of a pool, once the app has started.
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
@@ -8,22 +8,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long an app has the machine to itself before pools are filled again: its own first steps
-/// follow now.
+/// How long pools are not filled after an app's start, so that the app has the machine to itself.
 const QUIET_START: Duration = Duration::from_secs(1);
-/// When it is done, and who does it.
+/// The state of the replacement.
 #[derive(Debug)]
 pub(super) enum Refill {
     /// The app has not started yet.
     Unwanted,
     At(Instant),
-    /// A process fills the pools; its end can be waited for.
+    /// A process fills the pools; the file reports its end.
     Runs(Child, OwnedFd),
     Done,
 }
 
 impl Refill {
-    /// The app has started.
+    /// Plans the replacement, because the app has started.
     pub(super) fn plan(&mut self) {
         if matches!(self, Self::Unwanted) {
             *self = Self::At(Instant::now() + QUIET_START);
@@ -46,10 +45,10 @@ impl Refill {
         }
     }
 
-    /// Starts `launcher` when it is time, and learns of its end.
+    /// Starts `launcher` when it is due, and notices its end.
     ///
     /// # Errors
-    /// It cannot be run; it is not tried again.
+    /// The launcher cannot be run. It is not tried again.
     pub(super) fn go_on(&mut self, launcher: Option<&Path>) -> io::Result<()> {
         match self {
             Self::At(at) if Instant::now() >= *at => self.start(launcher),
@@ -63,7 +62,7 @@ impl Refill {
         }
     }
 
-    /// Starts `launcher` now, unless that was done.
+    /// Starts `launcher` now, unless it was started before.
     ///
     /// # Errors
     /// As [`Refill::go_on`].
@@ -74,9 +73,9 @@ impl Refill {
         *self = Self::Done;
         let Some(launcher) = launcher else { return Ok(()) };
         let mut fill = Command::new(launcher);
-        // Not our own standard input: that is the app's lock, which must not outlive us.
+        // Not the monitor's standard input: that is the app's lock, which must be free when the monitor has ended.
         let child = fill.arg0("launch").arg("__pool").stdin(Stdio::null()).spawn()?;
-        // Its end is waited for with all else: with a thread for that, forks would not be safe.
+        // The keeper waits for this file with all others. A thread would make forks unsafe.
         let end = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
         *self = Self::Runs(child, end);
         Ok(())

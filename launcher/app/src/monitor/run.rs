@@ -1,4 +1,4 @@
-//! The body of the monitor.
+//! Runs the monitor.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
@@ -24,8 +24,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// The body of the monitor, whose standard input is the app's lock file. The caller must be the only thread of its
-/// process.
+/// Runs the monitor. Its standard input is the app's lock file. The caller must be the only thread of its process.
 ///
 /// # Errors
 /// The app cannot be watched; the next `launch` command starts another monitor.
@@ -33,7 +32,7 @@ pub fn run(start: &MonitorStart) -> Result<(), AppsError> {
     let apps = &Apps::open(&start.state_dir, &start.settings, &start.network)?;
     let folder = apps.folder(&start.id);
     let Some(lock) = take_lock(&folder)? else { return Ok(()) };
-    // A terminal that goes away takes nothing of ours with it. Fails only where done before.
+    // Protects the monitor from the end of the terminal. Fails only if it was done before.
     let _ = rustix::process::setsid();
     let left = cgroup::leave();
     std::thread::sleep(Duration::from_millis(start.delay_ms));
@@ -48,7 +47,7 @@ pub fn run(start: &MonitorStart) -> Result<(), AppsError> {
     let State::Running { domid, .. } = app.state else {
         return Err(AppsError::NotRunning(app.record.name));
     };
-    // A guest that was told a start set finds none out.
+    // A guest that was given a start set records none.
     let wants_start_set = start_set::is_wanted(&app.folder);
     let mut keeper = Keeper {
         log: LogPaths::new(&app.folder),
@@ -73,8 +72,7 @@ pub fn run(start: &MonitorStart) -> Result<(), AppsError> {
     keeper.end(outcome)
 }
 
-/// The lock that came with standard input, or else the free one; `None` where another monitor
-/// has it.
+/// The lock inherited as standard input, or else the free lock; `None` if another monitor holds it.
 fn take_lock(folder: &Folder) -> Result<Option<Lock>, AppsError> {
     let failed = FileError::io("examine", folder.path());
     let inherited = io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(failed)?;

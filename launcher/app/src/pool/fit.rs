@@ -1,4 +1,4 @@
-//! Which pooled domain fits which request.
+//! Decides which pooled domain fits which request.
 
 use crate::record::pooled_domain::PooledDomain;
 use crate::record::writable_choice::WritableChoice;
@@ -6,7 +6,7 @@ use crate::request::run_request::RunRequest;
 use crate::settings::Settings;
 use toolstack::Shape;
 
-/// Whether an app of this shape and request can have the domain.
+/// Whether an app of this shape and request can use the domain.
 pub(crate) fn fits(
     pooled: &PooledDomain,
     shape: &Shape,

@@ -1,4 +1,4 @@
-//! Domains that are booted ahead of their app.
+//! Pools: domains that are booted ahead of their app.
 
 pub(crate) mod fit;
 pub(crate) mod pooled;

@@ -1,7 +1,7 @@
-//! Pooled domains: booted up to `init`, with devices and without orders, ahead of their app.
+//! Pooled domains: booted up to `init` ahead of their app, with devices but without orders.
 //!
-//! Each has a folder of its own under `pool`, with the id of the app to be. A launch that it fits
-//! takes it by renaming the folder, which succeeds for one only.
+//! Each has a folder under `pool`, named by the id of its later app. A launch takes the domain by renaming that
+//! folder, which succeeds for only one launch.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
@@ -21,11 +21,11 @@ use std::fs;
 use std::net::IpAddr;
 use toolstack::{DomId, DomainSpec, DomainState, Shape, ToolstackKind};
 
-/// All pooled domains with their folders: those with an image first, the oldest first.
+/// All pooled domains with their folders: those with an image first, and among them the oldest first.
 pub(crate) fn list(apps: &Apps) -> Result<Vec<(Folder, PooledDomain)>, AppsError> {
     let mut found = Vec::new();
     for folder in apps.pooled_folders()? {
-        // One that is being built has no note yet; one that was just taken is not here any more.
+        // A domain that is being built has no note yet; the folder of one that was just taken is gone.
         if let Ok(pooled) = files::read_json::<PooledDomain>(&folder.file(folder::POOLED)) {
             found.push((folder, pooled));
         }
@@ -34,9 +34,9 @@ pub(crate) fn list(apps: &Apps) -> Result<Vec<(Folder, PooledDomain)>, AppsError
     Ok(found)
 }
 
-/// Takes a domain that fits, if there is one; its folder is an app's then.
+/// Takes a fitting domain, if there is one. Its folder is then the app's.
 ///
-/// The caller has the common lock.
+/// The caller holds the common lock.
 pub(crate) fn take(
     apps: &Apps,
     fits: impl Fn(&PooledDomain) -> bool,
@@ -58,7 +58,7 @@ pub(crate) fn take(
     Ok(None)
 }
 
-/// Destroys the domain that was booted or taken for the app `id`, and gives its address back.
+/// Destroys the domain that was booted or taken for the app `id`, and frees its address.
 pub(crate) fn destroy(apps: &Apps, domid: Option<DomId>, id: &str) -> Result<(), AppsError> {
     let Some(domid) = domid else { return Ok(()) };
     apps.toolstack().destroy(ToolstackKind::Native, domid, uuid_of(id))?;
@@ -68,7 +68,7 @@ pub(crate) fn destroy(apps: &Apps, domid: Option<DomId>, id: &str) -> Result<(),
 /// Builds a pooled domain; returns while it boots.
 ///
 /// # Errors
-/// It cannot be built; nothing is left then.
+/// The domain cannot be built. Nothing is left then.
 pub(crate) fn build(
     apps: &Apps,
     shape: &Shape,
@@ -135,12 +135,12 @@ fn fill(
     noted.map_err(|error| undone(error.into()))
 }
 
-/// Destroys a pooled domain, or what is left of it, and returns whether it did. One that was just taken,
-/// or is being built, is left alone.
+/// Destroys a pooled domain, or its remains, and returns whether it did. Leaves a domain alone that was just taken or
+/// is being built.
 pub(crate) fn remove(apps: &Apps, folder: &Folder) -> Result<bool, AppsError> {
     let Ok(Some(_lock)) = folder.try_lock() else { return Ok(false) };
     match files::read_json::<PooledDomain>(&folder.file(folder::POOLED)) {
-        // One whose destruction was cut short is not found by its UUID, but has nodes yet.
+        // If its destruction was interrupted, the domain is not found by its UUID but still has nodes.
         Ok(pooled) => apps.toolstack().destroy(
             ToolstackKind::Native,
             DomId(pooled.domid),
@@ -153,7 +153,7 @@ pub(crate) fn remove(apps: &Apps, folder: &Folder) -> Result<bool, AppsError> {
     Ok(true)
 }
 
-/// Destroys the domain of an app or app to be, if there is one.
+/// Destroys the domain of an app, or of a pooled folder, if there is one.
 pub(crate) fn destroy_domain_of(apps: &Apps, id: &str) -> Result<(), AppsError> {
     if apps.toolstack().check().is_err() {
         return Ok(());
@@ -164,11 +164,11 @@ pub(crate) fn destroy_domain_of(apps: &Apps, id: &str) -> Result<(), AppsError> 
     Ok(())
 }
 
-/// Removes what killed processes left of pooled domains; returns their ids.
+/// Removes what killed processes left of pooled domains. Returns the ids.
 pub(crate) fn repair(apps: &Apps) -> Result<Vec<String>, AppsError> {
     let mut removed = Vec::new();
     for folder in apps.pooled_folders()? {
-        // A domain whose note cannot be read, as one of another version, is never taken.
+        // A domain with an unreadable note, such as one of another version, is never taken.
         let note = files::read_json::<PooledDomain>(&folder.file(folder::POOLED));
         if note.is_err() && remove(apps, &folder)? {
             removed.push(folder.id().to_owned());

@@ -1,4 +1,4 @@
-//! Pools: how many domains are kept ready for which apps, and filling them.
+//! Pools: how many domains are kept ready for which apps. Fills and empties them.
 
 use crate::apps::Apps;
 use crate::error::AppsError;
@@ -18,37 +18,37 @@ use toolstack::{DomId, DomainState, Shape, ToolstackKind};
 
 /// The list of pools, in the folder of pooled domains.
 const POOLS: &str = "pools.json";
-/// Held while the list is changed or the pools are filled.
+/// Held while a process changes the list or fills the pools.
 const LOCK: &str = ".lock";
 
-/// A number of domains that are kept ready for apps of one kind.
+/// A number of domains that are kept ready for apps of one shape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
-    /// What they have.
+    /// The domains' shape.
     #[serde(rename = "machine")]
     pub shape: Shape,
-    /// The image whose disk they have already; without one they fit any image.
+    /// The image whose disk the domains already have; without one they fit any image.
     pub image: Option<String>,
-    /// How many.
+    /// How many domains to keep ready.
     pub size: u32,
 }
 
-/// A pool as it is now.
+/// The current state of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PoolStatus {
-    /// What it is to be.
+    /// The pool's definition.
     #[serde(flatten)]
     pub pool: Pool,
     /// How many domains are ready.
     pub waiting: u32,
-    /// The addresses of those, the next to be taken first.
+    /// The addresses of those domains, the next one to be taken first.
     pub addresses: Vec<IpAddr>,
 }
 
 /// The shape that domains of a pool have.
 ///
 /// # Errors
-/// A request that cannot be fulfilled.
+/// The request cannot be fulfilled.
 pub fn pool_shape(
     apps: &Apps,
     request: &ShapeRequest,
@@ -63,7 +63,7 @@ pub fn pool_shape(
     Ok(shape(request, config, apps.settings(), chosen)?)
 }
 
-/// All pools and how many domains are ready in each.
+/// All pools, each with the number of domains that are ready.
 ///
 /// # Errors
 /// The list cannot be read.
@@ -85,7 +85,7 @@ pub fn list_pools(apps: &Apps, images: &image::Store) -> Result<Vec<PoolStatus>,
     Ok(found)
 }
 
-/// Adds a pool, or changes the size of the one that is the same otherwise; 0 removes it.
+/// Adds a pool, or changes the size of an equal one; size 0 removes it.
 ///
 /// # Errors
 /// The list cannot be written.
@@ -114,11 +114,11 @@ pub(crate) fn has_pools(apps: &Apps) -> bool {
     apps.pool_folder().join(POOLS).exists()
 }
 
-/// Builds domains that are missing and destroys those that no pool wants; waits for
-/// another process that does the same.
+/// Builds missing domains and destroys those that belong to no pool. If another process fills the pools, waits for
+/// it.
 ///
 /// # Errors
-/// A domain cannot be built or destroyed, or an image is gone.
+/// A domain cannot be built or destroyed, or an image does not exist.
 pub fn fill_pools(apps: &Apps, images: &image::Store) -> Result<(), AppsError> {
     let _span = tracing::info_span!("fill pools").entered();
     let _lock = lock_pools(apps)?;
@@ -145,7 +145,7 @@ pub fn fill_pools(apps: &Apps, images: &image::Store) -> Result<(), AppsError> {
     Ok(())
 }
 
-/// Destroys all pooled domains; the pools stay, for [`fill_pools`] to fill.
+/// Destroys all pooled domains. Keeps the pools, so that [`fill_pools`] can fill them.
 ///
 /// # Errors
 /// A domain cannot be destroyed.
@@ -196,7 +196,7 @@ fn write_pools(apps: &Apps, pools: &[Pool]) -> Result<(), AppsError> {
     Ok(files::write_json(&path, &pools, files::Durability::PowerFailure)?)
 }
 
-/// The image that a pool's domains are to have, as it is called now.
+/// A pool's image, resolved to its current digest.
 struct Wanted {
     image: Option<image::Image>,
     digest: Option<String>,

@@ -1,4 +1,4 @@
-//! `app.json`: what was asked for and resolved.
+//! `app.json`: the resolved request.
 
 use crate::record::restart_policy::RestartPolicy;
 use crate::record::writable_choice::WritableChoice;
@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use toolstack::{Schedule, Shape, Uuid};
 
-/// `app.json`: what was asked for and resolved. Written once, when the app is created.
+/// `app.json`: the resolved request. Written once, when the app is created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Lower-case hex, the state folder's name.
     pub id: String,
-    /// Unique on this machine.
+    /// Unique among the apps of this machine.
     pub name: String,
     /// Milliseconds since 1970.
     pub created_unix_ms: u64,
@@ -24,44 +24,44 @@ pub struct Record {
     pub image_digest: String,
     /// The image's and the user's labels.
     pub labels: BTreeMap<Untrusted, Untrusted>,
-    /// Xen's handle, the same at each start.
+    /// The domain's UUID, the same at each start.
     pub uuid: Uuid,
-    /// Its domain, without devices.
+    /// The shape of the app's domain.
     #[serde(flatten)]
     pub shape: Shape,
     /// The app's process.
     pub process: Process,
     /// The guest's host name.
     pub hostname: String,
-    /// What takes the writes to `/`.
+    /// Where writes to `/` are stored.
     pub writable: WritableChoice,
-    /// Size of the writable layer in MiB, where it is a disk.
+    /// Size of the writable layer in MiB, if the layer is a disk.
     pub storage_mib: u64,
     /// Memory file systems.
     pub tmpfs: Vec<Tmpfs>,
-    /// The network it is on.
+    /// The network that the app is on.
     pub network: Network,
     /// Published ports.
     pub publish: Vec<Publish>,
-    /// Name servers; empty for the settings'.
+    /// Name servers; if empty, those of the settings.
     pub dns: Vec<IpAddr>,
     /// Further lines for `/etc/hosts`.
     pub hosts: Vec<Host>,
-    /// Whether the app goes as soon as it ends.
+    /// Whether the app is removed as soon as it ends.
     pub remove_on_exit: bool,
-    /// When it is started again after it ended.
+    /// When the app is started again after it ended.
     #[serde(default)]
     pub restart: RestartPolicy,
-    /// Its share of the processors.
+    /// The app's share of the processors.
     #[serde(default)]
     pub schedule: Schedule,
-    /// The link address of its interface; made from its address where absent.
+    /// The link address of the interface; if absent, it is made from the IP address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<contract::Mac>,
-    /// Search domains; empty for the settings'.
+    /// Search domains; if empty, those of the settings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_search: Vec<String>,
-    /// Whether the image alone decides what runs: see [`crate::RunRequest::is_image_alone`].
+    /// Whether only the image decides what runs: see [`crate::RunRequest::is_image_alone`].
     #[serde(default)]
     pub is_image_alone: bool,
 }
@@ -72,18 +72,18 @@ pub struct Record {
 pub enum Network {
     /// `launch`'s own bridge.
     Launch {
-        /// The address wanted, if any.
+        /// The requested address, if any.
         ip: Option<IpAddr>,
     },
     /// An admin's bridge.
     Bridge {
         /// The bridge.
         bridge: InterfaceName,
-        /// `ADDRESS/PREFIX`.
+        /// The guest's `ADDRESS/PREFIX`.
         ip: Option<String>,
         /// Default gateway.
         gateway: Option<IpAddr>,
     },
-    /// No interface but `lo`.
+    /// No interface except `lo`.
     None,
 }

@@ -1,4 +1,4 @@
-//! What is written about an app.
+//! What `launch` writes on disk about an app.
 
 pub(crate) mod app;
 pub(crate) mod outcome;

@@ -4,32 +4,32 @@ use contract::Untrusted;
 use serde::{Deserialize, Serialize};
 use toolstack::{DomainState, ShutdownReason};
 
-/// Docker adds this to the number of a signal for the code of a process that the signal has ended.
+/// Docker adds this to the number of the signal that ended a process to make the exit code.
 const SIGNALLED: u8 = 128;
-/// Docker's code for what its engine failed at.
+/// Docker's exit code for a failure of its engine.
 const FAILED: u8 = 125;
 
 /// How an app ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OutcomeFile", into = "OutcomeFile")]
 pub struct Outcome {
-    /// How its process ended.
+    /// How the app's process ended.
     pub end: End,
-    /// Why there is no end of its own process: often in the guest's words.
+    /// The reason, if the process has no exit code or signal of its own: often in the guest's words.
     pub message: Option<Untrusted>,
 }
 
 /// How an app's process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With this exit code, of its own or, if it never ran or was not seen to end, one that stands for why.
+    /// With this exit code. If the process never ran or its end was not seen, the code stands for the reason.
     Code(u8),
-    /// A signal ended it.
+    /// By this signal.
     Signal(u8),
 }
 
-/// The form in files: the code as Docker shows it, and the signal where one ended the app. Earlier versions
-/// wrote no signal.
+/// The form in files: the code as Docker shows it, and the signal if one ended the app. Earlier versions wrote no
+/// signal.
 #[derive(Serialize, Deserialize)]
 struct OutcomeFile {
     code: u8,
@@ -56,19 +56,19 @@ impl From<Outcome> for OutcomeFile {
 }
 
 impl Outcome {
-    /// An end with this exit code.
+    /// The outcome with this exit code.
     #[must_use]
     pub fn with_code(code: u8) -> Self {
         Self { end: End::Code(code), message: None }
     }
 
-    /// The end of an app that `launch` failed at, and why.
+    /// The outcome of an app for which `launch` failed, with the reason.
     #[must_use]
     pub fn failed(message: impl Into<Untrusted>) -> Self {
         Self { end: End::Code(FAILED), message: Some(message.into()) }
     }
 
-    /// The exit code as Docker shows it: 128 and the signal's number for an app that a signal has ended.
+    /// The exit code as Docker shows it: 128 plus the signal's number if a signal ended the app.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self.end {
@@ -81,18 +81,17 @@ impl Outcome {
     #[must_use]
     pub(crate) fn unreported(state: DomainState) -> Self {
         let (code, message) = match state {
-            // As Docker has it for an app that was killed.
+            // Docker's code for a killed app.
             DomainState::Alive | DomainState::Gone => (137, "the domain was destroyed"),
             DomainState::ShutDown(ShutdownReason::Crash) => {
                 (FAILED, "the guest kernel crashed; see the log, and try --verbose-kernel")
             }
             DomainState::ShutDown(ShutdownReason::Watchdog) => {
-                (FAILED, "the guest's watchdog ran out")
+                (FAILED, "the guest's watchdog expired")
             }
-            DomainState::ShutDown(ShutdownReason::Reboot) => (
-                FAILED,
-                "the guest started over without a report: its kernel died of a fault in a fault",
-            ),
+            DomainState::ShutDown(ShutdownReason::Reboot) => {
+                (FAILED, "the guest restarted without a report: its kernel died of a triple fault")
+            }
             DomainState::ShutDown(_) => (FAILED, "the guest shut down without a report"),
         };
         Self { end: End::Code(code), message: Some(message.into()) }

@@ -1,4 +1,4 @@
-//! The note of a pooled domain: one that is booted up to `init`, and waits for its app.
+//! The note about a pooled domain: a domain that has booted up to `init` and waits for its app.
 
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -6,28 +6,28 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, UNIX_EPOCH};
 use toolstack::{Booted, Devices, DomId, Shape};
 
-/// `waiting.json`: a domain that waits for its app.
+/// `waiting.json`: the note about a domain that waits for its app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PooledDomain {
-    /// What it has.
+    /// The domain's shape.
     #[serde(rename = "machine")]
     pub shape: Shape,
-    /// The manifest digest of the image whose disk it has already.
+    /// The manifest digest of the image whose disk the domain already has.
     pub image: Option<String>,
-    /// Whether it has the disk of a writable layer of the usual size, an interface on our own
-    /// bridge with a lease for it, and the promise of an image's disk where it has none.
+    /// Whether the domain has the disk of a writable layer of the usual size, an interface with a lease on
+    /// `launch`'s own bridge, and, if it has no image's disk, the promise of one.
     pub furnished: bool,
-    /// The address that its lease is for.
+    /// The leased address.
     #[serde(default)]
     pub address: Option<Ipv4Addr>,
-    /// When it was built; milliseconds since 1970.
+    /// When the domain was built; milliseconds since 1970.
     pub created_unix_ms: u64,
-    /// Its number.
+    /// The domain's number.
     pub domid: u16,
 }
 
 impl PooledDomain {
-    /// The domain, as toolstacks know it.
+    /// The domain in the form that toolstacks use.
     #[must_use]
     pub(crate) fn booted(&self) -> Booted {
         let devices = match (self.furnished, &self.image) {
@@ -38,7 +38,7 @@ impl PooledDomain {
         Booted::Domain { domid: DomId(self.domid), devices }
     }
 
-    /// Whether kernel and `init` are still those that it runs; an upgrade brings new ones.
+    /// Whether the domain runs the installed kernel and `init`; an upgrade installs new ones.
     pub(crate) fn is_current(&self) -> bool {
         let built = UNIX_EPOCH + Duration::from_millis(self.created_unix_ms);
         [&self.shape.kernel, &self.shape.ramdisk].into_iter().all(|path| {

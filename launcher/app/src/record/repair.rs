@@ -1,8 +1,8 @@
-//! What was repaired.
+//! Reports of repairs.
 
 use std::fmt;
 
-/// Something left behind by a killed process, and what was done about it; one line.
+/// One line that says what a killed process left behind and how it was repaired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair(pub(crate) String);
 

@@ -11,20 +11,20 @@ pub enum RestartPolicy {
     /// Never.
     #[default]
     No,
-    /// When it ended with another code than 0.
+    /// If it ended with a code other than 0.
     OnFailure {
-        /// So often at most; without a limit where absent.
+        /// The most restarts; without a limit if absent.
         at_most: Option<u32>,
     },
-    /// Always, until a user stops it; and when the host starts, even then.
+    /// Always, unless a user stops the app; when the host starts, even then.
     Always,
-    /// Always, until a user stops it.
+    /// Always, unless a user stops the app.
     UnlessStopped,
 }
 
 impl RestartPolicy {
-    /// Whether an app is started again that has ended with `code` and was started again
-    /// `restarts` times before; `stopped` is whether a user has stopped it.
+    /// Whether to start an app again that ended with `code`. `restarts` is how often it was started again before, and
+    /// `stopped` says whether a user has stopped it.
     #[must_use]
     pub fn wants(self, code: u8, restarts: u32, stopped: bool) -> bool {
         match self {
@@ -35,7 +35,7 @@ impl RestartPolicy {
         }
     }
 
-    /// Whether an app that has ended is started when the host starts.
+    /// Whether to start an ended app when the host starts.
     #[must_use]
     pub fn at_boot(self, stopped: bool) -> bool {
         match self {
@@ -45,7 +45,7 @@ impl RestartPolicy {
         }
     }
 
-    /// Docker's name of it, without the number.
+    /// Docker's name of the policy, without the number.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ impl fmt::Display for RestartPolicy {
     }
 }
 
-/// Not a restart policy.
+/// The error for text that is not a restart policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "restart policy {0:?} is not known; use no, on-failure, on-failure:N, always or unless-stopped"
@@ -85,7 +85,7 @@ impl FromStr for RestartPolicy {
             ("on-failure", _) => Self::OnFailure { at_most: None },
             (_, Some(number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let most: u32 = number.parse().map_err(|_| error())?;
-                // As Docker has it: 0 is no limit.
+                // As in Docker, 0 means no limit.
                 Self::OnFailure { at_most: Some(most).filter(|most| *most > 0) }
             }
             _ => return Err(error()),

@@ -1,4 +1,4 @@
-//! `state.json`: where in its life an app is.
+//! `state.json`: the state of an app between creation and removal.
 
 use crate::record::outcome::Outcome;
 use crate::record::timing::Moment;
@@ -6,54 +6,54 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use toolstack::DomId;
 
-/// Where in its life an app is, and what there is of it then.
+/// The state of an app, with the data that belongs to that state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "StateFile", into = "StateFile")]
 pub enum State {
-    /// Made, never started.
+    /// Created, but never started.
     Created {
         /// The address in the config that was made for `xl create`.
         address: Option<IpAddr>,
     },
-    /// Its domain is being built.
+    /// The domain is being built.
     Starting {
-        /// The domain, from when it boots.
+        /// The domain, once it boots.
         domid: Option<DomId>,
         /// The guest's address, once it has one.
         address: Option<IpAddr>,
-        /// How often it was started again before.
+        /// The restarts before this start.
         attempts: Attempts,
     },
-    /// Its domain is there.
+    /// The domain exists.
     Running {
         /// The domain.
         domid: DomId,
         /// The guest's address, if it has one.
         address: Option<IpAddr>,
-        /// When it was started; milliseconds since 1970.
+        /// When the app was started; milliseconds since 1970.
         started_unix_ms: u64,
-        /// How often it was started again before.
+        /// The restarts before this run.
         attempts: Attempts,
         /// When the guest did each step of its start.
         marks: Vec<Moment>,
     },
-    /// It ended, its domain is gone, and it waits to be started again.
+    /// The app ended, its domain is gone, and its monitor will start it again.
     Restarting {
         /// The run that ended.
         last: Last,
-        /// Which time it is, and how long it waits.
+        /// The number of the coming restart, and the wait before it.
         attempts: Attempts,
     },
-    /// It ended, and its domain is gone.
+    /// The app ended, and its domain is gone.
     Exited {
         /// The run that ended.
         last: Last,
-        /// How often it was started again since a user started it.
+        /// How often the app was started again since a user started it.
         restarts: u32,
     },
 }
 
-/// The name of a state, without what there is then.
+/// The name of a state, without its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -75,18 +75,18 @@ pub enum Phase {
 pub struct Attempts {
     /// The number of restarts.
     pub restarts: u32,
-    /// How long it waits, or waited last, before it is started again.
+    /// The wait before the next or the last restart.
     pub backoff_ms: u64,
 }
 
-/// A run that has ended.
+/// The last completed run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Last {
-    /// When it was started; milliseconds since 1970. `None`: its domain never ran.
+    /// When the app was started; milliseconds since 1970. `None`: its domain never ran.
     pub started_unix_ms: Option<u64>,
-    /// When it ended.
+    /// When the app ended.
     pub finished_unix_ms: u64,
-    /// How it ended.
+    /// How the app ended.
     pub outcome: Outcome,
     /// When the guest did each step of its start.
     pub marks: Vec<Moment>,
@@ -98,9 +98,9 @@ impl Default for State {
     }
 }
 
-/// What can be asked of any state.
+/// Questions that apply to any state.
 impl State {
-    /// Its name.
+    /// The state's name.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self {
@@ -118,13 +118,13 @@ impl State {
         matches!(self, Self::Created { .. } | Self::Exited { .. })
     }
 
-    /// Whether there is something to stop: a domain, or a start to come.
+    /// Whether there is a domain or a coming restart to stop.
     #[must_use]
     pub fn can_stop(&self) -> bool {
         !self.can_start()
     }
 
-    /// The domain, while there is one.
+    /// The domain, if there is one.
     #[must_use]
     pub fn domid(&self) -> Option<DomId> {
         match self {
@@ -134,7 +134,7 @@ impl State {
         }
     }
 
-    /// The guest's address, while it has one.
+    /// The guest's address, if it has one.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         match self {
@@ -145,7 +145,7 @@ impl State {
         }
     }
 
-    /// When it was last started; milliseconds since 1970.
+    /// When the app was last started; milliseconds since 1970.
     #[must_use]
     pub fn started_unix_ms(&self) -> Option<u64> {
         match self {
@@ -154,19 +154,19 @@ impl State {
         }
     }
 
-    /// When it ended.
+    /// When the app ended.
     #[must_use]
     pub fn finished_unix_ms(&self) -> Option<u64> {
         Some(self.last()?.finished_unix_ms)
     }
 
-    /// How it ended.
+    /// How the app ended.
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
         Some(&self.last()?.outcome)
     }
 
-    /// The run that has ended, and was the last one.
+    /// The last run, if it has ended.
     #[must_use]
     pub fn last(&self) -> Option<&Last> {
         match self {
@@ -184,7 +184,7 @@ impl State {
         }
     }
 
-    /// How often it was started again since a user started it.
+    /// How often the app was started again since a user started it.
     #[must_use]
     pub fn restarts(&self) -> u32 {
         match self {
@@ -203,22 +203,22 @@ impl State {
     }
 }
 
-/// The ways from one state to the next.
+/// The transitions from one state to the next.
 impl State {
-    /// Its start begins; the count goes on only where it waited to be started again.
+    /// The start begins. Restarts are counted further only if the app was waiting for one.
     #[must_use]
     pub(crate) fn starting(&self) -> Self {
         Self::Starting { domid: None, address: None, attempts: self.attempts() }
     }
 
-    /// A start has its domain.
+    /// The start has its domain.
     #[must_use]
     pub(crate) fn booted(&self, domid: DomId) -> Self {
         let (address, attempts) = (self.address(), self.attempts());
         Self::Starting { domid: Some(domid), address, attempts }
     }
 
-    /// A start is done.
+    /// The start is complete.
     #[must_use]
     pub(crate) fn running(&self, domid: DomId, address: Option<IpAddr>, now_unix_ms: u64) -> Self {
         Self::Running {
@@ -230,7 +230,7 @@ impl State {
         }
     }
 
-    /// Notes when the guest of a running app did each step of its start; returns whether that is new.
+    /// Records when the guest of a running app did each step of its start; returns whether anything is new.
     pub(crate) fn note_marks(&mut self, new: Vec<Moment>) -> bool {
         match self {
             Self::Running { marks, .. } if *marks != new => {
@@ -248,8 +248,8 @@ impl State {
         Self::Exited { last, restarts: self.restarts() }
     }
 
-    /// The app has ended, and is to be started again. `backoff_ms` says how long after a run of so many
-    /// milliseconds that was begun after such a wait.
+    /// The app has ended and will be started again. `backoff_ms` computes the new wait from the last wait and the
+    /// length of the run, in milliseconds.
     #[must_use]
     pub(crate) fn restarting(
         &self,
@@ -259,7 +259,7 @@ impl State {
     ) -> Self {
         let started = match self {
             Self::Running { started_unix_ms, .. } => Some(*started_unix_ms),
-            // It did not run this time.
+            // The app did not run this time.
             _ => None,
         };
         let ran_ms = started.map_or(0, |started| now_unix_ms.saturating_sub(started));
@@ -283,7 +283,7 @@ impl State {
     }
 }
 
-/// The form of `state.json`, which earlier versions also read and write.
+/// The form of `state.json`, which earlier versions read and write too.
 #[derive(Serialize, Deserialize)]
 struct StateFile {
     phase: Phase,
@@ -340,7 +340,7 @@ impl From<StateFile> for State {
                 attempts,
                 marks: file.marks,
             },
-            // Without a domain nothing runs: repairs take down what there is.
+            // A start or run without a domain: the repair cleans up.
             (Phase::Starting | Phase::Running, _) => Self::Starting { domid, address, attempts },
             (Phase::Restarting, _) => Self::Restarting { last, attempts },
             (Phase::Exited, _) => Self::Exited { last, restarts: file.restarts },

@@ -1,33 +1,33 @@
-//! When each step of a start was, on dom0's clock: those of dom0 and those of the guest.
+//! The times of each step of a start, in dom0 and in the guest, on dom0's clock.
 
 use contract::{Report, Untrusted};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A step of a start that dom0 does. Steps may overlap.
+/// A step of a start in dom0. Steps may overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// What was done.
+    /// The name of the step.
     pub step: &'static str,
-    /// When it began.
+    /// When the step began.
     pub begin: Instant,
-    /// How long it took.
+    /// How long the step took.
     pub took: Duration,
 }
 
-/// The steps of a start in dom0, in the order they were done.
+/// The steps of a start in dom0, in their order.
 pub type Timings = Vec<Timing>;
 
-/// When the guest was done with a step of its start.
+/// When the guest completed a step of its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
-    /// What was done.
+    /// The name of the step.
     pub step: Untrusted,
     /// Dom0's real-time clock, in microseconds since 1970.
     pub at_unix_us: u64,
 }
 
-/// Does one step of a start and notes how long it took.
+/// Runs one step of a start and records how long it took.
 pub(crate) fn timed<T, E>(
     timings: &mut Timings,
     step: &'static str,
@@ -40,7 +40,7 @@ pub(crate) fn timed<T, E>(
     result
 }
 
-/// Notes a step of a start that began at `begin` and is done now.
+/// Records a step of a start that began at `begin` and ends now.
 pub(crate) fn note(timings: &mut Timings, step: &'static str, begin: Instant) {
     timings.push(Timing { step, begin, took: begin.elapsed() });
 }
@@ -58,15 +58,14 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The marks of a report that was read at `read_unix_us`, on dom0's clock.
+/// Converts the marks of a report that was read at `read_unix_us` to dom0's clock.
 ///
-/// A guest starts its real-time clock from Xen's, which dom0 keeps set to its own, and both run at
-/// the pace of Xen's system time. What drifts between them is what dom0's was corrected by since
-/// then. The guest is not trusted with it: nothing it tells of is later than the report, and each
-/// step comes after those before it.
+/// A guest sets its clock from Xen's, which dom0 keeps equal to its own, and both clocks run at the pace of Xen's
+/// system time. They differ only by later corrections of dom0's clock. The guest is not trusted here: no mark is
+/// later than the report, and the marks never go backwards.
 pub(crate) fn moments(report: &Report, read_unix_us: u64) -> Vec<Moment> {
     let last = report.marks.iter().map(|mark| mark.at_us).max().unwrap_or(0);
-    // Without a clock: as if the report had been written at once and come in no time.
+    // If the guest reports no clock, assume that it wrote its last mark just now.
     let zero = report.zero_unix_us.unwrap_or(read_unix_us.saturating_sub(last));
     let mut before = 0;
     let moment = |mark: &contract::Mark| {

@@ -1,12 +1,12 @@
-//! What takes an app's writes.
+//! Where an app's writes are stored.
 
 use serde::{Deserialize, Serialize};
 
-/// What takes the writes to `/`.
+/// Where writes to `/` are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WritableChoice {
-    /// A disk of its own, kept until the app is removed.
+    /// A disk for this app, kept until the app is removed.
     #[default]
     Disk,
     /// The guest's memory.

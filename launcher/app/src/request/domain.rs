@@ -1,4 +1,4 @@
-//! The domain of an app, completely described.
+//! Describes the domain of an app completely.
 
 use crate::record::app::Record;
 use crate::record::writable_choice::WritableChoice;
@@ -7,19 +7,19 @@ use contract::devices;
 use std::path::Path;
 use toolstack::{Disk, DomainSpec, Vif};
 
-/// How an app that is started is connected to its network.
+/// The network connection of an app for one start.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     /// Dom0's bridge.
     pub bridge: String,
     /// The guest's addresses.
     pub lease: net::Lease,
-    /// The gateway's link address, where it is known: on our own bridge.
+    /// The gateway's link address, if known: only on `launch`'s own bridge.
     pub gateway_mac: Option<contract::Mac>,
 }
 
 impl Link {
-    /// The interface that it needs.
+    /// The interface for this connection.
     #[must_use]
     pub(crate) fn vif(&self) -> Vif {
         let address = self.gateway_mac.and(Some(self.lease.address));
@@ -27,7 +27,7 @@ impl Link {
     }
 }
 
-/// The disks of an app whose state folder is `folder`.
+/// The disks of an app whose files are in the given folder.
 #[must_use]
 pub(crate) fn disks(in_folder: &Path, writable: WritableChoice) -> Vec<Disk> {
     let disk = |vdev: &str, file: &str, writable| Disk {
@@ -42,7 +42,7 @@ pub(crate) fn disks(in_folder: &Path, writable: WritableChoice) -> Vec<Disk> {
     disks
 }
 
-/// The domain for one start of an app whose state folder is `folder`.
+/// The domain for one start of an app whose files are in the given folder.
 #[must_use]
 pub(crate) fn domain_spec(record: &Record, in_folder: &Path, link: Option<&Link>) -> DomainSpec {
     DomainSpec {

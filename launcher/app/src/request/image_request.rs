@@ -1,5 +1,5 @@
-//! What an image may ask for. An image is not trusted, so its requests for the host's resources are bounded by the
-//! settings. What the user asks for is not.
+//! What an image may request. An image is not trusted, so the settings bound its requests for the host's resources.
+//! They do not bound the user's requests.
 
 use crate::request::run_request::RunRequest;
 use crate::request::size::{SizeError, parse_size_mib};
@@ -7,24 +7,24 @@ use crate::settings::Settings;
 use image::Config;
 use std::fmt;
 
-/// Labels that set a domain's memory, e.g. `launch.memory=128m`; the first one found counts.
+/// Labels that set a domain's memory, e.g. `launch.memory=128m`; the first one that the image has counts.
 pub(crate) const MEMORY_LABELS: [&str; 2] = ["launch.memory", "io.launch.memory"];
 
-/// A request of an image that was cut down to what the settings allow.
+/// A request of an image that was reduced to what the settings allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CutRequest {
-    /// Memory, by a label.
+    /// Memory, requested by a label.
     Memory {
-        /// What the image wants, in MiB.
+        /// What the image requests, in MiB.
         wanted_mib: u32,
-        /// What it gets, in MiB.
+        /// What the app gets, in MiB.
         given_mib: u32,
     },
-    /// Time from the stop signal to the end.
+    /// Time from the stop signal to the app's end.
     StopTimeout {
-        /// What the image wants, in seconds.
+        /// What the image requests, in seconds.
         wanted_s: u64,
-        /// What it gets, in seconds.
+        /// What the app gets, in seconds.
         given_s: u64,
     },
 }
@@ -46,13 +46,13 @@ impl fmt::Display for CutRequest {
     }
 }
 
-/// The requests of the image that are cut down, unless the user asks for something else.
+/// The image's requests that are reduced. Omits those that the user overrides.
 #[must_use]
 pub fn cut_requests(request: &RunRequest, settings: &Settings) -> Vec<CutRequest> {
     let config = &request.image.config;
     let mut cut = Vec::new();
     if request.shape.memory_mib.is_none() {
-        // A label that is not a size fails when the domain is resolved.
+        // A label that is not a size makes the resolution of the domain fail.
         if let Ok(Some(wanted_mib)) = wanted_memory_mib(config).map_err(drop) {
             let given_mib = wanted_mib.min(settings.max_image_memory_mib);
             cut.extend(
@@ -67,10 +67,10 @@ pub fn cut_requests(request: &RunRequest, settings: &Settings) -> Vec<CutRequest
     cut
 }
 
-/// The memory in MiB that the image asks for, bounded; `None`: it asks for none.
+/// The memory in MiB that the image requests, bounded; `None` if it requests none.
 ///
 /// # Errors
-/// The label, and why it is not a size.
+/// The label is not a size; returns the label and the reason.
 pub(crate) fn memory_mib(
     config: &Config,
     settings: &Settings,
@@ -79,7 +79,7 @@ pub(crate) fn memory_mib(
     Ok(wanted.map(|wanted| wanted.min(settings.max_image_memory_mib)))
 }
 
-/// The time to stop in seconds that the image asks for, bounded; `None`: it asks for none.
+/// The stop time in seconds that the image requests, bounded; `None` if it requests none.
 pub(crate) fn stop_timeout_s(config: &Config, settings: &Settings) -> Option<u64> {
     config.stop_timeout_s.map(|wanted| wanted.min(settings.max_image_stop_timeout_s))
 }

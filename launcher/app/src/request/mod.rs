@@ -1,4 +1,4 @@
-//! From what a user asks for to what is run.
+//! Turns a user's request into a record, orders and a domain.
 
 pub(crate) mod domain;
 pub(crate) mod error;

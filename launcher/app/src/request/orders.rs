@@ -1,4 +1,4 @@
-//! The orders for a guest.
+//! Writes the orders for a guest.
 
 use crate::record::app::Record;
 use crate::record::writable_choice::WritableChoice;
@@ -6,10 +6,10 @@ use crate::request::domain::Link;
 use crate::request::error::ResolveError;
 use contract::{Neighbour, Orders, Root, Writable};
 
-/// Makes sure that orders are not longer than the guest reads.
+/// Checks that the orders do not exceed the guest's limit.
 ///
 /// # Errors
-/// They are.
+/// They exceed it.
 pub(crate) fn check_orders_size(orders: &Orders) -> Result<(), ResolveError> {
     match orders.render().len() {
         bytes if bytes > contract::store::MAX_ORDERS_BYTES => {
@@ -56,7 +56,7 @@ pub(crate) fn render_orders(
         hosts: record.hosts.clone(),
         tmpfs: record.tmpfs.clone(),
         seed: hex::encode(seed),
-        // Xen gives the guest dom0's clock; seconds pass before these orders are read.
+        // The guest gets the time from Xen; a time written here would be seconds old when the guest reads it.
         unix_time: 0,
     }
 }

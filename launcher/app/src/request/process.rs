@@ -1,4 +1,4 @@
-//! The process of an app: Docker's rules for merging an image with the user's flags.
+//! The process of an app, by Docker's rules for merging an image with the user's flags.
 
 use crate::request::error::ResolveError;
 use crate::request::image_request;
@@ -8,14 +8,14 @@ use crate::settings::Settings;
 use contract::{Process, Untrusted};
 use std::collections::HashMap;
 
-/// Docker's own default.
+/// Docker's default for `PATH`.
 pub(crate) const DEFAULT_PATH: &str =
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The process that a request asks for.
 ///
 /// # Errors
-/// Which part of the request cannot be fulfilled.
+/// A part of the request cannot be fulfilled; the error names it.
 pub(crate) fn process(
     request: &RunRequest,
     hostname: &str,
@@ -39,7 +39,7 @@ pub(crate) fn process(
     let cwd = match request.cwd.as_deref() {
         Some(cwd) if !cwd.starts_with('/') => return Err(ResolveError::Cwd(cwd.to_owned())),
         Some(cwd) => cwd.to_owned(),
-        // Dockerfiles may have a relative one; it counts from the root.
+        // An image's working directory may be relative; it then starts at the root.
         None => format!("/{}", image.working_dir.raw().trim_start_matches('/')),
     };
     let user = request.user.as_deref().unwrap_or(image.user.raw()).to_owned();
@@ -72,13 +72,12 @@ pub(crate) fn process(
     })
 }
 
-/// An image's texts as they are: they go to the guest.
+/// An image's texts unchanged, for the guest.
 fn raw(texts: &[Untrusted]) -> Vec<String> {
     texts.iter().map(|text| text.raw().to_owned()).collect()
 }
 
-/// Docker's rules: an entrypoint of the user's drops the image's command; arguments of the user's
-/// replace it.
+/// Docker's rules: the user's entrypoint drops the image's command, and the user's arguments replace it.
 fn merge_args(
     (image_entrypoint, image_cmd): (&[String], &[String]),
     (entrypoint, args): (Option<&[String]>, &[String]),
@@ -92,18 +91,18 @@ fn merge_args(
     [entrypoint, cmd].concat()
 }
 
-/// What Docker says of a terminal, unless somebody has said so already.
+/// Sets `TERM` as Docker does for a terminal, unless it is set already.
 pub(crate) fn add_term(env: &mut Vec<String>) {
     if !env.iter().any(|entry| entry.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
     }
 }
 
-/// Later entries replace earlier ones of the same name, in place; one without `=` takes it away.
+/// Later entries replace earlier entries of the same name, in place; an entry without `=` removes the variable.
 pub(crate) fn merge_env(hostname: &str, image: &[String], user: &[String]) -> Vec<String> {
     let first = [DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
     let mut merged: Vec<Option<&String>> = vec![];
-    // Where each name is: there may be tens of thousands.
+    // The index of each name, because there may be tens of thousands.
     let mut places: HashMap<&str, usize> = HashMap::new();
     for entry in first.iter().chain(image).chain(user) {
         let (name, value) = match entry.split_once('=') {

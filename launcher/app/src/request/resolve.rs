@@ -1,4 +1,4 @@
-//! From what a user asks to the record of an app.
+//! Turns a user's request into the record of an app.
 
 use crate::record::app::{Network, Record};
 use crate::request::error::ResolveError;
@@ -9,14 +9,14 @@ use crate::settings::Settings;
 use std::net::IpAddr;
 use toolstack::{Shape, Uuid};
 
-/// What distinguishes one app from another of the same request.
+/// What distinguishes two apps of the same request.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     /// Lower-case hex.
     pub id: String,
     /// Unique on this machine.
     pub name: String,
-    /// Xen's handle.
+    /// The domain's UUID.
     pub uuid: Uuid,
     /// Milliseconds since 1970.
     pub created_unix_ms: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Identity {
 /// Merges the image, the user's request and the settings.
 ///
 /// # Errors
-/// Which part of the request cannot be fulfilled.
+/// A part of the request cannot be fulfilled; the error names it.
 pub(crate) fn resolve(
     request: &RunRequest,
     shape: Shape,
@@ -68,7 +68,7 @@ pub(crate) fn resolve(
         uuid: identity.uuid,
         created_unix_ms: identity.created_unix_ms,
     };
-    // What the network adds is a few hundred bytes; the orders are checked again when sent.
+    // The network adds a few hundred bytes at most; `guest_nodes` checks the final orders.
     check_orders_size(&render_orders(&record, None, &net::Resolver::default(), &[0; 32]))?;
     Ok(record)
 }
@@ -90,7 +90,7 @@ fn network(request: &RunRequest) -> Result<Network, ResolveError> {
     })
 }
 
-/// What Linux takes (`__NEW_UTS_LEN` is 64) and `/etc/hosts` can hold.
+/// Checks that Linux accepts the name (`__NEW_UTS_LEN` is 64) and `/etc/hosts` can hold it.
 fn check_hostname(name: &str) -> Result<(), ResolveError> {
     let fine = (1..=64).contains(&name.len())
         && !name.starts_with(['-', '.'])

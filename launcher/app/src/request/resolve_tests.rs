@@ -1,4 +1,4 @@
-//! Docker's merging rules, as sentences.
+//! Tests of Docker's merging rules.
 
 use super::*;
 use crate::record::writable_choice::WritableChoice;
@@ -55,7 +55,7 @@ fn record(launch: &RunRequest) -> Result<Record, ResolveError> {
     resolve(launch, machine, identity(), &settings)
 }
 
-/// The record of an app that a user had a say in.
+/// The record of an app with a user's own settings.
 pub(crate) fn record_of_nginx() -> Record {
     let mut launch = nginx();
     launch.env = strings(&["A=b"]);
@@ -211,7 +211,7 @@ fn a_wrong_memory_label_is_named() {
 #[test]
 fn all_that_linux_takes_is_taken_and_what_the_guest_does_not_read_is_refused() {
     let mut launch = nginx();
-    // As JSON six bytes each.
+    // As JSON, each character takes six bytes.
     launch.args = vec!["\u{1}".repeat(131_000); 16];
     record(&launch).unwrap();
     launch.args = vec!["x".repeat(131_000); 128];

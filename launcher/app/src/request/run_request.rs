@@ -1,4 +1,4 @@
-//! What a user asks for, before anything is resolved.
+//! A user's request, before it is resolved.
 
 use crate::record::restart_policy::RestartPolicy;
 use crate::record::writable_choice::WritableChoice;
@@ -9,77 +9,77 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use toolstack::{Kind, Schedule, ToolstackKind};
 
-/// One `launch run`: an image and what is to differ from its defaults.
+/// One `launch run`: an image and the differences from its defaults.
 ///
-/// `None` and empty mean "as the image says, or else as the settings say".
+/// `None` and empty mean the image's value, or else that of the settings.
 #[derive(Clone, Debug)]
 pub struct RunRequest {
     /// The image, already on this machine.
     pub image: Image,
     /// What the user called the image, for `ps`; e.g. `nginx` or `docker-archive:x.tar`.
     pub image_name: String,
-    /// The app's name; made from the image's name where absent.
+    /// The app's name; if absent, it is made from the image's name.
     pub name: Option<String>,
     /// Replaces the image's entrypoint and drops its command; `[]` or `[""]` means no entrypoint.
     pub entrypoint: Option<Vec<String>>,
     /// Replaces the image's command.
     pub args: Vec<String>,
-    /// `NAME=value` each; replaces or adds to the image's.
+    /// `NAME=value` each; replaces or adds to the image's environment.
     pub env: Vec<String>,
     /// Working directory.
     pub cwd: Option<String>,
     /// User, as `docker run -u` takes it.
     pub user: Option<String>,
-    /// The guest's host name; the app's id where absent, as Docker does.
+    /// The guest's host name; if absent, the app's id, as in Docker.
     pub hostname: Option<String>,
     /// Detached: no command follows the output, so the monitor may start after the app.
     pub detached: bool,
-    /// Whether the app may be given input.
+    /// Whether the app can get input.
     pub stdin: bool,
-    /// Whether it runs on a terminal.
+    /// Whether the app runs on a terminal.
     pub terminal: bool,
     /// Labels of the app, besides the image's.
     pub labels: BTreeMap<String, String>,
-    /// What is wanted of the domain.
+    /// The requested shape of the domain.
     pub shape: ShapeRequest,
-    /// Which network the app is on.
+    /// The network that the app is on.
     pub network: net::NetworkRequest,
-    /// A wanted address: one of our subnet, or `ADDRESS/PREFIX` on an admin's bridge.
+    /// A requested address: one of `launch`'s own subnet, or `ADDRESS/PREFIX` on an admin's bridge.
     pub ip: Option<String>,
     /// Default gateway on an admin's bridge.
     pub gateway: Option<IpAddr>,
     /// Published ports.
     pub publish: Vec<net::Publish>,
-    /// Name servers instead of the settings'.
+    /// Name servers instead of those of the settings.
     pub dns: Vec<IpAddr>,
     /// Further lines for `/etc/hosts`.
     pub hosts: Vec<Host>,
-    /// What takes the writes to `/`.
+    /// Where writes to `/` are stored.
     pub writable: WritableChoice,
     /// Size of the writable layer in MiB.
     pub storage_mib: Option<u64>,
     /// Memory file systems.
     pub tmpfs: Vec<Tmpfs>,
-    /// Removes the app as soon as it ends.
+    /// Whether the app is removed as soon as it ends.
     pub remove_on_exit: bool,
-    /// When it is started again after it ended.
+    /// When the app is started again after it ended.
     pub restart: RestartPolicy,
-    /// Its share of the processors.
+    /// The app's share of the processors.
     pub schedule: Schedule,
-    /// The link address of its interface.
+    /// The link address of the app's interface.
     pub mac: Option<contract::Mac>,
-    /// Search domains instead of the settings'.
+    /// Search domains instead of those of the settings.
     pub dns_search: Vec<String>,
     /// Limits of the app's processes.
     pub limits: Vec<Limit>,
     /// Name or number of the signal that asks the app to stop.
     pub stop_signal: Option<String>,
-    /// Seconds from that signal to its end.
+    /// Seconds from that signal to the forced end.
     pub stop_timeout_s: Option<u64>,
 }
 
 impl RunRequest {
-    /// A launch of `image` with nothing changed.
+    /// A launch of `image` with all defaults.
     #[must_use]
     pub fn new(image: Image, image_name: impl Into<String>) -> Self {
         Self {
@@ -117,8 +117,8 @@ impl RunRequest {
         }
     }
 
-    /// Whether the image alone decides what runs and what it does at its start: the image's command and environment,
-    /// no input, no files or kernel of the user's.
+    /// Whether only the image decides what runs and what it does at its start: the user gave no command, environment,
+    /// input, files or kernel.
     #[must_use]
     pub fn is_image_alone(&self) -> bool {
         self.entrypoint.is_none()
@@ -136,7 +136,7 @@ impl RunRequest {
     }
 }
 
-/// What is wanted of a domain, before it has devices. `None` is for the image or settings to say.
+/// A request for a domain's shape. `None` means the image's value, or else that of the settings.
 #[derive(Clone, Debug, Default)]
 pub struct ShapeRequest {
     /// Memory in MiB.
@@ -145,12 +145,12 @@ pub struct ShapeRequest {
     pub vcpus: Option<u32>,
     /// PV or PVH.
     pub kind: Option<Kind>,
-    /// What builds the domain.
+    /// The toolstack that builds the domain.
     pub toolstack: Option<ToolstackKind>,
-    /// Another guest kernel.
+    /// A guest kernel instead of the installed one.
     pub kernel: Option<PathBuf>,
-    /// Further kernel command line.
+    /// Words to append to the kernel's command line.
     pub extra: Option<String>,
-    /// Lets the guest kernel write its messages to the log.
+    /// Whether the guest kernel writes its messages to the log.
     pub verbose_kernel: bool,
 }

@@ -1,4 +1,4 @@
-//! The domain that a request asks for, without its devices.
+//! The shape of the domain that a request asks for.
 
 use crate::request::error::ResolveError;
 use crate::request::image_request;
@@ -7,18 +7,18 @@ use crate::request::run_request::ShapeRequest;
 use crate::settings::Settings;
 use toolstack::{Kind, Shape, ToolstackKind};
 
-/// What every domain's kernel is told.
+/// The command line of every guest kernel.
 ///
-/// Persistent grants make blkfront take 4 MiB for each disk beforehand: a guest of 24 MiB then looks
-/// for memory for ever instead of starting.
+/// Persistent grants are off: blkfront would reserve 4 MiB for each disk, and a guest of 24 MiB would then search for
+/// memory forever instead of starting.
 const CMDLINE: &str =
     "console=hvc0 rdinit=/init panic=-1 tsc=reliable xen_blkfront.feature_persistent=0";
 
-/// The domain that a request asks for, without its devices; `image` is the image and its name, and
-/// toolstack and kind were chosen by what this machine can do.
+/// The shape of the domain that a request asks for. `image` is the image and its name; the caller has chosen
+/// toolstack and type by the abilities of this machine.
 ///
 /// # Errors
-/// Which part of the request cannot be fulfilled.
+/// A part of the request cannot be fulfilled; the error names it.
 pub(crate) fn shape(
     asked: &ShapeRequest,
     image: Option<(&image::Config, &str)>,
@@ -28,8 +28,8 @@ pub(crate) fn shape(
     let vcpus = check_vcpus(asked.vcpus.unwrap_or(settings.vcpus))?;
     let mut cmdline = CMDLINE.to_owned();
     if !asked.verbose_kernel {
-        // `quiet` alone lets errors through, such as those of an ACPI that PVH does not need; they
-        // would stand in the app's output. A panic still speaks.
+        // `quiet` alone would let errors into the app's output, such as those about ACPI, which PVH does not need.
+        // The kernel still prints a panic.
         cmdline.push_str(" quiet loglevel=1");
     }
     if let Some(extra) = asked.extra.as_deref().map(str::trim).filter(|extra| !extra.is_empty()) {
@@ -66,7 +66,7 @@ fn memory_mib(
     check_memory_mib(memory_mib)
 }
 
-/// Makes sure that a guest can live with so much memory.
+/// Checks that a guest can run in this much memory.
 ///
 /// # Errors
 /// It cannot.
@@ -77,7 +77,7 @@ pub(crate) fn check_memory_mib(memory_mib: u32) -> Result<u32, ResolveError> {
     Ok(memory_mib)
 }
 
-/// Makes sure that a domain can have so many vCPUs.
+/// Checks that a domain can have this many vCPUs.
 ///
 /// # Errors
 /// It cannot.

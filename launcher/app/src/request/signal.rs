@@ -1,6 +1,6 @@
-//! Signal names, as `STOPSIGNAL` and `docker kill -s` take them.
+//! Signal names, in the forms that `STOPSIGNAL` and `docker kill -s` accept.
 
-/// Numbers of the guest's signals: Linux on x86.
+/// Signal numbers in the guest, which runs Linux on x86.
 const NAMES: [(&str, i32); 36] = [
     ("HUP", 1),
     ("INT", 2),
@@ -39,14 +39,14 @@ const NAMES: [(&str, i32); 36] = [
     ("RTMIN", RTMIN),
     ("RTMAX", RTMAX),
 ];
-/// The C library keeps 32 and 33 for itself.
+/// The first real-time signal; the C library keeps 32 and 33 for itself.
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
 /// SIGTERM, Docker's default.
 pub(crate) const TERM: i32 = 15;
 
-/// Not a signal.
+/// The error for text that is not a signal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "signal {0:?} is not known; use a name such as SIGTERM or RTMIN+3, or a number from 1 to 64"
@@ -56,7 +56,7 @@ pub struct SignalError(String);
 /// Parses `15`, `TERM`, `sigterm`, `RTMIN+3` or `SIGRTMAX-1`.
 ///
 /// # Errors
-/// None of these, or beyond 64.
+/// The text is none of these, or the number is beyond 64.
 pub fn parse_signal(text: &str) -> Result<i32, SignalError> {
     let error = || SignalError(text.chars().take(64).collect());
     if let Some(number) = digits(text) {
@@ -75,7 +75,7 @@ pub fn parse_signal(text: &str) -> Result<i32, SignalError> {
 }
 
 fn digits(text: &str) -> Option<i32> {
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 

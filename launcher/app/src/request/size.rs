@@ -1,16 +1,16 @@
 //! Sizes as Docker writes them: `64m`, `1g`, `67108864`.
 
-/// Not a size.
+/// The error for text that is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "size {0:?} is not valid; write a number with b, k, m, g or t, e.g. 64m (no letter: bytes)"
 )]
 pub struct SizeError(String);
 
-/// Parses a size to bytes; units are powers of 1,024, in either case, also as `mb` and `MiB`.
+/// Parses a size to bytes. Units are powers of 1,024, in either case, also in the forms `mb` and `MiB`.
 ///
 /// # Errors
-/// Not a size, or beyond 64 bits.
+/// The text is not a size, or the size exceeds 64 bits.
 pub fn parse_size_bytes(text: &str) -> Result<u64, SizeError> {
     let error = || SizeError(text.chars().take(64).collect());
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -29,7 +29,7 @@ pub fn parse_size_bytes(text: &str) -> Result<u64, SizeError> {
 /// Parses a size to whole MiB, rounded up.
 ///
 /// # Errors
-/// As [`parse_size_bytes`], or beyond 32 bits.
+/// As [`parse_size_bytes`], or the size exceeds 32 bits.
 pub fn parse_size_mib(text: &str) -> Result<u32, SizeError> {
     let mib = parse_size_bytes(text)?.div_ceil(1 << 20);
     u32::try_from(mib).map_err(|_| SizeError(text.chars().take(64).collect()))

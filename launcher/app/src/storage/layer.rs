@@ -10,7 +10,7 @@ pub(crate) fn make(templates: &Path, folder: &Folder, size_mib: u64) -> Result<(
     writable::make(templates, &folder.file(folder::WRITABLE_DISK), size_mib)
 }
 
-/// Writes the writable layer of an app again that a power cut took right after it was made.
+/// Makes an app's writable layer again if a power cut emptied it right after it was made.
 pub(crate) fn mend(
     templates: &Path,
     folder: &Folder,

@@ -1,4 +1,4 @@
-//! Sparse files: copied without their holes, and compared with what they were copied from.
+//! Copies sparse files without their holes, and compares a copy with its original.
 
 use rustix::fs::{SeekFrom, copy_file_range, seek};
 use std::fs::{File, OpenOptions};
@@ -6,22 +6,22 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// What is lost in a power cut is lost in blocks of at least so many bytes.
+/// A power cut loses data in blocks of at least this many bytes.
 const SECTOR: usize = 512;
 const CHUNK: usize = 16 << 10;
 
-/// What a copy holds now.
+/// How a copy compares with its original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Likeness {
     /// The same as the original.
     Same,
-    /// Parts of the original, and zeros for the rest.
+    /// The copy holds parts of the original, and zeros for the rest.
     Part,
-    /// Also something else.
+    /// The copy holds data that the original does not.
     Other,
 }
 
-/// Copies what is not a hole to a new file.
+/// Copies a file to a new file, without the holes.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let from = File::open(from)?;
     let length = from.metadata()?.len();
@@ -39,13 +39,13 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-/// Compares a copy with its original; without one it is compared with zeros of its own length, which
-/// it cannot be the same as.
+/// Compares a copy with its original. Without an original, compares the copy with zeros, and never returns
+/// [`Likeness::Same`].
 pub(crate) fn compare(copy: &File, original: Option<&File>) -> io::Result<Likeness> {
     let length = copy.metadata()?.len();
     let mut other = false;
     let mut same = true;
-    // What is in the copy comes from the original.
+    // First checks that all data of the copy comes from the original.
     for_each_extent(copy, length, |start, end| {
         for_each_sector(copy, original, start, end, |found, expected| {
             same &= found == expected;
@@ -56,7 +56,7 @@ pub(crate) fn compare(copy: &File, original: Option<&File>) -> io::Result<Likene
     if other {
         return Ok(Likeness::Other);
     }
-    // What is in the original is in the copy.
+    // Then checks that all data of the original is in the copy.
     let Some(original) = original else { return Ok(Likeness::Part) };
     let full = original.metadata()?.len();
     same &= length == full;
@@ -69,7 +69,7 @@ pub(crate) fn compare(copy: &File, original: Option<&File>) -> io::Result<Likene
     Ok(if same { Likeness::Same } else { Likeness::Part })
 }
 
-/// Calls `act` with start and end of all that is not a hole, until it says `false`.
+/// Calls `act` with start and end of each extent that is not a hole, until `act` returns `false`.
 fn for_each_extent(
     file: &File,
     length: u64,
@@ -79,7 +79,7 @@ fn for_each_extent(
     while position < length {
         let start = match seek(file, SeekFrom::Data(position)) {
             Ok(start) => start,
-            // Only holes from here on.
+            // Only holes follow.
             Err(rustix::io::Errno::NXIO) => break,
             Err(errno) => return Err(errno.into()),
         };
@@ -91,8 +91,8 @@ fn for_each_extent(
     Ok(())
 }
 
-/// Calls `act` with the sectors of both files from `start` to `end`, until it says `false`; so does
-/// this then. What is not there is zeros.
+/// Calls `act` with each pair of sectors from `start` to `end` until `act` returns `false`, and then returns `false`
+/// too. A missing sector counts as zeros.
 fn for_each_sector(
     copy: &File,
     original: Option<&File>,
@@ -119,7 +119,7 @@ fn for_each_sector(
     Ok(true)
 }
 
-/// Reads from `position` on; behind the file's end there are zeros.
+/// Reads from `position` on; fills with zeros beyond the file's end.
 fn read_padded(file: &File, buffer: &mut [u8], position: u64) -> io::Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -1,12 +1,12 @@
-//! Start sets: what guests found out about what is read of their image, for later starts.
+//! Start sets: what guests read of an image at their start, recorded for later starts.
 //!
-//! A set comes from a guest, and makes later guests read what it names. So a set is kept for all apps of an image,
-//! beside its disk, only if the image alone decided what the guest did: an app at its first start,
+//! A set comes from a guest, and makes later guests read the blocks that it names. So a set is kept for all apps of an
+//! image, beside the image's disk, only if the image alone decided what the guest did: at the first start of an app,
 //! with the image's own command and environment, no input, and no process run beside it. Any other app's set is
-//! kept in its own folder, for its own later starts. The first set stays, until the image or the app goes.
+//! kept in that app's folder, for its own later starts. The first set is kept until the image or the app is removed.
 //!
-//! An app's folder has a link to where its image's set is or will be. A guest is asked to find a set out as long as
-//! there is none for it.
+//! Each app's folder has a link to the place of its image's set, even before that set exists. Dom0 asks a guest to
+//! record a set while there is none for it.
 
 use crate::record::app::Record;
 use crate::store::folder::{self, Folder};
@@ -18,12 +18,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-/// The link's name, and the file's beside the image's disk.
+/// The name of the link, and of the file beside the image's disk.
 const START_SET: &str = "start-set";
-/// The file with an app's own set, in its folder.
+/// The file in an app's folder with the app's own set.
 const OWN_START_SET: &str = "start-set.own";
 
-/// Makes the link in the folder of an app that is to have the image's disk `disk`.
+/// Makes the link in the folder of an app that will get the image's disk `disk`.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -32,9 +32,9 @@ pub(crate) fn link(disk: &Path, folder: &Folder) -> Result<(), FileError> {
     symlink(disk.with_file_name(START_SET), &link).map_err(FileError::io("make", &link))
 }
 
-/// The start set to tell the guest; empty where it is to find it out, `None` where it is not to.
+/// The start set for the guest's orders. Empty asks the guest to record one; `None` asks for nothing.
 ///
-/// What cannot be read is not worth failing a start.
+/// A set that cannot be read does not fail a start.
 #[must_use]
 pub(crate) fn read(folder: &Folder) -> Option<String> {
     let link = folder.file(START_SET);
@@ -56,16 +56,16 @@ fn parse(json: &str) -> Option<String> {
     StartSet::parse(json).ok().map(|set| set.render(MAX_START_SET_BYTES))
 }
 
-/// Whether the guest of the app with this folder is to find a start set out.
+/// Whether the guest of the app with this folder should record a start set.
 #[must_use]
 pub(crate) fn is_wanted(folder: &Folder) -> bool {
     read(folder).is_some_and(|known| known.is_empty())
 }
 
-/// Keeps what the guest of the app with this folder found out, JSON, unless there is something already.
+/// Keeps the start set, as JSON, that the guest of the app with this folder recorded, unless one is kept already.
 ///
 /// # Errors
-/// It cannot be written.
+/// The set cannot be written.
 pub(crate) fn keep(folder: &Folder, record: &Record, json: &str) -> Result<(), FileError> {
     if !is_wanted(folder) {
         return Ok(());

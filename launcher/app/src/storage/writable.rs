@@ -1,8 +1,8 @@
-//! The writable layer: a sparse ext4 disk, copied from a template that is made once a size.
+//! The writable layer: a sparse ext4 disk, copied from a template that is made once per size.
 //!
-//! `mke2fs` punches holes into a regular file and therefore marks all inode tables as zeroed:
-//! the template of 8 GiB holds 230 KiB, nothing is initialized in the guest later on, and a copy
-//! takes as long as copying those. The journal stays, so that data outlive a killed domain.
+//! `mke2fs` punches holes into a regular file and therefore marks all inode tables as zeroed. So the template of
+//! 8 GiB holds only 230 KiB, which is all that a copy writes, and the guest initializes nothing later. The journal
+//! stays, so that data survive a killed domain.
 
 use crate::storage::sparse::{self, Likeness};
 use contract::devices;
@@ -12,17 +12,17 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Changes whenever the options below do.
+/// Must be increased whenever the options below change.
 const TEMPLATE_VERSION: u32 = 4;
 const OPTIONS: [&str; 11] = [
     "-q",
     "-F",
-    // Nothing is kept back for root, who is everyone here; growing needs no reserved blocks.
+    // Reserves no blocks for root: every guest process may be root, and growing needs no reserved blocks.
     "-m",
     "0",
-    // Each mount reads the whole orphan file, 512 blocks, one after the other; without it there is
-    // a list in the superblock. Checksums of metadata take a tenth of what the guest's kernel does from an
-    // app's orders to its answer, and guard what lies in a file of dom0's.
+    // Each mount reads the whole orphan file, 512 blocks, one after the other; without it the superblock holds
+    // a list. Checksums of metadata take a tenth of the guest kernel's work from an app's orders to its answer,
+    // and would only guard a file on a file system of dom0.
     "-O",
     "^resize_inode,^orphan_file,^metadata_csum,^metadata_csum_seed,uninit_bg",
     "-J",
@@ -33,13 +33,13 @@ const OPTIONS: [&str; 11] = [
 ];
 /// ext4 with its journal needs a few MiB.
 const MIN_MIB: u64 = 16;
-/// The largest file of an ext4 dom0.
+/// The largest file on an ext4 file system of dom0.
 const MAX_MIB: u64 = 16 << 20;
 
-/// Why there is no writable layer.
+/// Why a writable layer cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum WritableError {
-    /// Too small or too large.
+    /// The size is too small or too large.
     #[error("a writable layer cannot have {0} MiB; give from {MIN_MIB} MiB to {MAX_MIB} MiB")]
     Size(u64),
     /// `mke2fs` is missing.
@@ -50,10 +50,10 @@ pub enum WritableError {
     Mke2fs {
         /// The template.
         path: PathBuf,
-        /// Its words.
+        /// The first line of its error output.
         cause: String,
     },
-    /// It holds something, but no file system.
+    /// The layer holds data, but no file system.
     #[error(
         "writable layer {path} has lost its file system, but not all data; look at it with `e2fsck -n {path}`, or remove the app with `launch rm`"
     )]
@@ -61,14 +61,14 @@ pub enum WritableError {
         /// The file.
         path: PathBuf,
     },
-    /// The file system of dom0 said no.
+    /// A file operation of dom0 failed.
     #[error("cannot {action} {path}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Why it failed.
         source: io::Error,
     },
 }
@@ -80,27 +80,27 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> WritableEr
 /// Makes the disk `path` of `size_mib`; templates are kept in the folder `templates`.
 ///
 /// # Errors
-/// `mke2fs` is missing, or the disk is full; nothing is left at `path` then.
+/// `mke2fs` is missing, or the disk is full. Nothing is left at `path` then.
 pub(crate) fn make(templates: &Path, path: &Path, size_mib: u64) -> Result<(), WritableError> {
     if !(MIN_MIB..=MAX_MIB).contains(&size_mib) {
         return Err(WritableError::Size(size_mib));
     }
     let template = template(templates, size_mib)?;
     sparse::copy(&template, path).map_err(|source| {
-        // The error to report is the first one.
+        // Report the first error.
         let _ = fs::remove_file(path);
         failed("write", path)(source)
     })
 }
 
-/// Makes the disk `path` again if a power cut lost what [`make`] had written: it is not synced, as
-/// a launch would wait for that. Says whether it did.
+/// Makes the disk `path` again if a power cut lost what [`make`] had written; [`make`] does not sync because a launch
+/// would wait for that. Returns whether it did so.
 ///
-/// Only a disk that holds nothing but parts of its template is replaced, never one with data. A guest
-/// writes its first at once, into the superblock, so that of a disk in use the beginning is read, no more.
+/// Replaces only a disk that holds nothing but parts of its template, never one with data. A guest first writes the
+/// superblock, so the comparison of a used disk ends at its beginning.
 ///
 /// # Errors
-/// There is data and no file system; `mke2fs` is missing, or the disk is full.
+/// The disk has data but no file system; `mke2fs` is missing, or dom0's disk is full.
 pub(crate) fn mend(templates: &Path, path: &Path, size_mib: u64) -> Result<bool, WritableError> {
     let file = File::open(path).map_err(failed("open", path))?;
     let template = match File::open(template_path(templates, size_mib)) {
@@ -125,7 +125,7 @@ pub(crate) fn mend(templates: &Path, path: &Path, size_mib: u64) -> Result<bool,
     }
 }
 
-/// Whether there is the mark of an ext4 superblock.
+/// Whether the disk has the magic number of an ext4 superblock.
 fn has_file_system(file: &File) -> io::Result<bool> {
     let mut mark = [0; 2];
     match file.read_exact_at(&mut mark, 1024 + 0x38) {
@@ -144,13 +144,13 @@ fn template(folder: &Path, size_mib: u64) -> Result<PathBuf, WritableError> {
         return Ok(path);
     }
     files::make_private(folder).map_err(failed("make", folder))?;
-    // Two processes may make the same template at once: the last one stays.
+    // Two processes may make the same template at once: the later one replaces the other.
     let temporary = tempfile_in(folder, size_mib)?;
     let contents = temporary.with_extension("contents");
     let made = make_folders(&contents)
         .and_then(|()| run_mke2fs(&temporary, &contents, &path))
         .and_then(|()| fs::rename(&temporary, &path).map_err(failed("write", &path)));
-    // The error to report is the first one.
+    // Report the first error.
     let _ = fs::remove_dir_all(&contents);
     if made.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -158,7 +158,7 @@ fn template(folder: &Path, size_mib: u64) -> Result<PathBuf, WritableError> {
     made.map(|()| path)
 }
 
-/// The guest's first mount need not make its folders then.
+/// Makes the folders that the guest's first mount would otherwise have to make.
 fn make_folders(contents: &Path) -> Result<(), WritableError> {
     for name in [devices::LAYER_FOLDER, devices::SCRATCH_FOLDER] {
         let folder = contents.join(name);
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path().join("templates")).unwrap().count(), 1);
     }
 
-    /// A disk as [`make`] leaves it, and after a power cut at several moments.
+    /// A disk right after [`make`], and after a power cut at several moments.
     #[test]
     fn what_a_power_cut_lost_of_a_new_disk_is_written_again() {
         let _alone = crate::tests::alone();
@@ -265,13 +265,13 @@ mod tests {
         let zeros = vec![0; 64 << 20];
         for left in [&zeros[..], &zeros[..1 << 20], &[], &torn, &late, &whole[..1 << 20]] {
             fs::write(&path, left).unwrap();
-            // Killed while it mended, it goes on.
+            // A repair that was killed halfway is completed.
             fs::write(path.with_extension("new"), "half").unwrap();
             assert!(mend(&templates, &path, 64).unwrap(), "{} bytes", left.len());
             assert!(fs::read(&path).unwrap() == whole);
             assert!(!mend(&templates, &path, 64).unwrap());
         }
-        // Without a template, as after an upgrade, only a disk without anything is made again.
+        // If the template is missing, as after an upgrade, only an empty disk is made again.
         fs::remove_dir_all(&templates).unwrap();
         fs::write(&path, &torn).unwrap();
         assert!(matches!(mend(&templates, &path, 64), Err(WritableError::Damaged { .. })));
@@ -300,7 +300,7 @@ mod tests {
             assert!(fs::read(&path).unwrap() == bytes, "data at {at}");
             mended
         };
-        // As a mount leaves it, and one whose first blocks are in order, and whose last are not.
+        // A disk after a mount, and disks whose last blocks alone were changed.
         for at in [1024 + 44, 40 << 20, (64 << 20) - 4] {
             assert!(!data_at(at, 0).unwrap(), "data at {at}");
         }

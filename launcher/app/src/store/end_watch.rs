@@ -1,4 +1,4 @@
-//! Waiting for the end of an app, without polling.
+//! Waits for the end of an app, without polling.
 
 use crate::store::folder::{Folder, LOCK};
 use crate::store::lock::LockWatch;
@@ -12,12 +12,12 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Events are the rule; this is how long a lost one can delay things.
+/// The longest sleep without an event, in case an event is lost.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
-/// The kernel announces the close of a lock file a moment before it lets go of the lock.
+/// The kernel reports the close of a lock file a moment before it releases the lock.
 const LOCK_MOMENT: Duration = Duration::from_millis(1);
 
-/// Wakes up when something happens in an app's state folder, and knows whether it has ended.
+/// Wakes up when something happens in an app's state folder, and checks whether the app has ended.
 #[derive(Debug)]
 pub(crate) struct EndWatch {
     pub(crate) lock: LockWatch,
@@ -36,7 +36,7 @@ impl EndWatch {
                 | WatchFlags::CREATE
                 | WatchFlags::ONLYDIR;
             inotify::add_watch(&events, &path, interest)?;
-            // By itself too: with `--rm` it has left the folder when it is closed.
+            // Watches the file itself too: with `--rm` it is no longer in the folder when it is closed.
             inotify::add_watch(&events, folder.file(LOCK), WatchFlags::CLOSE_WRITE)?;
             Ok(events)
         };
@@ -44,7 +44,7 @@ impl EndWatch {
         Ok(Self { lock: folder.watch_lock()?, events, path })
     }
 
-    /// Sleeps until something happens; says `false` when a signal arrived instead.
+    /// Sleeps until something happens; returns `false` if a signal interrupted it.
     pub(crate) fn sleep(&self, timeout: Duration) -> Result<bool, FileError> {
         let failed = |errno: Errno| FileError::io("watch", &self.path)(errno.into());
         let timeout = Timespec::try_from(timeout.min(LONGEST_SLEEP)).unwrap_or_default();
@@ -59,7 +59,7 @@ impl EndWatch {
         let mut closed = false;
         loop {
             match events.next() {
-                // Events of the lock file itself have no name.
+                // Events of the lock file itself carry no name.
                 Ok(event) => closed |= event.file_name().is_none(),
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}

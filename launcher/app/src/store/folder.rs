@@ -1,9 +1,9 @@
-//! An app's state folder: its files, how they are written, and who is in charge of them.
+//! An app's state folder: its files, how they are written, and its lock.
 //!
-//! Whoever is in charge of an app holds the lock file's `flock`: first the process that creates
-//! or starts it, then, through the inherited file, its monitor. A free lock on an app that should
-//! run says that its monitor died. The last thing a monitor does is to write the app's outcome
-//! into the lock file, so that those who wait on the lock learn it even when the folder goes.
+//! The process in charge of an app holds a `flock` on the lock file: first the process that creates or starts the app,
+//! then its monitor, which inherits the file. A free lock on an app that should run means that its monitor died. Last
+//! of all, a monitor writes the app's outcome into the lock file, so that processes that wait for the lock can read
+//! it even after the folder is removed.
 
 use crate::record::app::Record;
 use crate::record::state::State;
@@ -15,15 +15,15 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// What was asked for and resolved.
+/// The resolved request.
 pub(crate) const RECORD: &str = "app.json";
-/// How far it has come.
+/// The app's state.
 pub(crate) const STATE: &str = "state.json";
-/// What a domain is that waits for an app; see [`crate::PooledDomain`].
+/// The note about a pooled domain; see [`crate::PooledDomain`].
 pub(crate) const POOLED: &str = "waiting.json";
 /// The orders for the guest.
 pub(crate) const ORDERS: &str = "orders.json";
-/// The image's disk: a link to it.
+/// A link to the image's disk.
 pub(crate) const ROOT_DISK: &str = "root.erofs";
 /// The writable layer.
 pub(crate) const WRITABLE_DISK: &str = "write.ext4";
@@ -33,16 +33,16 @@ pub(crate) const LOG: &str = "console.log";
 pub(crate) const OLD_LOG: &str = "console.log.1";
 /// The errors that the monitor reports.
 pub(crate) const MONITOR_LOG: &str = "monitor.log";
-/// A mark: a user wants the app not to run, so it is not started again when it ends.
+/// Mark: a user has stopped the app, so it is not started again when it ends.
 pub(crate) const STOPPED: &str = "stopped";
-/// A mark: the app ends because its host does, so it is not started again before that is.
+/// Mark: the app ends with the host, so it is not started again before the host is.
 pub(crate) const ENDS_WITH_HOST: &str = "ends-with-host";
-/// A mark: the app ends to be started again, and is not to be removed meanwhile.
+/// Mark: the app ends only to be started again, and must not be removed meanwhile.
 pub(crate) const KEPT: &str = "kept";
-/// A mark: the app was started before, or a process was run beside it, so what its guest does is not the
-/// image's alone any more.
+/// Mark: the app was started before, or a process was run beside it, so the image alone no longer decides what its
+/// guest does.
 pub(crate) const TOUCHED: &str = "touched";
-/// Who is in charge.
+/// The lock file, held by the process in charge of the app.
 pub(crate) const LOCK: &str = "lock";
 
 /// An app's state folder.
@@ -50,34 +50,34 @@ pub(crate) const LOCK: &str = "lock";
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// The folder at `path`, which need not be there.
+    /// The folder at `path`, which may not exist.
     #[must_use]
     pub(crate) fn new(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// Its path.
+    /// The folder's path.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The path of one of its files.
+    /// The path of a file in the folder.
     #[must_use]
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// The id of its app.
+    /// The id of the folder's app.
     #[must_use]
     pub(crate) fn id(&self) -> &str {
         self.0.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// Makes the folder with its empty lock file, and takes the lock.
+    /// Creates the folder with its empty lock file, and takes the lock.
     ///
     /// # Errors
-    /// It is there already, or cannot be made.
+    /// The folder exists already, or cannot be created.
     pub(crate) fn make(&self) -> Result<Lock, FileError> {
         fs::DirBuilder::new()
             .mode(0o700)
@@ -125,7 +125,7 @@ impl Folder {
     /// Opens the lock file to wait on it.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The file cannot be opened.
     pub(crate) fn watch_lock(&self) -> Result<LockWatch, FileError> {
         let path = self.file(LOCK);
         let file = File::open(&path).map_err(FileError::io("open", &path))?;
@@ -135,7 +135,7 @@ impl Folder {
     /// Reads `app.json`.
     ///
     /// # Errors
-    /// It is not there or damaged.
+    /// The file does not exist or is damaged.
     pub(crate) fn read_record(&self) -> Result<Record, FileError> {
         read_json(&self.file(RECORD))
     }
@@ -143,7 +143,7 @@ impl Folder {
     /// Writes `app.json`.
     ///
     /// # Errors
-    /// Disk full and the like.
+    /// The file system fails, e.g. because the disk is full.
     pub(crate) fn write_record(&self, record: &Record) -> Result<(), FileError> {
         write_json(&self.file(RECORD), record, Durability::PowerFailure)
     }
@@ -151,7 +151,7 @@ impl Folder {
     /// Reads `state.json`.
     ///
     /// # Errors
-    /// It is not there or damaged.
+    /// The file does not exist or is damaged.
     pub(crate) fn read_state(&self) -> Result<State, FileError> {
         read_json(&self.file(STATE))
     }
@@ -159,54 +159,53 @@ impl Folder {
     /// Writes `state.json`.
     ///
     /// # Errors
-    /// Disk full and the like.
+    /// The file system fails, e.g. because the disk is full.
     pub(crate) fn write_state(&self, state: &State) -> Result<(), FileError> {
         write_json(&self.file(STATE), state, Durability::PowerFailure)
     }
 
-    /// Writes `state.json` without waiting for the disk: for states of a running domain, which
-    /// does not outlive a power cut either.
+    /// Writes `state.json` without a sync: for states of a running domain, which does not survive a power cut either.
     ///
     /// # Errors
-    /// Disk full and the like.
+    /// The file system fails, e.g. because the disk is full.
     pub(crate) fn write_state_lightly(&self, state: &State) -> Result<(), FileError> {
         write_json(&self.file(STATE), state, Durability::Crash)
     }
 
-    /// Writes a file that each start writes again, without waiting for the disk.
+    /// Writes a file without a sync, because each start writes it again.
     ///
     /// # Errors
-    /// Disk full and the like.
+    /// The file system fails, e.g. because the disk is full.
     pub(crate) fn write_lightly(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         Ok(replace(&self.file(name), bytes, Durability::Crash, Writers::Many)?)
     }
 
-    /// Makes a mark: [`STOPPED`], [`ENDS_WITH_HOST`], [`KEPT`] or [`TOUCHED`].
+    /// Sets a mark: [`STOPPED`], [`ENDS_WITH_HOST`], [`KEPT`] or [`TOUCHED`].
     ///
     /// # Errors
-    /// Disk full and the like.
+    /// The file system fails, e.g. because the disk is full.
     pub(crate) fn mark(&self, name: &str) -> Result<(), FileError> {
         let path = self.file(name);
         let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         made.map(drop).map_err(FileError::io("make", &path))
     }
 
-    /// Whether a mark is there.
+    /// Whether a mark is set.
     #[must_use]
     pub(crate) fn is_marked(&self, name: &str) -> bool {
         self.file(name).exists()
     }
 
-    /// Whether the app is not to be started again when it ends, whatever its policy.
+    /// Whether the app must not be started again when it ends, whatever its policy.
     #[must_use]
     pub(crate) fn ends_for_good(&self) -> bool {
         self.is_marked(STOPPED) || self.is_marked(ENDS_WITH_HOST)
     }
 
-    /// Takes a mark away, if it is there.
+    /// Removes a mark, if it is set.
     ///
     /// # Errors
-    /// The file system refuses.
+    /// The file system refuses it.
     pub(crate) fn unmark(&self, name: &str) -> Result<(), FileError> {
         let path = self.file(name);
         remove_if_there(&path)
@@ -220,12 +219,12 @@ impl Folder {
         matches!((lock, file.metadata().map(number)), (Ok(lock), Ok(file)) if lock == file)
     }
 
-    /// Removes the folder and all in it.
+    /// Removes the folder with all its files.
     ///
-    /// The record goes first: a folder without one is known to be on its way out.
+    /// Removes the record first, because a folder without a record counts as half-removed.
     ///
     /// # Errors
-    /// Something in it cannot be removed.
+    /// A file cannot be removed.
     pub(crate) fn remove(&self) -> Result<(), FileError> {
         self.remove_record()?;
         match fs::remove_dir_all(&self.0) {
@@ -236,10 +235,10 @@ impl Folder {
         }
     }
 
-    /// Removes the record alone: what is left is not an app any more.
+    /// Removes only the record, after which the folder is no longer an app.
     ///
     /// # Errors
-    /// It stays.
+    /// The record cannot be removed.
     pub(crate) fn remove_record(&self) -> Result<(), FileError> {
         let path = self.file(RECORD);
         remove_if_there(&path)

@@ -1,4 +1,4 @@
-//! Ids of apps, and the domains' UUIDs that are made from them.
+//! Ids of apps, and the domains' UUIDs that contain them.
 
 use files::FileError;
 use rustix::io::Errno;
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use toolstack::Uuid;
 
-/// Bytes of an id; twice as many hex digits, as Docker shows.
+/// Bytes of an id. It is written as twice as many hex digits, as many as Docker shows.
 const ID_BYTES: usize = 6;
 
 /// The ids of the state folders in `path`.
@@ -23,20 +23,20 @@ pub(crate) fn ids_in(path: &Path) -> Result<Vec<String>, FileError> {
     Ok(ids)
 }
 
-/// A new app's id.
+/// An id for a new app.
 pub(crate) fn new_id() -> Result<String, FileError> {
     Ok(hex::encode(random::<ID_BYTES>()?))
 }
 
-/// The handle of the domain of the app `id`.
+/// The UUID of the domain of the app `id`.
 pub(crate) fn uuid_of(id: &str) -> Uuid {
     let mut bytes = [0; ID_BYTES];
-    // A folder's name that is no id belongs to no app, and so do zeros.
+    // A folder name that is not an id gives zeros, which belong to no app.
     let _ = hex::decode_to_slice(id, &mut bytes);
     Uuid::of_app(bytes)
 }
 
-/// Random bytes of the kernel.
+/// Random bytes from the kernel.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], FileError> {
     let mut bytes = [0; N];
     let mut rest = &mut bytes[..];

@@ -1,4 +1,4 @@
-//! The lock of an app: who is in charge of it, and the outcome that is left in the lock file.
+//! The lock of an app, held by the process in charge, and the outcome that this process leaves in the lock file.
 
 use crate::record::outcome::Outcome;
 use files::FileError;
@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
 
-/// The right to change an app. It is given up when the last copy of its file is closed.
+/// The right to change an app. It ends when the last copy of the file is closed.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
@@ -15,30 +15,30 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// The lock that this process has taken on `file`.
+    /// The lock that this process already holds on `file`.
     pub(crate) fn of(file: File, path: PathBuf) -> Self {
         Self { file, path }
     }
 
-    /// Takes over a lock whose file this process inherited, e.g. as its standard input; `path` is named in errors.
+    /// Takes over a lock whose file this process inherited, e.g. as its standard input. Errors name `path`.
     ///
     /// # Errors
-    /// Someone else holds the lock.
+    /// Another process holds the lock.
     pub(crate) fn inherit(file: File, path: PathBuf) -> Result<Self, FileError> {
         flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| FileError::io("lock", &path)(errno.into()))?;
         Ok(Self { file, path })
     }
 
-    /// A second handle of the same lock, for a child process to inherit.
+    /// A second handle of the same lock, to be inherited by a child process.
     ///
     /// # Errors
-    /// Out of file descriptors.
+    /// There are no free file descriptors.
     pub(crate) fn share(&self) -> Result<File, FileError> {
         self.file.try_clone().map_err(FileError::io("share", &self.path))
     }
 
-    /// Forgets the outcome of an earlier run.
+    /// Removes the outcome of an earlier run.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -46,7 +46,7 @@ impl Lock {
         self.file.set_len(0).map_err(FileError::io("write", &self.path))
     }
 
-    /// Leaves the outcome for processes that wait for the app's end.
+    /// Writes the outcome for processes that wait for the app's end.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -63,7 +63,7 @@ impl Lock {
     }
 }
 
-/// An app's lock file, opened by someone who waits for the app's end.
+/// An app's lock file, opened to wait for the app's end.
 #[derive(Debug)]
 pub(crate) struct LockWatch {
     file: File,
@@ -71,15 +71,15 @@ pub(crate) struct LockWatch {
 }
 
 impl LockWatch {
-    /// The lock file, opened.
+    /// Watches an open lock file.
     pub(crate) fn of(file: File, path: PathBuf) -> Self {
         Self { file, path }
     }
 
-    /// Whether somebody is in charge of the app right now.
+    /// Whether a process is in charge of the app now.
     ///
     /// # Errors
-    /// The file system knows no locks.
+    /// The file system does not support locks.
     pub(crate) fn is_held(&self) -> Result<bool, FileError> {
         match flock(&self.file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => {
@@ -92,7 +92,7 @@ impl LockWatch {
         }
     }
 
-    /// What the last one in charge left; `None` where it died before.
+    /// The outcome that the last process in charge left; `None` if it died before.
     ///
     /// # Errors
     /// The file cannot be read.

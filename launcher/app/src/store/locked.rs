@@ -1,11 +1,11 @@
-//! An app that this process is in charge of.
+//! An app whose lock this process holds.
 
 use crate::record::app::Record;
 use crate::record::state::State;
 use crate::store::folder::Folder;
 use crate::store::lock::Lock;
 
-/// An app, and the right to change it. As long as this value lives, no other process does.
+/// An app, and the right to change it. While this value lives, no other process changes the app.
 #[derive(Debug)]
 pub(crate) struct Locked {
     pub(crate) record: Record,

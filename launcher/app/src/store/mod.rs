@@ -1,4 +1,4 @@
-//! Where it is written: folders, names, ids, locks.
+//! Where apps are kept on disk: folders, names, ids, locks.
 
 pub(crate) mod end_watch;
 pub(crate) mod folder;

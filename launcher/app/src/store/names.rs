@@ -1,21 +1,21 @@
-//! Names: unique on this machine, each a symbolic link to its app's folder.
+//! Names of apps: unique on this machine, each a symbolic link to its app's folder.
 
 use files::FileError;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// The longest name; Xen's own tools show 40 characters.
+/// The longest name in bytes; Xen's own tools show 40 characters.
 const MAX_BYTES: usize = 63;
 
-/// Why a name cannot be given or found.
+/// Why a name cannot be assigned or looked up.
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
-    /// A name that cannot be given.
+    /// The name is not valid.
     #[error("name {name:?} {reason}")]
     Invalid {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// What is wrong.
         reason: &'static str,
     },
     /// Another app has the name.
@@ -46,7 +46,7 @@ impl Names {
         }
     }
 
-    /// The names that begin so, with their apps' ids.
+    /// The names that begin with `start`, with their apps' ids.
     pub(crate) fn beginning(&self, start: &str) -> Result<Vec<(String, String)>, NameError> {
         let failed = || FileError::io("read", &self.0);
         let mut found = Vec::new();
@@ -58,8 +58,7 @@ impl Names {
         Ok(found)
     }
 
-    /// Gives `id` the name `wanted`, or else the first free one made from `base`: `base`,
-    /// `base-2`, `base-3`, …
+    /// Assigns `id` the name `wanted`, or else the first free name of `base`, `base-2`, `base-3`, …
     pub(crate) fn take(
         &self,
         id: &str,
@@ -99,7 +98,7 @@ impl Names {
                     if self.find(name)?.is_some_and(|holder| exists(&holder)) {
                         return Ok(false);
                     }
-                    // Left behind by an app that is gone.
+                    // The name of an app that no longer exists.
                     fs::remove_file(&path).map_err(FileError::io("remove", &path))?;
                 }
                 Err(error) => return Err(FileError::io("make", &path)(error).into()),
@@ -108,7 +107,7 @@ impl Names {
         Ok(false)
     }
 
-    /// Takes the name back, if it is `id`'s.
+    /// Frees the name if it belongs to `id`.
     pub(crate) fn release(&self, id: &str, name: &str) -> Result<(), NameError> {
         if self.find(name)?.as_deref() == Some(id) {
             let path = self.0.join(name);
@@ -117,7 +116,7 @@ impl Names {
         Ok(())
     }
 
-    /// Takes back whatever name `id` has.
+    /// Frees every name of `id`.
     pub(crate) fn release_all(&self, id: &str) -> Result<(), NameError> {
         let failed = || FileError::io("read", &self.0);
         for entry in fs::read_dir(&self.0).map_err(failed())? {
@@ -134,7 +133,7 @@ fn id_of(target: &Path) -> Option<String> {
     target.file_name()?.to_str().map(str::to_owned)
 }
 
-/// Docker's rule, and what `xl` could not tell from a domain number.
+/// Checks Docker's rule, and that `xl` cannot take the name for a domain number.
 fn check(name: &str) -> Result<(), NameError> {
     let wrong = |reason| Err(NameError::Invalid { name: name.chars().take(80).collect(), reason });
     if name.is_empty() || name.len() > MAX_BYTES {
@@ -155,7 +154,7 @@ fn check(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// `registry/library/nginx:1.22@sha256:…`, `oci:/x/web.d` or `docker-archive:web.tar` to a name.
+/// Makes a name from `registry/library/nginx:1.22@sha256:…`, `oci:/x/web.d` or `docker-archive:web.tar`.
 fn base_name(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or_default();
     let last = last.split('@').next().unwrap_or_default();
@@ -173,7 +172,7 @@ fn base_name(image: &str) -> String {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '-' })
         .skip_while(|c| !c.is_ascii_alphanumeric())
-        // Room for the number.
+        // Leaves room for the number.
         .take(MAX_BYTES - 11)
         .collect();
     if check(&name).is_err() {

@@ -1,4 +1,4 @@
-//! Starts that fail: nothing is left, and each error is told.
+//! Starts that fail: nothing is left, and each error is reported.
 
 use super::fake::Fault;
 use super::{FakeHost, fake_host};
@@ -14,7 +14,7 @@ use std::fs;
 use std::path::PathBuf;
 use toolstack::{Schedule, ToolstackError};
 
-/// A request that brings all calls of a start with it.
+/// A request whose start makes every call of the toolstack.
 fn request(host: &FakeHost) -> RunRequest {
     let schedule = Schedule { weight: Some(7), ..Schedule::default() };
     RunRequest { schedule, ..host.quiet() }
@@ -71,7 +71,7 @@ fn a_launch_of_which_any_step_fails_leaves_nothing() {
 #[test]
 fn a_domain_boots_before_anything_else_of_its_start_is_made() {
     let host = fake_host();
-    // The orders cannot be written: a folder is in their place.
+    // The orders cannot be written because a folder has their name.
     let app = create(&host.apps, &host.quiet()).unwrap();
     let orders = host.apps.folder(&app.record.id).file("orders.json");
     fs::create_dir_all(orders.join("in the way")).unwrap();
@@ -97,7 +97,7 @@ fn a_monitor_that_cannot_be_started_takes_the_domain_down_again() {
 fn where_undoing_fails_as_well_both_errors_are_told_and_the_next_command_undoes_it() {
     let host = fake_host();
     let app = create(&host.apps, &host.quiet()).unwrap();
-    // check, check_name, find, boot, complete.
+    // The calls before: check, check_name, find, boot, complete.
     host.fake.order(Fault::FailAnd("destroy", 4));
     let error = start(&host.apps, &app).unwrap_err();
     let AppsError::Both(first, second) = &error else { panic!("{}", one_line(&error)) };

@@ -1,4 +1,4 @@
-//! A toolstack without Xen: domains in a map, and failures or a kill on order.
+//! A toolstack without Xen: it keeps domains in a map, and fails or dies on demand.
 
 use super::PATIENCE;
 use super::monitors::Monitors;
@@ -12,7 +12,7 @@ use toolstack::{
     Schedule, Shape, ShutdownReason, Toolstack, ToolstackError, ToolstackKind, Usage, Uuid,
 };
 
-/// A domain of the map.
+/// A domain in the map.
 #[derive(Clone, Debug)]
 pub(crate) struct FakeDomain {
     pub(crate) uuid: Uuid,
@@ -23,14 +23,14 @@ pub(crate) struct FakeDomain {
     pub(crate) schedule: Schedule,
 }
 
-/// What is to go wrong.
+/// The fault to inject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Fault {
     #[default]
     None,
     /// The call with this number fails, and does nothing.
     Fail(usize),
-    /// All calls of this name fail, and that with this number.
+    /// All calls with this name fail, and so does the call with this number.
     FailAnd(&'static str, usize),
     /// The process dies in the call with this number, before or after it has done its work.
     Die { at: usize, done: bool },
@@ -50,12 +50,12 @@ struct Inner {
 pub(crate) struct Fake {
     inner: Mutex<Inner>,
     changed: Condvar,
-    /// The monitor of a domain ends when that does.
+    /// The monitor of each domain; it ends when the domain does.
     pub(crate) monitors: Monitors,
 }
 
 impl Fake {
-    /// No domains.
+    /// A toolstack without domains.
     pub(crate) fn new(monitors: Monitors) -> Self {
         Self { inner: Mutex::default(), changed: Condvar::new(), monitors }
     }
@@ -64,7 +64,7 @@ impl Fake {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets what is to go wrong; calls are counted from here on.
+    /// Sets the fault, and counts calls from here on.
     pub(crate) fn order(&self, fault: Fault) {
         let mut inner = self.lock();
         inner.calls.clear();
@@ -80,7 +80,7 @@ impl Fake {
         self.lock().domains.clone()
     }
 
-    /// Ends a domain, and its monitor with it.
+    /// Ends a domain and its monitor.
     pub(crate) fn end_domain(&self, domid: u16) {
         self.lock().domains.remove(&domid);
         self.monitors.end_domain(domid);
@@ -90,7 +90,7 @@ impl Fake {
         self.lock().domains.get_mut(&domid).unwrap().state = CRASHED;
     }
 
-    /// Calls of this name wait until [`Fake::release`].
+    /// Makes calls with this name wait until [`Fake::release`].
     pub(crate) fn hold(&self, name: &'static str) {
         self.lock().held = Some(name);
     }
@@ -100,7 +100,7 @@ impl Fake {
         self.changed.notify_all();
     }
 
-    /// Waits until there was a call of this name.
+    /// Waits until a call with this name was made.
     pub(crate) fn wait_for(&self, name: &str) {
         let mut inner = self.lock();
         while !inner.calls.contains(&name) {
@@ -115,7 +115,7 @@ impl Fake {
         inner
     }
 
-    /// One call: counted, and held, failed or killed as was ordered.
+    /// Records one call, and holds, fails or kills it as ordered.
     fn call<T>(
         &self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! Launchers that are killed in the middle: the next command takes down what they left.
+//! Launchers that are killed halfway: the next command cleans up after them.
 
 use super::fake::Fault;
 use super::{FakeHost, fake_host};
@@ -11,13 +11,13 @@ use crate::record::state::Phase;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-/// Runs `act`, which is killed as ordered; whether it was. As with a process that is killed, nothing is undone, and
-/// its files are closed.
+/// Runs `act`, and returns whether it was killed as ordered. As after a real kill, its files are closed and nothing is
+/// undone.
 fn is_killed<T>(act: impl FnOnce() -> T) -> bool {
     catch_unwind(AssertUnwindSafe(act)).is_err()
 }
 
-/// What is left of the app after it was repaired: once, and no more.
+/// The apps that are left after a repair. Checks that a second repair finds nothing.
 fn repaired(host: &FakeHost) -> Vec<App> {
     host.fake.order(Fault::None);
     let repairs = repair(&host.apps).unwrap();
@@ -52,7 +52,7 @@ fn a_launch_killed_at_any_call_leaves_no_domain_after_the_next_command() {
 #[test]
 fn a_launch_killed_before_the_app_has_a_record_leaves_nothing() {
     let host = fake_host();
-    // check, check_name, boot.
+    // The calls before: check, check_name, boot.
     host.fake.order(Fault::Die { at: 2, done: true });
     assert!(is_killed(|| launch(&host.apps, &host.quiet())));
     assert_eq!(host.fake.domains().len(), 1);

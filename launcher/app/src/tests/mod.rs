@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A host of a test's own: a state folder and an image.
+/// A host for one test: a state folder and an image.
 pub(crate) struct Host {
     pub(crate) root: tempfile::TempDir,
     pub(crate) apps: Apps,
@@ -78,7 +78,7 @@ impl Host {
     }
 }
 
-/// A host without Xen on which domains can be built.
+/// A host without Xen that can build fake domains.
 pub(crate) struct FakeHost {
     host: Host,
     pub(crate) fake: Arc<Fake>,
@@ -98,7 +98,7 @@ impl Drop for FakeHost {
     }
 }
 
-/// A host whose monitors hold their app's lock until its domain ends, and do nothing else.
+/// A host whose monitors only hold their app's lock until its domain ends.
 pub(crate) fn fake_host() -> FakeHost {
     let alone = alone();
     let root = tempfile::tempdir().unwrap();
@@ -130,7 +130,7 @@ impl FakeHost {
         RunRequest { network: net::NetworkRequest::None, ..self.request() }
     }
 
-    /// Kills the app's monitor, and takes its lock.
+    /// Kills the app's monitor and takes its lock.
     pub(crate) fn take_over(&self, app: &App) -> Lock {
         self.fake.monitors.kill(&app.record.id);
         let folder = self.apps.folder(&app.record.id);
@@ -145,11 +145,11 @@ impl FakeHost {
     }
 }
 
-/// How long a test waits for what has to come.
+/// How long a test waits for an expected event.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// For tests that start processes, and those that look at locks: a process that a test has just forked holds copies
-/// of all locks of this one for a moment.
+/// Excludes other tests. For tests that start processes or check locks, because a process that a test has just forked
+/// briefly holds copies of all locks of this one.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)

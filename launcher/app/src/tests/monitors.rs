@@ -1,4 +1,4 @@
-//! The monitors of tests: each holds its app's lock, which is its standard input, as long as its domain lives.
+//! The monitors of tests: each holds its app's lock, which is its standard input, while its domain lives.
 
 use super::PATIENCE;
 use rustix::process::{Pid, Signal, kill_process};
@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Notes its number, and waits until its app's domain is gone, or the test's folder; half a minute at most.
+/// Writes its number, and waits until its domain or the test's folder is gone; half a minute at most.
 const PROGRAM: &str = r#"#!/bin/sh
 root=$(dirname "$0")
 id=$(expr "$1" : '.*"id":"\([0-9a-f]*\)"')
@@ -17,7 +17,7 @@ left=300
 while [ -e "$root/alive/$domid" ] && [ $left -gt 0 ]; do sleep 0.1; left=$((left - 1)); done
 "#;
 
-/// What monitors know of domains, and the tests of monitors.
+/// Shared by monitors and tests: which domains live, and the monitors' numbers.
 #[derive(Debug)]
 pub(crate) struct Monitors {
     pub(crate) program: PathBuf,
@@ -40,13 +40,13 @@ impl Monitors {
         fs::write(self.alive.join(domid.to_string()), "").unwrap();
     }
 
-    /// The domain's monitor, if it has one, ends soon.
+    /// Makes the domain's monitor, if any, end soon.
     pub(crate) fn end_domain(&self, domid: u16) {
-        // A domain that was gone before has no file any more.
+        // The file of a domain that has ended before is already removed.
         let _ = fs::remove_file(self.alive.join(domid.to_string()));
     }
 
-    /// Kills the monitor of the app `id`, as soon as it is there.
+    /// Waits for the monitor of the app `id`, and kills it.
     pub(crate) fn kill(&self, id: &str) {
         let path = self.numbers.join(id);
         let deadline = Instant::now() + PATIENCE;
@@ -56,11 +56,11 @@ impl Monitors {
         }
         let number: i32 = fs::read_to_string(&path).unwrap().trim().parse().unwrap();
         fs::remove_file(&path).unwrap();
-        // It is this process's child, and was not waited for: the number is its own.
+        // The monitor is a child that was not waited for, so the number is still its own.
         kill_process(Pid::from_raw(number).unwrap(), Signal::KILL).unwrap();
     }
 
-    /// Has all monitors end soon.
+    /// Makes all monitors end soon.
     pub(crate) fn end_all(&self) {
         let _ = fs::remove_dir_all(&self.alive);
     }

@@ -1,4 +1,4 @@
-//! Files that earlier versions wrote: each is read, and written again as it was.
+//! Files that earlier versions wrote: each is read, and written again unchanged.
 
 use crate::pool::pools::Pool;
 use crate::record::app::Record;
@@ -21,7 +21,7 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/fixtures/older").join(name)
 }
 
-/// Reads a file, and makes sure that it would be written with the same bytes.
+/// Reads a file, and checks that it would be written with the same bytes.
 fn read<T: DeserializeOwned + Serialize>(name: &str) -> T {
     let path = path(name);
     let value: T = files::read_json(&path).unwrap();
@@ -32,7 +32,7 @@ fn read<T: DeserializeOwned + Serialize>(name: &str) -> T {
 
 fn state(name: &str) -> State {
     let mut state: State = read(&format!("{name}.json"));
-    // Two steps of a guest, where there are any.
+    // Each file has two steps of a guest or none.
     let marks = match &mut state {
         State::Running { marks, .. } => Some(marks),
         State::Restarting { last, .. } | State::Exited { last, .. } => Some(&mut last.marks),
@@ -81,7 +81,7 @@ fn the_state_of_an_app_that_ended_is_read_and_kept() {
     let attempts = Attempts { restarts: 4, backoff_ms: 800 };
     let failed = last(None, Outcome::failed("no memory"));
     assert_eq!(state("restarting-not-started"), State::Restarting { last: failed, attempts });
-    // Which signal it was, if any, was not written.
+    // The earlier version did not record the signal.
     let ran = last(Some(STARTED), Outcome { end: End::Code(137), message: None });
     assert_eq!(state("exited"), State::Exited { last: ran, restarts: 0 });
     let killed = Outcome::failed("the launcher was killed while it started the app");

@@ -24,14 +24,14 @@ fn running(host: &FakeHost, policy: &str) -> Locked {
     take_over(host, launch(&host.apps, &request).unwrap().0)
 }
 
-/// Takes an app over from its monitor, which is killed.
+/// Kills an app's monitor, and takes its lock.
 fn take_over(host: &FakeHost, app: App) -> Locked {
     let folder = host.apps.folder(&app.record.id);
     let lock = host.take_over(&app);
     Locked { record: app.record, state: app.state, folder, lock }
 }
 
-/// Starts the app as the launcher does that a monitor turned into.
+/// Restarts the app as the launcher does that a monitor turned into.
 fn restart(host: &FakeHost, app: Locked) -> Locked {
     let id = app.record.id.clone();
     restart_inherited(&host.apps, &id, app.lock.share().unwrap()).unwrap();
@@ -63,7 +63,7 @@ fn a_restart_that_fails_waits_again_and_longer() {
     let host = fake_host();
     let mut app = running(&host, "always");
     end_to_restart(&host.apps, &mut app, ended(0)).unwrap();
-    // find, boot.
+    // The calls before: find, boot.
     host.fake.order(Fault::Fail(1));
     let app = restart(&host, app);
     assert_eq!((app.state.phase(), app.state.restarts()), (Phase::Restarting, 2));

@@ -1,4 +1,4 @@
-//! What is done with apps that run, or are about to.
+//! Operations on apps that run or are starting.
 
 use super::fake::{CRASHED, Fault};
 use super::{FakeHost, PATIENCE, fake_host};
@@ -99,7 +99,7 @@ fn a_domain_whose_number_another_one_has_now_is_left_alone() {
     let domid = app.state.domid().unwrap().0;
     drop(host.take_over(&app));
     host.fake.end_domain(domid);
-    // As after a reboot of the host: the number is another app's.
+    // As after a reboot of the host, the number belongs to another app's domain.
     let other = uuid_of("ba9876543210");
     while host.fake.boot("other", other, &app.record.shape).unwrap().domid().unwrap().0 < domid {}
     let others = host.fake.domains();

@@ -1,4 +1,4 @@
-//! What can be seen of apps without Xen: folders, names, locks, and what is left after failures.
+//! What works for apps without Xen: folders, names, locks, and the cleanup after failures.
 
 use super::host;
 use crate::apps::{App, Apps};
@@ -68,7 +68,7 @@ fn an_app_with_a_damaged_record_hides_no_other() {
     let error = host.apps.find(&damaged.record.name).unwrap_err();
     assert!(matches!(error, AppsError::File(error) if error.is_damaged()));
     let name = damaged.record.name.clone();
-    // As long as another process makes it, it is not damaged but not yet complete.
+    // While another process creates it, the app is not damaged but incomplete.
     let lock = folder.try_lock().unwrap();
     assert!(!remove_damaged(&host.apps, &name).unwrap());
     drop(lock);
@@ -103,7 +103,7 @@ fn damaged_files_of_the_network_are_rebuilt_from_what_apps_have() {
     let runs = |last| State::default().running(DomId(1), address(last), 1);
     note(&web, runs(5));
     note(&ended, runs(6).exited(Outcome::with_code(0), 2));
-    // It has a config for `xl create` with an address.
+    // The app has a config for `xl create` with an address.
     note(&asked, State::Created { address: address(7) });
     let pooled = Folder::new(apps.pool_folder().join("0123456789ab"));
     fs::create_dir_all(apps.pool_folder()).unwrap();
@@ -139,12 +139,12 @@ fn damaged_files_of_the_network_are_rebuilt_from_what_apps_have() {
         assert_eq!(mended, [leases.clone(), ports.clone()]);
         let published = with_network(apps, net::Network::published).unwrap();
         assert_eq!(published.keys().collect::<Vec<_>>(), [&web.record.id]);
-        // Also the link address that was asked for.
+        // The requested link address is kept too.
         assert!(fs::read_to_string(&leases).unwrap().contains("[2,0,0,0,0,7]"));
     }
-    // Its address is not known, so it is never taken.
+    // Its address is unknown, so no launch ever takes it.
     assert!(!older.file(folder::POOLED).exists());
-    // One damaged file takes the other along in nothing.
+    // One damaged file does not change the other.
     let before = fs::read(&leases).unwrap();
     fs::write(&ports, "").unwrap();
     assert_eq!(with_mended_network(apps, net::Network::published).unwrap().1, [ports]);
@@ -177,7 +177,7 @@ fn all_state_is_for_root_only_also_where_an_older_version_left_it_open() {
     }
 }
 
-/// A folder and all below it.
+/// A folder and everything below it.
 fn walk(path: &Path) -> Vec<PathBuf> {
     let mut found = vec![path.to_owned()];
     if fs::symlink_metadata(path).unwrap().is_dir() {
@@ -191,7 +191,7 @@ fn walk(path: &Path) -> Vec<PathBuf> {
 #[test]
 fn an_ambiguous_start_of_an_id_is_refused() {
     let host = host();
-    // Seventeen ids have two that begin alike.
+    // At least two of seventeen ids begin with the same digit.
     let apps: Vec<App> = (0..17).map(|_| host.create()).collect();
     let mut seen = BTreeSet::new();
     let digit = |app: &App| app.record.id[..1].to_owned();
@@ -363,7 +363,7 @@ fn a_furnished_domain_fits_apps_of_the_usual_network_and_layer_only() {
         created_unix_ms: u64::MAX / 2,
         domid: 1,
     };
-    // Kernel and ramdisk are looked at too.
+    // Kernel and ramdisk are compared too.
     let (kernel, ramdisk) = (host.root.path().join("vmlinux"), host.root.path().join("initrd"));
     for path in [&kernel, &ramdisk] {
         fs::write(path, "").unwrap();
@@ -441,7 +441,7 @@ fn an_image_is_spared_by_stopped_apps_that_have_its_disk_for_themselves() {
     let mut running = host.apps.find("nginx").unwrap();
     running.state = running.state.running(DomId(1), None, 1);
     assert!(!host.apps.can_spare_image(&running));
-    // As when apps and images are on two file systems.
+    // As if apps and images were on two file systems.
     let disk = host.apps.folder(&app.record.id).file(folder::ROOT_DISK);
     fs::remove_file(&disk).unwrap();
     std::os::unix::fs::symlink(host.root.path().join("disk.erofs"), &disk).unwrap();

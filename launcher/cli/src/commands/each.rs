@@ -5,7 +5,7 @@ use crate::output::print;
 use anyhow::Result;
 use std::process::ExitCode;
 
-/// Does `action` for each of `names` and prints those that it worked for, as Docker does.
+/// Runs `action` for each of `names` and prints those for which it succeeded, as Docker does.
 pub(crate) fn each(
     names: &[String],
     mut action: impl FnMut(&str) -> Result<()>,

@@ -1,7 +1,7 @@
 //! `launch inspect`: everything known about apps or images, as JSON.
 //!
-//! Each object has what Docker's has under the same names, as far as it makes sense of a domain;
-//! and, in lower case, what `launch` itself keeps: `app` and `state`, or the image's `config`.
+//! Each object has Docker's fields under the same names, as far as they make sense for a domain. Lower-case fields are
+//! `launch`'s own: `app` and `state`, or the image's `config`.
 
 use super::app::describe::{network, state_word};
 use crate::failure;
@@ -13,13 +13,13 @@ use app::{App, Apps, Phase, timestamp};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
-/// What to show.
+/// The objects to show.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// json, or a Go template such as '{{.State.Status}}'
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Only apps (or container, as Docker says), or only images
+    /// Only apps (or container, as in Docker), or only images
     #[arg(long = "type", value_name = "app|image")]
     kind: Option<Kind>,
     /// Names or beginnings of names or ids of apps, or names or digests of images
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     names: Vec<String>,
 }
 
-/// What is meant by a name.
+/// The kind of object that a name means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Kind {
     #[value(alias = "container")]
@@ -35,7 +35,7 @@ enum Kind {
     Image,
 }
 
-/// Which images to show.
+/// The images to show.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImageArgs {
     /// json, or a Go template such as '{{.Architecture}}'
@@ -50,12 +50,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     show(args.format.as_deref(), &args.names, args.kind)
 }
 
-/// The body of `launch image inspect`.
+/// Runs `launch image inspect`.
 pub(crate) fn run_images(args: &ImageArgs) -> Result<ExitCode> {
     show(args.format.as_deref(), &args.names, Some(Kind::Image))
 }
 
-/// Shows what exists and reports what does not, as Docker does.
+/// Shows the objects that exist and reports the others, as Docker does.
 fn show(format: Option<&str>, names: &[String], kind: Option<Kind>) -> Result<ExitCode> {
     let template = format.filter(|format| *format != "json").map(Template::parse).transpose()?;
     let here = Here::new()?;
@@ -73,14 +73,14 @@ fn show(format: Option<&str>, names: &[String], kind: Option<Kind>) -> Result<Ex
             }
         }
         (None, Some(_)) => print(&format!("{}\n", escape_json(&serde_json::to_string(&found)?)))?,
-        // Nothing at all is one line on stderr and nothing else.
+        // If nothing is found, prints only the line on stderr.
         (None, None) if found.is_empty() => {}
         (None, None) => print_json(&found)?,
     }
     Ok(code)
 }
 
-/// The app called `name`, otherwise the image. If there is neither, the error names an app.
+/// The app called `name`, or else the image. If neither exists, the error names an app.
 fn find(here: &Here, name: &str, kind: Option<Kind>) -> Result<Value> {
     let missing = if kind == Some(Kind::Image) {
         image::StoreError::NotFound(name.to_owned()).into()
@@ -94,7 +94,7 @@ fn find(here: &Here, name: &str, kind: Option<Kind>) -> Result<Value> {
     if kind == Some(Kind::App) {
         return Err(missing);
     }
-    // A text that is not a valid image name names no image; the app's error says more.
+    // If the text is not a valid image name, the error about the app says more.
     match here.images()?.find(name) {
         Ok(Some(image)) => Ok(about_image(&image)),
         _ => Err(missing),
@@ -105,7 +105,7 @@ fn about_app(apps: &Apps, app: &App) -> Value {
     let (record, state) = (&app.record, &app.state);
     let time = |unix_ms: Option<u64>| match unix_ms {
         Some(ms) => timestamp::render(ms.saturating_mul(1_000_000)),
-        // How Docker writes a time that has not come yet.
+        // Docker's form of a time that has not come yet.
         None => "0001-01-01T00:00:00Z".into(),
     };
     let outcome = state.outcome();

@@ -1,4 +1,4 @@
-//! The commands, one file each: those about apps in `app`, about images in `image`.
+//! The commands, one file each: about apps in `app`, about images in `image`.
 
 pub(crate) mod app;
 pub(crate) mod docker_verbs;
@@ -18,21 +18,21 @@ use image::{images, pull, rmi};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// What `launch run` does, in one line.
+/// The summary of `launch run`.
 pub(crate) const ABOUT_RUN: &str = "Start an image as a new domain";
 
-/// What `launch` can be asked to do.
+/// The commands of `launch`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     #[command(about = ABOUT_RUN)]
     Run(Box<run::Args>),
-    /// Make an app without starting it.
+    /// Create an app without starting it.
     Create(Box<create::Args>),
     /// List apps.
     Ps(ps::Args),
-    /// Go on with a running app: its output, and its input where it has any.
+    /// Connect to a running app: show its output, and pass input to it if it takes any.
     Attach(attach::Args),
-    /// Run a further process beside a running app.
+    /// Run another process beside a running app.
     Exec(exec::Args),
     /// Copy files between a running app and this machine.
     Cp(cp::Args),
@@ -48,15 +48,15 @@ pub(crate) enum Command {
     Kill(kill::Args),
     /// Wait until apps have ended, and print their exit codes.
     Wait(wait::Args),
-    /// Hold apps: none of their processors runs.
+    /// Pause apps: none of their vCPUs runs.
     Pause(pause::Args),
-    /// Let paused apps go on.
+    /// Unpause apps.
     Unpause(pause::Args),
-    /// Give an app another name.
+    /// Rename an app.
     Rename(rename::Args),
-    /// Change what apps may have.
+    /// Change the resources of apps.
     Update(update::Args),
-    /// Show what apps use.
+    /// Show the resources that apps use.
     Stats(stats::Args),
     /// Show which ports of this machine lead to an app.
     Port(port::Args),
@@ -80,7 +80,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Does what was asked for, in a process that began at `begin`.
+    /// Runs the command, in a process that began at `begin`.
     pub(crate) fn run(self, begin: Instant) -> Result<ExitCode> {
         match self {
             Self::Run(args) => run::run(*args, begin),

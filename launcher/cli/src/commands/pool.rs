@@ -1,4 +1,4 @@
-//! `launch pool`: domains that are booted and wait for their apps.
+//! `launch pool`: domains that have booted and wait for their apps.
 
 use super::shape::ShapeFlags;
 use crate::failure;
@@ -10,38 +10,38 @@ use app::{Pool, PoolStatus};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Which pool, and how large.
+/// The pool to change, and its size.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A launch takes a waiting domain of the same type, memory, vCPUs and kernel, and the pool is filled
-again after it. Domains of a pool have an address of the default network and the usual writable layer
-already: an app with another --network, --ip, --mac-address or --storage-size, or with --tmpfs-root or
---read-only, is started cold. Those of a pool with --image have the image's disk as well, and wait for
-apps of that image only.")]
+A launch takes a waiting domain of the same type, memory, vCPUs and kernel; then the pool is filled
+again. A pooled domain already has an address of the default network and the usual writable layer. So an
+app with another --network, --ip, --mac-address or --storage-size, or with --tmpfs-root or --read-only,
+gets no pooled domain and starts cold. With --image a pool's domains also have the image's disk, and wait
+for apps of that image only.")]
 pub(crate) struct Args {
-    /// How many domains are to wait; 0 ends the pool
+    /// Number of domains to keep ready; 0 removes the pool
     #[arg(long, value_name = "N")]
     size: Option<u32>,
-    /// Image whose disk the domains are to have already
+    /// Image whose disk the domains already have
     #[arg(long, value_name = "IMAGE", requires = "size")]
     image: Option<String>,
-    /// End all pools
+    /// Remove all pools
     #[arg(long, conflicts_with = "size")]
     drain: bool,
-    /// Build what is missing, as after a reboot
+    /// Build missing domains, as after a reboot
     #[arg(long, conflicts_with_all = ["size", "drain"])]
     fill: bool,
-    /// End the domains that wait and keep the pools, as before a shutdown
+    /// Destroy the waiting domains but keep the pools, as before a shutdown
     #[arg(long, conflicts_with_all = ["size", "drain", "fill"])]
     empty: bool,
-    /// How to list them: "table", "json", "table TEMPLATE" or a template, as with ps
+    /// Output form: "table", "json", "table TEMPLATE" or a template, as with ps
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     #[command(flatten)]
     machine: ShapeFlags,
 }
 
-/// What is known of each pool.
+/// The fields of each pool.
 const FIELDS: [Field; 7] = [
     ("Image", "IMAGE"),
     ("Type", "TYPE"),
@@ -92,10 +92,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The body of `launch __pool`, which a monitor starts when its app has its start behind it: nothing
-/// waits for it, and whatever runs comes first.
+/// Runs `launch __pool`, which a monitor starts after its app has started. Nothing waits for it, so it gives way to all
+/// other work.
 pub(crate) fn fill_in_background() -> ExitCode {
-    // If it fails, filling the pool only competes more with other work.
+    // Ignores a failure: the filling then only competes more with other work.
     let _ = rustix::process::nice(10);
     let fill = || -> Result<()> {
         let here = Here::new()?;

@@ -1,26 +1,26 @@
-//! The flags that describe a domain, shared by all commands that make one.
+//! The flags for a domain's shape, shared by all commands that create domains.
 
 use app::request::parse_size_mib;
 use app::schedule::{Cpus, CpusError, Schedule, weight_of_shares};
 use app::{Kind, ShapeRequest, ToolstackKind};
 use std::path::PathBuf;
 
-/// The domain's share of the processors.
+/// The flags for a domain's share of the processors.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CpuFlags {
-    /// Processor time at most, in processors (0.5, 2); as many vCPUs unless --vcpus says otherwise
+    /// Most processor time, in processors (0.5, 2); also sets that many vCPUs, unless --vcpus is given
     #[arg(long, value_name = "N")]
     cpus: Option<Cpus>,
-    /// Weight against other domains when all want more than there is [default: 256]
+    /// Weight against other domains when all together want more than the processors have [default: 256]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     cpu_weight: Option<u16>,
-    /// Docker's measure of the same: 1024 is Xen's 256
+    /// Docker's form of --cpu-weight: 1024 means Xen's 256
     #[arg(short = 'c', long, value_name = "N", conflicts_with = "cpu_weight")]
     cpu_shares: Option<u64>,
-    /// Docker's older way to say --cpus: microseconds of --cpu-period
+    /// Docker's older form of --cpus: microseconds in each --cpu-period
     #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus")]
     cpu_quota: Option<u32>,
-    /// What --cpu-quota is a part of
+    /// Length of the period for --cpu-quota
     #[arg(
         long,
         value_name = "MICROSECONDS",
@@ -37,12 +37,12 @@ impl CpuFlags {
         format!("{share:.4}").parse().map(Some)
     }
 
-    /// The vCPUs that a domain needs to use its allowance.
+    /// The number of vCPUs that a domain needs to use its allowed processor time.
     pub(crate) fn vcpus(&self) -> Result<Option<u32>, CpusError> {
         Ok(self.cpus()?.map(Cpus::vcpus))
     }
 
-    /// As Xen's scheduler takes it. A domain that may use all its vCPUs needs no cap.
+    /// The values for Xen's scheduler. A domain that may use all its vCPUs fully needs no cap.
     pub(crate) fn schedule(&self, vcpus: Option<u32>) -> Result<Schedule, CpusError> {
         let cap = self.cpus()?.map(|cpus| match vcpus {
             Some(vcpus) if u32::from(cpus.percent) >= vcpus * 100 => 0,
@@ -53,7 +53,7 @@ impl CpuFlags {
     }
 }
 
-/// What the domain is to have.
+/// The flags for a domain's shape.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShapeFlags {
     /// Memory of the domain, in bytes or with a unit (96m, 1g) [default: the image's label, or 64m]
@@ -62,16 +62,16 @@ pub(crate) struct ShapeFlags {
     /// Virtual CPUs of the domain [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=128))]
     vcpus: Option<u32>,
-    /// Kind of domain [default: pvh, or pv where hardware virtualization is missing or emulated]
+    /// Type of domain [default: pvh, or pv if hardware virtualization is missing or emulated]
     #[arg(long = "type", value_name = "pv|pvh")]
     kind: Option<Kind>,
-    /// What builds the domain [default: native where this Xen is known, or else xl]
+    /// What builds the domain [default: native if launch knows the interface of this Xen, or else xl]
     #[arg(long, value_name = "native|xl")]
     toolstack: Option<ToolstackKind>,
     /// Guest kernel
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
-    /// Further words for the guest kernel's command line
+    /// More words for the guest kernel's command line
     #[arg(long, value_name = "WORDS")]
     extra: Option<String>,
     /// Let the guest kernel write its messages to the app's output
@@ -80,7 +80,7 @@ pub(crate) struct ShapeFlags {
 }
 
 impl ShapeFlags {
-    /// As the library takes it.
+    /// Converts the flags to a request.
     pub(crate) fn into_wish(self) -> ShapeRequest {
         ShapeRequest {
             memory_mib: self.memory,

@@ -1,4 +1,4 @@
-//! This command's standard input, its signals and its terminal's size, on their way to the guest.
+//! Passes this command's standard input, signals and terminal size to the guest.
 
 use super::keys::DetachKeys;
 use super::output::Pending;
@@ -15,53 +15,53 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// The most input that is read at once.
+/// The most bytes of input that one read takes.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// What [`Input::pass_on`] saw.
+/// What happened in [`Input::pass_on`].
 pub(super) enum InputEvent {
     Something,
-    /// The detach keys.
+    /// The detach keys were pressed.
     Detach,
-    /// The end of waiting.
+    /// The caller's `end` was closed.
     End,
 }
 
-/// The user has asked the process to end three times within a short while, and it did not.
+/// The user has asked the process three times within a short while to end, and it did not.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the process did not end after three signals; this command ends without it, and the process may go on in the guest"
+    "the process did not end after three signals; this command ends without it, and the process may still run in the guest"
 )]
 pub(crate) struct Insisted {
     /// The last signal.
     pub(crate) signal: i32,
 }
 
-/// So many of SIGINT and SIGTERM within [`INSISTING`] end this command, whatever the guest does with them.
+/// This many of SIGINT and SIGTERM within [`INSISTING`] end this command, whatever the guest does with them.
 const MOST_ASKED: usize = 3;
 const INSISTING: Duration = Duration::from_secs(5);
 
-/// What [`Input::pass_on`] waits for.
+/// A file that [`Input::pass_on`] waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Signals,
-    /// An answer, or the end of the domain.
+    /// An answer of the guest, or the end of its domain.
     Guest,
-    /// The end of waiting.
+    /// The end of the wait.
     End,
     Stdin,
-    /// The reader of this command's output takes more.
+    /// The reader of this command's output can take more.
     Reader,
 }
 
-/// This command's standard input, until its end.
+/// This command's standard input, until it ends.
 pub(super) struct Input<'a> {
     stdin: Option<Stdin>,
     keys: Option<&'a DetachKeys>,
-    /// How many of the detach keys were pressed already.
+    /// How many of the detach keys have been pressed.
     pressed: usize,
     buffer: Vec<u8>,
-    /// When the last signals came that ask the process to end.
+    /// The times of the last signals that ask the process to end.
     asked: Vec<Instant>,
 }
 
@@ -71,8 +71,8 @@ impl<'a> Input<'a> {
         Self { stdin, keys, pressed: 0, buffer: vec![0; BUFFER_BYTES], asked: vec![] }
     }
 
-    /// Waits for any event and passes it on, except answers, which the caller reads. While `output` waits
-    /// for its reader, answers are not waited for.
+    /// Waits for any event and passes it on, except answers, which the caller reads. While `output` waits for its
+    /// reader, does not wait for answers.
     pub(super) fn pass_on(
         &mut self,
         session: &mut Session,
@@ -133,7 +133,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// A guest may not pass a signal on, and a process may ignore it, so the user can insist.
+    /// Lets the user end this command even if the guest passes no signal on, or the process ignores it.
     fn insist(&mut self, signal: i32) -> Result<(), Insisted> {
         if matches!(signal, SIGINT | SIGTERM) {
             self.asked.retain(|at| at.elapsed() < INSISTING);
@@ -163,8 +163,8 @@ impl<'a> Input<'a> {
         Ok(InputEvent::Something)
     }
 
-    /// The bytes just read without the detach keys, and whether these are complete. Keys that may
-    /// be the first of them are kept until it is clear.
+    /// The bytes just read without the detach keys, and whether all of these were pressed. Holds bytes back while they
+    /// may be the beginning of the detach keys.
     fn without_keys(&mut self, count: usize) -> (Vec<u8>, bool) {
         let read = &self.buffer[..count];
         let Some(DetachKeys(keys)) = self.keys.filter(|keys| !keys.0.is_empty()) else {

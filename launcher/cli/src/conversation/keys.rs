@@ -1,17 +1,18 @@
-//! The keys that leave an app running and give the terminal back.
+//! The detach keys, which leave the app running and end the command.
 
 use anyhow::{Result, bail};
 use std::str::FromStr;
 
-/// The bytes that the detach keys are.
+/// The bytes of the detach keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DetachKeys(pub(super) Vec<u8>);
 
 impl FromStr for DetachKeys {
     type Err = anyhow::Error;
 
-    /// Keys as Docker takes them, with commas between: a character, or `ctrl-` and one of
-    /// `a` to `z`, `@`, `[`, `\\`, `]`, `^`, `_`. Nothing at all is no keys.
+    /// Parses keys in Docker's form, separated by commas: a character, or `ctrl-` and one of `a` to `z`, `@`, `[`,
+    /// `\\`,
+    /// `]`, `^`, `_`. An empty text means no keys.
     fn from_str(text: &str) -> Result<Self> {
         let key = |key: &str| -> Result<u8> {
             match (key.strip_prefix("ctrl-").map(str::as_bytes), key.as_bytes()) {

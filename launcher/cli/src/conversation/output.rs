@@ -1,4 +1,4 @@
-//! What a process in a guest writes, on its way to this command's reader.
+//! Passes the output of a process in a guest to this command's reader.
 
 use anyhow::{Context, Result};
 use app::Stream;
@@ -6,15 +6,15 @@ use rustix::io::Errno;
 use std::io::{Stderr, Stdout};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Output of the process that this command's reader has not taken yet. It is written in pieces that do
-/// not block, so that a slow reader does not delay signals.
+/// Output that this command's reader has not taken yet. It is written in pieces that do not block, so that a slow
+/// reader does not delay signals.
 #[derive(Default)]
 pub(super) struct Pending {
     held: Option<(Stream, Vec<u8>)>,
     written: usize,
 }
 
-/// A pipe that is writable takes so many bytes at once (`PIPE_BUF`).
+/// A writable pipe takes at least this many bytes at once (`PIPE_BUF`).
 const PIECE_BYTES: usize = 4096;
 
 impl Pending {
@@ -22,18 +22,18 @@ impl Pending {
         self.held.is_none()
     }
 
-    /// Holds the next piece, which may be empty. The one before must be written.
+    /// Holds the next piece, which may be empty. The previous piece must have been written.
     pub(super) fn hold(&mut self, stream: Stream, bytes: Vec<u8>) {
         (self.held, self.written) =
             (Some((stream, bytes)).filter(|(_, bytes)| !bytes.is_empty()), 0);
     }
 
-    /// What must be writable.
+    /// The stream that must be writable, if anything is left to write.
     pub(super) fn file(&self) -> Option<Out> {
         self.held.as_ref().map(|(stream, _)| Out::of(*stream))
     }
 
-    /// Writes what the reader takes at once; to be called when the file is writable.
+    /// Writes a piece. Call it when the stream is writable.
     pub(super) fn write_some(&mut self) -> Result<()> {
         let Some((stream, bytes)) = &self.held else { return Ok(()) };
         let rest = &bytes[self.written..];

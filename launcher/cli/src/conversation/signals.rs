@@ -1,4 +1,4 @@
-//! Signals to a command that talks to a guest.
+//! The signals of a command that talks to a guest.
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Signals that go to the process in the guest instead of this command, and SIGWINCH.
 pub(crate) const ALL_SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGTERM, SIGWINCH];
 
-/// Catches signals to this command that the process in the guest gets instead.
+/// Catches this command's signals for the process in the guest.
 pub(crate) struct Signals {
     last: Arc<AtomicUsize>,
     resized: Arc<AtomicUsize>,
-    /// Readable when one came.
+    /// Readable when a signal came.
     pub(super) wake: UnixStream,
 }
 

@@ -1,4 +1,4 @@
-//! From a template's text to its parts.
+//! Parses a template's text.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ pub(super) enum Node {
     Range { over: Pipeline, each: Vec<Node>, otherwise: Vec<Node> },
 }
 
-/// Commands, each of which has the result of the one before as its last argument.
+/// A sequence of commands; each gets the result of the one before as its last argument.
 #[derive(Debug)]
 pub(super) struct Pipeline(pub(super) Vec<Command>);
 
@@ -22,7 +22,7 @@ pub(super) struct Command(pub(super) Vec<Operand>);
 
 #[derive(Debug)]
 pub(super) enum Operand {
-    /// `.A.B`, or with `$` before it.
+    /// `.A.B`, or the same after `$`.
     Field {
         from_root: bool,
         path: Vec<String>,
@@ -36,7 +36,7 @@ const FUNCTIONS: [&str; 15] = [
     "json", "join", "upper", "lower", "title", "len", "index", "split", "println", "print", "eq",
     "ne", "not", "and", "or",
 ];
-/// The deepest nesting of blocks. A template is input and must not exhaust the stack.
+/// The deepest nesting of blocks. A template is user input and must not exhaust the stack.
 const MAX_DEPTH: usize = 64;
 
 #[derive(Debug, PartialEq)]
@@ -48,7 +48,7 @@ enum Token {
     Close,
 }
 
-/// Text, or what stands between `{{` and `}}`.
+/// Text, or the content between `{{` and `}}`.
 enum Piece {
     Text(String),
     Action(Vec<Token>),
@@ -59,7 +59,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, String> {
     let (nodes, end) = block(&mut pieces, 0)?;
     match end {
         None => Ok(nodes),
-        Some(_) => Err("{{end}} or {{else}} without a beginning".into()),
+        Some(_) => Err("{{end}} or {{else}} has no beginning".into()),
     }
 }
 
@@ -86,7 +86,7 @@ fn cut(text: &str) -> Result<Vec<Piece>, String> {
     Ok(pieces)
 }
 
-/// The tokens up to `}}`, and what comes after it.
+/// The tokens up to `}}`, and the text after it.
 fn tokens(mut rest: &str) -> Result<(Vec<Token>, &str), String> {
     let mut tokens = Vec::new();
     loop {
@@ -144,7 +144,7 @@ fn quoted(text: &str) -> Result<(String, &str), String> {
     Err("a quote has no end".into())
 }
 
-/// How a block ended: by `{{end}}`, or by `{{else …}}` with what follows.
+/// The end of a block: `{{end}}`, or `{{else …}}` with the tokens after it.
 enum End {
     End,
     Else(Vec<Token>),
@@ -155,7 +155,7 @@ fn block(
     depth: usize,
 ) -> Result<(Vec<Node>, Option<End>), String> {
     if depth > MAX_DEPTH {
-        return Err("blocks are nested too deep".into());
+        return Err("blocks are nested too deeply".into());
     }
     let mut nodes = Vec::new();
     while let Some(piece) = pieces.next() {
@@ -194,7 +194,7 @@ fn control(
         None => return Err(format!("{{{{{word}}}}} has no {{{{end}}}}")),
         Some(End::End) => vec![],
         Some(End::Else(tokens)) => match tokens.split_first() {
-            // `{{else if X}}` shares the end of the whole.
+            // `{{else if X}}` shares the `{{end}}` of the whole block.
             Some((Token::Word(word), _)) if matches!(word.as_str(), "if" | "with") => {
                 let word = word.clone();
                 let tokens = tokens.into_iter().skip(1).collect();
@@ -223,10 +223,10 @@ fn pipeline(tokens: Vec<Token>) -> Result<Pipeline, String> {
     Ok(pipeline)
 }
 
-/// Up to the end or a closing bracket.
+/// Parses up to the end or a closing bracket.
 fn commands(tokens: &mut std::vec::IntoIter<Token>, depth: usize) -> Result<Pipeline, String> {
     if depth > MAX_DEPTH {
-        return Err("brackets are nested too deep".into());
+        return Err("brackets are nested too deeply".into());
     }
     let mut all = vec![];
     let mut operands = vec![];

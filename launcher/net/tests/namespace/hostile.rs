@@ -1,4 +1,4 @@
-//! Guests and outside machines that send what they should not.
+//! Guests and outside machines that send forbidden packets.
 
 use crate::sandbox::{
     DOM0, Dom0, OUTSIDE, ask_tcp, ask_udp, in_own_network, is_closed, run, run_script, serve,
@@ -9,10 +9,10 @@ use std::process::Command;
 
 const PACKETS: &str = include_str!("../../../../tests/hostile/packets.py");
 const GATEWAY: &str = "10.107.0.1";
-/// An address that nobody has, as source.
+/// A source address that no machine has.
 const STRANGER: &str = "203.0.113.9";
 
-/// Sends frames, written as `packets.py` wants them, from `place`.
+/// Sends frames from `place`, in the form that `packets.py` reads.
 fn send(place: &str, frames: &[String]) {
     let output = Command::new("ip")
         .args(["netns", "exec", place, "python3", "-c", PACKETS, "eth0"])
@@ -22,7 +22,7 @@ fn send(place: &str, frames: &[String]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Counts what arrives in `place`: IPv4 packets, ARP and others, each by a source that is not expected there.
+/// Starts to count what arrives in `place`: IPv4 packets, ARP and others, each from unexpected sources.
 fn count(place: &str) {
     let rules = format!(
         "table ip seen {{ chain arrivals {{ type filter hook prerouting priority 500
@@ -44,7 +44,7 @@ fn count(place: &str) {
     run_script(place, &["nft", "-f", "-"], &rules);
 }
 
-/// What has arrived in `place` since [`count`], as `NAME` of each counter that is not 0.
+/// The counters of [`count`] in `place` that are not 0, as `NAME`.
 fn arrived(place: &str) -> Vec<String> {
     let list = run_script(place, &["nft", "list", "ruleset"], "");
     let counters = list.lines().filter(|line| line.contains("counter packets"));
@@ -57,7 +57,7 @@ fn mac(lease: &Lease) -> String {
     lease.mac.to_string()
 }
 
-/// The link address of dom0 towards the outside.
+/// The link address of dom0's interface to the outside.
 fn uplink() -> String {
     let link = run("ip -o link show uplink0");
     let mut words = link.split_ascii_whitespace();
@@ -65,7 +65,7 @@ fn uplink() -> String {
     words.next().unwrap().to_owned()
 }
 
-/// Without our rules what is sent arrives, so that only they can be what stops it.
+/// Checks that the packets arrive without the rules, so that only the rules can be what stops them.
 fn without_rules(then: impl FnOnce()) {
     run("nft delete table ip launch");
     run("nft delete table bridge launch");
@@ -96,7 +96,7 @@ fn nothing_from_outside_reaches_an_app_that_publishes_nothing() {
         assert_eq!(arrived("web"), Vec::<String>::new());
         without_rules(|| send("outside", &frames));
         assert_eq!(arrived("web"), ["udp", "tcp", "icmp"]);
-        // What the app itself begins is answered.
+        // Answers to the app's own connections arrive.
         network.ensure_up().unwrap();
         serve("outside", "world", 7);
         assert_eq!(ask_tcp("web", OUTSIDE, 7).unwrap(), format!("world to {DOM0}"));
@@ -114,7 +114,7 @@ fn a_guest_sends_with_its_own_address_only() {
         let gateway = network.gateway_mac().to_string();
         let (webs, dbs) = (mac(&web), mac(&db));
         let frames = [
-            // To dom0, outside and the other guest, as nobody and as the other guest.
+            // To dom0, to the outside and to the other guest, with an unused source and with the other guest's.
             format!("udp,own,{gateway},{STRANGER},{GATEWAY}"),
             format!("udp,own,{gateway},{},{GATEWAY}", db.address),
             format!("syn,own,{gateway},{},{GATEWAY}", db.address),
@@ -122,11 +122,11 @@ fn a_guest_sends_with_its_own_address_only() {
             format!("udp,own,{gateway},{STRANGER},{OUTSIDE}"),
             format!("udp,own,{dbs},{STRANGER},{}", db.address),
             format!("udp,own,{dbs},{GATEWAY},{}", db.address),
-            // With the other's link address, or one of nobody's, and its own address.
+            // With the other guest's link address or an unused one, and its own IP address.
             format!("udp,{dbs},{gateway},{},{GATEWAY}", db.address),
             format!("udp,02:00:00:00:00:09,{gateway},{},{GATEWAY}", web.address),
             format!("udp,{dbs},{gateway},{},{OUTSIDE}", db.address),
-            // With a tag of a VLAN.
+            // With a VLAN tag.
             format!("tagged,own,{dbs},{STRANGER},{}", db.address),
             // To a link address that bridges keep for themselves.
             format!("udp,own,01:80:c2:00:00:0e,{STRANGER},{GATEWAY}"),
@@ -135,7 +135,7 @@ fn a_guest_sends_with_its_own_address_only() {
             format!("ipv6,own,01:80:c2:00:00:0e,{STRANGER},{GATEWAY}"),
             format!("ipv6,own,33:33:00:00:00:01,{STRANGER},{GATEWAY}"),
             format!("ipv6,own,{dbs},{STRANGER},{GATEWAY}"),
-            // Lies about who has an address.
+            // With a wrong claim about who has an address.
             format!("arp-reply,own,{dbs},{GATEWAY},{}", db.address),
             format!("arp-reply,{gateway},{dbs},{GATEWAY},{}", db.address),
             format!("arp-request,own,{gateway},{},{GATEWAY}", db.address),
@@ -147,7 +147,7 @@ fn a_guest_sends_with_its_own_address_only() {
         }
         let neighbours = run("ip -n db neigh show dev eth0");
         assert!(neighbours.contains(&format!("{GATEWAY} lladdr {gateway} ")), "{neighbours}");
-        // An honest packet gets through, by the same way.
+        // An honest packet passes, on the same way.
         send("web", &[format!("udp,{webs},{gateway},{},{GATEWAY}", web.address)]);
         assert_eq!(arrived("dom0"), ["udp"]);
         answers(ask_tcp("web", &db.address.to_string(), 80), "db");
@@ -200,12 +200,12 @@ fn dom0s_services_can_be_closed_to_guests() {
             assert!(is_closed("web", address, 9999), "{address}");
             assert!(is_closed("web", address, 53), "{address}");
         }
-        // The rest is as it was.
+        // Everything else works as before.
         answers(ask_tcp("web", DOM0, 8080), "db");
         answers(ask_tcp("web", &db.address.to_string(), 80), "db");
         answers(ask_tcp("web", OUTSIDE, 7), "world");
         answers(ask_tcp("dom0", &web.address.to_string(), 80), "web");
-        // A name server that the settings name is meant to be reached.
+        // Guests may reach a name server that the settings name.
         with_settings(dom0, Settings { dns: vec![GATEWAY.parse().unwrap()], ..closed });
         answers(ask_udp("web", GATEWAY, 53), "names");
         answers(ask_tcp("web", GATEWAY, 53), "names");
@@ -228,7 +228,7 @@ fn guests_can_be_kept_from_each_other() {
         answers(ask_tcp("web", &dbs, 80), "db");
         with_settings(dom0, Settings { apps_reach_each_other: false, ..Settings::default() });
         assert!(is_closed("web", &dbs, 80));
-        // Nor by dom0, which would forward it.
+        // Dom0 does not forward it either.
         run(&format!("ip -n web route add {dbs}/32 via {GATEWAY}"));
         assert!(is_closed("web", &dbs, 80));
         count("db");
@@ -239,7 +239,7 @@ fn guests_can_be_kept_from_each_other() {
             .collect();
         send("web", &frames);
         assert_eq!(arrived("db"), Vec::<String>::new());
-        // What is published is for everybody, and the rest is as it was.
+        // Published ports are open to everyone, and everything else works as before.
         answers(ask_tcp("web", DOM0, 8080), "db");
         answers(ask_tcp("web", GATEWAY, 9999), "service");
         answers(ask_tcp("web", OUTSIDE, 7), "world");
@@ -257,7 +257,7 @@ fn an_older_launchers_table_is_replaced_and_running_guests_stay_connected() {
         let network = dom0.network_up();
         let web = dom0.guest(&network, "web");
         network.publish("web", web.address, &publish(&["8080:80"])).unwrap();
-        // As an app's interface was made before there were groups and locked ports.
+        // An app's interface as an older version made it, without group and locked port.
         run("ip link set vifweb group default");
         run("ip link set vifweb type bridge_slave locked off");
         without_rules(|| {
@@ -271,7 +271,7 @@ fn an_older_launchers_table_is_replaced_and_running_guests_stay_connected() {
         let db = dom0.guest(&network, "db");
         answers(ask_tcp("web", &db.address.to_string(), 80), "db");
         answers(ask_tcp("db", &web.address.to_string(), 80), "web");
-        // Started again it is like all others.
+        // After a restart it is like all others.
         net::attach_to_bridge("vifweb", "launch0", Some(web.mac)).unwrap();
         answers(ask_tcp("outside", DOM0, 8080), "web");
         count("db");
@@ -300,7 +300,7 @@ fn guests_are_let_in_again_whichever_table_was_lost() {
         }
         network.release("web").unwrap();
         assert!(!run("nft list table bridge launch").contains("elements"));
-        // Another link address than belongs to the address, and then another one.
+        // A link address other than that of the address, and then yet another one.
         for last in [8, 9] {
             let own = contract::Mac([0, 0x16, 0x3e, 9, 9, last]);
             let lease = network.lease("own", None, Some(own)).unwrap();
@@ -321,7 +321,7 @@ fn an_app_that_ends_after_the_settings_changed_takes_its_ports_and_addresses_alo
         network.publish("web", web.address, &publish(&["8080:80"])).unwrap();
         with_settings(dom0, Settings { apps_reach_dom0: false, ..Settings::default() });
         answers(ask_tcp("outside", DOM0, 8080), "web");
-        // As its monitor does, which has the old settings.
+        // As the app's monitor does, which has the old settings.
         network.unpublish("web").unwrap();
         network.release("web").unwrap();
         let left = run("nft list ruleset");

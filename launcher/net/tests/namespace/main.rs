@@ -1,6 +1,6 @@
-//! The network in a namespace of its own, with real bridges, rules and connections.
+//! The network in a separate namespace, with real bridges, rules and connections.
 //!
-//! Needs root, `ip`, `nft` and `unshare`; says so and skips where one is missing.
+//! Needs root, `ip`, `nft` and `unshare`; if one is missing, says so and skips.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod benchmark;
@@ -74,7 +74,7 @@ fn a_published_port_answers_from_everywhere() {
                 ("web", DOM0),
             ] {
                 if place == "web" && rules_on_bridges {
-                    // Known: the bridge does not send a packet back where it came from.
+                    // Known limit: the bridge does not send a packet back to the port that it came from.
                     continue;
                 }
                 println!("from {place} to {address}");
@@ -83,7 +83,7 @@ fn a_published_port_answers_from_everywhere() {
                 answers(ask_tcp(place, address, 9000), "web");
             }
         }
-        // The guest sees who it is that asks from outside.
+        // The guest sees the address of the outside machine.
         assert_eq!(ask_tcp("outside", DOM0, 8080).unwrap(), format!("web to {OUTSIDE}"));
         network.unpublish("web").unwrap();
         for place in ["outside", "dom0", "db"] {
@@ -129,14 +129,14 @@ fn a_guest_cannot_be_reached_by_routing_around_the_published_ports() {
     });
 }
 
-/// Lets a place send packets for 127.0.0.0/8 over its wire, as an attacker's machine would.
+/// Lets a machine send packets for 127.0.0.0/8 over its wire, as an attacker would.
 fn send_loopback_to(place: &str, gateway: &str) {
     run(&format!("ip -n {place} addr flush dev lo"));
     inside(place, || {
         std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").unwrap();
     });
     run(&format!("ip -n {place} route add 127.0.0.0/8 via {gateway} dev eth0"));
-    // What comes back from there is let in, so that only dom0 can be what stops it.
+    // The machine accepts the answers, so that only dom0 can be what stops them.
     inside(place, || std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "0").unwrap());
 }
 
@@ -152,7 +152,7 @@ fn dom0s_loopback_is_closed_to_guests_and_to_the_outside() {
         dom0.guest(&network, "evil");
         send_loopback_to("evil", "10.107.0.1");
         send_loopback_to("outside", DOM0);
-        // The attack is a real one: without our rules it succeeds.
+        // The attack is real: without the rules it succeeds.
         run("nft flush ruleset");
         answers(ask_tcp("evil", "127.0.0.1", 9999), "secret");
         network.ensure_up().unwrap();
@@ -194,7 +194,7 @@ fn a_map_that_someone_emptied_does_not_stop_an_app_from_changing_its_ports() {
             run("nft flush map ip launch ports");
             network.publish("web", web.address, &publish(&["8081:80"])).unwrap();
             answers(ask_tcp("dom0", DOM0, 8081), "web");
-            // Something else under the port: the table is built anew.
+            // Another target for the port: the table is built anew.
             run("nft add element ip launch ports { tcp . 8082 : 10.107.9.9 . 9 }");
             network.publish("web", web.address, &publish(&["8082:80"])).unwrap();
             answers(ask_tcp("dom0", DOM0, 8082), "web");
@@ -231,7 +231,7 @@ fn a_udp_sender_that_never_pauses_reaches_whoever_has_the_port_now() {
         });
         let ask = || {
             let mut buffer = [0; 64];
-            // The first answer may be dom0's, that nobody has the port.
+            // The first answer may be dom0's error that no process has the port.
             let length = (0..3).find_map(|_| {
                 sender.send(b"?").ok()?;
                 sender.recv(&mut buffer).ok()
@@ -259,7 +259,7 @@ fn take_down_leaves_nothing() {
             || run("ip -4 route show table all") + &run("nft list ruleset") + &run("ip -br link");
         let network = dom0.network();
         network.take_down().unwrap();
-        // Carrier and link addresses of the uplink settle first.
+        // First waits for carrier and link addresses of the uplink.
         wait_for_interface("uplink0", Duration::from_secs(1)).unwrap();
         let before = state();
         network.ensure_up().unwrap();
@@ -321,7 +321,7 @@ fn a_process_killed_while_it_publishes_leaves_nothing_that_stays_in_the_way() {
                 .stdout(std::process::Stdio::null())
                 .spawn()
                 .unwrap();
-            // It is at work; how far it gets from here differs from round to round.
+            // The child is working; how far it gets before the kill differs from round to round.
             while !network.published().unwrap().contains_key("web") {
                 assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
                 std::thread::yield_now();
@@ -362,7 +362,7 @@ fn a_port_that_is_taken_says_by_whom_and_changes_nothing() {
         assert!(refusal(&["80:80", "80:81"]).contains("is published twice"));
         assert_eq!(network.published().unwrap().into_keys().collect::<Vec<_>>(), ["web"]);
         assert!(!run("nft list table ip launch").contains("5432"));
-        // Its own port is not taken.
+        // The owner's own port does not count as taken.
         network.publish("web", web, &publish(&["8080:81"])).unwrap();
     });
 }
@@ -380,10 +380,10 @@ fn a_subnet_that_dom0_uses_elsewhere_is_refused_by_name() {
             run(&format!("ip route del {route}"));
         }
         assert_eq!(run("nft list ruleset"), "");
-        // Everything lies in the default route.
+        // The default route covers every subnet and does not count.
         run(&format!("ip route add default via {OUTSIDE}"));
         dom0.network().ensure_up().unwrap();
-        // What is routed into it later, to a guest's own subnet say, is the admin's wish.
+        // The admin may add such a route later, e.g. to a guest's own subnet.
         run("ip route add 10.107.4.0/24 via 10.107.0.2");
         run("nft flush ruleset");
         dom0.network().ensure_up().unwrap();
@@ -469,7 +469,7 @@ fn a_guest_is_known_before_it_says_a_word_and_forgotten_with_its_lease() {
         let network = dom0.network_up();
         let web = dom0.guest(&network, "web");
         let text = web.mac.to_string();
-        // But for dom0 itself.
+        // All entries except dom0's own.
         let known = || {
             let all = run("ip neigh show nud permanent dev launch0");
             let guests = all.lines().filter(|line| !line.starts_with("10.107.0.1 "));
@@ -509,7 +509,7 @@ fn a_packet_for_one_guest_reaches_no_other() {
                 .and_then(|line| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok())
                 .unwrap()
         };
-        // One that starts has its interface already, one that was stopped has none any more.
+        // A starting app already has its interface, a stopped one no longer has one.
         let stopped = "10.107.9.9";
         run(&format!("ip neigh add {stopped} lladdr 00:16:3e:6b:09:09 dev launch0"));
         run("ip -n db link set eth0 down");
@@ -518,12 +518,12 @@ fn a_packet_for_one_guest_reaches_no_other() {
         assert!(is_closed("dom0", stopped, 80));
         assert_eq!(taken("web"), before);
 
-        // Nor does what another guest sends to all.
+        // Nor does a broadcast of another guest arrive.
         run("ip -n db link set eth0 up");
         let _ = ask_tcp("db", "10.107.8.8", 80);
         assert_eq!(taken("web"), before);
 
-        // The hostile one calls itself by the other's link address, and says so to all.
+        // The hostile guest takes the other's link address, and announces that to all.
         let stolen = db.mac.to_string();
         run("ip -n web link set eth0 down");
         run(&format!("ip -n web link set eth0 address {stolen} up"));
@@ -562,7 +562,7 @@ fn waiting_for_an_interface_ends_when_it_comes() {
 fn without_root_or_without_nft_the_message_says_so() {
     const NAME: &str = "without_root_or_without_nft_the_message_says_so";
     if std::env::var_os("LAUNCH_NET_NOT_ROOT").is_some() {
-        // The subject is the message, printed as a user would see it.
+        // This checks the message as a user would see it.
         let state = std::env::temp_dir().join(format!("launch-net-{}", std::process::id()));
         let network = net::Network::open(&Settings::default(), &state);
         println!("{}", network.ensure_up().unwrap_err());
@@ -572,7 +572,7 @@ fn without_root_or_without_nft_the_message_says_so() {
         return;
     }
     in_own_network(NAME, |dom0| {
-        // Where nobody may look into the folder of the build.
+        // A place that an unprivileged user can read, unlike the build folder.
         std::fs::copy(std::env::current_exe().unwrap(), "/run/test").unwrap();
         let as_nobody = || {
             let output = std::process::Command::new("setpriv")
@@ -626,7 +626,7 @@ fn an_admins_bridge_is_checked() {
             let name: InterfaceName = name.parse().unwrap();
             check_bridge(&name).err().map(|error| error.to_string()).unwrap_or_default()
         };
-        assert!(refusal("xenbr0").starts_with("bridge xenbr0 is not there;"));
+        assert!(refusal("xenbr0").starts_with("bridge xenbr0 does not exist;"));
         run("ip link add xenbr0 type bridge");
         assert!(refusal("xenbr0").starts_with("bridge xenbr0 is down;"));
         run("ip link set xenbr0 up");

@@ -1,5 +1,4 @@
-//! A network of its own for each test: this process's namespace is dom0, others are its guests and
-//! a machine outside.
+//! A separate network for each test: this process's namespace is dom0, others are its guests and a machine outside.
 
 use net::{Lease, Network, Settings};
 use std::fs::File;
@@ -9,14 +8,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Dom0's address towards the outside.
+/// Dom0's address on the link to the outside.
 pub(crate) const DOM0: &str = "192.0.2.1";
 /// The machine outside.
 pub(crate) const OUTSIDE: &str = "192.0.2.2";
 
 const NAMED: &str = "LAUNCH_NET_TEST";
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Long enough for a packet to arrive, short enough to wait for one that never does.
+/// Long enough for a packet to arrive, and short enough to wait for one that never does.
 const IMPATIENCE: Duration = Duration::from_millis(400);
 
 /// Runs `test`, the body of the test function `name`, in new network and mount namespaces.
@@ -38,7 +37,7 @@ pub(crate) fn in_own_network(name: &str, test: impl FnOnce(&Dom0)) {
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     println!("{text}");
     assert!(output.status.success(), "test {name} failed in its own network");
-    // A renamed test would else run nothing and pass.
+    // Otherwise a renamed test would run nothing and pass.
     assert!(text.contains("1 passed"), "test {name} did not run:\n{text}");
 }
 
@@ -68,7 +67,7 @@ pub(crate) fn run(line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs a program in `place` with `input`; it must succeed. `dom0` is this process's own place.
+/// Runs a program in `place` with `input`; it must succeed. The place `dom0` is this process's own namespace.
 pub(crate) fn run_script(place: &str, program: &[&str], input: &str) -> String {
     let inside = ["ip", "netns", "exec", place];
     let words = if place == "dom0" { &[] } else { &inside[..] };
@@ -85,14 +84,14 @@ pub(crate) fn run_script(place: &str, program: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Says whether packets between ports of a bridge meet the IP rules, as with Docker's
-/// `br_netfilter` in dom0; returns `false` if this kernel does not have it.
+/// Sets whether packets between ports of a bridge pass the IP rules, as with Docker's `br_netfilter` in dom0. Returns
+/// `false` if this kernel does not have that setting.
 pub(crate) fn call_rules_on_bridges(call: bool) -> bool {
     let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
     std::fs::write(path, if call { "1" } else { "0" }).is_ok() || !call
 }
 
-/// Dom0 with a link to a machine outside, and no network of ours yet.
+/// Dom0 with a link to a machine outside, before `launch`'s network exists.
 pub(crate) struct Dom0 {
     state: tempfile::TempDir,
 }
@@ -120,7 +119,7 @@ impl Dom0 {
         Network::open(&Settings::default(), self.state())
     }
 
-    /// The network, up.
+    /// The network after it was brought up.
     pub(crate) fn network_up(&self) -> Network {
         let network = self.network();
         network.ensure_up().unwrap();
@@ -147,7 +146,7 @@ impl Dom0 {
     }
 }
 
-/// Runs `work` in the namespace `place`; `dom0` is this process's own.
+/// Runs `work` in the namespace `place`; `dom0` is this process's own namespace.
 pub(crate) fn inside<T: Send>(place: &str, work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let entered = scope.spawn(|| {
@@ -188,7 +187,7 @@ pub(crate) fn serve(place: &str, word: &str, port: u16) {
     });
 }
 
-/// What a TCP server answers to somebody in `place`, else why there is no answer.
+/// The answer of a TCP server to a client in `place`, or why there is none.
 pub(crate) fn ask_tcp(place: &str, address: &str, port: u16) -> Result<String, String> {
     ask_tcp_within(place, address, port, PATIENCE)
 }
@@ -215,7 +214,7 @@ fn ask_tcp_within(
     })
 }
 
-/// What a UDP server answers to somebody in `place`, else why there is no answer.
+/// The answer of a UDP server to a client in `place`, or why there is none.
 pub(crate) fn ask_udp(place: &str, address: &str, port: u16) -> Result<String, String> {
     inside(place, || {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();

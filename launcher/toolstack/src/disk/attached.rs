@@ -1,10 +1,10 @@
-//! The loop devices of domains, known by their labels: `launch vbd 12/51712`.
+//! The loop devices of domains, identified by their labels: `launch vbd 12/51712`.
 
 use crate::disk::loopdev::{self, Attached, BlockDevice, LoopError};
 use std::path::Path;
 use xen::DomId;
 
-/// Labels of loop devices that were made here begin with this.
+/// The prefix of the labels of loop devices that `launch` makes.
 pub(crate) const LABEL: &str = "launch vbd ";
 
 /// The label of the loop device for the disk `number` (51712 is `xvda`) of a domain.
@@ -13,7 +13,7 @@ pub(crate) fn label(domid: &str, number: &str) -> String {
     format!("{LABEL}{domid}/{number}")
 }
 
-/// A disk's block device in dom0; detached when dropped, unless it is kept.
+/// A disk's block device in dom0. Detached when dropped, unless [`AttachedDisk::keep`] was called.
 #[derive(Debug)]
 pub(crate) struct AttachedDisk {
     attached: Attached,
@@ -39,7 +39,7 @@ impl AttachedDisk {
         }
     }
 
-    /// Leaves it attached.
+    /// Keeps the disk attached.
     pub(crate) fn keep(mut self) {
         self.armed = false;
     }
@@ -48,7 +48,7 @@ impl AttachedDisk {
 impl Drop for AttachedDisk {
     fn drop(&mut self) {
         if let (true, Attached::Loop(device)) = (self.armed, &self.attached) {
-            // The error that led here says more; the next command detaches what is left.
+            // Ignores a failure: the first error matters more, and the next command detaches what is left.
             let _ = loopdev::detach(&device.path, &self.label);
         }
     }
@@ -66,7 +66,7 @@ pub(crate) fn detach_one(label: &str) -> Result<(), LoopError> {
     }
 }
 
-/// Detaches all disks of a domain. One that the backend has still open goes with its last user.
+/// Detaches all disks of a domain. The kernel detaches a disk that its backend still has open on the last close.
 ///
 /// # Errors
 /// The loop driver refuses.

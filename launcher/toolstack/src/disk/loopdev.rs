@@ -1,7 +1,6 @@
 //! Loop devices: raw files as block devices of dom0.
 //!
-//! Each one that is made here carries a label (`lo_file_name`), by which it is known again when
-//! its creator is gone.
+//! Each loop device of `launch` carries a label (`lo_file_name`), by which a later process can identify it.
 #![expect(unsafe_code, reason = "the loop driver is spoken to by ioctl only")]
 
 use std::fs::{self, File, OpenOptions};
@@ -76,13 +75,13 @@ impl Info {
 /// Why a loop device could not be attached or detached.
 #[derive(Debug, thiserror::Error)]
 pub enum LoopError {
-    /// No loop driver.
+    /// The loop driver is missing.
     #[error("cannot open {CONTROL}; load the kernel module loop")]
     Control(#[source] io::Error),
-    /// All are in use, or the kernel makes no more.
+    /// All loop devices are in use, and the kernel makes no more.
     #[error("cannot get a free loop device")]
     NoneFree(#[source] io::Error),
-    /// No devices can be looked through.
+    /// The block devices cannot be listed.
     #[error("cannot list /sys/block")]
     List(#[source] io::Error),
     /// The file cannot be opened.
@@ -90,20 +89,20 @@ pub enum LoopError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Why it cannot be opened.
         source: io::Error,
     },
     /// Neither a regular file nor a block device.
     #[error("disk {0} is neither a regular file nor a block device")]
     NotADisk(PathBuf),
-    /// The kernel refused.
+    /// The kernel refuses.
     #[error("cannot {action} {device}")]
     Device {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
         /// The loop device.
         device: PathBuf,
-        /// Why not.
+        /// Why it failed.
         source: io::Error,
     },
 }
@@ -111,7 +110,7 @@ pub enum LoopError {
 /// A block device of dom0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BlockDevice {
-    /// Its node in `/dev`.
+    /// Its path in `/dev`.
     pub path: PathBuf,
     /// Its number's upper half.
     pub major: u32,
@@ -119,28 +118,28 @@ pub(crate) struct BlockDevice {
     pub minor: u32,
 }
 
-/// What serves a disk.
+/// The block device of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Attached {
-    /// A loop device, made for it.
+    /// A loop device, made for the disk.
     Loop(BlockDevice),
-    /// The disk is a block device itself.
+    /// The disk itself, which is a block device.
     Direct(BlockDevice),
 }
 
 /// A loop device in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InUse {
-    /// Its node in `/dev`.
+    /// Its path in `/dev`.
     pub path: PathBuf,
     /// The label its creator gave it.
     pub label: String,
 }
 
-/// Makes `file` a block device; `label` is cut at 63 bytes.
+/// Makes `file` a block device; `label` is cut to 63 bytes.
 ///
 /// # Errors
-/// The file cannot be opened as asked, or there is no free loop device.
+/// The file cannot be opened for this access, or there is no free loop device.
 pub(crate) fn attach(file: &Path, writable: bool, label: &str) -> Result<Attached, LoopError> {
     let open = |source| LoopError::Open { path: file.to_owned(), source };
     let backing = OpenOptions::new().read(true).write(writable).open(file).map_err(open)?;
@@ -166,7 +165,7 @@ pub(crate) fn attach(file: &Path, writable: bool, label: &str) -> Result<Attache
     let label = &label.as_bytes()[..label.len().min(63)];
     config.info.file_name[..label.len()].copy_from_slice(label);
     loop {
-        // SAFETY: this request takes no argument and touches no memory of ours.
+        // SAFETY: this request takes no argument and touches no memory of this process.
         let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
         if number < 0 {
             return Err(LoopError::NoneFree(io::Error::last_os_error()));
@@ -178,15 +177,15 @@ pub(crate) fn attach(file: &Path, writable: bool, label: &str) -> Result<Attache
         };
         let opened = File::options().read(true).write(writable).open(&path);
         let loop_file = opened.map_err(failed("open"))?;
-        // SAFETY: the kernel reads one `loop_config`, which `config` is and which outlives the
-        // call; the file it names is open.
+        // SAFETY: the kernel reads one `loop_config`; `config` is one and outlives the call, and the file that it
+        // names is open.
         let done = unsafe { libc::ioctl(loop_file.as_raw_fd(), LOOP_CONFIGURE, &raw const config) };
         if done == 0 {
             let rdev = loop_file.metadata().map_err(failed("examine"))?.rdev();
             return Ok(Attached::Loop(device(path, rdev)));
         }
         let error = io::Error::last_os_error();
-        // Between the two requests another process was faster.
+        // Another process has taken the device between the two requests.
         if error.raw_os_error() != Some(libc::EBUSY) {
             return Err(failed("configure")(error));
         }
@@ -197,9 +196,9 @@ fn device(path: PathBuf, rdev: u64) -> BlockDevice {
     BlockDevice { path, major: libc::major(rdev), minor: libc::minor(rdev) }
 }
 
-/// Detaches a loop device, but only one with this label: the number may be another's by now.
+/// Detaches a loop device if it has this label, because its number may belong to another disk by now.
 ///
-/// While the device is still open elsewhere, the kernel detaches it on the last close.
+/// If the device is still open elsewhere, the kernel detaches it on the last close.
 ///
 /// # Errors
 /// The kernel refuses.
@@ -217,7 +216,7 @@ pub(crate) fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
         Err(error) if is_absent(&error) => return Ok(()),
         Err(error) => return Err(failed("examine")(error)),
     }
-    // SAFETY: this request takes no argument and touches no memory of ours.
+    // SAFETY: this request takes no argument and touches no memory of this process.
     if unsafe { libc::ioctl(file.as_raw_fd(), LOOP_CLR_FD) } != 0 {
         let error = io::Error::last_os_error();
         if !is_absent(&error) {
@@ -227,8 +226,7 @@ pub(crate) fn detach(path: &Path, label: &str) -> Result<(), LoopError> {
     Ok(())
 }
 
-/// All loop devices in use whose label begins with `prefix`, except those that are detached and
-/// go with their last user.
+/// All loop devices in use whose label begins with `prefix`, except those that will be detached on their last close.
 ///
 /// # Errors
 /// `/sys/block` cannot be read.
@@ -236,12 +234,12 @@ pub(crate) fn list(prefix: &str) -> Result<Vec<InUse>, LoopError> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/sys/block").map_err(LoopError::List)? {
         let entry = entry.map_err(LoopError::List)?;
-        // The folder `loop` is there while the device is in use.
+        // The folder `loop` exists while the device is in use.
         if !entry.path().join("loop").exists() {
             continue;
         }
         let path = Path::new("/dev").join(entry.file_name());
-        // One that is being detached right now is of no interest.
+        // Skips a device that is being detached.
         let Ok(file) = File::open(&path) else { continue };
         if let Ok(info) = status(file.as_fd()) {
             let label = info.label();
@@ -255,7 +253,7 @@ pub(crate) fn list(prefix: &str) -> Result<Vec<InUse>, LoopError> {
 
 fn status(file: BorrowedFd<'_>) -> io::Result<Info> {
     let mut info = Info::ZERO;
-    // SAFETY: the kernel writes one `loop_info64`, which `info` is; all bit patterns are valid.
+    // SAFETY: the kernel writes one `loop_info64`; `info` is one, and all bit patterns are valid for it.
     match unsafe { libc::ioctl(file.as_raw_fd(), LOOP_GET_STATUS64, &raw mut info) } {
         0 => Ok(info),
         _ => Err(io::Error::last_os_error()),
@@ -271,7 +269,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// Loop devices need root and a loop driver; says so where they are missing.
+    /// Whether this test can attach loop devices, which needs root and the loop driver; reports it if not.
     fn can_attach() -> bool {
         let can = File::options().write(true).open(CONTROL).is_ok();
         if !can {

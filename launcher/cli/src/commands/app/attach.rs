@@ -8,13 +8,13 @@ use anyhow::Result;
 use app::LogFilter;
 use std::process::ExitCode;
 
-/// Which app, and how to leave it.
+/// The app, and how to leave it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Give the app no input
     #[arg(long)]
     no_stdin: bool,
-    /// Keys that leave the app running and give the terminal back
+    /// Keys that end this command and leave the app running
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: DetachKeys,
     /// The app's name or the beginning of its id

@@ -8,7 +8,7 @@ use app::ToolstackKind;
 use app::life;
 use std::process::ExitCode;
 
-/// What the domain is to run.
+/// The app whose config to print.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     spec: Spec,
 }
 
-/// Makes the app, so that its disks and orders exist, and prints its config without starting it.
+/// Creates the app, so that its disks and orders exist, and prints its config without starting it.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let here = Here::new()?;
     let apps = here.apps()?;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let app = life::create(&apps, &launch)?;
     match life::config(&apps, &app) {
         Ok(config) => print(&config)?,
-        // The first error is the one to report; an app that is left is seen in `ps -a`.
+        // Reports the first error; `ps -a` shows an app that could not be removed.
         Err(error) => {
             let _ = life::remove(&apps, &app, true);
             return Err(error.into());

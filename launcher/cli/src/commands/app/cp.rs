@@ -1,8 +1,8 @@
 //! `launch cp`: copy files between a running app and this machine, as `docker cp` does.
 //!
-//! The files go as a stream of our own format (the crate `copy`) through `launch exec` of the guest's
-//! `init`. What a guest sends is not trusted: a process without rights reads it and writes into a new
-//! folder, and only what is complete is moved to where it was asked for.
+//! The files travel as a stream in the format of the crate `copy`, through `launch exec` of the guest's `init`. The
+//! guest is not trusted: a process without rights reads the stream and writes into a new folder, and only a complete
+//! copy is moved to its destination.
 
 mod interrupt;
 mod process;
@@ -28,35 +28,36 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ExitCode};
 use std::time::Duration;
 
-/// How long the guest's half may take to end once all is here, or to say why it sent no more.
+/// How long the guest's process may take to end after its stream has ended, or to say why it sent no more.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// The limit on a tar's size unless one is given: the free space at its destination is not known.
+/// The default limit on a tar's size, because the free space at its destination is not known.
 const MAX_TAR_BYTES: u64 = 1 << 40;
-/// Entries, unless they are given, or fewer are free.
+/// The default limit on entries, if not fewer are free.
 const MAX_ENTRIES: u64 = 10_000_000;
 const BUFFER_BYTES: usize = 128 << 10;
 
-/// From where to where.
+/// The source and the destination of the copy.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A folder DEST takes what is copied into it; else it is the copy's name. SOURCE/. stands for what is in
-a folder. `-` is a tar stream: as SOURCE one that is unpacked into DEST, as DEST one of SOURCE.
-Copies belong to root, and on this machine to the user who copies. Out of an app come files, folders and
-links, no pipes, sockets or devices. The limits are for what comes out of an app.")]
+If DEST is a folder, the copy goes into it; otherwise DEST is the copy's name. SOURCE/. means the contents
+of a folder. As SOURCE, `-` reads a tar from standard input and unpacks it into DEST; as DEST, it writes
+SOURCE as a tar to standard output. Copies belong to root in an app, and to the copying user on this machine.
+Only files, folders and links are copied out of an app, no pipes, sockets or devices. The limits apply to
+copies out of an app.")]
 pub(crate) struct Args {
-    /// Keep the owners' numbers, of what is copied to an app
+    /// Keep the numbers of the owners, when copying to an app
     #[arg(short, long)]
     archive: bool,
-    /// Do not tell that it has been copied
+    /// Print no message about the completed copy
     #[arg(short, long)]
     quiet: bool,
-    /// The most room that the copy may take [default: what is free here less a twentieth; a tar: 1t]
+    /// Largest size of the copy [default: the free space here less a twentieth; for a tar: 1t]
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
     max_size: Option<u64>,
-    /// The most files and folders [default: 10000000]
+    /// Most files and folders [default: 10000000]
     #[arg(long, value_name = "COUNT")]
     max_entries: Option<u64>,
-    /// The most folders in one another
+    /// Deepest nesting of folders
     #[arg(long, value_name = "COUNT", default_value = "500")]
     max_depth: usize,
     /// PATH here, APP:PATH, or -
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// What an interrupted copy leaves.
+/// Describes the result of an interrupted copy.
 fn left(Args { dest, .. }: &Args) -> String {
     match in_app(dest) {
         Some(_) => format!("{dest} may not be complete"),
@@ -99,7 +100,7 @@ fn left(Args { dest, .. }: &Args) -> String {
     }
 }
 
-/// `APP:PATH`, but not what is clearly a path here.
+/// Splits `APP:PATH`; `None` for what is clearly a path on this machine.
 fn in_app(text: &str) -> Option<(&str, &str)> {
     let (app, path) = text.split_once(':')?;
     (!app.is_empty() && !app.contains('/') && !app.starts_with('.')).then_some((app, path))
@@ -137,7 +138,7 @@ fn from_app(args: &Args, app: &str, path: &str) -> Result<()> {
     match receiver::outcome(status, &said) {
         Received::Whole(notes) => {
             let (status, said) = guest.end(&interrupt, Some(LAST_WORDS))?;
-            // It has sent all; one that does not end then was killed, and that is no failure.
+            // The guest's process has sent everything. If it does not end, it is killed, and that is no failure.
             if status.code().is_some_and(|code| code != 0) {
                 return Err(failed(words(&said).unwrap_or_else(|| status.to_string())));
             }
@@ -150,7 +151,7 @@ fn from_app(args: &Args, app: &str, path: &str) -> Result<()> {
             Err(failed(words(&said).unwrap_or(why)))
         }
         Received::TooLarge(why) if args.max_size.is_none() && !to_stream => Err(failed(format!(
-            "{why}; {dest} has no more space, apart from the twentieth that is kept free"
+            "{why}; {dest} has no more free space, apart from a reserve of a twentieth"
         ))),
         Received::TooLarge(why) | Received::Failed(why) => Err(failed(why)),
     }
@@ -160,11 +161,11 @@ fn to_app(source: &str, app: &str, path: &str, owners: bool) -> Result<()> {
     let interrupt = Interrupt::catch()?;
     let is_tar = source == "-";
     if !is_tar {
-        // Before anything is asked of the guest.
+        // Before the guest is asked for anything.
         std::fs::symlink_metadata(source).with_context(|| format!("cannot copy {source}"))?;
     }
     let (role, to, name) = match is_tar {
-        // Entries keep their names only where they go into a folder.
+        // Entries keep their names only if they go into a folder.
         true => (UNPACK, format!("{}/.", guest_path(path).trim_end_matches('/')), None),
         false => {
             let name = name_of(source).filter(|_| !is_contents(source)).unwrap_or_default();
@@ -177,7 +178,7 @@ fn to_app(source: &str, app: &str, path: &str, owners: bool) -> Result<()> {
     let words_for_guest: Vec<&OsStr> = words_for_guest.iter().map(OsString::as_os_str).collect();
     let mut guest = Process::in_guest(app, true, &words_for_guest)?;
 
-    // A guest that takes nothing is not to keep this command from ending.
+    // A guest that reads nothing must not keep this command from ending.
     let (done, finishes) = UnixStream::pair().context("cannot make a pair of sockets")?;
     let (stream, from) = (guest.stdin()?, source.to_owned());
     let sending = std::thread::spawn(move || {
@@ -187,7 +188,7 @@ fn to_app(source: &str, app: &str, path: &str, owners: bool) -> Result<()> {
     });
     interrupt.wait(done.as_fd(), None)?;
     let sent = sending.join().unwrap_or(Ok(()));
-    // A file that cannot be read here is not the guest's fault.
+    // An unreadable file here is not the guest's fault.
     let sent = match sent {
         Err(SendError::Read { path, source }) => {
             return Err(source).with_context(|| format!("cannot copy {}", path.display()));
@@ -205,7 +206,7 @@ fn to_app(source: &str, app: &str, path: &str, owners: bool) -> Result<()> {
     }
 }
 
-/// Writes what `source` is to the guest's half.
+/// Writes `source` to the guest's process.
 fn feed(source: &str, stream: ChildStdin) -> Result<(), SendError> {
     let mut stream = BufWriter::with_capacity(BUFFER_BYTES, stream);
     match source {
@@ -222,7 +223,7 @@ fn guest_path(path: &str) -> String {
     format!("/{}", path.trim_start_matches('/'))
 }
 
-/// Whether the path stands for what is in a folder.
+/// Whether the path means the contents of a folder.
 fn is_contents(path: &str) -> bool {
     path == "." || path.ends_with("/.")
 }
@@ -242,7 +243,7 @@ fn place(dest: &Path, source: &str, name: &Path) -> Result<(PathBuf, PathBuf)> {
         .with_context(|| format!("{} does not end in a file name", dest.display()))?;
     let folder = dest.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).to_owned();
-    ensure!(folder.is_dir(), "folder {} is not there", folder.display());
+    ensure!(folder.is_dir(), "folder {} does not exist", folder.display());
     Ok((folder, name.into()))
 }
 

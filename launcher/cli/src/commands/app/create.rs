@@ -1,4 +1,4 @@
-//! `launch create`: make an app without starting it.
+//! `launch create`: create an app without starting it.
 
 use super::run::{CreateFlags, prepare};
 use crate::here::Here;
@@ -7,7 +7,7 @@ use anyhow::Result;
 use app::life;
 use std::process::ExitCode;
 
-/// What to make.
+/// The app to create.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {

@@ -2,7 +2,7 @@
 
 use app::{App, Apps, Condition, Phase};
 
-/// The name of the app's network, as `--network` takes it.
+/// The name of the app's network, in the form of `--network`.
 pub(crate) fn network(app: &App) -> String {
     match &app.record.network {
         app::Network::Launch { .. } => "default".into(),
@@ -11,7 +11,7 @@ pub(crate) fn network(app: &App) -> String {
     }
 }
 
-/// Docker's word for where an app is in its life.
+/// Docker's word for the app's state.
 pub(crate) fn state_word(apps: &Apps, app: &App) -> &'static str {
     match app.state.phase() {
         Phase::Created => "created",

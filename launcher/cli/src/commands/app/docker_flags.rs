@@ -1,30 +1,30 @@
-//! Flags of `docker run` that mean nothing for a domain, or that are not supported yet: accepted with a
-//! note, or refused with the reason. None is ignored silently.
+//! Flags of `docker run` that mean nothing for a domain or are not supported yet: each is accepted with a note, or
+//! refused with the reason. None is ignored silently.
 
 use crate::output::say;
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// What becomes of a flag.
+/// How a flag is answered.
 #[derive(Clone, Copy, Debug)]
 enum Verdict {
-    /// It is so anyway.
+    /// Accepted: `launch` always does this.
     Always,
-    /// It has no effect, and this is why.
+    /// Accepted without effect, for this reason.
     Note(&'static str),
-    /// It is refused, and this is why.
+    /// Refused, for this reason.
     Refuse(&'static str),
-    /// These values are the only behaviour there is; others are refused for this reason.
+    /// These values are accepted, because they describe what `launch` does; others are refused for this reason.
     Only(&'static [&'static str], &'static str),
 }
 
 use Verdict::{Always, Note, Only, Refuse};
 
-/// A flag of Docker's.
+/// A flag of Docker.
 struct Flag {
     name: &'static str,
     short: Option<char>,
-    /// Whether a value follows it.
+    /// Whether the flag takes a value.
     value: bool,
     verdict: Verdict,
 }
@@ -43,20 +43,19 @@ const fn short(letter: char, flag: Flag) -> Flag {
 
 const OWN_KERNEL: &str =
     "a domain has a kernel of its own and shares nothing of it with dom0 or other apps";
-const ROOT_THERE: &str =
-    "an app has its domain to itself, with all rights in it; the domain is what confines it";
+const ROOT_THERE: &str = "an app has all rights within its domain; the domain is what confines it";
 const OPEN_TO_ROOT: &str = "root has all rights in the app's domain, which is what confines it; \
     --extra 'sysctl.kernel.unprivileged_userns_clone=1 sysctl.kernel.io_uring_disabled=0' gives its \
     other users user namespaces and io_uring";
-const NO_VOLUMES: &str = "host folders and volumes are not there yet; what the app writes is kept \
+const NO_VOLUMES: &str = "host folders and volumes are not supported yet; what the app writes is kept \
     in its writable layer until `launch rm`";
 const NO_DEVICES: &str = "devices of dom0 cannot be passed to a domain yet";
-const NO_DISK_LIMITS: &str = "disks have no limits of speed yet";
-const NO_HEALTH: &str = "health checks are not run yet";
-const ONE_NETWORK: &str = "an app is on one network and has no further names there yet; use \
-    --add-host in those that look for it";
+const NO_DISK_LIMITS: &str = "limits of a disk's speed are not supported yet";
+const NO_HEALTH: &str = "health checks are not supported yet";
+const ONE_NETWORK: &str = "an app is on one network and cannot have more names there yet; use \
+    --add-host in the apps that look for it";
 const IPV4: &str = "networks are IPv4 only; use --ip";
-const WINDOWS: &str = "it is for Windows";
+const WINDOWS: &str = "it is for Windows only";
 const PINNING: &str = "use --cpus or --vcpus, and `xl vcpu-pin` to choose processors";
 
 const FLAGS: [Flag; 67] = [
@@ -66,7 +65,7 @@ const FLAGS: [Flag; 67] = [
     flag("blkio-weight-device", Note(NO_DISK_LIMITS)),
     flag("cap-add", Note(ROOT_THERE)),
     flag("cap-drop", Note(ROOT_THERE)),
-    flag("cgroup-parent", Note("a domain is in no cgroup of dom0")),
+    flag("cgroup-parent", Note("a domain is not in a cgroup of dom0")),
     flag("cgroupns", Only(&["private"], OWN_KERNEL)),
     flag("cpu-count", Refuse(WINDOWS)),
     flag("cpu-percent", Refuse(WINDOWS)),
@@ -85,10 +84,12 @@ const FLAGS: [Flag; 67] = [
     flag("domainname", Refuse("write it into --hostname NAME.DOMAIN")),
     flag(
         "expose",
-        Note("every port of an app can be reached at its own address; -p publishes one"),
+        Note(
+            "every port of an app can be reached at the app's address; -p publishes a port on this machine",
+        ),
     ),
     flag("gpus", Refuse(NO_DEVICES)),
-    flag("group-add", Refuse("further groups are not there yet; use -u USER:GROUP")),
+    flag("group-add", Refuse("more groups are not supported yet; use -u USER:GROUP")),
     flag("health-cmd", Note(NO_HEALTH)),
     flag("health-interval", Note(NO_HEALTH)),
     flag("health-retries", Note(NO_HEALTH)),
@@ -101,23 +102,26 @@ const FLAGS: [Flag; 67] = [
     flag("ip6", Refuse(IPV4)),
     flag("ipc", Only(&["private", "shareable", "none"], OWN_KERNEL)),
     flag("isolation", Only(&["default"], WINDOWS)),
-    flag("kernel-memory", Note("--memory is for the guest's kernel too")),
+    flag("kernel-memory", Note("--memory includes the guest's kernel")),
     flag("link", Refuse(ONE_NETWORK)),
     flag("link-local-ip", Refuse(IPV4)),
     flag(
         "log-driver",
         Only(&["json-file", "local"], "output is kept in a file, see `launch logs`"),
     ),
-    flag("log-opt", Note("log_mib in /etc/launch/config.toml says how much output is kept")),
-    flag("memory-reservation", Note("a domain has its --memory for itself from the start")),
+    flag("log-opt", Note("log_mib in /etc/launch/config.toml sets how much output is kept")),
+    flag("memory-reservation", Note("a domain gets all of its --memory at the start")),
     flag("memory-swap", Note("a domain has no swap")),
     flag("memory-swappiness", Note("a domain has no swap")),
     flag("mount", Refuse(NO_VOLUMES)),
     flag("network-alias", Refuse(ONE_NETWORK)),
     flag("net-alias", Refuse(ONE_NETWORK)),
     switch("no-healthcheck", Always),
-    switch("oom-kill-disable", Note("a domain's memory is its own; its kernel decides")),
-    flag("oom-score-adj", Note("dom0's kernel cannot end a domain for want of memory")),
+    switch(
+        "oom-kill-disable",
+        Note("only the domain's own kernel ends processes for lack of memory"),
+    ),
+    flag("oom-score-adj", Note("dom0's kernel cannot end a domain for lack of memory")),
     flag("pid", Refuse(OWN_KERNEL)),
     flag(
         "pids-limit",
@@ -126,7 +130,7 @@ const FLAGS: [Flag; 67] = [
     flag("platform", Only(&["linux", "linux/amd64"], "domains are linux/amd64")),
     switch("privileged", Note(OPEN_TO_ROOT)),
     short('P', switch("publish-all", Refuse("give each port with -p HOST:GUEST"))),
-    flag("runtime", Refuse("apps are Xen domains; --type and --toolstack say which")),
+    flag("runtime", Refuse("apps are Xen domains; choose with --type and --toolstack")),
     flag("security-opt", Note(OPEN_TO_ROOT)),
     switch("sig-proxy", Only(&["true"], "the first Ctrl-C always asks the app to stop")),
     flag(
@@ -135,7 +139,7 @@ const FLAGS: [Flag; 67] = [
             "give it to the guest's kernel as --extra sysctl.NAME=VALUE, several in one --extra",
         ),
     ),
-    switch("use-api-socket", Refuse("there is no engine, so no socket to pass on")),
+    switch("use-api-socket", Refuse("there is no container engine whose socket could be passed")),
     flag("userns", Refuse(OWN_KERNEL)),
     flag("uts", Refuse(OWN_KERNEL)),
     short('v', flag("volume", Refuse(NO_VOLUMES))),
@@ -143,15 +147,15 @@ const FLAGS: [Flag; 67] = [
     flag("volumes-from", Refuse(NO_VOLUMES)),
 ];
 
-/// Those of Docker's flags that were given.
+/// The flags of Docker that were given.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DockerFlags(Vec<(usize, String)>);
 
 impl DockerFlags {
-    /// Says what becomes of each, before anything is made.
+    /// Answers each given flag, before anything is created.
     ///
     /// # Errors
-    /// One is refused.
+    /// One of the flags is refused.
     pub(crate) fn answer(&self) -> Result<()> {
         let mut notes = Vec::new();
         for (index, value) in &self.0 {
@@ -177,7 +181,7 @@ impl clap::FromArgMatches for DockerFlags {
         let mut given = Vec::new();
         for (index, flag) in FLAGS.iter().enumerate() {
             for value in matches.get_many::<String>(flag.name).into_iter().flatten() {
-                // `--init=false` is as if it were not there.
+                // `--init=false` counts as not given.
                 if flag.value || value != "false" || matches!(flag.verdict, Only(..)) {
                     given.push((index, value.clone()));
                 }

@@ -1,4 +1,4 @@
-//! `launch exec`: run a further process beside an app.
+//! `launch exec`: run another process beside an app.
 
 use super::spec::environment;
 use crate::conversation::{ALL_SIGNALS, Insisted, Signals, converse};
@@ -16,29 +16,29 @@ use std::process::ExitCode;
 /// The exit code of a command that a signal ended is this plus the signal's number.
 const ENDED_BY_SIGNAL: u8 = 128;
 
-/// What to run, where, and as whom.
+/// The process to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Give the process this command's input
     #[arg(short, long)]
     interactive: bool,
-    /// Give the process a terminal, which this command's must be too
+    /// Give the process a terminal; this command's input must be one too
     #[arg(short, long)]
     tty: bool,
-    /// Set an environment variable; without a value, take it from here
+    /// Set an environment variable; without a value, take it from this command's environment
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// Read environment variables from a file, one a line
+    /// Read environment variables from a file, one per line
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// User, and group, that the process runs as [default: the app's]
+    /// User and group of the process [default: the app's]
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
     /// Working directory of the process [default: the app's]
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
     /// The app's name or the beginning of its id; then program and arguments
-    // One argument for all: our own flags end with the first value of it, as with Docker.
+    // One argument for all, so that the flags of `exec` end at its first value, as in Docker.
     #[arg(required = true, trailing_var_arg = true, num_args = 2.., value_names = ["APP", "COMMAND"])]
     app_and_command: Vec<String>,
 }
@@ -80,7 +80,7 @@ pub(crate) fn run(mut args: Args) -> Result<ExitCode> {
         _ => return Err(error),
     };
     say(&error);
-    // An app that is recorded as running may have lost its domain in a power cut: this repairs it.
+    // A power cut may have ended the domain of an app that is recorded as running: this repairs it.
     here::tell(&life::repair(&apps)?);
     Ok(ExitCode::from(code))
 }

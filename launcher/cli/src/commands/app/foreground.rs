@@ -1,4 +1,4 @@
-//! Staying with an app until it ends: its output, and its input where it has any.
+//! Stays with an app until it ends: shows its output, and passes it input if it takes any.
 
 use super::logs::{Output, tell_gap};
 use crate::conversation::{ALL_SIGNALS, DetachKeys, SessionEnd, Signals, give};
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Shows the app's output until it ends; the first signal stops it gracefully, the next at once.
+/// Shows the app's output until the app ends. The first signal stops the app gracefully, the second at once.
 pub(super) fn show(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<ExitCode> {
     let mut follow = app::follow(apps, app, LogFilter::default())?;
     let mut output = Output::new(false);
@@ -34,8 +34,8 @@ pub(super) fn show(apps: &Apps, app: &App, signals: &AtomicUsize) -> Result<Exit
     Ok(end_as(&outcome))
 }
 
-/// Shows the app's output, passes input, signals and the terminal's size on to it, until it ends or
-/// the detach keys are pressed.
+/// Shows the app's output, and passes input, signals and the terminal's size to it, until the app ends or the detach
+/// keys are pressed.
 pub(super) fn stay(
     apps: &Apps,
     app: &App,
@@ -92,7 +92,7 @@ pub(super) fn stay(
     }
 }
 
-/// Ends this command as the app has ended.
+/// Ends this command with the app's exit code.
 fn end_as(outcome: &Outcome) -> ExitCode {
     if let Some(message) = &outcome.message {
         say(message);

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-/// The file, empty until the app exists. It is removed if the app is not made.
+/// The file, empty until the app exists. It is removed if the app is not created.
 #[derive(Debug)]
 pub(crate) struct IdFile {
     path: PathBuf,
@@ -14,10 +14,10 @@ pub(crate) struct IdFile {
 }
 
 impl IdFile {
-    /// Makes the file, before anything else is made.
+    /// Creates the file, before anything else is created.
     ///
     /// # Errors
-    /// It is there already, or cannot be made.
+    /// The file exists already, or cannot be created.
     pub(crate) fn create(path: PathBuf) -> Result<Self> {
         match File::create_new(&path) {
             Ok(file) => Ok(Self { path, file, filled: false }),
@@ -34,7 +34,7 @@ impl IdFile {
     /// Writes the id.
     ///
     /// # Errors
-    /// Disk full and the like.
+    /// The file system fails, e.g. because the disk is full.
     pub(crate) fn fill(mut self, id: &str) -> Result<()> {
         self.filled = true;
         let path = self.path.display().to_string();
@@ -45,7 +45,7 @@ impl IdFile {
 impl Drop for IdFile {
     fn drop(&mut self) {
         if !self.filled {
-            // The first error is the one to report.
+            // The first error is reported.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -7,10 +7,10 @@ use app::life;
 use app::request::parse_signal;
 use std::process::ExitCode;
 
-/// Which apps, and which signal.
+/// The apps, and the signal.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-After SIGKILL the guest writes everything out and powers off; a guest that does not answer is
+After SIGKILL the guest writes its data to disk and powers off; a guest that does not answer is
 destroyed.")]
 pub(crate) struct Args {
     /// Signal, by name or number

@@ -10,20 +10,20 @@ use std::time::Duration;
 
 const CANNOT_WRITE: &str = "cannot write the app's output";
 
-/// Whose output, and for how long.
+/// The app, and which part of its output.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Go on until the app ends
+    /// Continue until the app ends
     #[arg(short, long)]
     follow: bool,
-    /// Only the last N lines of what is there, or all
+    /// Only the last N lines of the existing output, or all
     #[arg(short = 'n', long, value_name = "N", default_value = "all", allow_hyphen_values = true)]
     tail: String,
-    /// Only what was written from then on: a time (2026-11-25T13:00:00Z), seconds since 1970, or a
-    /// while ago (90s, 10m, 1h30m)
+    /// Only output from this time on: a time (2026-11-25T13:00:00Z), seconds since 1970, or a time
+    /// ago (90s, 10m, 1h30m)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only what was written until then
+    /// Only output until this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Show when each line was written
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     let mut follow = app::follow(&apps, &apps.find(&args.app)?, part)?;
     let mut output = Output::new(args.timestamps);
-    // Without --follow, what is there now is all there is to show.
+    // Without --follow, shows only the existing output.
     let patience = if args.follow { Duration::from_secs(3600) } else { Duration::ZERO };
     loop {
         match follow.next(patience)? {
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// Output is missing because this command's own reader is slow.
+/// Says that output is missing because the reader of this command is slow.
 pub(crate) fn tell_gap() {
     say(
         "some output may be missing here: it was read more slowly than the app wrote it; a larger \
@@ -62,29 +62,29 @@ pub(crate) fn tell_gap() {
     );
 }
 
-/// An app's output, on this process's own streams.
+/// Writes an app's output to this process's own streams.
 pub(crate) struct Output {
     timestamps: bool,
-    /// Whether the next byte of a stream begins a line.
+    /// Whether the next byte of each stream begins a line.
     at_start: [bool; 2],
 }
 
 impl Output {
-    /// With or without the time before each line.
+    /// With `timestamps`, the time precedes each line.
     pub(crate) fn new(timestamps: bool) -> Self {
         Self { timestamps, at_start: [true, true] }
     }
 
-    /// Writes it and flushes.
+    /// Writes the entries and flushes.
     ///
     /// # Errors
     /// A stream is closed.
     pub(crate) fn write(&mut self, entries: &[Entry]) -> Result<()> {
-        // Unbuffered, the streams make one system call per line.
+        // Buffered, because the streams would make one system call per line.
         let mut out = BufWriter::new(io::stdout().lock());
         let mut err = BufWriter::new(io::stderr().lock());
         for entry in entries {
-            // Both may be one terminal, so the streams' lines stay in order.
+            // Both streams may be one terminal, so their lines stay in order.
             match entry.stream {
                 Stream::Stdout => err.flush().and_then(|()| self.write_entry(&mut out, 0, entry)),
                 Stream::Stderr => out.flush().and_then(|()| self.write_entry(&mut err, 1, entry)),
@@ -103,7 +103,7 @@ impl Output {
     }
 }
 
-/// As Docker has it: all, or a number; a negative one is all too.
+/// Parses as Docker does: all, or a number; a negative number also means all.
 fn parse_tail(text: &str) -> Result<Option<usize>> {
     if text == "all" {
         return Ok(None);
@@ -114,7 +114,7 @@ fn parse_tail(text: &str) -> Result<Option<usize>> {
     }
 }
 
-/// A point in time, seconds since 1970, or a while ago; in nanoseconds since 1970.
+/// Parses a point in time, seconds since 1970, or a time ago. Returns nanoseconds since 1970.
 fn parse_time(flag: &str, text: &str) -> Result<u64> {
     let ago = |while_ns: u64| timestamp::now_ns().saturating_sub(while_ns);
     let found = timestamp::parse(text).or_else(|| parse_while(text).map(ago)).or_else(|| {
@@ -133,7 +133,7 @@ fn parse_time(flag: &str, text: &str) -> Result<u64> {
     })
 }
 
-/// Go's durations: `90s`, `1h30m`, `1.5h`, `300ms`; in nanoseconds.
+/// Parses Go's durations: `90s`, `1h30m`, `1.5h`, `300ms`. Returns nanoseconds.
 fn parse_while(text: &str) -> Option<u64> {
     let mut total = 0f64;
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! Commands about apps, one file a verb.
+//! Commands about apps, one file for each verb.
 
 pub(crate) mod attach;
 pub(crate) mod config;

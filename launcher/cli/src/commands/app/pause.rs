@@ -1,4 +1,4 @@
-//! `launch pause` and `launch unpause`: hold apps and let them go on.
+//! `launch pause` and `launch unpause`.
 
 use crate::commands::each::each;
 use crate::here::Here;
@@ -6,7 +6,7 @@ use anyhow::Result;
 use app::life;
 use std::process::ExitCode;
 
-/// Which apps.
+/// The apps.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Names, or beginnings of names or ids

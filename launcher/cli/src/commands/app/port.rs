@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use app::Phase;
 use std::process::ExitCode;
 
-/// Whose ports.
+/// The app, and which of its ports.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The app's name, or the beginning of its name or id
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let app = apps.find(&args.app)?;
     let wanted = args.port.as_deref().map(parse_port).transpose()?;
     let mut lines = String::new();
-    // One that does not run has no ports.
+    // An app that does not run has no ports.
     let up = matches!(app.state.phase(), Phase::Running | Phase::Starting);
     for publish in app.record.publish.iter().filter(|_| up) {
         for offset in 0..publish.count {

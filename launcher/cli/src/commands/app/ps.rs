@@ -13,7 +13,7 @@ use filter::Filter;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Fields of each app in JSON and templates: Docker's names, and then those that only a domain has.
+/// The fields of each app in JSON and templates: Docker's names first, then those that only a domain has.
 const FIELDS: [Field; 17] = [
     ("ID", "ID"),
     ("Names", "NAME"),
@@ -36,29 +36,29 @@ const FIELDS: [Field; 17] = [
 const COLUMNS: [&str; 9] =
     ["ID", "Image", "Type", "Memory", "Domid", "Status", "Address", "Ports", "Names"];
 
-/// Which apps, and how much of them.
+/// Which apps to list, and which columns.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Filters: id, name (a part of it), label=KEY or label=KEY=VALUE, status (created, running, paused,
-restarting, exited, dead), exited=CODE, ancestor=IMAGE, before=APP, since=APP. Of several filters of one
-kind any has to fit, of several kinds all.")]
+restarting, exited, dead), exited=CODE, ancestor=IMAGE, before=APP, since=APP. An app is listed if it
+matches at least one filter of each kind that is given, and all filters by label.")]
 pub(crate) struct Args {
-    /// Also those that do not run
+    /// Also list apps that do not run
     #[arg(short, long)]
     all: bool,
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
-    /// Only those that a filter fits; may be given several times
+    /// Only list apps that match a filter; may be given several times
     #[arg(short, long, value_name = "KIND=VALUE")]
     filter: Vec<Filter>,
     /// table, json (one object a line), or a Go template such as '{{.Names}} {{.Status}}'
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Only the last N that were made, whether they run or not
+    /// Only the N apps created last, whether they run or not
     #[arg(short = 'n', long, value_name = "N")]
     last: Option<usize>,
-    /// Only the one that was made last, whether it runs or not
+    /// Only the app created last, whether it runs or not
     #[arg(short, long)]
     latest: bool,
     /// Accepted for Docker's sake: nothing is shortened
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     let mut list = apps.list()?;
     let last = if args.latest { Some(1) } else { args.last };
-    // As with Docker, a filter by state, --last and --latest imply --all.
+    // As in Docker, a filter by state, --last and --latest imply --all.
     let all = args.all || last.is_some() || args.filter.iter().any(Filter::is_of_state);
     let facts = filter::Facts::of(&apps, &list, &args.filter)?;
     list.retain(|app| all || is_up(app));
@@ -94,7 +94,7 @@ fn is_up(app: &App) -> bool {
 fn row(apps: &Apps, app: &App) -> Value {
     let (record, state) = (&app.record, &app.state);
     let list = |items: Vec<String>, separator: &str| items.join(separator);
-    // Tables and templates clean them; JSON shows them as they are.
+    // Uncleaned here: tables and templates clean them, and JSON shows them unchanged.
     let labels = (record.labels.iter())
         .map(|(key, value)| format!("{}={}", key.raw(), value.raw()))
         .collect();

@@ -1,14 +1,14 @@
-//! `launch rename`: give an app another name.
+//! `launch rename`: rename an app.
 
 use crate::here::Here;
 use anyhow::Result;
 use app::life;
 use std::process::ExitCode;
 
-/// Which app, and its new name.
+/// The app, and its new name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Its name, or the beginning of its name or id
+    /// The app's name, or the beginning of its name or id
     app: String,
     /// The new name
     name: String,

@@ -7,7 +7,7 @@ use anyhow::Result;
 use app::life;
 use std::process::ExitCode;
 
-/// Which apps, and how long they may take to stop.
+/// The apps, and how long they may take to stop.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -8,13 +8,13 @@ use app::AppsError;
 use app::life;
 use std::process::ExitCode;
 
-/// Which apps.
+/// The apps to remove.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Also those that run; they are ended at once
+    /// Also remove running apps, which are ended at once
     #[arg(short, long)]
     force: bool,
-    /// Accepted for Docker's sake: what an app wrote always goes with it
+    /// Accepted for Docker's sake: what an app wrote is always removed with it
     #[arg(short, long, hide = true)]
     volumes: bool,
     /// Names, or beginnings of names or ids
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     each(&args.apps, |name| {
         let app = match apps.find(name) {
-            // As with Docker, a missing app is reported and is not an error.
+            // As in Docker, a missing app is reported but is no error.
             Err(AppsError::Unknown(_)) if args.force => {
                 say(format_args!("no such app: {name}"));
                 return Ok(());

@@ -19,30 +19,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Exit code of a shell's command that SIGINT ended.
+/// Exit code that a shell gives a command ended by SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// Docker's exit code of a run that failed before there was an app.
+/// Docker's exit code of a run that failed before the app existed.
 const NOT_STARTED: u8 = 125;
 
-/// What to start, and how to stay with it.
+/// The app to start, and how to stay with it.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
     /// Leave the app running in the background and print its id
     #[arg(short, long)]
     detach: bool,
-    /// Keys that leave the app running and give the terminal back
+    /// Keys that end this command and leave the app running
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: DetachKeys,
-    /// Print to stderr when each step of the start began and how long it took, up to the app
+    /// Print to stderr when each step of the start began and how long it took, until the app runs
     #[arg(long)]
     time: bool,
     #[command(flatten)]
     create: CreateFlags,
 }
 
-/// What to make.
+/// The app to create.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateFlags {
     /// Print help
@@ -51,22 +51,22 @@ pub(crate) struct CreateFlags {
     /// Give the app this command's input
     #[arg(short, long)]
     interactive: bool,
-    /// Give the app a terminal, which this command's must be too
+    /// Give the app a terminal; this command's input must be one too
     #[arg(short, long)]
     tty: bool,
     /// Remove the app and its writable layer when it ends
     #[arg(long)]
     rm: bool,
-    /// Start it again when it ends: no, on-failure[:N], always or unless-stopped
+    /// When to start the app again after it ended: no, on-failure[:N], always or unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no", hide_default_value = true)]
     restart: RestartPolicy,
-    /// Fetch the image always, where it is missing, or never
+    /// When to fetch the image: always, only if it is missing, or never
     #[arg(long, value_name = "always|missing|never", default_value = "missing")]
     pull: Pull,
-    /// Show no progress of a fetch
+    /// Show no progress of the fetch
     #[arg(short, long)]
     quiet: bool,
-    /// Write the app's id to a file, which must not be there yet
+    /// Write the app's id to a file, which must not exist yet
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
     #[command(flatten)]
@@ -75,7 +75,7 @@ pub(crate) struct CreateFlags {
     docker: DockerFlags,
 }
 
-/// Fetches the image if necessary. Returns what to make, and the file for its id.
+/// Fetches the image if necessary. Returns the request, and the file for the app's id.
 pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(RunRequest, Option<IdFile>)> {
     flags.docker.answer()?;
     if flags.rm && flags.restart != RestartPolicy::No {
@@ -94,7 +94,7 @@ pub(super) fn prepare(flags: CreateFlags, here: &Here) -> Result<(RunRequest, Op
     Ok((launch, id_file))
 }
 
-/// Fails with Docker's code 125 if no app was made.
+/// Fails with Docker's code 125 if no app was created.
 pub(crate) fn run(args: Args, begin: Instant) -> Result<ExitCode> {
     let mut launched = false;
     match start(args, begin, &mut launched) {
@@ -121,7 +121,7 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
     let (mut launch, id_file) = times.step("image", || prepare(args.create, &here))?;
     launch.detached = args.detach;
 
-    // From here on a signal must not end this process, or it would leave a half-made app.
+    // From here on a signal must not end this process, which would leave an incomplete app.
     let signals = catch_signals()?;
     let (app, timings) = launch_repaired(&apps, &launch)?;
     *launched = true;
@@ -132,7 +132,7 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
     if args.time {
         times::print(&times.render());
     }
-    // Last: it takes longer the more apps there are, and the start must not wait for it.
+    // Last, because it takes longer with more apps, and the start must not wait for it.
     here::tell(&life::repair_at_times(&apps)?);
     if args.detach && signals.load(Ordering::Relaxed) > 0 {
         life::remove(&apps, &app, true)?;
@@ -156,7 +156,7 @@ fn start(args: Args, begin: Instant, launched: &mut bool) -> Result<ExitCode> {
     })
 }
 
-/// Launches. If that fails, repairs what killed processes left behind and tries once more.
+/// Launches the app. If that fails, repairs what killed processes left behind and tries once more.
 fn launch_repaired(apps: &Apps, launch: &RunRequest) -> Result<(App, Timings)> {
     let error = match life::launch(apps, launch) {
         Ok(launched) => return Ok(launched),
@@ -170,7 +170,7 @@ fn launch_repaired(apps: &Apps, launch: &RunRequest) -> Result<(App, Timings)> {
     }
 }
 
-/// Makes SIGINT, SIGTERM and SIGHUP set the returned value to 1 and do nothing else.
+/// Makes SIGINT, SIGTERM and SIGHUP only set the returned value to 1.
 fn catch_signals() -> Result<Arc<AtomicUsize>> {
     let signals = Arc::new(AtomicUsize::new(0));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -184,7 +184,7 @@ fn catch_signals() -> Result<Arc<AtomicUsize>> {
 fn print_guest(apps: &Apps, app: &App, times: &Times) {
     let until = Instant::now() + Duration::from_secs(60);
     while Instant::now() < until {
-        // An app that is removed already (--rm) has no more steps.
+        // An app that is already removed (--rm) reports no more steps.
         let Ok(now) = apps.find(&app.record.id) else { return };
         if !now.state.marks().is_empty() {
             times::print(&times.render_guest(now.state.marks()));

@@ -1,4 +1,4 @@
-//! The flags that describe an app, shared by `run` and `config`.
+//! The flags that describe an app, shared by `run`, `create` and `config`.
 
 mod values;
 
@@ -10,16 +10,16 @@ use contract::{Limit, Tmpfs};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// The image, the app's own arguments, and what to change about either.
+/// The image, the app's own arguments, and the changes to the image's defaults.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Spec {
     /// Name of the app and its domain [default: the image's name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Set an environment variable; without a value, take it from here
+    /// Set an environment variable; without a value, take it from this command's environment
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// Read environment variables from a file, one a line
+    /// Read environment variables from a file, one per line
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
     /// Publish a port of the app on this machine
@@ -28,7 +28,7 @@ pub(crate) struct Spec {
     /// Working directory of the app
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
-    /// User, and group, that the app runs as
+    /// User and group that the app runs as
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
     /// Program to start instead of the image's entrypoint
@@ -40,20 +40,20 @@ pub(crate) struct Spec {
     /// Label of the app
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = values::parse_label)]
     label: Vec<(String, String)>,
-    /// Read labels from a file, one a line
+    /// Read labels from a file, one per line
     #[arg(long, value_name = "FILE")]
     label_file: Vec<PathBuf>,
     #[command(flatten)]
     machine: ShapeFlags,
     #[command(flatten)]
     cpu: CpuFlags,
-    /// default, none, or bridge=NAME for a bridge of yours
+    /// default, none, or bridge=NAME for your own bridge
     #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "default")]
     network: net::NetworkRequest,
-    /// Address of the app; on a bridge of yours with its prefix length, ADDRESS/PREFIX
+    /// Address of the app; on your own bridge with the prefix length, ADDRESS/PREFIX
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
-    /// Default gateway of the app on a bridge of yours
+    /// Default gateway of the app on your own bridge
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<IpAddr>,
     /// Link address of the app's interface [default: made from its address]
@@ -62,32 +62,32 @@ pub(crate) struct Spec {
     /// Name server of the app [default: this machine's]
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<IpAddr>,
-    /// Domain in which the app looks for short names [default: this machine's]
+    /// Domain in which the app looks up short names [default: this machine's]
     #[arg(long, value_name = "DOMAIN")]
     dns_search: Vec<String>,
-    /// Further line of the app's /etc/hosts; host-gateway is this machine's address
+    /// Line to add to the app's /etc/hosts; host-gateway is this machine's address
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = values::parse_host)]
     add_host: Vec<values::AddedHost>,
-    /// Put a file system in the app's memory there
+    /// Mount a file system in memory at this path
     #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = values::parse_tmpfs)]
     tmpfs: Vec<Tmpfs>,
     /// Size of /dev/shm [default: half of the memory]
     #[arg(long, value_name = "SIZE", value_parser = parse_size_mib)]
     shm_size: Option<u32>,
-    /// Limit of the app's processes; -1 is none
+    /// Limit of the app's processes; -1 means no limit
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::parse_limit)]
     ulimit: Vec<Limit>,
-    /// Size of the app's writable layer [default: 8g]; room is taken as it is written
+    /// Size of the app's writable layer [default: 8g]; it takes space only as it is written
     #[arg(long, value_name = "SIZE", value_parser = parse_size_mib)]
     storage_size: Option<u32>,
-    /// Docker's way to say --storage-size
+    /// Docker's form of --storage-size
     #[arg(long, value_name = "size=SIZE", conflicts_with = "storage_size",
         value_parser = values::parse_storage_opt)]
     storage_opt: Option<u32>,
     /// Keep the app's writes in the domain's memory instead of on a disk
     #[arg(long, conflicts_with = "read_only")]
     tmpfs_root: bool,
-    /// Let the app write nothing to its root
+    /// Make the app's root file system read-only
     #[arg(long)]
     read_only: bool,
     /// Signal that asks the app to stop [default: the image's, or SIGTERM]
@@ -96,23 +96,23 @@ pub(crate) struct Spec {
     /// Seconds that the app has to stop before it is killed [default: the image's, or 10]
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
-    /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE; what follows
-    /// it are arguments for the app, in place of the image's
-    // One argument for both: our own flags end with the first value of it, as with Docker.
+    /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE; then arguments for
+    /// the app, which replace the image's
+    // One argument for both, so that the flags of `launch` end at its first value, as in Docker.
     #[arg(required = true, trailing_var_arg = true, num_args = 1.., value_names = ["IMAGE", "ARG"])]
     image_and_args: Vec<String>,
 }
 
 impl Spec {
-    /// The image's name, as it was typed.
+    /// The image's name as the user typed it.
     pub(crate) fn image(&self) -> &str {
         &self.image_and_args[0]
     }
 
-    /// What to launch, once the image is here.
+    /// The request, once the image has been fetched.
     ///
     /// # Errors
-    /// An unreadable `--env-file`.
+    /// A file of variables or labels cannot be read.
     pub(crate) fn into_launch(
         mut self,
         image: image::Image,
@@ -160,7 +160,7 @@ impl Spec {
     }
 }
 
-/// `NAME=value` each: first the files', then the flags', as Docker orders them. A bare `NAME`
+/// The variables, `NAME=value` each: first those of the files, then those of the flags, as in Docker. A bare `NAME`
 /// takes the value from this process, and is left out if there is none.
 pub(super) fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>> {
     let mut env = Vec::new();
@@ -181,7 +181,7 @@ pub(super) fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<Str
     Ok(env)
 }
 
-/// `KEY=VALUE` or a key each.
+/// Reads the labels of a file: `KEY=VALUE` or only a key on each line.
 fn labels(file: &Path) -> Result<Vec<(String, String)>> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read --label-file {}", file.display()))?;
@@ -203,7 +203,7 @@ fn variable(text: &str) -> Result<Option<String>> {
     let (name, value) =
         text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
     if name.is_empty() || name.contains(char::is_whitespace) || text.contains('\0') {
-        bail!("{name:?} is not a name for a variable");
+        bail!("{name:?} is not a valid name of a variable");
     }
     Ok(match value {
         Some(_) => Some(text.to_owned()),
@@ -227,7 +227,7 @@ mod tests {
         for bad in ["=x", "a b=x"] {
             let error = environment(&[], &[bad.into()]).unwrap_err();
             let cause = error.root_cause().to_string();
-            assert!(cause.contains("is not a name for a variable"), "{cause}");
+            assert!(cause.contains("is not a valid name of a variable"), "{cause}");
         }
     }
 }

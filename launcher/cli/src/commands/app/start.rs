@@ -16,19 +16,19 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Which apps.
+/// The apps to start.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Start all whose restart policy says that they run when the host does
+    /// Start all apps whose restart policy says that they start with the host
     #[arg(long, conflicts_with = "apps")]
     at_boot: bool,
-    /// Stay with the app: show its output and pass signals on, until it ends
+    /// Stay with the app: show its output and pass signals to it, until it ends
     #[arg(short, long, conflicts_with = "at_boot")]
     attach: bool,
-    /// Stay with it and give it this command's input
+    /// Stay with the app and give it this command's input
     #[arg(short, long, conflicts_with = "at_boot")]
     interactive: bool,
-    /// Keys that leave the app running and give the terminal back
+    /// Keys that end this command and leave the app running
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: DetachKeys,
     /// Names, or beginnings of names or ids
@@ -49,11 +49,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// As with Docker, starting an app that runs succeeds.
+/// Starts the app unless it runs. As in Docker, it is no error if the app runs.
 fn start_if_needed(apps: &Apps, app: &App) -> Result<()> {
     match app.state.phase() {
         Phase::Running | Phase::Starting => Ok(()),
-        Phase::Restarting => bail!("app {} is about to be started again", app.record.name),
+        Phase::Restarting => bail!("app {} is waiting for its restart", app.record.name),
         Phase::Created | Phase::Exited => start(apps, app),
     }
 }
@@ -76,7 +76,7 @@ fn start(apps: &Apps, app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Starts the apps that are to run with the host. Those that ran when it went down were repaired before.
+/// Starts the apps that must start with the host. Apps that ran when the host went down have been repaired before.
 fn at_boot(apps: &Apps) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for app in life::at_boot(apps)? {
@@ -88,7 +88,7 @@ fn at_boot(apps: &Apps) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// The body of `launch __restart ID`, which a monitor turns into; standard input is the app's lock.
+/// Runs `launch __restart ID`, into which a monitor turns; standard input is the app's lock.
 pub(crate) fn restart_inherited(id: &str) -> ExitCode {
     let start = || -> Result<()> {
         let inherited = File::from(io::stdin().as_fd().try_clone_to_owned()?);

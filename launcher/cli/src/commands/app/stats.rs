@@ -1,4 +1,4 @@
-//! `launch stats`: what apps use, as Xen and dom0's backends count it, and the guest of its memory.
+//! `launch stats`: the resources that apps use, as counted by Xen, dom0's backends and the guest.
 
 use crate::here::Here;
 use crate::listing::{self, Field, Format};
@@ -14,7 +14,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Fields of each app in JSON and templates, as Docker calls them; `VCPUs` is ours.
+/// The fields of each app in JSON and templates, with Docker's names; Docker does not have `VCPUs`.
 const FIELDS: [Field; 10] = [
     ("ID", "ID"),
     ("Container", "APP"),
@@ -29,20 +29,20 @@ const FIELDS: [Field; 10] = [
 ];
 const COLUMNS: [&str; 9] =
     ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs", "VCPUs"];
-/// How long a guest may take to answer; a paused one never does.
+/// How long a guest may take to answer; a paused guest never does.
 const GUEST_PATIENCE: Duration = Duration::from_secs(1);
-/// How often figures are taken, and so over how long processor time is measured.
+/// How often figures are read, and over how long processor time is measured.
 const ROUND: Duration = Duration::from_secs(1);
-/// Puts the cursor in the corner and clears what is there.
+/// Moves the cursor to the top left corner and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// Whose figures, and how often.
+/// The apps, and how often to show their figures.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Also apps that do not run
+    /// Also show apps that do not run
     #[arg(short, long)]
     all: bool,
-    /// Show them once and end
+    /// Show the figures once and end
     #[arg(long)]
     no_stream: bool,
     /// table, json (one object a line), or a Go template such as '{{.Name}} {{.CPUPerc}}'
@@ -84,11 +84,11 @@ fn wanted(args: &Args, apps: &Apps) -> Result<Vec<App>> {
     args.apps.iter().map(|name| Ok(apps.find(name)?)).collect()
 }
 
-/// The figures of an app: from Xen, and from its guest if that answers.
+/// The figures of an app from Xen, and from its guest if it answers.
 type Figures = (Usage, Option<Stats>);
 
-/// The figures of those that run; one that ends meanwhile has none. All guests are asked at once, so
-/// that none of them makes the others wait.
+/// The figures of the running apps; an app that ends meanwhile has none. Asks all guests at once, so that none makes
+/// the others wait.
 fn measure(apps: &Apps, list: &[App]) -> HashMap<String, Figures> {
     let measure_one = |app: &App| {
         let guest = guest::stats(apps, app, GUEST_PATIENCE).ok();

@@ -9,12 +9,12 @@ use app::life;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Which apps, and how long they may take.
+/// The apps to stop, and how long they may take.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     patience: Patience,
-    /// Stop all, as before a shutdown: those whose restart policy says so start when the host does
+    /// Stop all apps, as before a shutdown; those whose restart policy says so start with the host
     #[arg(long, conflicts_with_all = ["apps", "time"])]
     at_shutdown: bool,
     /// Names, or beginnings of names or ids
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 /// How long apps may take to stop.
 #[derive(Debug, clap::Args)]
 pub(super) struct Patience {
-    /// Seconds until an app that does not stop is ended by force; -1: never [default: the app's own,
+    /// Seconds until an app is ended by force if it does not stop; -1 means never [default: the app's own,
     /// or 10]
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS",
         allow_hyphen_values = true, value_parser = parse_stop_time)]
@@ -33,7 +33,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// How long each may take, if given.
+    /// How long each app may take, if given.
     pub(super) fn time(&self) -> Option<Duration> {
         self.time.map(|time| time.0)
     }
@@ -43,13 +43,13 @@ impl Patience {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct StopTime(Duration);
 
-/// Seconds; -1 is for ever.
+/// Parses seconds; -1 means forever.
 fn parse_stop_time(text: &str) -> Result<StopTime, String> {
     match text.parse::<i64>() {
         Ok(-1) => Ok(StopTime(Duration::MAX)),
         Ok(seconds) => match u64::try_from(seconds) {
             Ok(seconds) => Ok(StopTime(Duration::from_secs(seconds))),
-            Err(_) => Err("a time is 0 or more seconds, or -1 for ever".into()),
+            Err(_) => Err("a time is 0 or more seconds, or -1 for never".into()),
         },
         Err(_) => Err("write a number of seconds".into()),
     }
@@ -83,7 +83,7 @@ mod tests {
     fn a_stop_time_is_seconds_or_for_ever() {
         assert_eq!(parse_stop_time("3"), Ok(StopTime(Duration::from_secs(3))));
         assert_eq!(parse_stop_time("-1"), Ok(StopTime(Duration::MAX)));
-        assert!(parse_stop_time("-2").unwrap_err().contains("-1 for ever"));
+        assert!(parse_stop_time("-2").unwrap_err().contains("-1 for never"));
         assert!(parse_stop_time("soon").unwrap_err().contains("number of seconds"));
     }
 }

@@ -1,4 +1,4 @@
-//! `launch update`: change what apps may have.
+//! `launch update`: change the resources of apps.
 
 use crate::commands::each::each;
 use crate::commands::shape::CpuFlags;
@@ -10,11 +10,11 @@ use app::request::parse_size_mib;
 use app::{Change, RestartPolicy};
 use std::process::ExitCode;
 
-/// Which apps, and what is to be different.
+/// The apps, and the changes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A running domain gets less memory or fewer vCPUs at once, and as much again as it was built with;
-more than that it gets when it is started next.")]
+A running domain can have at most the memory and vCPUs that it was built with, and less at once. It gets
+more than that at its next start.")]
 pub(crate) struct Args {
     /// Memory of the domain, in bytes or with a unit (96m, 1g)
     #[arg(short, long, value_name = "SIZE", value_parser = parse_size_mib)]
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     vcpus: Option<u32>,
     #[command(flatten)]
     cpu: CpuFlags,
-    /// When it is started again: no, on-failure[:N], always or unless-stopped
+    /// When to start the app again after it ended: no, on-failure[:N], always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
     /// Names, or beginnings of names or ids

@@ -7,10 +7,10 @@ use anyhow::Result;
 use app::life;
 use std::process::ExitCode;
 
-/// Which apps.
+/// The apps to wait for.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-An app that is started again by its restart policy has not ended.")]
+An app that its restart policy starts again has not ended.")]
 pub(crate) struct Args {
     /// Names, or beginnings of names or ids
     #[arg(required = true)]

@@ -9,7 +9,7 @@ use app::timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Fields of each name of an image in JSON and templates: Docker's, and the whole name.
+/// The fields of each name of an image in JSON and templates: Docker's, and the whole name.
 const FIELDS: [Field; 8] = [
     ("Name", "NAME"),
     ("Repository", "REPOSITORY"),
@@ -22,7 +22,7 @@ const FIELDS: [Field; 8] = [
 ];
 const COLUMNS: [&str; 4] = ["Name", "ID", "CreatedSince", "Size"];
 
-/// How much to show of each image.
+/// The columns to show.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only digests
@@ -31,13 +31,13 @@ pub(crate) struct Args {
     /// table, json (one object a line), or a Go template such as '{{.Name}} {{.Size}}'
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Accepted for Docker's sake: all are listed
+    /// Accepted for Docker's sake: all images are listed
     #[arg(short, long, hide = true)]
     all: bool,
-    /// Accepted for Docker's sake: digests are shown
+    /// Accepted for Docker's sake: digests are always shown
     #[arg(long, hide = true)]
     digests: bool,
-    /// Accepted for Docker's sake: --format '{{.Digest}}' shows all of it
+    /// Accepted for Docker's sake: --format '{{.Digest}}' shows whole digests
     #[arg(long, hide = true)]
     no_trunc: bool,
 }
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One row for each name of an image, or one without.
+/// One row for each name of an image, or one row without a name.
 fn rows(image: &image::Image) -> Vec<Value> {
     let now = timestamp::now_ns() / 1_000_000_000;
     let digest = image.digest.to_string();
@@ -78,7 +78,7 @@ fn rows(image: &image::Image) -> Vec<Value> {
     }
 }
 
-/// `docker.io/library/nginx:1.22` to what is before the tag and the tag, as Docker shows them.
+/// Splits `docker.io/library/nginx:1.22` into the name and the tag, as Docker shows them.
 fn split_name(name: &str) -> (String, String) {
     let none = || "<none>".to_owned();
     if name.is_empty() {

@@ -1,4 +1,4 @@
-//! `launch image`: work with images.
+//! `launch image`: commands about images.
 
 pub(crate) mod images;
 mod prune;
@@ -12,7 +12,7 @@ use anyhow::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What to do with images.
+/// The commands about images.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// List images
@@ -23,11 +23,11 @@ pub(crate) enum Command {
     /// Remove images
     #[command(visible_alias = "remove")]
     Rm(rmi::Args),
-    /// Remove images that no name leads to, or that no app has
+    /// Remove images that have no name, or that no app uses
     Prune(prune::Args),
     /// Show everything known about images, as JSON
     Inspect(inspect::ImageArgs),
-    /// Make a guest disk at a path of yours; the image is not kept
+    /// Write an image's guest disk to a path; the image is not kept in the store
     Convert {
         /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE
         source: String,

@@ -8,10 +8,10 @@ use image::StoreError;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
-/// Which images.
+/// The images to remove.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Also images with a name, where no app has them
+    /// Also remove images with a name if no app uses them
     #[arg(short, long)]
     all: bool,
     /// Do not ask
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 bytes += image.disk_bytes;
                 print(&format!("deleted: {digest}\n"))?;
             }
-            // An app has come for it since.
+            // An app has begun to use it meanwhile.
             Err(StoreError::InUse { .. }) => {}
             Err(error) => code = failure::report(&error.into()),
         }

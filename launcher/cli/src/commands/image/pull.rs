@@ -6,7 +6,7 @@ use anyhow::Result;
 use image::Naming;
 use std::process::ExitCode;
 
-/// Which image.
+/// The image to pull.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE

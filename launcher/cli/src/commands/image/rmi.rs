@@ -5,13 +5,13 @@ use crate::here::Here;
 use anyhow::Result;
 use std::process::ExitCode;
 
-/// Which images.
+/// The images to remove.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Names, or beginnings of digests
     #[arg(required = true)]
     images: Vec<String>,
-    /// Also an image that stopped apps have: they keep its disk
+    /// Also remove images that stopped apps use; these apps keep the disk
     #[arg(short, long)]
     force: bool,
 }
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let here = Here::new()?;
     let store = here.images()?;
     let apps = here.apps()?;
-    // Before the images, so that a state that cannot be read is reported as such.
+    // Before the images, so that an unreadable state is reported as such.
     apps.list()?;
     let may_lose_it = |app: &app::App| args.force && apps.can_spare_image(app);
     let in_use = |digest: &image::Digest| apps.have_image(digest, may_lose_it);

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM end a copy in order, whatever the guest does.
+//! Lets Ctrl-C and SIGTERM end a copy cleanly, whatever the guest does.
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,19 +11,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Signals to this command, which no longer end it by themselves.
+/// Signals to this command, which do not end the process directly.
 pub(super) struct Interrupt {
     last: Arc<AtomicUsize>,
-    /// Readable when one came.
+    /// Readable when a signal came.
     wake: UnixStream,
 }
 
-/// The error that a signal is.
+/// The error that stands for a signal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interrupted(u8);
 
 impl Interrupted {
-    /// As a shell has it: 128 and the signal's number.
+    /// The exit code that a shell shows: 128 plus the signal's number.
     pub(super) fn exit_code(self) -> u8 {
         128 + self.0
     }
@@ -51,7 +51,7 @@ impl Interrupt {
     }
 
     /// # Errors
-    /// [`Interrupted`], where a signal has come.
+    /// [`Interrupted`] if a signal has come.
     pub(super) fn check(&self) -> Result<()> {
         match u8::try_from(self.last.load(Ordering::Relaxed)) {
             Ok(0) | Err(_) => Ok(()),
@@ -59,10 +59,10 @@ impl Interrupt {
         }
     }
 
-    /// Waits until `file` is readable or closed, at most for `patience`.
+    /// Waits until `file` is readable or closed, for at most `patience`.
     ///
     /// # Errors
-    /// [`Interrupted`], where a signal comes first.
+    /// [`Interrupted`] if a signal comes first.
     pub(super) fn wait(&self, file: BorrowedFd<'_>, patience: Option<Duration>) -> Result<()> {
         let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
         loop {

@@ -1,5 +1,5 @@
-//! The processes of a copy: `launch exec` for the guest's half, and the receiver. Their messages are as
-//! untrusted as a guest's: they are read up to a limit and cleaned.
+//! The processes of a copy: `launch exec` for the guest's part, and the receiver. Their messages are as untrusted as
+//! the guest, so they are read up to a limit and cleaned.
 
 use super::interrupt::Interrupt;
 use anyhow::{Context, Result};
@@ -15,23 +15,23 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What is kept of a process's standard error.
+/// How much of a process's standard error is kept.
 const KEPT_BYTES: usize = 64 << 10;
-/// Messages of a process beyond this are ignored.
+/// How much of a process's standard error is read; the rest is ignored.
 const MAX_BYTES: usize = 1 << 20;
-/// How often a process that is about to end is looked at.
+/// How often to check whether a process that is about to end has ended.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// A process of ours; killed when this goes.
+/// A child process, killed when this value is dropped.
 pub(super) struct Process {
     child: Child,
     said: Option<JoinHandle<Vec<u8>>>,
-    /// Readable when it has closed its standard error: nearly always, that it has ended.
+    /// Readable when the process has closed its standard error, which nearly always means that it has ended.
     ended: UnixStream,
 }
 
 impl Process {
-    /// Starts it in a process group of its own: Ctrl-C is for this command, which ends it.
+    /// Starts the process in a separate process group, because Ctrl-C is for this command, which then ends the process.
     pub(super) fn start(command: &mut Command) -> Result<Self> {
         let program = Path::new(command.get_program()).display();
         let program = format!("cannot start {program}");
@@ -48,7 +48,7 @@ impl Process {
         Ok(Self { child, said, ended })
     }
 
-    /// Runs the guest's `init` beside the app, as root, with a stream from or to us.
+    /// Runs the guest's `init` beside the app, as root, with a stream to or from this process.
     pub(super) fn in_guest(app: &str, input: bool, arguments: &[&OsStr]) -> Result<Self> {
         let launch = std::env::current_exe().context("cannot find launch")?;
         let mut command = Command::new(launch);
@@ -69,7 +69,7 @@ impl Process {
         self.child.stdin.take().context("no pipe")
     }
 
-    /// Waits for its end. One that stays longer than `patience` is killed.
+    /// Waits for the process to end, and kills it after `patience`.
     ///
     /// # Errors
     /// A signal to this command came meanwhile, or waiting fails.
@@ -95,13 +95,13 @@ impl Process {
     }
 
     fn kill(&mut self) {
-        // Fails only where it has ended and was waited for.
+        // Fails only if the process has ended and was waited for.
         let _ = self.child.kill();
     }
 }
 
 impl AsFd for Process {
-    /// Readable when it ends.
+    /// Readable when the process ends.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
     }
@@ -131,7 +131,7 @@ fn listen(mut stderr: impl Read) -> Vec<u8> {
     said
 }
 
-/// The first line of what a process said, without "launch: cannot copy", fit for a terminal.
+/// The first line of a process's message, cleaned, without "launch: cannot copy".
 pub(super) fn words(said: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(said);
     let line = text.lines().find(|line| !line.trim().is_empty())?;

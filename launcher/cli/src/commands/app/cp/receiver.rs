@@ -1,5 +1,5 @@
-//! The process that reads what a guest sends. It has no rights but to write below the one folder that it
-//! is started in, or to its standard output.
+//! The process that reads what a guest sends. It may only write to standard output and below the one folder that it is
+//! started in.
 
 use super::process::{Process, words};
 use super::tarball::Tarball;
@@ -17,22 +17,22 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, ExitCode, ExitStatus, Stdio};
 
-/// First argument of this program that makes it a receiver; the second is a [`Job`] as JSON.
+/// The first argument that makes this program a receiver; the second is a [`Job`] as JSON.
 pub(crate) const ROLE: &str = "__receive";
-/// What the top entry is called in the folder that the receiver is started in.
+/// The name of the top entry in the folder that the receiver is started in.
 pub(super) const NAME: &str = "copy";
-/// Memory that a receiver can have, in bytes: many times what it takes.
+/// The most memory of a receiver in bytes, many times what it needs.
 const MAX_MEMORY: u64 = 256 << 20;
-/// Files that it has open besides one for each folder.
+/// The most open files beside one for each folder.
 const OTHER_FILES: u64 = 32;
-/// More than a record of data, so that one takes one system call.
+/// More than a record of data, so that each record takes one system call.
 const BUFFER_BYTES: usize = 128 << 10;
 
-/// What a receiver is to do.
+/// A receiver's task.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job {
-    /// To write a tar to standard output in which the top entry has this name; else a tree, as
-    /// [`NAME`], into the folder that it is started in.
+    /// If set, the receiver writes a tar to standard output, with this name for the top entry. Otherwise it writes a
+    /// tree named [`NAME`] into the folder that it is started in.
     pub(super) tar: Option<PathBuf>,
     /// See [`Limits::bytes`].
     pub(super) max_bytes: u64,
@@ -40,38 +40,38 @@ pub(super) struct Job {
     pub(super) max_entries: u64,
     /// See [`Limits::depth`].
     pub(super) max_depth: usize,
-    /// Whether it continues if the kernel lacks Landlock or seccomp.
+    /// Whether the receiver continues if the kernel lacks Landlock or seccomp.
     pub(super) allow_unsandboxed: bool,
 }
 
-/// What a receiver reports at its end, on its standard error.
+/// A receiver's final report on its standard error.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Report {
-    /// Why it did not come to the end.
+    /// Why the copy is incomplete.
     error: Option<Untrusted>,
-    /// Whether that is because the guest's stream was cut: then the guest may know why.
+    /// Whether the guest's stream was cut; then the guest may know the reason.
     is_cut: bool,
-    /// Whether a limit of bytes was met.
+    /// Whether the limit of bytes was exceeded.
     is_too_large: bool,
     left_out: u64,
     first_left_out: Option<(Untrusted, Untrusted)>,
-    /// The protections that the kernel lacks, if it continued without them.
+    /// The protections that the kernel lacks, if the receiver continued without them.
     missing: Option<Untrusted>,
 }
 
 /// How a receiver ended.
 pub(super) enum Received {
-    /// The copy is complete, with what the user should know about it.
+    /// The copy is complete; with notes for the user.
     Whole(Vec<String>),
-    /// The guest's stream has no end.
+    /// The guest's stream was cut.
     Cut(String),
-    /// The guest sends more bytes than are allowed.
+    /// The guest sent more bytes than allowed.
     TooLarge(String),
-    /// Anything else.
+    /// Another failure.
     Failed(String),
 }
 
-/// Starts a receiver of what comes out of `stream`, in the folder `place` or for standard output.
+/// Starts a receiver that reads `stream`, in the folder `place` or for standard output.
 pub(super) fn start(stream: ChildStdout, job: &Job, place: Option<&Path>) -> Result<Process> {
     let launch = std::env::current_exe().context("cannot find launch")?;
     let mut command = Command::new(launch);
@@ -80,16 +80,16 @@ pub(super) fn start(stream: ChildStdout, job: &Job, place: Option<&Path>) -> Res
         Some(place) => command.current_dir(place).stdout(Stdio::null()),
         None => command.current_dir("/").stdout(Stdio::inherit()),
     };
-    sandbox::close_on_exec_from(3).context("cannot keep files from the receiver")?;
+    sandbox::close_on_exec_from(3).context("cannot close files for the receiver")?;
     Process::start(&mut command)
 }
 
-/// What a receiver that has ended came to.
+/// The result of a receiver that has ended.
 pub(super) fn outcome(status: ExitStatus, said: &[u8]) -> Received {
     let Ok(report) = serde_json::from_slice::<Report>(said) else {
         let how = match status.signal() {
             Some(signal) => format!("was killed by signal {signal}"),
-            None => format!("left with {status} and without a result"),
+            None => format!("ended with {status} and without a result"),
         };
         let said = words(said).map(|words| format!(": {words}")).unwrap_or_default();
         return Received::Failed(format!("the process that receives the files {how}{said}"));
@@ -100,7 +100,7 @@ pub(super) fn outcome(status: ExitStatus, said: &[u8]) -> Received {
             count => format!("left out {count} entries, the first of them {path}: {why}"),
         });
         let missing = report.missing.map(|missing| {
-            format!("what the guest sent was read without a whole sandbox, which lacks {missing}")
+            format!("the guest's files were read with an incomplete sandbox, which lacks {missing}")
         });
         return Received::Whole(missing.into_iter().chain(left_out).collect());
     };
@@ -112,7 +112,7 @@ pub(super) fn outcome(status: ExitStatus, said: &[u8]) -> Received {
     }
 }
 
-/// The body of the receiver: to be called from `main` before any thread is started.
+/// Runs the receiver. `main` must call it before any thread is started.
 pub(crate) fn run(job: Option<&str>) -> ExitCode {
     let report = match receive(job) {
         Ok((Summary { left_out, first_left_out, .. }, missing)) => {
@@ -146,11 +146,11 @@ fn reason(why: LeftOut) -> &'static str {
     match why {
         LeftOut::Pipe => "pipes and sockets have no content",
         LeftOut::Device => "devices are not copied",
-        LeftOut::KernelFiles => "what is in it are the guest kernel's own files",
+        LeftOut::KernelFiles => "its files are made by the guest's kernel",
     }
 }
 
-/// The error and its causes, in the system's words without their numbers.
+/// The error and its causes, in the system's words without error numbers.
 fn line(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
     let mut next = Some(error);
@@ -169,12 +169,12 @@ fn line(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-/// Does the job; also says which fences the kernel lacks that are needed.
+/// Does the job. Also returns the needed fences that the kernel lacks.
 fn receive(job: Option<&str>) -> Result<(Summary, Option<Gaps>)> {
-    let job: Job = serde_json::from_str(job.context("this is a part of launch cp")?)?;
+    let job: Job = serde_json::from_str(job.context("only launch cp can start this")?)?;
     let stream = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let place = open_place(Path::new("."))?.context("the folder is gone")?;
+    let place = open_place(Path::new("."))?.context("the folder no longer exists")?;
     let missing = give_up_rights(&job, &place)?;
 
     let mut stream = BufReader::with_capacity(BUFFER_BYTES, stream);
@@ -205,15 +205,15 @@ fn receive(job: Option<&str>) -> Result<(Summary, Option<Gaps>)> {
     Ok((summary, missing))
 }
 
-/// Returns the fences that are missing, where the job allows it.
+/// Gives up rights. Returns the missing fences if the job allows that.
 fn give_up_rights(job: &Job, place: &OwnedFd) -> Result<Option<Gaps>> {
-    // If memory is short, this process goes rather than a domain's monitor. Failure does no harm.
+    // If memory is short, the kernel should end this process before a monitor. A failure does no harm.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     let files = u64::try_from(job.max_depth).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
     let files = files.min(getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX));
     let places = [(place.as_fd(), Access::Write)];
     let sandbox = Sandbox {
-        // What it writes belongs to who copies.
+        // The copy must belong to the user who copies.
         user: None,
         dies_with_parent: true,
         limits: &[
@@ -225,12 +225,12 @@ fn give_up_rights(job: &Job, place: &OwnedFd) -> Result<Option<Gaps>> {
             files: if job.tar.is_some() { &[] } else { &places },
             connect: Some(&[]),
             bind: Some(&[]),
-            // No socket can be made, and no signal be sent: neither call is on the list.
+            // Not needed: no allowed call makes a socket or sends a signal.
             needed: &[],
         },
         calls: Calls {
             allowed: &[ALLOWED],
-            // The time of an open file, and of no other.
+            // Only the times of an open file.
             checked: &[(libc::SYS_utimensat, &[&[Test::Null { argument: 1 }]])],
             deadly: DEADLY,
         },
@@ -239,14 +239,14 @@ fn give_up_rights(job: &Job, place: &OwnedFd) -> Result<Option<Gaps>> {
         Ok(_) => Ok(None),
         Err(SandboxError::Gaps(gaps)) if job.allow_unsandboxed => Ok(Some(gaps)),
         Err(SandboxError::Gaps(gaps)) => Err(anyhow!(
-            "this kernel lacks {gaps}; what a guest sends is not read without that, unless \
-             allow_unsandboxed_fetch in [image] of the settings says so"
+            "this kernel lacks {gaps}; the guest's files are not read without it; to allow that, set \
+             allow_unsandboxed_fetch in [image] of the settings"
         )),
         Err(error) => bail!(line(&error)),
     }
 }
 
-/// What reading, and writing files below the folder, takes.
+/// The calls for reading, and for writing files below the folder.
 const ALLOWED: &[i64] = &[
     libc::SYS_read,
     libc::SYS_write,
@@ -264,14 +264,14 @@ const ALLOWED: &[i64] = &[
     libc::SYS_ftruncate,
     libc::SYS_fchmod,
     libc::SYS_fcntl,
-    // Memory.
+    // For memory.
     libc::SYS_brk,
     libc::SYS_mmap,
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_mprotect,
     libc::SYS_madvise,
-    // The end.
+    // For the end.
     libc::SYS_sigaltstack,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
@@ -283,7 +283,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// Calls of intruders.
+/// Calls that only an intruder makes.
 const DEADLY: &[i64] = &[
     libc::SYS_execve,
     libc::SYS_execveat,

@@ -1,5 +1,5 @@
-//! The stage of a copy: a new folder, beside the copy's destination or in the folder that it goes into. The
-//! receiver writes there and nowhere else. A complete copy is moved to its place; anything else is removed.
+//! The stage of a copy: a new folder, beside the copy's destination or in the folder that the copy goes into. The
+//! receiver writes only there. A complete copy is moved to its place; anything else is removed.
 
 use super::receiver::NAME;
 use anyhow::{Context, Result, bail, ensure};
@@ -14,24 +14,24 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Which part of a file system a copy leaves free, unless its size is given.
+/// A copy leaves one part in so many of the file system free, unless its size is given.
 const RESERVE: u64 = 20;
 
-/// The new folder, and what becomes of what is in it.
+/// The new folder, and the destination of its content.
 pub(super) struct Stage {
-    /// The folder that the new one is in.
+    /// The parent of the new folder.
     folder: OwnedFd,
     stage: OwnedFd,
     stage_name: String,
-    /// What the copy becomes in `folder`; `None` if it goes into that.
+    /// The copy's name in `folder`; `None` if the copy goes into `folder`.
     name: Option<OsString>,
     /// The copy's path, for messages.
     target: PathBuf,
 }
 
 impl Stage {
-    /// A stage for a copy that becomes `name` in `folder`, or goes into `folder` where `name` is a
-    /// dot. A folder of that name that is there already is gone into.
+    /// A stage for a copy that becomes `name` in `folder`, or goes into `folder` if `name` is a dot. If a folder of
+    /// that name exists, the copy is merged into it.
     pub(super) fn new(folder: &Path, name: &Path) -> Result<Self> {
         let target: PathBuf = folder.join(name).components().collect();
         let failed = || format!("cannot write {}", target.display());
@@ -58,7 +58,7 @@ impl Stage {
         Ok(Self { folder, stage, stage_name, name, target })
     }
 
-    /// The new folder, as this process and its children find it until they execute a program.
+    /// The path of the new folder, valid for this process and its children until they execute a program.
     pub(super) fn path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.stage.as_raw_fd()).into()
     }
@@ -69,19 +69,19 @@ impl Stage {
             .with_context(|| format!("cannot look at {}", self.target.display()))?;
         let blocks = file_system.f_bavail.saturating_sub(file_system.f_blocks / RESERVE);
         let entries = match file_system.f_files {
-            // It has as many as fit.
+            // This file system has no fixed number of inodes.
             0 => u64::MAX,
             files => file_system.f_favail.saturating_sub(files / RESERVE),
         };
         Ok((blocks.saturating_mul(file_system.f_frsize), entries))
     }
 
-    /// Moves the copy to its place; `folder_only` where nothing but a folder was asked for.
+    /// Moves the copy to its place; with `folder_only`, only if it is a folder.
     pub(super) fn put(self, folder_only: bool) -> Result<()> {
         let target = self.target.as_path();
-        let copied = kind(self.stage.as_fd(), OsStr::new(NAME))?.context("nothing came")?;
+        let copied = kind(self.stage.as_fd(), OsStr::new(NAME))?.context("the app sent nothing")?;
         let is_folder = copied == FileType::Directory;
-        ensure!(is_folder || !folder_only, "folder {} is not there", target.display());
+        ensure!(is_folder || !folder_only, "folder {} does not exist", target.display());
         let failed = || format!("cannot write {}", target.display());
         match &self.name {
             None if is_folder => {
@@ -99,7 +99,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // Through the open folder, which may have been renamed meanwhile.
+        // Through the open folder, because it may have been renamed meanwhile.
         let inside = self.path().join(NAME);
         let _ = match fs::symlink_metadata(&inside) {
             Ok(kind) if kind.is_dir() => fs::remove_dir_all(inside),
@@ -115,7 +115,7 @@ fn make(folder: BorrowedFd<'_>) -> rustix::io::Result<(OwnedFd, String)> {
         let name = format!(".launch-cp-{}-{tries}", std::process::id());
         match mkdirat(folder, &name, Mode::RWXU) {
             Ok(()) => return Ok((open_folder(folder, OsStr::new(&name), false)?, name)),
-            // Of a copy that was killed.
+            // Left by a copy that was killed.
             Err(Errno::EXIST) if tries < 100 => tries += 1,
             Err(error) => return Err(error),
         }
@@ -128,7 +128,7 @@ fn open_folder(at: BorrowedFd<'_>, name: &OsStr, follow: bool) -> rustix::io::Re
     openat(at, name, flags, Mode::empty())
 }
 
-/// What is at `name`, if anything.
+/// The type of the file called `name`, if it exists.
 fn kind(folder: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<Option<FileType>> {
     match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(Stat { st_mode, .. }) => Ok(Some(FileType::from_raw_mode(st_mode))),
@@ -137,11 +137,11 @@ fn kind(folder: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<Option<FileT
     }
 }
 
-/// Moves what is in `from` into `to`; a folder that is in both is gone into. No link is followed.
+/// Moves the content of `from` into `to`, and merges folders that are in both. Follows no links.
 fn merge(from: &OwnedFd, to: &OwnedFd, shown: &Path) -> Result<()> {
     let failed = || format!("cannot write {}", shown.display());
     let entries = Dir::read_from(from).with_context(failed)?;
-    // All names first: moving them changes the folder that is read.
+    // Reads all names first, because moving them changes the folder.
     let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_owned()));
     for name in names.collect::<rustix::io::Result<Vec<_>>>().with_context(failed)? {
         let name = OsStr::from_bytes(name.to_bytes());
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A stage in which a copy was made, as the receiver would.
+    /// A stage with a copy as the receiver would have made it.
     fn staged(folder: &Path, name: &str, fill: impl FnOnce(&Path)) -> Stage {
         let stage = Stage::new(folder, Path::new(name)).unwrap();
         fill(&stage.path().join(NAME));
@@ -247,7 +247,7 @@ mod tests {
         assert!(error.ends_with("folder is a folder here but not in the app"), "{error}");
         let stage = staged(at.path(), "file", |copy| fs::write(copy, "x").unwrap());
         let error = line(&stage.put(true).unwrap_err());
-        assert!(error.ends_with("file is not there"), "{error}");
+        assert!(error.ends_with("file does not exist"), "{error}");
         let error = Stage::new(Path::new("/dev"), Path::new("null")).map(drop).unwrap_err();
         assert!(line(&error).starts_with("/dev/null is a device"), "{error}");
         assert_eq!(names(at.path()), ["folder"]);

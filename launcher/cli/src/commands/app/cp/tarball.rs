@@ -1,4 +1,4 @@
-//! Writes what comes out of a guest as a tar: `launch cp APP:PATH -`.
+//! Writes the files that a guest sends as a tar: `launch cp APP:PATH -`.
 
 use copy::{Meta, Sink};
 use std::ffi::OsStr;
@@ -8,16 +8,16 @@ use tar::{Builder, EntryType, Header};
 
 const BLOCK: u64 = 512;
 
-/// A tar that is being written. Only [`Tarball::finish`] gives it an end, so that no broken one looks
-/// whole.
+/// A tar that is being written. Only [`Tarball::finish`] writes its end, so that an incomplete tar does not look
+/// complete.
 pub(super) struct Tarball<W: Write> {
-    /// Taken out of `tar`'s hands where it is dropped, as that would end it.
+    /// Forgotten instead of dropped, because dropping would write the tar's end.
     tar: Option<Builder<W>>,
-    /// Of the innermost folder.
+    /// The path of the innermost folder.
     path: PathBuf,
-    /// What the top entry is called.
+    /// The name of the top entry.
     name: PathBuf,
-    /// The file's size as its header says, and how much of it is written.
+    /// The file's size in its header, and how much of it is written.
     file: (u64, u64),
 }
 
@@ -54,7 +54,7 @@ impl<W: Write> Tarball<W> {
 
 impl<W: Write> Drop for Tarball<W> {
     fn drop(&mut self) {
-        // It would write the end of a tar.
+        // Dropping it would write the end of the tar.
         std::mem::forget(self.tar.take());
     }
 }
@@ -65,7 +65,7 @@ fn header(kind: EntryType, meta: &Meta, size: u64) -> Header {
     header.set_mode(u32::from(meta.mode));
     header.set_uid(u64::from(meta.uid));
     header.set_gid(u64::from(meta.gid));
-    // Before 1970 there is none in this format.
+    // The format has no times before 1970.
     header.set_mtime(u64::try_from(meta.mtime).unwrap_or(0));
     header.set_size(size);
     header
@@ -86,7 +86,7 @@ impl<W: Write> Sink for Tarball<W> {
 
     fn file(&mut self, name: &OsStr, meta: &Meta, size: u64) -> io::Result<()> {
         let path = self.path(name);
-        // The header alone: the data comes later, in pieces.
+        // Only the header; the data follow in pieces.
         self.tar()?.append_data(&mut header(EntryType::Regular, meta, size), path, io::empty())?;
         self.file = (size, 0);
         Ok(())
@@ -99,7 +99,7 @@ impl<W: Write> Sink for Tarball<W> {
         Ok(())
     }
 
-    /// A file that has become shorter since its header was written is filled up with zeros.
+    /// Fills a file up with zeros if it has become shorter since its header was written.
     fn end_of_file(&mut self, _size: u64) -> io::Result<()> {
         let (size, written) = self.file;
         self.zeros(size.next_multiple_of(BLOCK) - written)
@@ -123,7 +123,7 @@ mod tests {
         tarball.folder(long, &meta).unwrap();
         tarball.file(OsStr::new("file"), &meta, 1000).unwrap();
         tarball.data(10, b"middle").unwrap();
-        // It had 1000 bytes when it was begun.
+        // The file had 1000 bytes when it was begun.
         tarball.end_of_file(500).unwrap();
         tarball.leave().unwrap();
         tarball.link(OsStr::new("link"), &meta, long).unwrap();

@@ -1,4 +1,4 @@
-//! `launch ps --filter`: which apps are listed.
+//! `launch ps --filter`: selects the apps to list.
 
 use crate::commands::app::describe::state_word;
 use anyhow::{Result, bail};
@@ -46,11 +46,11 @@ impl FromStr for Filter {
         };
         let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
-            return Err(format!("there is no filter {name:?}; there are {}", known.join(", ")));
+            return Err(format!("filter {name:?} does not exist; there are {}", known.join(", ")));
         };
         match kind {
             Kind::Status if !STATES.contains(&value) => {
-                Err(format!("there is no status {value:?}; there are {}", STATES.join(", ")))
+                Err(format!("status {value:?} does not exist; there are {}", STATES.join(", ")))
             }
             Kind::Exited if value.parse::<u8>().is_err() => {
                 Err(format!("{value:?} is not a valid exit code; write 0 to 255"))
@@ -61,24 +61,24 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    /// Whether it selects apps that do not run too.
+    /// Whether the filter also selects apps that do not run.
     pub(super) fn is_of_state(&self) -> bool {
         matches!(self.kind, Kind::Status | Kind::Exited)
     }
 }
 
-/// The filters, with what they need to know.
+/// The filters, with the facts that they need.
 pub(super) struct Facts<'a> {
     apps: &'a Apps,
     filters: &'a [Filter],
-    /// When the apps were made that `before` and `since` name.
+    /// The creation times of the apps that `before` and `since` name.
     before_ms: Option<u64>,
     since_ms: Option<u64>,
 }
 
 impl<'a> Facts<'a> {
     /// # Errors
-    /// An app that a filter names is not there.
+    /// An app that a filter names does not exist.
     pub(super) fn of(apps: &'a Apps, list: &[App], filters: &'a [Filter]) -> Result<Self> {
         let made = |kind: Kind| -> Result<Option<u64>> {
             let Some(filter) = filters.iter().find(|filter| filter.kind == kind) else {
@@ -87,14 +87,14 @@ impl<'a> Facts<'a> {
             let id = apps.find(&filter.value)?.record.id;
             match list.iter().find(|app| app.record.id == id) {
                 Some(app) => Ok(Some(app.record.created_unix_ms)),
-                None => bail!("app {:?} is gone", filter.value),
+                None => bail!("app {:?} no longer exists", filter.value),
             }
         };
         let (before_ms, since_ms) = (made(Kind::Before)?, made(Kind::Since)?);
         Ok(Self { apps, filters, before_ms, since_ms })
     }
 
-    /// Whether an app fits: of each kind of filter any one must fit, of labels all.
+    /// Whether an app matches: at least one filter of each kind, and all filters by label.
     pub(super) fn fit(&self, app: &App) -> bool {
         KINDS.iter().all(|(_, kind)| {
             let mut of_kind = self.filters.iter().filter(|filter| filter.kind == *kind).peekable();

@@ -1,11 +1,11 @@
-//! Values of `launch run`'s flags, as Docker writes them.
+//! Parses the values of `launch run`'s flags, in Docker's forms.
 
 use contract::{Host, Limit, Tmpfs};
 use std::net::IpAddr;
 
-/// Docker's own options of a memory file system; later ones win.
+/// Docker's default options of a memory file system; later options override them.
 const TMPFS_OPTIONS: &str = "noexec,nosuid,nodev,mode=1777";
-/// Names of limits and Linux's numbers of them on x86 (`asm-generic/resource.h`).
+/// Names of limits, and their numbers in Linux on x86 (`asm-generic/resource.h`).
 const LIMITS: [(&str, u32); 16] = [
     ("cpu", 0),
     ("fsize", 1),
@@ -25,7 +25,7 @@ const LIMITS: [(&str, u32); 16] = [
     ("rttime", 15),
 ];
 
-/// `PATH[:OPTIONS]`.
+/// Parses `PATH[:OPTIONS]`.
 pub(super) fn parse_tmpfs(text: &str) -> Result<Tmpfs, String> {
     let (path, options) = text.split_once(':').unwrap_or((text, ""));
     if !path.starts_with('/') || path == "/" {
@@ -42,14 +42,14 @@ pub(super) fn parse_tmpfs(text: &str) -> Result<Tmpfs, String> {
     Ok(Tmpfs { path: path.to_owned(), options })
 }
 
-/// `NAME=SOFT[:HARD]`; -1 is no limit.
+/// Parses `NAME=SOFT[:HARD]`; -1 means no limit.
 pub(super) fn parse_limit(text: &str) -> Result<Limit, String> {
     let Some((name, values)) = text.split_once('=') else {
         return Err("write NAME=SOFT or NAME=SOFT:HARD, e.g. nofile=1024:4096".into());
     };
     let Some((_, resource)) = LIMITS.iter().find(|(known, _)| *known == name) else {
         let known: Vec<&str> = LIMITS.iter().map(|(name, _)| *name).collect();
-        return Err(format!("there is no limit {name:?}; there are {}", known.join(", ")));
+        return Err(format!("limit {name:?} does not exist; there are {}", known.join(", ")));
     };
     let wrong =
         |text: &str| format!("{text:?} is not a valid limit; write a number, or -1 for none");
@@ -66,25 +66,25 @@ pub(super) fn parse_limit(text: &str) -> Result<Limit, String> {
     Ok(Limit { resource: *resource, soft, hard })
 }
 
-/// A value of `--add-host`: a name, and an address or dom0's own on the app's network.
+/// A value of `--add-host`: a name, and an address or that of dom0 on the app's network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AddedHost {
     name: String,
-    /// `None` is Docker's `host-gateway`.
+    /// `None` for Docker's `host-gateway`.
     address: Option<IpAddr>,
 }
 
 impl AddedHost {
-    /// As the orders have it; `gateway` is dom0's address on the app's network.
+    /// Converts it to the form of the orders; `gateway` is dom0's address on the app's network.
     pub(super) fn into_host(self, gateway: IpAddr) -> Host {
         Host { address: self.address.unwrap_or(gateway), name: self.name }
     }
 }
 
-/// `NAME:ADDRESS` or `NAME=ADDRESS`.
+/// Parses `NAME:ADDRESS` or `NAME=ADDRESS`.
 pub(super) fn parse_host(text: &str) -> Result<AddedHost, String> {
     let wrong = || "write NAME:ADDRESS, e.g. db:10.0.0.5 or host:host-gateway".to_owned();
-    // An IPv6 address has colons of its own, so the first one counts.
+    // Splits at the first colon, because an IPv6 address contains colons.
     let at = text.find(['=', ':']).ok_or_else(wrong)?;
     let (name, address) = (&text[..at], text[at + 1..].trim_matches(['[', ']']));
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -100,7 +100,7 @@ pub(super) fn parse_host(text: &str) -> Result<AddedHost, String> {
     Ok(AddedHost { name: name.to_owned(), address })
 }
 
-/// `KEY=VALUE`, or a key alone.
+/// Parses `KEY=VALUE`, or only a key.
 pub(super) fn parse_label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     if key.is_empty() {
@@ -109,13 +109,13 @@ pub(super) fn parse_label(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Docker's `--storage-opt size=10G`: the size.
+/// Parses Docker's `--storage-opt size=10G` into the size.
 pub(super) fn parse_storage_opt(text: &str) -> Result<u32, String> {
     match text.split_once('=') {
         Some(("size", size)) => {
             app::request::parse_size_mib(size).map_err(|error| error.to_string())
         }
-        _ => Err("only size=SIZE is known".into()),
+        _ => Err("only size=SIZE is supported".into()),
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!((limit.resource, limit.soft, limit.hard), (4, u64::MAX, u64::MAX));
         for (text, why) in [
             ("nofile", "write NAME=SOFT"),
-            ("files=1", "there is no limit \"files\""),
+            ("files=1", "limit \"files\" does not exist"),
             ("nofile=x", "\"x\" is not a valid limit"),
             ("nofile=-2", "\"-2\" is not a valid limit"),
             ("nofile=2:1", "the soft limit is above the hard one"),
