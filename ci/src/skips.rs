@@ -12,7 +12,7 @@ struct Expected {
 
 const EXPECTED: &[Expected] = &[
     always("not in a Xen domain", "the lab runs these tests in dom0 and refuses skips"),
-    always("no xenstore here", "the lab runs these tests in dom0 and refuses skips"),
+    always("cannot find xenstore", "the lab runs these tests in dom0 and refuses skips"),
     always("/dev/xen/privcmd: it does not exist", "the lab runs these tests in dom0"),
     always("this is a dom0", "the test wants a machine without Xen; other machines have none"),
     always("has no erofs", "depends on the kernel; guests of the lab mount these disks"),

@@ -1,11 +1,11 @@
-//! Files and folders on their way between dom0 and a guest, in a format of our own.
+//! Sends files and folders between dom0 and a guest, in a format of `launch`'s own.
 //!
 //! One side walks a tree and sends it ([`send`]); the other reads the stream and writes a copy of the tree
-//! ([`receive()`] into a [`Tree`]). Neither trusts the other: the reader holds one record
-//! at a time, checks that it can follow the one before, and counts it against [`Limits`].
+//! ([`receive()`] into a [`Tree`]). Neither trusts the other: the reader holds one record at a time, checks that it may
+//! follow the previous one, and counts it against [`Limits`].
 //!
-//! Why no tar: a tar's extension headers may be of any size and its entries name whole paths, so a
-//! reader has to bound and resolve what this format cannot even say.
+//! Why not tar: a tar's extension headers may have any size and its entries name whole paths, so a reader must bound
+//! and resolve them. This format cannot express either.
 #![forbid(unsafe_code)]
 
 mod reader;

@@ -12,34 +12,34 @@ use std::path::{Path, PathBuf};
 /// File systems allocate space in pages of this size.
 const PAGE: u64 = 4096;
 
-/// How much may come.
+/// The limits on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Room that all files take together, in bytes. Each page of 4 KiB that has data counts whole;
-    /// a hole takes none, unless `holes_count`.
+    /// Space that all files take together, in bytes. Each page of 4 KiB with data counts in full; a hole counts
+    /// nothing, unless `holes_count` is set.
     pub bytes: u64,
-    /// Entries, those that are left out included.
+    /// Number of entries, including those that the sender left out.
     pub entries: u64,
-    /// Folders in one another.
+    /// Depth of nested folders.
     pub depth: usize,
-    /// Whether files count with the size that they say they have: where zeros are written for holes.
+    /// Whether a file counts with its announced size, because its holes are written as zeros.
     pub holes_count: bool,
 }
 
-/// What came.
+/// What was received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Room that all files take together, as [`Limits::bytes`] counts.
+    /// Space that all files take together, counted as in [`Limits::bytes`].
     pub bytes: u64,
-    /// Entries, those that were left out included.
+    /// Number of entries, including those that the sender left out.
     pub entries: u64,
-    /// How many entries the sender left out.
+    /// Number of entries that the sender left out.
     pub left_out: u64,
-    /// The first of these, below the top entry.
+    /// The first entry that was left out, as a path below the top entry.
     pub first_left_out: Option<(PathBuf, LeftOut)>,
 }
 
-/// Which limit does not suffice.
+/// The limit that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// [`Limits::bytes`].
@@ -64,41 +64,41 @@ impl fmt::Display for Limit {
     }
 }
 
-/// Why a stream was not taken to its end.
+/// Why a stream was not read to its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
     /// The stream cannot be read.
     #[error("cannot read the stream")]
     Read(#[source] io::Error),
-    /// The stream ends before it says so.
+    /// The stream ends without an end record.
     #[error("the stream ends early")]
     Ended,
-    /// It does not begin with this version's preamble.
+    /// The stream does not begin with this version's preamble.
     #[error("the other side has another version of launch; restart the app")]
     Version,
-    /// A record that makes no sense here.
+    /// A record is invalid at this place.
     #[error("the stream is not valid: {0}")]
     Invalid(&'static str),
-    /// Larger than allowed.
+    /// The stream exceeds a limit.
     #[error("{} has {limit}", name(.path))]
     Limit {
-        /// At which entry it was found.
+        /// The entry at which the limit was exceeded.
         path: PathBuf,
-        /// What does not suffice.
+        /// The limit.
         limit: Limit,
     },
     /// An entry cannot be written.
     #[error("cannot write {}", name(.path))]
     Write {
-        /// The entry, below the top one.
+        /// The entry, as a path below the top entry.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// How an entry below the top one is called in an error.
+/// The name of an entry in an error, from its path below the top entry.
 pub(crate) fn name(path: &Path) -> String {
     match path.as_os_str().is_empty() {
         true => "the copy".into(),
@@ -109,39 +109,39 @@ pub(crate) fn name(path: &Path) -> String {
 /// Receives the entries. The reader calls these in a valid order: data only between a file and its end, at
 /// growing offsets; an entry only at the top or in a folder that is still open.
 pub trait Sink {
-    /// A folder begins. The top entry's name is empty; all others are a single name.
+    /// Begins a folder. The top entry has an empty name; each other name is a single path component.
     ///
     /// # Errors
-    /// It cannot be made; as with all others.
+    /// The folder cannot be created.
     fn folder(&mut self, name: &OsStr, meta: &Meta) -> io::Result<()>;
-    /// The innermost folder is complete.
+    /// Ends the innermost folder.
     ///
     /// # Errors
     /// See [`Sink::folder`].
     fn leave(&mut self) -> io::Result<()>;
-    /// A file of at most `size` bytes begins.
+    /// Begins a file of at most `size` bytes.
     ///
     /// # Errors
     /// See [`Sink::folder`].
     fn file(&mut self, name: &OsStr, meta: &Meta, size: u64) -> io::Result<()>;
-    /// Data of it.
+    /// Adds data to the current file.
     ///
     /// # Errors
     /// See [`Sink::folder`].
     fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// The file has this size in the end: no less than what its data reaches to.
+    /// Ends the current file and sets its final size, which is not less than the end of its data.
     ///
     /// # Errors
     /// See [`Sink::folder`].
     fn end_of_file(&mut self, size: u64) -> io::Result<()>;
-    /// A symbolic link.
+    /// Creates a symbolic link.
     ///
     /// # Errors
     /// See [`Sink::folder`].
     fn link(&mut self, name: &OsStr, meta: &Meta, target: &OsStr) -> io::Result<()>;
 }
 
-/// Reads how a stream begins: what its top entry is.
+/// Reads the beginning of a stream: the kind of its top entry.
 ///
 /// # Errors
 /// [`CopyError::Ended`] if there is no stream, [`CopyError::Version`], [`CopyError::Read`].
@@ -155,10 +155,10 @@ pub fn read_preamble(from: &mut impl Read) -> Result<Kind, CopyError> {
     }
 }
 
-/// Reads the stream behind its preamble to its end.
+/// Reads the stream from behind its preamble to its end.
 ///
 /// # Errors
-/// See [`CopyError`]. What the sink has is not taken back.
+/// See [`CopyError`]. Entries that the sink has already received are not undone.
 pub fn receive(
     from: impl Read,
     top: Kind,
@@ -181,9 +181,9 @@ struct Reader<'a, R, S> {
     from: R,
     limits: &'a Limits,
     sink: &'a mut S,
-    /// Of the innermost folder, below the top entry.
+    /// The innermost folder, as a path below the top entry.
     path: PathBuf,
-    /// How many folders are not left yet.
+    /// Number of folders that are still open.
     depth: usize,
     sum: Summary,
     buffer: Vec<u8>,
@@ -193,7 +193,7 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
     fn run(mut self, top: Kind) -> Result<Summary, CopyError> {
         let first = self.header()?;
         if first.tag != top.tag() {
-            return Err(CopyError::Invalid("its first entry is not what it began with"));
+            return Err(CopyError::Invalid("its first entry is not of the announced kind"));
         }
         self.entry(&first, top)?;
         while self.depth > 0 {
@@ -209,7 +209,7 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
                     self.count_entry()?;
                     let name = self.name(&header, false)?;
                     let why = LeftOut::from_number(header.mode)
-                        .ok_or(CopyError::Invalid("an entry is left out for no known reason"))?;
+                        .ok_or(CopyError::Invalid("an entry is left out for an unknown reason"))?;
                     self.sum.left_out += 1;
                     if self.sum.first_left_out.is_none() {
                         self.sum.first_left_out = Some((self.path.join(name), why));
@@ -236,7 +236,7 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
                 }
                 self.wrote(Path::new(&name), |sink| sink.folder(&name, &meta))?;
                 self.depth += 1;
-                // The top entry has no name, and leaving it takes nothing off.
+                // The top entry has no name, so leaving it must not shorten the path.
                 if !name.is_empty() {
                     self.path.push(name);
                 }
@@ -256,14 +256,14 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
 
     fn file(&mut self, size: u64, name: &OsStr, meta: &Meta) -> Result<(), CopyError> {
         if i64::try_from(size).is_err() {
-            return Err(CopyError::Invalid("a file is larger than any can be"));
+            return Err(CopyError::Invalid("a file is larger than a file can be"));
         }
         let path = Path::new(name);
         if self.limits.holes_count {
             self.count_bytes(size, path)?;
         }
         self.wrote(path, |sink| sink.file(name, meta, size))?;
-        // Where the data ends so far, and which of its pages are counted.
+        // The end of the data so far, and the end of the pages already counted.
         let (mut end, mut counted) = (0, 0);
         loop {
             let header = self.header()?;
@@ -273,14 +273,14 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
                     return Err(CopyError::Invalid("a file's data is out of order"));
                 }
                 tag::DATA if offset.checked_add(length).is_none_or(|end| end > size) => {
-                    return Err(CopyError::Invalid("a file is larger than it said"));
+                    return Err(CopyError::Invalid("a file is larger than announced"));
                 }
                 tag::DATA => {
                     end = offset + length;
                     let pages = end.next_multiple_of(PAGE);
                     let room = pages - counted.max(offset - offset % PAGE);
                     if !self.limits.holes_count {
-                        // Every record counts, so that a stream of small ones ends too.
+                        // Each record counts at least its header, so that a stream of small records ends too.
                         self.count_bytes(room.max(HEADER_BYTES as u64), path)?;
                     }
                     counted = pages;
@@ -293,7 +293,7 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
                     wrote?;
                 }
                 tag::END_OF_FILE if offset < end || offset > size => {
-                    return Err(CopyError::Invalid("a file's end is not where its data is"));
+                    return Err(CopyError::Invalid("a file's final size does not fit its data"));
                 }
                 tag::END_OF_FILE => return self.wrote(path, |sink| sink.end_of_file(offset)),
                 _ => return Err(CopyError::Invalid("a record that cannot be in a file")),
@@ -307,8 +307,8 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
         Ok(Header::parse(&bytes))
     }
 
-    /// The name behind a header. Nothing but a single name is one, so that no entry can be outside
-    /// its folder.
+    /// Reads the name behind a header. Accepts only a single path component, so that no entry can be outside its
+    /// folder.
     fn name(&mut self, header: &Header, is_top: bool) -> Result<OsString, CopyError> {
         let length = header.length as usize;
         if length > MAX_NAME || (length == 0) != is_top {
@@ -344,7 +344,7 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
         self.sum.bytes = self.sum.bytes.saturating_add(more);
         if self.sum.bytes > self.limits.bytes {
             let limit = Limit::Bytes(self.limits.bytes);
-            // All files together are meant, not the one at which it was found.
+            // This limit is on all files together, so the error names the whole copy.
             let path = if self.depth == 0 { path.to_owned() } else { PathBuf::new() };
             return Err(CopyError::Limit { path, limit });
         }
@@ -367,7 +367,7 @@ fn meta(header: &Header) -> Result<Meta, CopyError> {
     let Header { mode, uid, gid, mtime, mtime_nanos, .. } = *header;
     match mode <= 0o7777 && mtime_nanos < 1_000_000_000 {
         true => Ok(Meta { mode, uid, gid, mtime, mtime_nanos }),
-        false => Err(CopyError::Invalid("an entry's rights or time make no sense")),
+        false => Err(CopyError::Invalid("an entry's mode or time is invalid")),
     }
 }
 

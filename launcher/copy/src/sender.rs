@@ -1,4 +1,4 @@
-//! Walks a tree and writes it as a stream, even if the tree changes meanwhile.
+//! Walks a tree and writes it as a stream, even if the tree changes at the same time.
 
 use crate::wire::{Kind, LeftOut, MAX_DATA, Meta, Writer};
 use rustix::fs::{
@@ -13,14 +13,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// A file that says it has no more than this is read before its size is told: files of the kernel's
-/// say a size that they do not have.
+/// A file with an announced size up to this is read before its size is sent, because the announced size of the kernel's
+/// files is wrong.
 const SMALL_FILE: u64 = 64 << 10;
-/// The most content of a file that says it is empty.
+/// The most content of a file with an announced size of zero.
 const MAX_WITHOUT_SIZE: u64 = 16 << 20;
-/// File systems whose files the kernel makes up as they are read, by `statfs`'s magic numbers:
-/// proc, sysfs, devpts, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs, pstore, bpf,
-/// binfmt_misc, xenfs. Source: `linux/magic.h`.
+/// The magic numbers, in `statfs`, of file systems whose files the kernel generates on reading: proc, sysfs, devpts,
+/// cgroup, cgroup2, debugfs, tracefs, securityfs, configfs, pstore, bpf, binfmt_misc, xenfs. Source: `linux/magic.h`.
 const KERNEL_FILE_SYSTEMS: [u64; 13] = [
     0x9fa0,
     0x6265_6572,
@@ -44,15 +43,15 @@ pub enum SendError {
     /// A file, folder or link cannot be read.
     #[error("{}", path.display())]
     Read {
-        /// Which.
+        /// The entry.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The path names something that has no content to copy.
+    /// The path names something without content to copy.
     #[error("{} is {what}; only files, folders and links are copied", path.display())]
     NotCopied {
-        /// What was asked for.
+        /// The path.
         path: PathBuf,
         /// Its type, as a noun with an article.
         what: &'static str,
@@ -62,10 +61,10 @@ pub enum SendError {
     Stream(#[source] io::Error),
 }
 
-/// Sends `path` and what is below it. Links are sent as links.
+/// Sends `path` and everything below it. Links are sent as links.
 ///
 /// # Errors
-/// See [`SendError`]. The stream has no end then, so the receiver knows too.
+/// See [`SendError`]. The stream then has no end record, so the receiver notices.
 pub fn send(path: &Path, out: impl Write) -> Result<(), SendError> {
     let failed = |source: Errno| SendError::Read { path: path.to_owned(), source: source.into() };
     let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
@@ -97,12 +96,12 @@ fn kind(stat: &Stat) -> Result<Kind, LeftOut> {
 
 struct Sender<W> {
     writer: Writer<W>,
-    /// What is being sent, for errors.
+    /// The current entry, for errors.
     path: PathBuf,
 }
 
 impl<W: Write> Sender<W> {
-    /// Sends what is at `at` in `folder` under `name`.
+    /// Sends the entry `at` in `folder` under the name `name`.
     fn entry(
         &mut self,
         folder: BorrowedFd<'_>,
@@ -120,7 +119,7 @@ impl<W: Write> Sender<W> {
             }
             Kind::File => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                // By now it may be a pipe, whose opening would block.
+                // The entry may have become a pipe, whose opening would block.
                 let opened = openat(folder, at, flags | OFlags::NONBLOCK, Mode::empty());
                 let opened = opened.map_err(|error| self.failed(error))?;
                 self.file(File::from(opened), name)
@@ -138,7 +137,7 @@ impl<W: Write> Sender<W> {
         let mut entries = Dir::new(folder).map_err(|error| self.failed(error))?;
         while let Some(entry) = entries.next() {
             let entry = match entry {
-                // The folder has been removed; it holds nothing more.
+                // The folder has been removed, so it has no more entries.
                 Err(Errno::NOENT) => break,
                 other => other.map_err(|error| self.failed(error))?,
             };
@@ -149,7 +148,7 @@ impl<W: Write> Sender<W> {
             let folder = entries.fd().map_err(|error| self.failed(error))?;
             self.path.push(name);
             match self.below(folder, name, stat.st_dev) {
-                // It was removed after the folder was read.
+                // The entry was removed after the folder was read.
                 Err(SendError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 }
                 other => other?,
@@ -210,7 +209,7 @@ impl<W: Write> Sender<W> {
     fn read_all(&mut self, file: &File, most: u64) -> Result<Vec<u8>, SendError> {
         let mut content = vec![];
         match file.take(most).read_to_end(&mut content) {
-            // Such as the kernel's log, which has no more now.
+            // For example the kernel's log, when it has no more to read.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(content),
             Err(error) => Err(self.failed(error)),
             Ok(_) => Ok(content),
@@ -228,8 +227,8 @@ impl<W: Write> Sender<W> {
         self.writer.end_of_file(size).map_err(stream)
     }
 
-    /// Sends the file's data up to `size`, without its holes; says where it ends: earlier where the
-    /// file has become shorter meanwhile.
+    /// Sends the file's data up to `size`, without its holes. Returns where the data ends: before `size` if the file
+    /// has become shorter.
     fn pieces(&mut self, mut file: &File, size: u64) -> Result<u64, SendError> {
         let mut buffer = vec![0; MAX_DATA];
         let mut at = 0;
@@ -239,13 +238,13 @@ impl<W: Write> Sender<W> {
                     at = begin.min(size);
                     seek(file, SeekFrom::Hole(at)).unwrap_or(size).min(size)
                 }
-                // No data from here on: a hole up to the end, wherever that is now.
+                // No data from here on: a hole up to the current end of the file.
                 Err(Errno::NXIO) => {
                     let stat = fstat(file).map_err(|error| self.failed(error))?;
                     let now = u64::try_from(stat.st_size).unwrap_or(0);
                     return Ok(now.clamp(at.min(size), size));
                 }
-                // A file system without support for holes.
+                // The file system does not support holes.
                 Err(_) => size,
             };
             seek(file, SeekFrom::Start(at)).map_err(|error| self.failed(error))?;
@@ -270,7 +269,7 @@ impl<W: Write> Sender<W> {
     }
 }
 
-/// Whether a folder is where a file system of the kernel's own is mounted.
+/// Whether a file system of [`KERNEL_FILE_SYSTEMS`] is mounted at a folder.
 fn is_the_kernels(folder: BorrowedFd<'_>, name: &OsStr) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = openat(folder, name, flags, Mode::empty());

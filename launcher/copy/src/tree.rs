@@ -1,4 +1,4 @@
-//! Writes entries below a folder and nowhere else, never through a link, whatever the folder holds already.
+//! Writes entries only below one folder, never through a link, whatever the folder already contains.
 
 use crate::reader::Sink;
 use crate::wire::Meta;
@@ -13,69 +13,70 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-/// Where the top entry goes.
+/// The destination of the top entry.
 #[derive(Debug)]
 pub enum Top {
-    /// Its content into this folder. Where it was made for that, it gets the entry's rights and time.
+    /// The top entry's content goes into this folder. If the folder was created for it, the folder gets the entry's
+    /// mode and time.
     Folder {
         /// The folder.
         folder: OwnedFd,
-        /// Whether it is new.
+        /// Whether the folder was created for the copy.
         is_new: bool,
     },
-    /// Its content into this file.
+    /// The top entry's content goes into this file.
     File(File),
-    /// To this name in a folder.
+    /// The top entry goes into a folder, under this name.
     Named {
         /// The folder.
         folder: OwnedFd,
-        /// The name in it.
+        /// The name in the folder.
         name: OsString,
     },
 }
 
-/// What an entry may bring with it.
+/// Which attributes of the entries are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
     /// The permission bits that are kept.
     pub mode: u16,
-    /// Whether owners are kept; otherwise entries belong to the writing process's user.
+    /// Whether owners are kept; otherwise entries belong to the user of the writing process.
     pub owners: bool,
-    /// Whether a link to a folder may stand for the folder.
+    /// Whether a link to a folder may replace the folder.
     pub follow: bool,
 }
 
-/// Writes entries. A file or link replaces a file or link; a folder that exists stays as it is.
+/// Writes entries. A file or link replaces a file or link; an existing folder stays unchanged.
 #[derive(Debug)]
 pub struct Tree {
-    /// Until the top entry has come.
+    /// The destination of the top entry, until that entry is received.
     top: Option<Top>,
     rights: Rights,
     folders: Vec<Folder>,
-    /// The file that is being written, with what it gets when it is complete.
+    /// The current file, with the attributes to set when it is complete.
     file: Option<(File, Meta)>,
 }
 
 #[derive(Debug)]
 struct Folder {
     folder: OwnedFd,
-    /// Of a new one: what it gets when it is complete.
+    /// For a new folder: the attributes to set when it is complete.
     meta: Option<Meta>,
 }
 
 impl Tree {
-    /// A tree whose top entry is yet to come.
+    /// A tree that has not received its top entry.
     #[must_use]
     pub fn new(top: Top, rights: Rights) -> Self {
         Self { top: Some(top), rights, folders: vec![], file: None }
     }
 
-    /// The folder and the name in it where an entry goes that is not put into something open.
+    /// The folder and the name in it for an entry that needs a place of its own.
     fn place<'a>(&'a self, named: &'a Option<Top>, name: &'a OsStr) -> io::Result<Place<'a>> {
         match (named, self.folders.last()) {
             (Some(Top::Named { folder, name }), _) => Ok((folder.as_fd(), name)),
             (None, Some(folder)) => Ok((folder.folder.as_fd(), name)),
-            // A link as top entry for which a folder or file is open.
+            // The top entry is a link, but the destination is an open folder or file.
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -165,7 +166,7 @@ impl Sink for Tree {
     }
 }
 
-/// Makes room for an entry: takes away what has its name, unless that is a folder.
+/// Makes room for an entry: removes what has its name, unless that is a folder.
 fn remove(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match unlinkat(folder, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),

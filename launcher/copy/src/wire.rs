@@ -1,30 +1,30 @@
-//! The format: a preamble, then records of a fixed header each, most of them without anything more.
+//! The format: a preamble, then records. Each record has a header of fixed size; most consist of the header only.
 //!
-//! | record | header | behind it |
+//! | record | header | after the header |
 //! | --- | --- | --- |
-//! | folder | name's length, rights, owner, time | name; then what is in the folder, then a leave |
+//! | folder | name's length, mode, owner, time | name; then the folder's entries, then a leave |
 //! | file | the same, size | name; then its data in order, then its end |
 //! | link | the same, target's length | name, target |
-//! | data | length, offset in the file | that many bytes; what is between two of them is a hole |
-//! | end of file | size that the file has in the end | |
+//! | data | length, offset in the file | that many bytes; the space between two of them is a hole |
+//! | end of file | the file's final size | |
 //! | leave | | |
-//! | left out | name's length, why | name |
+//! | left out | name's length, reason | name |
 //! | end | | |
 //!
-//! A name is that of one entry in its folder; the first entry's is empty, as the receiver knows where
-//! that goes. All numbers are little-endian.
+//! A name is that of one entry in its folder; the first entry's name is empty, because the receiver decides where it
+//! goes. All numbers are little-endian.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
-/// What a stream begins with; the top entry's kind follows in one byte.
+/// The beginning of each stream; the top entry's kind follows in one byte.
 pub(crate) const MAGIC: [u8; 15] = *b"launch copy 01\n";
-/// The bytes of each record's header.
+/// The size of each record's header in bytes.
 pub(crate) const HEADER_BYTES: usize = 40;
-/// The longest name, as Linux has it (`NAME_MAX`).
+/// The longest name in Linux (`NAME_MAX`).
 pub(crate) const MAX_NAME: usize = 255;
-/// The longest target of a symbolic link, as Linux has it (`PATH_MAX` without its NUL).
+/// The longest target of a symbolic link in Linux (`PATH_MAX` without its NUL).
 pub(crate) const MAX_TARGET: usize = 4095;
 /// The most data in one record.
 pub(crate) const MAX_DATA: usize = 64 << 10;
@@ -40,7 +40,7 @@ pub(crate) mod tag {
     pub(crate) const END: u8 = 8;
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A folder.
@@ -65,15 +65,14 @@ impl Kind {
     }
 }
 
-/// Why the sender leaves an entry out.
+/// Why the sender left an entry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut {
-    /// A named pipe or a socket: it has no content, and opening a copy of it may block for ever.
+    /// A named pipe or a socket: it has no content, and opening a copied pipe might block for ever.
     Pipe,
     /// A device node.
     Device,
-    /// What is in a file system that the kernel makes up, such as `/proc`, mounted below the
-    /// folder that was asked for.
+    /// The files of a file system that the kernel generates, such as `/proc`, mounted below the copied folder.
     KernelFiles,
 }
 
@@ -85,7 +84,7 @@ impl LeftOut {
     }
 }
 
-/// What an entry has beside its content.
+/// The attributes of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// Permission bits, with set-user-ID, set-group-ID and sticky: at most `0o7777`.
@@ -94,27 +93,27 @@ pub struct Meta {
     pub uid: u32,
     /// The group's number.
     pub gid: u32,
-    /// When it was last written: seconds since 1970.
+    /// When it was last written, in seconds since 1970.
     pub mtime: i64,
-    /// Nanoseconds beyond these, less than a second.
+    /// Nanoseconds to add to `mtime`, less than a second.
     pub mtime_nanos: u32,
 }
 
-/// A record's header, its fields not yet checked.
+/// A record's header, with unchecked fields.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Header {
     pub(crate) tag: u8,
-    /// Of an entry; of what is left out, why.
+    /// The mode of an entry; in a record for an entry left out, the reason.
     pub(crate) mode: u16,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Of a name or of data.
+    /// The length of a name or of data.
     pub(crate) length: u32,
-    /// Of a link's target.
+    /// The length of a link's target.
     pub(crate) target: u32,
     pub(crate) mtime: i64,
     pub(crate) mtime_nanos: u32,
-    /// A file's size, or the offset of data.
+    /// The size of a file, or the offset of data.
     pub(crate) size: u64,
 }
 
@@ -178,24 +177,24 @@ impl Header {
     }
 }
 
-/// Writes records. Their order is checked by the reader, not here.
+/// Writes records. It does not check their order; the reader does.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a stream whose top entry is of this kind.
+    /// Begins a stream with a top entry of this kind.
     ///
     /// # Errors
-    /// The stream cannot be written, as with all that follow.
+    /// The stream cannot be written. This is the only error of all these methods.
     pub fn begin(mut out: W, top: Kind) -> io::Result<Self> {
         out.write_all(&MAGIC)?;
         out.write_all(&[top.tag()])?;
         Ok(Self { out })
     }
 
-    /// A folder; what is in it follows, and then [`Writer::leave`].
+    /// Begins a folder; its entries follow, and then [`Writer::leave`].
     ///
     /// # Errors
     /// See [`Writer::begin`].
@@ -203,7 +202,7 @@ impl<W: Write> Writer<W> {
         self.put(&Header::new(tag::FOLDER, meta, name)?, name.as_bytes())
     }
 
-    /// A file of at most `size` bytes; its data follows, and then [`Writer::end_of_file`].
+    /// Begins a file of at most `size` bytes; its data follows, and then [`Writer::end_of_file`].
     ///
     /// # Errors
     /// See [`Writer::begin`].
@@ -212,7 +211,7 @@ impl<W: Write> Writer<W> {
         self.put(&header, name.as_bytes())
     }
 
-    /// A symbolic link.
+    /// Writes a symbolic link.
     ///
     /// # Errors
     /// See [`Writer::begin`].
@@ -222,7 +221,7 @@ impl<W: Write> Writer<W> {
         self.out.write_all(target.as_bytes())
     }
 
-    /// Data of the file, at most 64 KiB, behind what came before.
+    /// Writes data of the current file, at most 64 KiB, behind its earlier data.
     ///
     /// # Errors
     /// See [`Writer::begin`].
@@ -231,7 +230,7 @@ impl<W: Write> Writer<W> {
         self.put(&Header { tag: tag::DATA, length, size: offset, ..Header::default() }, bytes)
     }
 
-    /// The file has this size in the end, no more than was said.
+    /// Ends the current file and sets its final size, at most the announced one.
     ///
     /// # Errors
     /// See [`Writer::begin`].
@@ -239,7 +238,7 @@ impl<W: Write> Writer<W> {
         self.put(&Header { tag: tag::END_OF_FILE, size, ..Header::default() }, &[])
     }
 
-    /// Nothing more is in the folder.
+    /// Ends the innermost folder.
     ///
     /// # Errors
     /// See [`Writer::begin`].
@@ -247,7 +246,7 @@ impl<W: Write> Writer<W> {
         self.put(&Header { tag: tag::LEAVE, ..Header::default() }, &[])
     }
 
-    /// This entry, or what is in it, is not sent.
+    /// Reports that this entry, or the files in it, are not sent.
     ///
     /// # Errors
     /// See [`Writer::begin`].
@@ -258,7 +257,7 @@ impl<W: Write> Writer<W> {
         self.put(&Header { mode, ..header }, name.as_bytes())
     }
 
-    /// All has been sent.
+    /// Ends the stream.
     ///
     /// # Errors
     /// See [`Writer::begin`].

@@ -1,4 +1,4 @@
-//! Files that hold one value as JSON.
+//! Reads and writes files that hold one value as JSON.
 
 use crate::error::FileError;
 use crate::replace::{Durability, Writers, replace};
@@ -10,17 +10,17 @@ use std::path::Path;
 /// Reads a JSON file.
 ///
 /// # Errors
-/// It is not there or damaged.
+/// The file does not exist or is damaged.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     let bytes = fs::read(path).map_err(FileError::io("read", path))?;
     serde_json::from_slice(&bytes)
         .map_err(|source| FileError::Damaged { path: path.to_owned(), source })
 }
 
-/// Replaces a JSON file, as [`replace`] does for any number of writers.
+/// Replaces a JSON file; [`replace`] describes how.
 ///
 /// # Errors
-/// As [`replace`].
+/// Those of [`replace`].
 pub fn write_json<T: Serialize>(
     path: &Path,
     value: &T,
@@ -29,10 +29,10 @@ pub fn write_json<T: Serialize>(
     Ok(replace(path, &render_json(path, value)?, durability, Writers::Many)?)
 }
 
-/// The bytes of a JSON file; `path` is named in the error.
+/// The contents of a JSON file; errors name `path`.
 ///
 /// # Errors
-/// The value has no form in JSON.
+/// The value cannot be written as JSON.
 pub fn render_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, FileError> {
     let mut json = serde_json::to_vec_pretty(value)
         .map_err(|source| FileError::Damaged { path: path.to_owned(), source })?;

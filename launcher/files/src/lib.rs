@@ -1,4 +1,4 @@
-//! How `launch` keeps files on disk: only root reads them, and a file is replaced whole or not at all.
+//! Keeps `launch`'s files on disk: only root reads them, and a file is replaced completely or not at all.
 #![forbid(unsafe_code)]
 
 mod error;

@@ -1,7 +1,7 @@
-//! Folders of mode 0700 and files of mode 0600.
+//! Private folders and files, with modes 0700 and 0600.
 //!
-//! Images hold what their owners would not show to every user of dom0, programs with their set-user-ID
-//! bits among it. Older versions made some folders with mode 0755, so existing folders are mended.
+//! Not every user of dom0 may see the contents of images, which include programs with set-user-ID bits. Older versions
+//! of `launch` created some folders with mode 0755, so existing folders are corrected.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -10,25 +10,24 @@ use std::path::Path;
 
 const FOLDER: u32 = 0o700;
 const FILE: u32 = 0o600;
-/// What group and others may do.
+/// The permission bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// Makes sure that there is a folder which only its owner can enter. Missing parents are made
-/// alike; one that others can enter is closed to them, and so is all below it.
+/// Makes sure that a folder exists and only its owner can enter it. Creates missing parents with the same mode. If
+/// others can enter an existing folder, closes it to them, and everything below it.
 ///
-/// Where the folder is as it should be this takes one system call.
+/// Takes one system call if the folder is already correct.
 ///
 /// # Errors
-/// The folder is something else, or the file system refuses.
+/// The path is not a folder, or the file system refuses.
 pub fn make_private(folder: &Path) -> io::Result<()> {
     make(folder, close_tree)
 }
 
-/// As [`make_private`], for a folder in which also others may have files: below it only the
-/// entries called `ours` are closed.
+/// As [`make_private`], for a folder where other programs also keep files: closes only the entries named in `ours`.
 ///
 /// # Errors
-/// As [`make_private`].
+/// Those of [`make_private`].
 pub fn make_private_with(folder: &Path, ours: &[&str]) -> io::Result<()> {
     make(folder, |folder| {
         ours.iter().try_for_each(|name| {
@@ -39,10 +38,10 @@ pub fn make_private_with(folder: &Path, ours: &[&str]) -> io::Result<()> {
     })
 }
 
-/// Opens a file for writing that only its owner may read; what was in it goes.
+/// Opens a file for writing that only its owner may read, and truncates it.
 ///
 /// # Errors
-/// As for [`File::create`].
+/// Those of [`File::create`].
 pub fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(FILE).open(path)
 }
@@ -55,8 +54,7 @@ fn make(folder: &Path, close_entries: impl Fn(&Path) -> io::Result<()>) -> io::R
         Ok(data) if !data.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
         Ok(data) if data.permissions().mode() & OTHERS == 0 => Ok(()),
         Ok(_) => {
-            // The folder itself comes last: if this is interrupted, the next call sees an open folder and
-            // starts over.
+            // Closes the folder itself last: if this is interrupted, the next call sees an open folder and starts over.
             close_entries(folder)?;
             fs::set_permissions(folder, Permissions::from_mode(FOLDER))
         }
@@ -64,21 +62,21 @@ fn make(folder: &Path, close_entries: impl Fn(&Path) -> io::Result<()>) -> io::R
     }
 }
 
-/// Closes all entries of a folder; `path` may also be something else.
+/// Closes `path` and, if it is a folder, everything below it.
 fn close_tree(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.is_dir() {
         return Ok(());
     }
     for entry in fs::read_dir(path)? {
         let entry = entry?.path();
-        // Others may be at work there and remove something meanwhile.
+        // Another process may remove an entry at the same time.
         if_there(close_tree(&entry))?;
         if_there(close(&entry))?;
     }
     Ok(())
 }
 
-/// Closes one file or folder. A link is left alone, and so is what it leads to.
+/// Closes one file or folder. Does not change a link or its target.
 fn close(path: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(path)?;
     let mode = if data.is_dir() { FOLDER } else { FILE };

@@ -1,4 +1,4 @@
-//! Removing a file.
+//! Removes files.
 
 use crate::error::FileError;
 use std::fs;

@@ -5,42 +5,42 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// What a power failure may do to a file that was just replaced.
+/// What a power failure may do to a file that has just been replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Nothing: both contents and name are on the disk when [`replace`] returns.
+    /// Nothing: contents and name are on the disk when [`replace`] returns.
     PowerFailure,
-    /// It may bring the old contents back, or leave an empty file. Nothing waits for the disk. For files
-    /// that are about running domains, which a power failure ends too.
+    /// A power failure may restore the old contents or leave an empty file, because nothing waits for the disk. For
+    /// files about running domains, which a power failure ends too.
     Crash,
 }
 
 /// Who may replace the same file at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writers {
-    /// One process and thread: the caller holds a lock. The new contents are written to `NAME.new`,
-    /// so the next writer overwrites what a killed one left behind.
+    /// One process and thread, because the caller holds a lock. The new contents are written to `NAME.new`, so the next
+    /// writer overwrites the file that a killed writer left behind.
     One,
-    /// Any number of processes, one thread in each. The new contents are written to `NAME.PID.tmp`.
+    /// Any number of processes, with one writing thread each. The new contents are written to `NAME.PID.tmp`.
     Many,
 }
 
-/// A file could not be replaced. The old one is still there.
+/// A file could not be replaced. The old file still exists.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", path.display())]
 pub struct ReplaceError {
-    /// What failed.
+    /// The operation that failed.
     pub action: &'static str,
-    /// On which file or folder.
+    /// The file or folder.
     pub path: PathBuf,
-    /// Why.
+    /// The cause.
     pub source: io::Error,
 }
 
-/// Replaces the file at `path`, or makes it; only its owner may read it.
+/// Replaces or creates the file at `path`; only its owner may read it.
 ///
 /// # Errors
-/// The disk is full, the folder is missing, and so on; nothing has changed then.
+/// For example, the disk is full or the folder is missing; nothing has changed then.
 pub fn replace(
     path: &Path,
     contents: &[u8],
@@ -54,7 +54,7 @@ pub fn replace(
         if durability == Durability::PowerFailure { file.sync_all() } else { Ok(()) }
     };
     write().and_then(|()| fs::rename(&staged, path)).map_err(|source| {
-        // Blocks of a full disk are wanted back; the first error is the one to report.
+        // Frees the blocks of a full disk; the first error is the one to report.
         let _ = fs::remove_file(&staged);
         ReplaceError { action: "write", path: path.to_owned(), source }
     })?;
@@ -115,7 +115,7 @@ mod tests {
     fn a_failure_names_the_file_and_leaves_the_old_one() {
         for (durability, writers) in ALL {
             let folder = tempfile::tempdir().unwrap();
-            // A folder with something in it cannot be replaced by a file.
+            // A folder with entries cannot be replaced by a file.
             let path = folder.path().join("state.json");
             fs::create_dir_all(path.join("old")).unwrap();
             let error = replace(&path, b"new", durability, writers).unwrap_err();

@@ -1,21 +1,21 @@
-//! Fences that a kernel may lack, and why a sandbox is not whole.
+//! Fences that a kernel may lack, and the errors of entering a sandbox.
 
 use std::{fmt, io};
 
-/// A protection that some kernels do not have.
+/// A fence that some kernels do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
-    /// Landlock keeps the process from all files except the ones listed (Linux 5.13).
+    /// Landlock denies access to all files except the listed ones (Linux 5.13).
     Files,
-    /// Landlock keeps the process from connecting to other TCP ports than the ones listed (6.7).
+    /// Landlock denies connections to all TCP ports except the listed ones (6.7).
     TcpConnect,
-    /// Landlock keeps the process from listening on other TCP ports than the ones listed (6.7).
+    /// Landlock denies listening on all TCP ports except the listed ones (6.7).
     TcpBind,
-    /// Landlock keeps the process from signalling processes outside the sandbox (6.12).
+    /// Landlock denies signals to processes outside the sandbox (6.12).
     Signals,
-    /// Landlock keeps the process from abstract Unix sockets of processes outside (6.12).
+    /// Landlock denies connections to abstract Unix sockets of processes outside the sandbox (6.12).
     AbstractSockets,
-    /// Seccomp keeps the process from all system calls except the ones listed (3.17).
+    /// Seccomp denies all system calls except the listed ones (3.17).
     Calls,
 }
 
@@ -32,16 +32,16 @@ impl fmt::Display for Fence {
     }
 }
 
-/// A fence that does not stand.
+/// A missing fence.
 #[derive(Debug)]
 pub struct Gap {
-    /// Which one.
+    /// The fence.
     pub fence: Fence,
-    /// Why not: the kernel's answer, or its Landlock version.
+    /// The cause: the kernel's answer, or its Landlock version.
     pub cause: io::Error,
 }
 
-/// Fences that do not stand; all others do.
+/// The missing fences; all others are in place.
 #[derive(Debug, Default)]
 pub struct Gaps(pub Vec<Gap>);
 
@@ -55,25 +55,24 @@ impl fmt::Display for Gaps {
     }
 }
 
-/// Why the sandbox is not whole.
+/// Why the sandbox is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The process still has a right that every kernel can take away. The process may have lost
-    /// other rights and must not go on.
+    /// The process still has a right that every kernel can take away. It may have lost other rights and must not
+    /// continue.
     #[error("cannot {step}")]
     Step {
-        /// What failed, as a verb with its object.
+        /// The step that failed, as a verb with its object.
         step: &'static str,
         /// The kernel's answer.
         source: io::Error,
     },
-    /// This kernel does not have these protections. All others stand: a caller whose user has
-    /// agreed to it may go on.
+    /// This kernel lacks these fences; all others are in place. A caller may continue if its user has agreed to that.
     #[error("this kernel lacks {0}")]
     Gaps(Gaps),
 }
 
-/// For `map_err`: names the step that failed.
+/// Makes a function for `map_err` that names the step that failed.
 pub(crate) fn failed<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> SandboxError {
     move |error| SandboxError::Step { step, source: error.into() }
 }

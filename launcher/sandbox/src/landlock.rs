@@ -1,4 +1,4 @@
-//! Files, TCP ports, signals: Landlock's rules.
+//! Landlock: restricts files, TCP ports and signals.
 #![expect(unsafe_code, reason = "Landlock has no safe interface in rustix or std")]
 
 use crate::error::{Fence, Gap, Gaps, SandboxError, failed};
@@ -9,36 +9,35 @@ use std::{
     path::Path,
 };
 
-/// What Landlock leaves to the process.
+/// The rights that Landlock leaves to the process.
 ///
-/// Landlock knows how files are opened, made, renamed and removed, but not `stat`, `chmod`,
-/// `chown`, `utime` or `setxattr`, and before Linux 6.2 not `truncate`: the list of system calls
-/// must leave out those that the process has no need for.
+/// Landlock restricts opening, creating, renaming and removing files, but not `stat`, `chmod`, `chown`, `utime` or
+/// `setxattr`, nor `truncate` before Linux 6.2. So the list of system calls must not contain those that the process
+/// does not need.
 #[derive(Clone, Copy, Debug)]
 pub struct Landlock<'a> {
-    /// Files and folders with everything that is below them, and what may be done there. See
-    /// [`open_place`].
+    /// Files and folders, with everything below them, and the access to each. See [`open_place`].
     pub files: &'a [(BorrowedFd<'a>, Access)],
-    /// TCP ports that may be connected to; `None`: all.
+    /// TCP ports that the process may connect to; `None` allows all.
     pub connect: Option<&'a [u16]>,
-    /// TCP ports that may be listened on; `None`: all.
+    /// TCP ports that the process may listen on; `None` allows all.
     pub bind: Option<&'a [u16]>,
-    /// Of the fences of Landlock besides [`Fence::Files`] those without which
-    /// [`crate::Sandbox::enter`] fails. Leave out those that the list of system calls makes up for.
+    /// The fences besides [`Fence::Files`] without which [`crate::Sandbox::enter`] fails. Leave out a fence if the list
+    /// of system calls has the same effect.
     pub needed: &'a [Fence],
 }
 
-/// What may be done with files.
+/// What the process may do with files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Read files, list folders.
     Read,
-    /// Besides: write, make, rename and remove files, folders and symbolic links; no devices,
-    /// sockets or named pipes.
+    /// As `Read`, and write, create, rename and remove files, folders and symbolic links, but not devices, sockets or
+    /// named pipes.
     Write,
 }
 
-// `include/uapi/linux/landlock.h`.
+// Constants from `include/uapi/linux/landlock.h`.
 const CREATE_RULESET_VERSION: u32 = 1;
 const RULE_PATH_BENEATH: libc::c_int = 1;
 const RULE_NET_PORT: libc::c_int = 2;
@@ -57,9 +56,9 @@ const NET_CONNECT_TCP: u64 = 2;
 const SCOPE_ABSTRACT_UNIX_SOCKET: u64 = 1;
 const SCOPE_SIGNAL: u64 = 2;
 
-/// The rights about files by the first version of Landlock that has them.
+/// Rights on files, by the first version of Landlock that has them.
 const FS_BY_VERSION: [u64; 5] = [(1 << 13) - 1, FS_REFER, FS_TRUNCATE, 0, 1 << 15];
-/// The rights that mean something for a file that is not a folder.
+/// The rights that apply to files other than folders.
 const FS_OF_FILES: u64 = 1 | FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE;
 const READ: u64 = FS_READ_FILE | FS_READ_DIR;
 const WRITE: u64 = READ
@@ -74,7 +73,7 @@ const WRITE: u64 = READ
 const NET_VERSION: u32 = 4;
 const SCOPE_VERSION: u32 = 6;
 
-/// `struct landlock_ruleset_attr`; older kernels take a longer one if the rest of it is zero.
+/// `struct landlock_ruleset_attr`; older kernels accept a longer one if the rest of it is zero.
 #[repr(C)]
 struct Handled {
     files: u64,
@@ -96,10 +95,10 @@ struct NetPort {
     port: u64,
 }
 
-/// Opens a file or folder for [`Landlock::files`]; `None` if there is none.
+/// Opens a file or folder for [`Landlock::files`]; `None` if it does not exist.
 ///
 /// # Errors
-/// The kernel's answer, other than that there is none.
+/// The kernel's answer, unless it says that the file does not exist.
 pub fn open_place(path: &Path) -> io::Result<Option<OwnedFd>> {
     match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Ok(place) => Ok(Some(place)),
@@ -109,7 +108,7 @@ pub fn open_place(path: &Path) -> io::Result<Option<OwnedFd>> {
 }
 
 impl Landlock<'_> {
-    /// Restricts the calling thread; needs `no_new_privs`. Returns what the kernel lacks.
+    /// Restricts the calling thread; requires `no_new_privs`. Returns the fences that the kernel lacks.
     pub(crate) fn restrict(&self) -> Result<Gaps, SandboxError> {
         let version = match version() {
             Ok(version) => version,
@@ -122,7 +121,7 @@ impl Landlock<'_> {
                 unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
             if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
         };
-        // The kernel has Landlock: a failure here is no lack of the kernel.
+        // The kernel has Landlock, so an error here does not mean that the kernel lacks it.
         rules().map_err(failed("set up Landlock"))?;
         Ok(self.gaps(version, None))
     }
@@ -206,13 +205,13 @@ fn create_ruleset(handled: &Handled) -> io::Result<OwnedFd> {
         )
     };
     match i32::try_from(ruleset) {
-        // SAFETY: the kernel has just made this file for us alone.
+        // SAFETY: the kernel has just opened this file, and nothing else owns it.
         Ok(ruleset @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(ruleset) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Adds a rule whose structure is the one that `kind` asks for.
+/// Adds a rule; `rule` points to the structure that belongs to `kind`.
 fn add_rule(ruleset: &OwnedFd, kind: libc::c_int, rule: *const libc::c_void) -> io::Result<()> {
     // SAFETY: both callers pass a live structure of the kind they name.
     let done = unsafe {

@@ -1,12 +1,11 @@
-//! Takes rights away from the calling process, for good.
+//! Takes rights away from the calling process permanently.
 //!
-//! A [`Sandbox`] says what the process keeps. [`Sandbox::enter`] takes away everything else: user,
-//! capabilities, files and network (Landlock), and system calls (seccomp). `enter` fails unless
-//! every fence that the sandbox needs stands, so a caller that ignores a missing fence has to do so
-//! in its own code.
+//! A [`Sandbox`] lists what the process keeps. [`Sandbox::enter`] takes away everything else: user, capabilities, files
+//! and network (Landlock), and system calls (seccomp). `enter` fails unless every fence that the sandbox needs is in
+//! place, so a caller must ignore a missing fence explicitly.
 //!
-//! The crate has two dependencies and builds no tables on the heap that outlive `enter`, because
-//! one of its users runs once per app.
+//! The crate has two dependencies and keeps no tables on the heap after `enter`, because one of its users runs once for
+//! each app.
 
 #![deny(unsafe_code)]
 
@@ -32,42 +31,41 @@ use rustix::{
 };
 use std::{io, os::unix::fs::MetadataExt as _};
 
-/// What the process keeps. All else is taken away by [`Sandbox::enter`].
+/// The rights that the process keeps. [`Sandbox::enter`] takes away all others.
 ///
-/// Whatever is set here, the process loses all capabilities, can gain no new privileges by
-/// executing a program, and cannot be traced by or dumped for its user.
+/// In any case the process loses all capabilities, cannot gain privileges by executing a program, and cannot be traced
+/// or dumped by its user.
 #[derive(Clone, Copy, Debug)]
 pub struct Sandbox<'a> {
-    /// The user to become, with the group of the same number and no other groups. `None`: the
-    /// process stays the user it is. Only root can become another user; user 0 is refused.
+    /// The user to become, with the group of the same number and no other groups. `None` keeps the current user. Only
+    /// root can become another user; user 0 is refused.
     pub user: Option<u32>,
     /// Whether the kernel kills the process when the thread that started it ends.
     pub dies_with_parent: bool,
-    /// Resource limits, soft and hard, in the resource's own unit.
+    /// Resource limits, soft and hard, each in the resource's unit.
     pub limits: &'a [(Resource, u64)],
-    /// Files, TCP ports, signals.
+    /// Rights on files, TCP ports and signals.
     pub landlock: Landlock<'a>,
-    /// System calls.
+    /// The allowed system calls.
     pub calls: Calls<'a>,
 }
 
 impl Sandbox<'_> {
-    /// Takes away all rights that are not listed, from the calling process, which must have one
-    /// thread only. Open files stay open and usable.
+    /// Takes away all rights that are not listed from the calling process, which must have a single thread. Open files
+    /// stay open and usable.
     ///
-    /// Returns the fences that this kernel lacks and [`Landlock::needed`] does not list.
+    /// Returns the fences that this kernel lacks, if [`Landlock::needed`] does not list them.
     ///
     /// # Errors
-    /// [`SandboxError::Step`] when a right could not be given up, or there is a second thread;
-    /// [`SandboxError::Gaps`] when the kernel lacks seccomp, Landlock for files, or a fence that
-    /// [`Landlock::needed`] lists.
+    /// [`SandboxError::Step`] if a right could not be given up, or if there is a second thread; [`SandboxError::Gaps`]
+    /// if the kernel lacks seccomp, Landlock for files, or a fence in [`Landlock::needed`].
     pub fn enter(&self) -> Result<Gaps, SandboxError> {
         expect_one_thread()?;
         self.enter_thread()
     }
 
-    /// The same for the calling thread only: other threads keep their rights. For tests, whose
-    /// harness has a thread of its own.
+    /// As [`Sandbox::enter`], but for the calling thread only: other threads keep their rights. For tests, because the
+    /// test harness has a thread of its own.
     ///
     /// # Errors
     /// Those of [`Sandbox::enter`].
@@ -76,7 +74,7 @@ impl Sandbox<'_> {
             become_user(user).map_err(failed("become another user"))?;
         }
         drop_capabilities().map_err(failed("give up capabilities"))?;
-        // After the change of user, which resets these two.
+        // After the change of user, which resets both settings.
         if self.dies_with_parent {
             set_parent_process_death_signal(Some(Signal::KILL))
                 .map_err(failed("ask to end with the parent process"))?;
@@ -104,10 +102,11 @@ impl Sandbox<'_> {
     }
 }
 
-/// Landlock, seccomp and capabilities belong to a thread: a second thread would keep its rights.
+/// Fails if there is a second thread. Landlock, seccomp and capabilities apply to a thread, so it would keep its
+/// rights.
 fn expect_one_thread() -> Result<(), SandboxError> {
     let step = "see that there is one thread only";
-    // Each task is a subfolder, which links to its parent; the folder has two links of its own.
+    // Each task is a subfolder with a link to its parent; the folder has two links of its own.
     let links = std::fs::metadata("/proc/self/task").map_err(failed(step))?.nlink();
     match links {
         0..=3 => Ok(()),
@@ -123,14 +122,14 @@ fn become_user(user: u32) -> rustix::io::Result<()> {
     set_thread_groups(&[])?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
-    // Becoming root again must fail; otherwise root was never given up.
+    // Becoming root again must fail; otherwise the process has not given up root.
     match set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT) {
         Ok(()) => Err(rustix::io::Errno::PERM),
         Err(_) => Ok(()),
     }
 }
 
-/// The bounding set stays: without new privileges it gives nothing.
+/// Keeps the bounding set: without new privileges it has no effect.
 fn drop_capabilities() -> rustix::io::Result<()> {
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
@@ -144,19 +143,19 @@ fn drop_capabilities() -> rustix::io::Result<()> {
 /// The kernel's answer; `ENOSYS` before Linux 5.9.
 ///
 /// # Safety
-/// No value of this process may own a file from number `first` on. That is so at the start of
-/// `main`, before anything is opened.
+/// No value of this process may own a file from number `first` on. This holds at the start of `main`, before anything
+/// is opened.
 #[expect(unsafe_code, reason = "no safe interface closes files that Rust does not know")]
 pub unsafe fn close_files_from(first: u32) -> io::Result<()> {
-    // SAFETY: by this function's own contract nothing is left with a closed file.
+    // SAFETY: by this function's contract no value owns a closed file.
     match unsafe { libc::close_range(first, libc::c_uint::MAX, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Has every open file from number `first` on closed when this process, or a child of it, executes
-/// a program: also files that this process inherited.
+/// Marks every open file from number `first` on, also inherited ones, to be closed when this process or a child of it
+/// executes a program.
 ///
 /// # Errors
 /// The kernel's answer; `ENOSYS` before Linux 5.9, `EINVAL` before 5.11.

@@ -1,21 +1,24 @@
-//! System calls: a seccomp filter made of lists.
+//! Seccomp: a filter of system calls, made from lists.
 #![expect(unsafe_code, reason = "no safe interface installs a filter of one's own")]
 
 use std::io;
 
-/// Which system calls the process may still make.
+/// The system calls that the process may make.
 ///
-/// For each call the first of these that fits decides: `checked` and one of its alternatives
-/// holds: allowed. In `deadly`: the kernel kills the process. In `checked` and no alternative
-/// holds: `EPERM`. In `allowed`: allowed. All others: `ENOSYS`, which C libraries take as "try the
-/// older call".
+/// For each call, the first matching rule decides:
+///
+/// 1. in `checked`, and one of its alternatives holds: allowed;
+/// 2. in `deadly`: the kernel kills the process;
+/// 3. in `checked`, and no alternative holds: `EPERM`;
+/// 4. in `allowed`: allowed;
+/// 5. otherwise: `ENOSYS`, for which C libraries try the older call.
 ///
 /// Calls for a foreign architecture kill the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Calls<'a> {
-    /// Calls that are always allowed, by `libc::SYS_…`, as any number of lists.
+    /// Calls that are always allowed, as `libc::SYS_…`, in any number of lists.
     pub allowed: &'a [&'a [i64]],
-    /// Calls that are allowed if all [`Test`]s of any one of their alternatives hold.
+    /// Calls that are allowed if all [`Test`]s of one of their alternatives hold.
     pub checked: &'a [(i64, &'a [&'a [Test]])],
     /// Calls that only an intruder makes.
     pub deadly: &'a [i64],
@@ -26,28 +29,28 @@ pub struct Calls<'a> {
 pub enum Test {
     /// The argument's lower 32 bits are `value`.
     Is {
-        /// Which argument.
+        /// The argument's number.
         argument: u8,
-        /// What it must be.
+        /// The required value.
         value: u32,
     },
-    /// Of the argument's lower 32 bits those in `mask` are `value`.
+    /// Of the argument's lower 32 bits, those in `mask` are `value`.
     Masked {
-        /// Which argument.
+        /// The argument's number.
         argument: u8,
-        /// The bits to look at.
+        /// The bits to compare.
         mask: u32,
-        /// What they must be.
+        /// The required value.
         value: u32,
     },
-    /// All 64 bits of the argument are zero, as a null pointer's are.
+    /// All 64 bits of the argument are zero, as in a null pointer.
     Null {
-        /// Which argument.
+        /// The argument's number.
         argument: u8,
     },
 }
 
-// `include/uapi/linux/audit.h` and `seccomp.h`.
+// Constants from `include/uapi/linux/audit.h` and `seccomp.h`.
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xC000_003E;
 #[cfg(target_arch = "aarch64")]
@@ -58,8 +61,7 @@ const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-// `include/uapi/linux/bpf_common.h`: the codes of the few instructions needed, as sums of
-// BPF_LD + BPF_W + BPF_ABS, and so on.
+// Instruction codes from `include/uapi/linux/bpf_common.h`, as sums of BPF_LD + BPF_W + BPF_ABS, and so on.
 const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
 const IF_EQUAL: u16 = 0x15;
@@ -77,8 +79,8 @@ impl Calls<'_> {
     /// Installs the filter on the calling thread, without any other fence.
     ///
     /// # Errors
-    /// The kernel's answer: `EACCES` unless the thread has `no_new_privs` or `CAP_SYS_ADMIN`,
-    /// `EINVAL` if the list is too long for one filter.
+    /// The kernel's answer: `EACCES` unless the thread has `no_new_privs` or `CAP_SYS_ADMIN`, `EINVAL` if the list is
+    /// too long for one filter.
     pub fn restrict(&self) -> io::Result<()> {
         let mut program = self.program()?;
         let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -107,7 +109,7 @@ impl Calls<'_> {
             let otherwise = if self.deadly.contains(call) { KILL } else { error(libc::EPERM) };
             let block = checked(alternatives, otherwise)?;
             program.push(skip_if(number(*call)?, 1, 0));
-            // A conditional jump reaches 255 instructions only.
+            // A conditional jump reaches only 255 instructions.
             program.push(instruction(JUMP, u32::try_from(block.len()).unwrap_or(u32::MAX)));
             program.extend(block);
         }
@@ -127,11 +129,11 @@ impl Calls<'_> {
     }
 }
 
-/// What decides on one call, whatever comes of it.
+/// The instructions that decide on one call in `checked`; the result is `otherwise` if no alternative holds.
 fn checked(alternatives: &[&[Test]], otherwise: u32) -> io::Result<Vec<libc::sock_filter>> {
     let mut block = Vec::new();
     for tests in alternatives {
-        // From the last to the first, as each must know how far the next alternative is.
+        // From last to first, because each alternative must know the distance to the next.
         let mut parts = vec![vec![instruction(RETURN, ALLOW)]];
         let mut rest = 1;
         for test in tests.iter().rev() {
@@ -145,10 +147,10 @@ fn checked(alternatives: &[&[Test]], otherwise: u32) -> io::Result<Vec<libc::soc
     Ok(block)
 }
 
-/// Goes on if `test` holds, else skips `rest` instructions; `None` if they are too many.
+/// Continues if `test` holds, otherwise skips `rest` instructions; `None` if they are too many.
 fn compare(test: &Test, rest: usize) -> Option<Vec<libc::sock_filter>> {
     let rest = u8::try_from(rest).ok()?;
-    // Both architectures are little-endian: the lower half of an argument comes first.
+    // Both architectures are little-endian, so the lower half of an argument comes first.
     let lower = |argument: u8| instruction(LOAD, ARGUMENTS + 8 * u32::from(argument));
     let upper = |argument: u8| instruction(LOAD, ARGUMENTS + 8 * u32::from(argument) + 4);
     Some(match *test {
@@ -173,7 +175,7 @@ fn instruction(code: u16, k: u32) -> libc::sock_filter {
     libc::sock_filter { code, jt: 0, jf: 0, k }
 }
 
-/// Skips `if_equal` instructions when the accumulator is `value`, else `otherwise`.
+/// Skips `if_equal` instructions if the accumulator equals `value`, otherwise `otherwise` instructions.
 fn skip_if(value: u32, if_equal: u8, otherwise: u8) -> libc::sock_filter {
     libc::sock_filter { jt: if_equal, jf: otherwise, ..instruction(IF_EQUAL, value) }
 }

@@ -1,4 +1,4 @@
-//! Acts of an intruder, each in a process of its own that has entered a sandbox.
+//! Acts of an intruder, each in a separate process that has entered a sandbox.
 
 use super::*;
 use std::{
@@ -10,11 +10,11 @@ use std::{
 };
 
 const ACT: &str = "LAUNCH_TEST_ACT";
-/// Exit codes by which an act tells how it went.
+/// Exit codes by which an act reports its result.
 const DONE: i32 = 42;
 const REFUSED: i32 = 43;
 
-/// Calls by which a test program gets along.
+/// System calls that a test program needs.
 const COMMON: &[i64] = &[
     libc::SYS_read,
     libc::SYS_write,
@@ -51,7 +51,7 @@ const SOCKETS: &[i64] = &[
     libc::SYS_poll,
 ];
 
-/// Not a test of its own: what [`act`] runs, and nothing without its variable.
+/// Not a test of its own: runs an act for [`act`], and does nothing without its variable.
 #[test]
 fn intruder() {
     let Ok(act) = std::env::var(ACT) else { return };
@@ -117,20 +117,20 @@ fn intruder() {
     let code = match outcome {
         Ok(()) => DONE,
         Err(error) if expected.is_none() || error.raw_os_error() == expected => REFUSED,
-        // Not a panic, which makes calls that are not listed.
+        // A panic would make system calls that are not listed.
         Err(_) => REFUSED + 1,
     };
     std::process::exit(code);
 }
 
-/// Runs `act`, which is `FOLDER ACT ARGUMENT`, where FOLDER may be written to.
+/// Runs `act`, which is `FOLDER ACT ARGUMENT`; it may write in FOLDER.
 fn act(act: &str) -> ExitStatus {
     let mut program = Command::new(std::env::current_exe().unwrap());
     program.args(["--exact", "tests::intruder", "--test-threads=1", "--nocapture"]);
     program.env(ACT, act).output().unwrap().status
 }
 
-/// The kernel's version of Landlock, found by asking it.
+/// The kernel's version of Landlock, as reported by the kernel.
 fn landlock() -> u32 {
     let version = landlock::version();
     println!("Landlock: {version:?}");
@@ -189,7 +189,7 @@ fn deadly_calls_kill_and_checked_ones_are_refused_by_their_arguments() {
     assert_eq!(act("/tmp exec /bin/true").signal(), Some(libc::SIGSYS));
     assert_eq!(act("/tmp unix - 0 1").code(), Some(REFUSED));
     assert_eq!(act("/tmp datagram - 0 1").code(), Some(REFUSED));
-    // The second alternative says nothing of the type.
+    // The second alternative does not test the type.
     assert_eq!(act("/tmp datagram6 -").code(), Some(DONE));
 }
 

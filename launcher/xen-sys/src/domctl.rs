@@ -1,15 +1,15 @@
 //! `xen/include/public/domctl.h`: operations on one domain, for the toolstack.
 //!
-//! Interface versions 0x15 (Xen 4.17) to 0x17 (Xen 4.19 to 4.21). Of what is used here only
-//! `createdomain` differs: 0x17 has one field more.
+//! Interface versions 0x15 (Xen 4.17) to 0x17 (Xen 4.19 to 4.21). Of the operations in this module only `createdomain`
+//! differs: 0x17 has one more field.
 #![expect(missing_docs, reason = "fields and constants are documented in the header")]
 
 use crate::layout::{constants, layouts};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// The interface versions known here, the newest first.
+/// The supported interface versions, the newest first.
 pub const VERSIONS: [u32; 3] = [0x17, 0x16, 0x15];
-/// The size of the union of arguments.
+/// The size of the union of arguments, in bytes.
 pub const PAYLOAD_BYTES: usize = 128;
 
 constants!(CONSTANTS {
@@ -63,7 +63,7 @@ pub struct Domctl {
     pub interface_version: u32,
     pub domain: u16,
     pub pad: [u16; 3],
-    /// One of the structures below at the start, zeroes after it.
+    /// One of the structures below, followed by zeroes.
     pub payload: [u64; PAYLOAD_BYTES / 8],
 }
 
@@ -106,7 +106,7 @@ pub struct CreateDomain17 {
     pub max_grant_frames: i32,
     pub max_maptrack_frames: i32,
     pub grant_opts: u32,
-    /// Xen 4.21 splits it into options and a count; the same where all is zero.
+    /// Xen 4.21 splits this field into options and a count; both layouts agree if all is zero.
     pub altp2m_opts: u32,
     pub vmtrace_size: u32,
     pub cpupool_id: u32,
@@ -189,8 +189,8 @@ pub struct TscInfo {
     pub elapsed_nsec: u64,
 }
 
-/// For [`TscInfo::tsc_mode`]. Xen's public headers have no name for it, only words: "2=no emulation",
-/// at leaf 4, sub-leaf 0 of `arch-x86/cpuid.h`.
+/// A value of [`TscInfo::tsc_mode`]. Xen's public headers do not name it; `arch-x86/cpuid.h` describes it at
+/// leaf 4, sub-leaf 0: "2=no emulation".
 pub const TSC_NEVER_EMULATE: u32 = 2;
 
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
@@ -200,14 +200,14 @@ pub struct PagingMempool {
     pub size: u64,
 }
 
-/// `struct xen_domctl_scheduler_op`, with the parameters of credit and credit2, which are alike.
+/// `struct xen_domctl_scheduler_op`, with the parameters of credit and credit2, which have the same layout.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct SchedulerOp {
     pub sched_id: u32,
     pub cmd: u32,
     pub weight: u16,
-    /// In percent of one processor; 0: none.
+    /// In percent of one processor; 0 means no cap.
     pub cap: u16,
     pub rest: [u32; 3],
 }

@@ -28,7 +28,7 @@ pub struct EntryV1 {
     pub frame: u32,
 }
 
-/// With one reference; more follow in memory.
+/// Holds one reference; more follow in memory.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct MapGrantRef {
@@ -47,7 +47,7 @@ pub struct UnmapGrantRef {
     pub pad: u32,
 }
 
-/// With one reference; more follow in memory.
+/// Holds one reference; more follow in memory.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct AllocGref {

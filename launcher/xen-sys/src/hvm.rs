@@ -16,7 +16,7 @@ constants!(CONSTANTS {
     PARAM_CONSOLE_PFN: u32 = 17 => "HVM_PARAM_CONSOLE_PFN";
     PARAM_CONSOLE_EVTCHN: u32 = 18 => "HVM_PARAM_CONSOLE_EVTCHN";
 
-    /// Deliver one tick for however many were missed.
+    /// Delivers one tick for any number of missed ticks.
     TIMER_MODE_ONE_MISSED_TICK_PENDING: u64 = 3 => "HVMPTM_one_missed_tick_pending";
     TIMER_MODE_NO_DELAY_FOR_MISSED_TICKS: u64 = 1 => "HVMPTM_no_delay_for_missed_ticks";
 
@@ -37,13 +37,13 @@ pub struct Param {
     pub value: u64,
 }
 
-/// What comes before each record of saved state.
+/// The header of each record of saved state.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct SaveDescriptor {
     pub typecode: u16,
     pub instance: u16,
-    /// Of the record, without this descriptor.
+    /// Length of the record, without this descriptor.
     pub length: u32,
 }
 
@@ -152,7 +152,7 @@ pub struct ModlistEntry {
 pub struct MemmapEntry {
     pub addr: u64,
     pub size: u64,
-    /// As in E820.
+    /// The type, as in E820.
     pub kind: u32,
     pub reserved: u32,
 }

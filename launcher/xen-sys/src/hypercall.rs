@@ -11,7 +11,7 @@ constants!(CONSTANTS {
     HVM_OP: u64 = 34 => "__HYPERVISOR_hvm_op";
     SYSCTL: u64 = 35 => "__HYPERVISOR_sysctl";
     DOMCTL: u64 = 36 => "__HYPERVISOR_domctl";
-    /// Answers major << 16 | minor.
+    /// Returns major << 16 | minor.
     XENVER_VERSION: u64 = 0 => "XENVER_version";
     DOMID_SELF: u16 = 0x7FF0 => "DOMID_SELF";
     DOMID_FIRST_RESERVED: u16 = 0x7FF0 => "DOMID_FIRST_RESERVED";

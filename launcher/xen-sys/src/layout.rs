@@ -1,6 +1,6 @@
-//! Layouts as Xen's headers have them: checked when compiling, and against C in the tests.
+//! Describes the layouts of Xen's structures. The compiler checks them, and the tests compare them with C.
 
-/// A structure's layout by its C name, for the comparison with the headers.
+/// The layout of a structure, by its C name, for the comparison with the headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
     /// As in `sizeof(...)`.
@@ -13,20 +13,20 @@ pub struct Layout {
     pub domctl_versions: (u32, u32),
 }
 
-/// A constant's value by its C name, for the comparison with the headers.
+/// The value of a constant, by its C name, for the comparison with the headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Constant {
     /// As a C expression.
     pub c_name: &'static str,
-    /// Its value.
+    /// The value.
     pub value: u64,
 }
 
-/// Describes a module's `#[repr(C)]` structures, each by its C name, its size, and every field with
-/// its offset, and lists them for the comparison with the headers.
+/// Describes a module's `#[repr(C)]` structures by C name, size, and each field's offset, and lists them for the
+/// comparison with the headers.
 ///
-/// Does not compile where the numbers differ from what the compiler lays out, or where a structure
-/// has padding or fields that not every pattern of bits is a value of.
+/// Does not compile if a number differs from the compiler's layout, if a structure has hidden padding, or if a field
+/// does not accept every bit pattern.
 macro_rules! layouts {
     ($list:ident { $(
         $type:ident = $c_type:literal, $size:literal

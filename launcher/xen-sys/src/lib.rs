@@ -1,8 +1,8 @@
-//! Raw Xen ABI for dom0: structs, constants, ioctls.
+//! Xen's raw ABI for dom0: structures, constants, ioctls.
 //!
-//! One module a header, x86-64 only, no logic. Sizes and offsets are checked when compiling
-//! ([`layout`]) and compared with the installed headers by `tests/headers.rs`. Structures are
-//! named after the header's without their prefix; addresses are `u64`, padding is a field.
+//! One module for each header, x86-64 only, no logic. The compiler checks sizes and offsets ([`layout`]), and
+//! `tests/headers.rs` compares them with the installed headers. Structures have the headers' names without their
+//! prefix; addresses are `u64`, and padding is a field.
 
 pub mod domctl;
 pub mod event_channel;
@@ -18,12 +18,12 @@ pub mod vchan;
 
 use layout::{Constant, Layout};
 
-/// The size of a page, for all of Xen's x86 interfaces.
+/// The size of a page in bytes, in all of Xen's x86 interfaces.
 pub const PAGE_BYTES: usize = 4096;
-/// Its base-2 logarithm.
+/// The base-2 logarithm of [`PAGE_BYTES`].
 pub const PAGE_SHIFT: u32 = 12;
 
-/// Every structure of this crate that a C header has too.
+/// Every structure of this crate that also exists in a C header.
 #[must_use]
 pub fn layouts() -> Vec<Layout> {
     [
@@ -40,7 +40,7 @@ pub fn layouts() -> Vec<Layout> {
     .concat()
 }
 
-/// Every constant of this crate that a C header has too.
+/// Every constant of this crate that also exists in a C header.
 #[must_use]
 pub fn constants() -> Vec<Constant> {
     [

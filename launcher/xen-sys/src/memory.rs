@@ -12,7 +12,7 @@ constants!(CONSTANTS {
     RESOURCE_GRANT_TABLE_ID_SHARED: u32 = 0 => "XENMEM_resource_grant_table_id_shared";
 });
 
-/// `E820_RAM` and so on, from `xen/include/public/hvm/e820.h` and ACPI.
+/// The types of memory: `E820_RAM` and others, from `xen/include/public/hvm/e820.h` and ACPI.
 pub const E820_RAM: u32 = 1;
 pub const E820_RESERVED: u32 = 2;
 pub const E820_ACPI: u32 = 3;
@@ -40,7 +40,7 @@ pub struct ForeignMemoryMap {
     pub buffer: u64,
 }
 
-/// A range of the guest's memory map. Packed in C, so its 64-bit numbers are halves here.
+/// A range of the guest's memory map. It is packed in C, so each 64-bit number is two halves here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct E820Entry {
@@ -49,11 +49,11 @@ pub struct E820Entry {
     kind: u32,
 }
 
-// Xen keeps this structure out of its public headers; Linux has it as `struct boot_e820_entry`.
+// Xen's public headers do not have this structure; Linux has it as `struct boot_e820_entry`.
 const _: () = assert!(size_of::<E820Entry>() == 20 && align_of::<E820Entry>() == 4);
 
 impl E820Entry {
-    /// `size` bytes from `addr` on, of type `kind` (`E820_RAM` and so on).
+    /// A range of `size` bytes from `addr` on, of type `kind` (`E820_RAM` and others).
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a 64-bit number")]
     pub fn new(addr: u64, size: u64, kind: u32) -> Self {

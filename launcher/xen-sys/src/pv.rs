@@ -1,4 +1,4 @@
-//! `xen/include/public/xen.h` and `arch-x86/xen.h`: what a PV guest starts with.
+//! `xen/include/public/xen.h` and `arch-x86/xen.h`: the state in which a PV guest starts.
 #![expect(missing_docs, reason = "fields and constants are documented in the header")]
 
 use crate::layout::{constants, layouts};

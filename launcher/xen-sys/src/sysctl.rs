@@ -4,7 +4,7 @@
 use crate::layout::{constants, layouts};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// The interface versions known here, the newest first: 0x15 is Xen 4.17 to 4.20.
+/// The supported interface versions, the newest first: 0x15 is Xen 4.17 to 4.20.
 pub const VERSIONS: [u32; 2] = [0x16, 0x15];
 
 constants!(CONSTANTS {
@@ -22,7 +22,7 @@ constants!(CONSTANTS {
 pub struct Sysctl {
     pub cmd: u32,
     pub interface_version: u32,
-    /// One of the structures below at the start, zeroes after it.
+    /// One of the structures below, followed by zeroes.
     pub payload: [u64; 16],
 }
 

@@ -1,7 +1,7 @@
-//! Every structure and constant of this crate against Xen's own headers, through the C compiler.
+//! Compares every structure and constant of this crate with Xen's own headers, through the C compiler.
 //!
-//! Headers are Debian's `libxen-dev` in `/usr/include`; `XEN_HEADERS` names further include
-//! folders, separated by `:`, to compare with other versions of Xen in the same run.
+//! The headers are those of Debian's `libxen-dev` in `/usr/include`. To compare with other versions of Xen in the same
+//! run, list further include folders in `XEN_HEADERS`, separated by `:`.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -49,7 +49,7 @@ fn every_structure_and_constant_is_as_in_the_installed_headers() {
     }
 }
 
-/// `layouts!` lists what it describes, and the compiler reports a list that `layouts()` leaves out. This
+/// `layouts!` lists the structures that it describes, and the compiler reports a list missing in `layouts()`. This test
 /// finds a structure that is in no list. (E820 entries have no C name in Xen's public headers.)
 #[test]
 fn every_structure_of_this_crate_is_compared() {
@@ -63,7 +63,7 @@ fn every_structure_of_this_crate_is_compared() {
     assert_eq!(xen_sys::layouts().len() + WITHOUT_A_HEADER, structures);
 }
 
-/// Compiles and runs a C program that prints all numbers, and compares them with ours.
+/// Compiles and runs a C program that prints all numbers, and compares them with this crate's.
 fn compare(folder: &Path) {
     let found = ask_the_compiler(folder);
     let version = u32::try_from(found["XEN_DOMCTL_INTERFACE_VERSION"]).unwrap();
@@ -82,7 +82,7 @@ fn compare(folder: &Path) {
     assert!(wrong.is_empty(), "{}:\n{wrong}", folder.display());
 }
 
-/// What the C program has to print for headers of this domctl version.
+/// The numbers that the C program must print for headers of this domctl version.
 fn expected(version: u32) -> BTreeMap<String, u64> {
     let mut numbers = BTreeMap::new();
     for layout in layouts_of(version) {
@@ -105,7 +105,7 @@ fn layouts_of(version: u32) -> Vec<Layout> {
 }
 
 fn ask_the_compiler(folder: &Path) -> BTreeMap<String, u64> {
-    // Names that exist in one version only are asked of the headers that have them.
+    // Names that exist in one version only are compared only with the headers that have them.
     let version_line = std::fs::read_to_string(folder.join("xen/domctl.h")).unwrap();
     let version = version_line
         .lines()

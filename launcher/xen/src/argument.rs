@@ -8,8 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// Carries out one sysctl and returns its argument as Xen left it.
 ///
 /// # Safety
-/// Addresses in `payload` must be those of buffers that are as large as this operation accesses
-/// them.
+/// Each address in `payload` must be that of a buffer as large as this operation accesses it.
 pub(crate) unsafe fn sysctl<P: FromBytes + IntoBytes + Immutable>(
     call: &Call,
     version: u32,
@@ -18,12 +17,12 @@ pub(crate) unsafe fn sysctl<P: FromBytes + IntoBytes + Immutable>(
 ) -> Result<P, Errno> {
     let payload = padded(payload);
     let mut sysctl = sysctl::Sysctl { cmd, interface_version: version, payload };
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller ensures this function's contract.
     unsafe { call.invoke(hypercall::SYSCTL, &mut sysctl, |address| [address, 0, 0, 0, 0]) }?;
     first_of(&sysctl.payload)
 }
 
-/// The argument of a domctl or sysctl, filled up with zeroes.
+/// The argument of a domctl or sysctl, padded with zeroes.
 pub(crate) fn padded<P: FromBytes + IntoBytes + Immutable>(payload: &P) -> [u64; 16] {
     const { assert!(size_of::<P>() <= domctl::PAYLOAD_BYTES) };
     let mut padded = [0; domctl::PAYLOAD_BYTES / 8];
@@ -31,7 +30,7 @@ pub(crate) fn padded<P: FromBytes + IntoBytes + Immutable>(payload: &P) -> [u64;
     padded
 }
 
-/// The argument of a domctl or sysctl, without what fills it up.
+/// The argument of a domctl or sysctl, without its padding.
 pub(crate) fn first_of<P: FromBytes>(payload: &[u64; 16]) -> Result<P, Errno> {
     P::read_from_prefix(payload.as_bytes()).map(|(argument, _)| argument).map_err(|_| Errno::IO)
 }

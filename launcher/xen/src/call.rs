@@ -1,8 +1,7 @@
-//! Hypercalls: the way in (`/dev/xen/privcmd`) and memory that Xen may access
-//! (`/dev/xen/hypercall`).
+//! Hypercalls: the device that makes them (`/dev/xen/privcmd`), and memory that Xen may access (`/dev/xen/hypercall`).
 //!
-//! Arguments must not be in ordinary memory: the kernel may move or copy a page while Xen works
-//! on it. Pages of `/dev/xen/hypercall` (Linux 4.18 and later) stay where they are.
+//! Arguments must not be in ordinary memory, because the kernel may move or copy a page while Xen uses it. It never
+//! moves pages of `/dev/xen/hypercall` (Linux 4.18 and later).
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -19,14 +18,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 const PRIVCMD: &str = "/dev/xen/privcmd";
 const BUFFERS: &str = "/dev/xen/hypercall";
 
-/// Why hypercalls cannot be made.
+/// Why hypercalls are not possible.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// No such device.
+    /// The device does not exist.
     #[error("cannot open {0}: it does not exist; is this a Xen dom0 with its xen modules loaded?")]
     Absent(&'static str),
-    /// Not root.
+    /// The process is not root.
     #[error("cannot open {0}: permission denied; run as root in dom0")]
     NotPermitted(&'static str),
     /// Any other cause.
@@ -37,22 +36,22 @@ pub enum CallError {
         /// The cause.
         source: io::Error,
     },
-    /// Not enough memory in dom0.
+    /// Dom0 has not enough memory.
     #[error("cannot get {bytes} bytes of {BUFFERS} for a hypercall's arguments")]
     Buffer {
-        /// How many were asked for.
+        /// The requested size.
         bytes: usize,
         /// The cause.
         source: io::Error,
     },
 }
 
-/// An open way to Xen.
+/// The device for hypercalls, and a buffer for their arguments.
 #[derive(Debug)]
 pub(crate) struct Call {
     privcmd: File,
     buffers: File,
-    /// The argument of most hypercalls: one page, kept to save a mapping each time.
+    /// One page for the argument of most hypercalls, kept to avoid a mapping for each.
     scratch: RefCell<Buffer>,
 }
 
@@ -64,24 +63,24 @@ impl Call {
         Ok(Self { privcmd, buffers, scratch })
     }
 
-    /// For foreign mappings.
+    /// The device for foreign mappings.
     pub(crate) fn privcmd(&self) -> BorrowedFd<'_> {
         use std::os::fd::AsFd;
         self.privcmd.as_fd()
     }
 
-    /// Memory for a hypercall's longer arguments: at least `bytes`, all zero.
+    /// Allocates memory for a hypercall's longer arguments: at least `bytes`, all zero.
     pub(crate) fn buffer(&self, bytes: usize) -> Result<Buffer, CallError> {
         Buffer::map(&self.buffers, bytes)
     }
 
-    /// Makes a hypercall that takes `argument` in memory and may change it.
+    /// Makes a hypercall whose argument `argument` is in memory and may be changed by Xen.
     ///
-    /// `arguments` gets the address where Xen finds `argument`.
+    /// `arguments` receives the address of `argument`.
     ///
     /// # Safety
-    /// All addresses in `argument`, and those that `arguments` adds, must be those of
-    /// [`Buffer`]s that outlive the call and are as large as this hypercall accesses them.
+    /// Each address in `argument` or added by `arguments` must be that of a [`Buffer`] that outlives the call and is as
+    /// large as this hypercall accesses it.
     pub(crate) unsafe fn invoke<T: FromBytes + IntoBytes + Immutable>(
         &self,
         number: u64,
@@ -91,8 +90,8 @@ impl Call {
         let mut scratch = self.scratch.borrow_mut();
         scratch.write(0, argument);
         let arg = arguments(scratch.address());
-        // SAFETY: the address of the scratch buffer holds a whole T (`write` checked the size);
-        // the caller vouches for all others.
+        // SAFETY: the address of the scratch buffer holds a whole T (`write` checked the size); the caller ensures all
+        // other addresses.
         let result = unsafe { self.invoke_raw(number, arg) };
         *argument = scratch.read(0);
         result
@@ -101,11 +100,10 @@ impl Call {
     /// Makes a hypercall.
     ///
     /// # Safety
-    /// As [`Call::invoke`], for all addresses.
+    /// As for [`Call::invoke`], for all addresses.
     pub(crate) unsafe fn invoke_raw(&self, number: u64, arg: [u64; 5]) -> Result<u64, Errno> {
         let call = privcmd::Hypercall { op: number, arg };
-        // SAFETY: the ioctl reads one Hypercall, which lives through the call; what Xen does
-        // with the addresses in it is the caller's promise.
+        // SAFETY: the ioctl reads one Hypercall, which lives through the call; the caller ensures the addresses in it.
         let result = unsafe {
             libc::ioctl(self.privcmd.as_raw_fd(), privcmd::IOCTL_HYPERCALL, &raw const call)
         };
@@ -113,7 +111,7 @@ impl Call {
     }
 }
 
-/// The errno of the system call that just failed.
+/// The errno of the last failed system call.
 pub(crate) fn last_errno() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
@@ -123,7 +121,7 @@ fn open(path: &'static str) -> Result<File, CallError> {
         match source.kind() {
             io::ErrorKind::NotFound => CallError::Absent(path),
             io::ErrorKind::PermissionDenied => CallError::NotPermitted(path),
-            // ENODEV and ENXIO: the device's number is there without a driver.
+            // ENODEV and ENXIO: the device file exists without a driver.
             _ if matches!(source.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) => {
                 CallError::Absent(path)
             }
@@ -139,14 +137,14 @@ pub(crate) struct Buffer {
     bytes: usize,
 }
 
-// SAFETY: the pages belong to this value alone and are no thread's own.
+// SAFETY: the pages belong to this value alone and are not bound to a thread.
 unsafe impl Send for Buffer {}
 
 impl Buffer {
     fn map(device: &File, bytes: usize) -> Result<Self, CallError> {
         let bytes = bytes.max(1).next_multiple_of(PAGE_BYTES);
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+        // SAFETY: a new mapping at an address that the kernel chooses touches no memory in use.
         let start =
             unsafe { mmap(std::ptr::null_mut(), bytes, access, MapFlags::SHARED, device, 0) };
         let failed = |source| CallError::Buffer { bytes, source };
@@ -157,7 +155,7 @@ impl Buffer {
         }
     }
 
-    /// Where Xen finds it.
+    /// The buffer's address, for Xen.
     pub(crate) fn address(&self) -> u64 {
         self.start.as_ptr() as u64
     }
@@ -165,7 +163,7 @@ impl Buffer {
     /// Writes `value` at `index`, counted in values of its type.
     ///
     /// # Panics
-    /// Beyond the end.
+    /// If the value would end beyond the buffer.
     pub(crate) fn write<T: FromBytes + IntoBytes + Immutable>(&mut self, index: usize, value: &T) {
         let start = index * size_of::<T>();
         self.as_bytes_mut()[start..start + size_of::<T>()].copy_from_slice(value.as_bytes());
@@ -174,7 +172,7 @@ impl Buffer {
     /// Reads the value at `index`, counted in values of its type.
     ///
     /// # Panics
-    /// Beyond the end.
+    /// If the value would end beyond the buffer.
     #[expect(clippy::expect_used, reason = "the caller's own number, never input")]
     pub(crate) fn read<T: FromBytes + IntoBytes + Immutable>(&self, index: usize) -> T {
         let bytes = &self.as_bytes()[index * size_of::<T>()..];
@@ -182,21 +180,21 @@ impl Buffer {
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        // SAFETY: the mapping is `bytes` long, readable, and ours until dropped; Xen writes to
-        // it during hypercalls only, which take place under a mutable borrow or none.
+        // SAFETY: the mapping is `bytes` long, readable, and owned by this value; Xen writes to it only during
+        // hypercalls, which borrow it mutably or not at all.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 
     pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and writable; the borrow of `self` is the only one.
+        // SAFETY: as in `as_bytes`, and writable; the borrow of `self` is the only one.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: the whole mapping, made in `map`, and nothing can refer to it any more.
-        // It cannot fail for a range that was mapped.
+        // SAFETY: this is the whole mapping made in `map`, and no references to it are left. Unmapping a mapped range
+        // cannot fail.
         let _ = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.bytes) };
     }
 }

@@ -1,4 +1,4 @@
-//! Operations on one domain: its life, limits and state.
+//! Operations on one domain: creation, destruction, limits and state.
 
 use crate::argument::{first_of, padded, sysctl};
 use crate::error::{Cause, XenError};
@@ -8,28 +8,28 @@ use std::time::Duration;
 use xen_sys::{domctl, hypercall, sysctl};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-/// What Xen knows of a domain.
+/// Xen's information about a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainInfo {
     /// Its number.
     pub domid: DomId,
     /// Its UUID, as given at its creation.
     pub uuid: [u8; 16],
-    /// Why it shut down; `None` while it lives.
+    /// Why it shut down; `None` if it has not.
     pub shutdown: Option<ShutdownReason>,
-    /// Xen is destroying it, or waits for other domains to unmap its memory.
+    /// Whether Xen is destroying it, or waits for other domains to unmap its memory.
     pub dying: bool,
-    /// Paused by the toolstack.
+    /// Whether the toolstack has paused it.
     pub paused: bool,
-    /// PVH or HVM; otherwise PV.
+    /// Whether it is PVH or HVM; otherwise PV.
     pub hvm: bool,
-    /// Memory it has, in 4 KiB pages.
+    /// Its current memory, in 4 KiB pages.
     pub total_pages: u64,
-    /// Memory it may have, in 4 KiB pages.
+    /// The limit on its memory, in 4 KiB pages.
     pub max_pages: u64,
-    /// Processor time it used, of all its vcpus.
+    /// Processor time used by all its vcpus.
     pub cpu_time: Duration,
-    /// Its vcpus that are online.
+    /// The number of its vcpus that are online.
     pub online_vcpus: u32,
     /// The frame of its shared info page.
     pub(crate) shared_info_frame: u64,
@@ -56,23 +56,23 @@ impl DomainInfo {
     }
 }
 
-/// Why a domain shut down: what its kernel said, or what Xen saw.
+/// Why a domain shut down: reported by its kernel, or detected by Xen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShutdownReason {
-    /// In good order.
+    /// It powered off normally.
     PowerOff,
-    /// It asks for a reboot.
+    /// It requested a reboot.
     Reboot,
-    /// It is suspended, to be saved or moved.
+    /// It is suspended, to be saved or migrated.
     Suspend,
     /// Its kernel crashed.
     Crash,
     /// Its watchdog went off.
     Watchdog,
-    /// It asks for a reset within the same domain.
+    /// It requested a reset within the same domain.
     SoftReset,
-    /// A code of its own.
+    /// Another code.
     Other(u8),
 }
 
@@ -90,21 +90,21 @@ impl ShutdownReason {
     }
 }
 
-/// What a new domain is made with; the rest is set afterwards.
+/// The properties of a domain at its creation; all others are set later.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewDomain {
     pub(crate) uuid: [u8; 16],
-    /// PVH; otherwise PV.
+    /// Whether it is PVH; otherwise PV.
     pub(crate) hvm: bool,
-    /// Hardware page tables, for PVH.
+    /// Whether it has hardware page tables, for PVH.
     pub(crate) hap: bool,
     pub(crate) max_vcpus: u32,
     pub(crate) max_grant_version: u32,
 }
 
 impl NewDomain {
-    /// The highest event channel port, as libxl has it: enough for a guest, and it bounds what
-    /// Xen allocates for it.
+    /// The highest event channel port, as in libxl: enough for a guest, and it limits what Xen allocates for the
+    /// domain.
     const MAX_EVENT_CHANNEL_PORT: u32 = 1023;
     /// Xen's own default.
     const DEFAULT: i32 = -1;
@@ -152,7 +152,7 @@ impl NewDomain {
 }
 
 impl Hypervisor {
-    /// What Xen knows about `domid`; `None` if there is no such domain.
+    /// Xen's information about `domid`; `None` if there is no such domain.
     ///
     /// # Errors
     /// [`XenError::Refused`].
@@ -160,14 +160,14 @@ impl Hypervisor {
         let empty = domctl::GetDomainInfo::new_zeroed();
         // SAFETY: no addresses in this argument.
         match unsafe { self.domctl(domctl::GETDOMAININFO, domid, &empty) } {
-            // Older Xen answers with the next domain if there is none with this number.
+            // If there is no domain with this number, older versions of Xen return the next domain.
             Ok(info) => Ok(Some(DomainInfo::new(&info)).filter(|info| info.domid == domid)),
             Err(Errno::SRCH) => Ok(None),
             Err(errno) => Err(XenError::refused(format!("ask Xen for domain {domid}"), errno)),
         }
     }
 
-    /// What Xen knows of all domains, dom0 first.
+    /// Xen's information about all domains, dom0 first.
     ///
     /// # Errors
     /// [`XenError::Refused`].
@@ -198,8 +198,8 @@ impl Hypervisor {
         }
     }
 
-    /// Destroys a domain. Xen gets its memory back once no other domain maps it. The domain's xenstore
-    /// nodes stay. Returns `Ok` if there is no such domain.
+    /// Destroys a domain. Xen gets its memory back once no other domain maps it. The domain's xenstore nodes remain.
+    /// Returns `Ok` if there is no such domain.
     ///
     /// # Errors
     /// [`XenError::Refused`].
@@ -210,7 +210,7 @@ impl Hypervisor {
         }
     }
 
-    /// Pauses a domain; each pause takes one unpause.
+    /// Pauses a domain; each pause needs one unpause.
     ///
     /// # Errors
     /// [`XenError::Refused`] ([`Cause::NoSuchDomain`]).
@@ -221,14 +221,13 @@ impl Hypervisor {
     /// Lets a paused domain run.
     ///
     /// # Errors
-    /// [`XenError::Refused`] ([`Cause::NoSuchDomain`]; [`Cause::Invalid`] where it is not
-    /// paused).
+    /// [`XenError::Refused`] ([`Cause::NoSuchDomain`]; [`Cause::Invalid`] if it is not paused).
     pub fn unpause_domain(&self, domid: DomId) -> Result<(), XenError> {
         self.plain_domctl(domctl::UNPAUSEDOMAIN, domid, "unpause")
     }
 
-    /// Sets a domain's weight and its cap, in percent of one processor (0: none), where Xen's
-    /// scheduler is credit2 or credit.
+    /// Sets a domain's weight and its cap in percent of one processor (0 means no cap), if Xen's scheduler is credit2
+    /// or credit.
     ///
     /// # Errors
     /// [`XenError::Refused`] ([`Cause::NoSuchDomain`]; [`Cause::Invalid`] with another scheduler).
@@ -236,7 +235,7 @@ impl Hypervisor {
     /// Source: `xen/include/public/domctl.h` (`xen_domctl_scheduler_op`).
     pub fn set_schedule(&self, domid: DomId, weight: u16, cap: u16) -> Result<(), XenError> {
         let mut answer = Err(Errno::INVAL);
-        // A scheduler that is not the domain's is refused as invalid.
+        // Xen answers `EINVAL` for a scheduler that is not the domain's.
         for sched_id in [domctl::SCHEDULER_CREDIT2, domctl::SCHEDULER_CREDIT] {
             let payload = domctl::SchedulerOp {
                 sched_id,
@@ -245,7 +244,7 @@ impl Hypervisor {
                 cap,
                 ..domctl::SchedulerOp::new_zeroed()
             };
-            // SAFETY: with this command there are no addresses in the argument.
+            // SAFETY: with this command the argument contains no addresses.
             answer = unsafe { self.domctl(domctl::SCHEDULER_OP, domid, &payload) }.map(drop);
             if answer != Err(Errno::INVAL) {
                 break;
@@ -255,7 +254,7 @@ impl Hypervisor {
         answer.map_err(|errno| XenError::refused(action(), errno))
     }
 
-    /// Makes an empty, paused domain under the next free number.
+    /// Creates an empty, paused domain with the next free number.
     pub(crate) fn create_domain(&self, new: NewDomain) -> Result<DomId, XenError> {
         let any = DomId(0);
         let arguments = if self.domctl_version >= 0x17 {
@@ -270,7 +269,7 @@ impl Hypervisor {
         Ok(DomId(domctl.domain))
     }
 
-    /// Allocates the domain's vcpus: the number it was created with.
+    /// Allocates the domain's vcpus, as many as at its creation.
     pub(crate) fn set_max_vcpus(&self, domid: DomId, max: u32) -> Result<(), XenError> {
         // SAFETY: no addresses in this argument.
         unsafe { self.domctl(domctl::MAX_VCPUS, domid, &domctl::MaxVcpus { max }) }
@@ -278,7 +277,7 @@ impl Hypervisor {
             .map_err(|errno| XenError::refused(format!("give domain {domid} {max} vcpus"), errno))
     }
 
-    /// Sets the ceiling on memory the domain may own, in KiB. A limit, not an allocation.
+    /// Sets the limit on the domain's memory, in KiB. Does not allocate memory.
     pub(crate) fn set_max_memory(&self, domid: DomId, max_kib: u64) -> Result<(), XenError> {
         let payload = domctl::MaxMem { max_memkb: max_kib };
         // SAFETY: no addresses in this argument.
@@ -287,9 +286,8 @@ impl Hypervisor {
         })
     }
 
-    /// Lets the domain read the TSC itself. Otherwise Xen traps each read if the TSC is not known to be
-    /// steady, also reads for the guest's Xen clock. That clock is right either way, because Xen keeps it
-    /// per vCPU.
+    /// Lets the domain read the TSC directly. Otherwise, unless Xen knows the TSC to be steady, it traps each read,
+    /// also reads for the guest's Xen clock. That clock is correct in both cases, because Xen keeps it for each vcpu.
     pub(crate) fn set_native_tsc(&self, domid: DomId) -> Result<(), XenError> {
         let payload = domctl::TscInfo {
             tsc_mode: domctl::TSC_NEVER_EMULATE,
@@ -301,7 +299,7 @@ impl Hypervisor {
             .map_err(|errno| XenError::refused(format!("set domain {domid}'s TSC mode"), errno))
     }
 
-    /// Sets aside Xen's own memory for the page tables of a PVH domain.
+    /// Reserves Xen's own memory for the page tables of a PVH domain.
     pub(crate) fn set_paging_memory(&self, domid: DomId, bytes: u64) -> Result<(), XenError> {
         let payload = domctl::PagingMempool { size: bytes };
         // SAFETY: no addresses in this argument.
@@ -324,8 +322,7 @@ impl Hypervisor {
     /// Carries out one domctl and returns its argument as Xen left it.
     ///
     /// # Safety
-    /// Addresses in `payload` must be those of buffers that are as large as this operation
-    /// accesses them.
+    /// Each address in `payload` must be that of a buffer as large as this operation accesses it.
     pub(crate) unsafe fn domctl<P: FromBytes + IntoBytes + Immutable>(
         &self,
         cmd: u32,
@@ -333,7 +330,7 @@ impl Hypervisor {
         payload: &P,
     ) -> Result<P, Errno> {
         let mut domctl = self.new_domctl(cmd, domid, padded(payload));
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller ensures this function's contract.
         unsafe { self.call_domctl(&mut domctl) }?;
         first_of(&domctl.payload)
     }
@@ -349,9 +346,9 @@ impl Hypervisor {
     }
 
     /// # Safety
-    /// As [`Hypervisor::domctl`].
+    /// As for [`Hypervisor::domctl`].
     unsafe fn call_domctl(&self, domctl: &mut domctl::Domctl) -> Result<u64, Errno> {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller ensures this function's contract.
         unsafe { self.call.invoke(hypercall::DOMCTL, domctl, |address| [address, 0, 0, 0, 0]) }
     }
 }

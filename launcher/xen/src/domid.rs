@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A domain's number as Xen gives it; 0 is dom0.
+/// A domain's number, assigned by Xen; 0 is dom0.
 ///
 /// Numbers of real domains are below [`DomId::FIRST_RESERVED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

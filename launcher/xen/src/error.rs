@@ -1,4 +1,4 @@
-//! What can go wrong in a hypercall, named so that a user can act on it.
+//! Errors of hypercalls, named so that a user can act on them.
 
 use crate::call::CallError;
 use rustix::io::Errno;
@@ -8,15 +8,15 @@ use std::fmt;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum XenError {
-    /// Xen said no.
+    /// Xen refused the operation.
     #[error("cannot {action}: {cause}")]
     Refused {
-        /// What was to be done.
+        /// The operation.
         action: String,
         /// Xen's answer.
         cause: Cause,
     },
-    /// Hypercalls cannot be made.
+    /// Hypercalls are not possible.
     #[error(transparent)]
     Call(#[from] CallError),
     /// This version of Xen's toolstack interface is not supported.
@@ -25,17 +25,17 @@ pub enum XenError {
          (0x15 to 0x17 are: Xen 4.17 to 4.21); use the xl toolstack"
     )]
     UnknownDomctl {
-        /// Of Xen.
+        /// Xen's major version.
         major: u16,
-        /// Of Xen.
+        /// Xen's minor version.
         minor: u16,
     },
     /// Xen's answer is inconsistent.
     #[error("cannot {action}: Xen gave an inconsistent answer ({what})")]
     Nonsense {
-        /// What was to be done.
+        /// The operation.
         action: String,
-        /// What is wrong.
+        /// The inconsistency.
         what: &'static str,
     },
 }
@@ -45,7 +45,7 @@ impl XenError {
         Self::Refused { action: action.into(), cause: Cause::from(errno) }
     }
 
-    /// Xen's answer, where it gave one.
+    /// Xen's answer, if it gave one.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self {
@@ -55,7 +55,7 @@ impl XenError {
     }
 }
 
-/// Xen's answer to an operation that it does not carry out.
+/// Xen's reason for refusing an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
@@ -96,14 +96,14 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchDomain => f.write_str("there is no such domain (ESRCH)"),
-            Self::NotPermitted => f.write_str("this domain may not (EPERM); run in dom0"),
+            Self::NotPermitted => f.write_str("this domain is not permitted to (EPERM); run in dom0"),
             Self::VersionOrPolicy => {
                 f.write_str("other interface version, or denied by Xen's security policy (EACCES)")
             }
             Self::NoMemory => f.write_str("Xen has not enough free memory (ENOMEM)"),
-            Self::NoSpace => f.write_str("no more are left (ENOSPC)"),
+            Self::NoSpace => f.write_str("none are left (ENOSPC)"),
             Self::Invalid => f.write_str("Xen calls it invalid (EINVAL)"),
-            Self::Unsupported => f.write_str("this Xen cannot do it (EOPNOTSUPP)"),
+            Self::Unsupported => f.write_str("this version of Xen does not support it (EOPNOTSUPP)"),
             Self::Other(errno) => {
                 write!(f, "{}", std::io::Error::from_raw_os_error(*errno))
             }

@@ -1,4 +1,4 @@
-//! Event channels: a bit that one domain sets and another waits for (`/dev/xen/evtchn`).
+//! Event channels: a bit that one domain sets and another domain waits for (`/dev/xen/evtchn`).
 //!
 //! Works in dom0 and in guests.
 
@@ -15,8 +15,8 @@ use xen_sys::{event_channel, hypercall};
 
 const DEVICE: &str = "/dev/xen/evtchn";
 
-/// The `ioctl` request of [`EventChannels::notify`], the only one that a process needs which has bound its ports:
-/// for lists of system calls.
+/// The `ioctl` request of [`EventChannels::notify`], for lists of allowed system calls. A process that has bound its
+/// ports needs no other request.
 pub const NOTIFY_REQUEST: u64 = event_channel::IOCTL_NOTIFY;
 
 /// A port: one end of an event channel, numbered by the domain it belongs to.
@@ -32,7 +32,7 @@ pub struct EventChannelError {
 }
 
 impl EventChannelError {
-    /// Whether Xen calls the port invalid (`EINVAL`): it is not there, or bound already.
+    /// Whether Xen calls the port invalid (`EINVAL`): it does not exist, or is already bound.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         self.source.raw_os_error() == Some(libc::EINVAL)
@@ -45,7 +45,7 @@ impl EventChannelError {
     }
 }
 
-/// The ports of this process, and the way to wait for them. Closing it closes them all.
+/// The ports of this process. Closing the device closes them all.
 #[derive(Debug)]
 pub struct EventChannels {
     device: File,
@@ -57,7 +57,7 @@ impl EventChannels {
     /// # Errors
     /// This is not a Xen domain, or the process has no permission.
     pub fn open() -> Result<Self, EventChannelError> {
-        // Not blocking: a port that another thread took is no reason to hang.
+        // Non-blocking, so that a port which another thread has taken does not cause a hang.
         let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
         let mut options = File::options();
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
@@ -67,7 +67,7 @@ impl EventChannels {
         }
     }
 
-    /// Makes a new port that `remote` may bind to.
+    /// Allocates a new port that `remote` may bind to.
     ///
     /// # Errors
     /// `ENOSPC` if this domain has no more ports.
@@ -95,7 +95,7 @@ impl EventChannels {
     /// Notifies the other end.
     ///
     /// # Errors
-    /// `EINVAL` or `ENOTCONN` for a port that is not this process's.
+    /// `EINVAL` or `ENOTCONN` if the port does not belong to this process.
     pub fn notify(&self, port: Port) -> Result<(), EventChannelError> {
         let argument = event_channel::Notify { port: port.0 };
         // SAFETY: the request reads one Notify.
@@ -107,7 +107,7 @@ impl EventChannels {
     /// Closes a port.
     ///
     /// # Errors
-    /// As [`EventChannels::notify`].
+    /// Those of [`EventChannels::notify`].
     pub fn close(&self, port: Port) -> Result<(), EventChannelError> {
         let argument = event_channel::Unbind { port: port.0 };
         // SAFETY: the request reads one Unbind.
@@ -116,8 +116,8 @@ impl EventChannels {
             .map_err(|source| failed(format!("close event channel {}", port.0), source))
     }
 
-    /// Waits until one of the ports is notified, and takes the notification; `None` after
-    /// `timeout` without one. Several notifications of a port that wait are one.
+    /// Waits until one of the ports is notified, and takes the notification; `None` after `timeout` without one.
+    /// Several pending notifications of a port count as one.
     ///
     /// # Errors
     /// The device fails.
@@ -147,22 +147,22 @@ impl EventChannels {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(None),
             Err(error) => return Err(error),
         }
-        // A port is masked from being read until it is written back.
+        // The kernel masks a port that was read until it is written back.
         (&self.device).write_all(&number)?;
         Ok(Some(Port(u32::from_ne_bytes(number))))
     }
 
     /// # Safety
-    /// `argument` must be what `request` reads.
+    /// `argument` must have the type that `request` reads.
     unsafe fn ioctl<T>(&self, request: u64, argument: &T) -> io::Result<u32> {
-        // SAFETY: the argument lives through the call, and is what the request reads.
+        // SAFETY: the argument lives through the call, and has the type that the request reads.
         let result = unsafe { libc::ioctl(self.device.as_raw_fd(), request, argument) };
         u32::try_from(result).map_err(|_| last_errno().into())
     }
 }
 
 impl AsFd for EventChannels {
-    /// Readable when a port was notified.
+    /// Readable when a port has been notified.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.device.as_fd()
     }

@@ -1,4 +1,4 @@
-//! Foreign mappings: another domain's pages in this process.
+//! Maps another domain's pages into this process.
 
 use crate::call::last_errno;
 use crate::error::XenError;
@@ -13,10 +13,10 @@ use std::ptr::NonNull;
 use xen_sys::{PAGE_BYTES, memory, privcmd};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Pages of another domain, writable here until dropped.
+/// Pages of another domain, mapped writable until this value is dropped.
 ///
-/// The other domain may change them at any time, so nothing here hands out a reference into
-/// them: bytes are copied in.
+/// The other domain may change them at any time, so no function here returns a reference into them: bytes are copied
+/// in.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
@@ -27,22 +27,21 @@ impl Mapping {
     /// Copies `bytes` to `offset`.
     ///
     /// # Panics
-    /// Beyond the end.
+    /// If the range ends beyond the mapping.
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) {
         let start = self.at(offset, bytes.len());
-        // SAFETY: `at` checked that the range is within the mapping, which is writable and ours;
-        // `bytes` is other memory.
+        // SAFETY: `at` checked that the range is within the mapping, which is writable and owned by this value; `bytes`
+        // does not overlap it.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
     }
 
-    /// Reads `count` bytes of a file, from its byte `from` on, to `offset`: the kernel copies them
-    /// right there.
+    /// Reads `count` bytes of a file, starting at its byte `from`, to `offset`, without a copy in between.
     ///
     /// # Errors
-    /// The file cannot be read, or ends before.
+    /// The file cannot be read, or ends early.
     ///
     /// # Panics
-    /// Beyond the end.
+    /// If the range ends beyond the mapping.
     pub(crate) fn read_file(
         &mut self,
         offset: usize,
@@ -55,8 +54,8 @@ impl Mapping {
             let left = count - done;
             let start = self.at(offset + done, left);
             let from = libc::off_t::try_from(from + done as u64).map_err(io::Error::other)?;
-            // SAFETY: `at` checked that the range is within the mapping, which is writable and ours;
-            // the kernel writes no more than `left` bytes there.
+            // SAFETY: `at` checked that the range is within the mapping, which is writable and owned by this value; the
+            // kernel writes at most `left` bytes there.
             match unsafe { libc::pread(file.as_raw_fd(), start.cast(), left, from) } {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 ..0 => match io::Error::last_os_error() {
@@ -72,17 +71,17 @@ impl Mapping {
     /// Sets `count` bytes from `offset` on to zero.
     ///
     /// # Panics
-    /// Beyond the end.
+    /// If the range ends beyond the mapping.
     pub(crate) fn clear(&mut self, offset: usize, count: usize) {
         let start = self.at(offset, count);
-        // SAFETY: as above.
+        // SAFETY: as in `write`.
         unsafe { std::ptr::write_bytes(start, 0, count) };
     }
 
     /// Copies one structure to `offset`.
     ///
     /// # Panics
-    /// Beyond the end.
+    /// If the structure would end beyond the mapping.
     pub(crate) fn write_plain<T: FromBytes + IntoBytes + Immutable>(
         &mut self,
         offset: usize,
@@ -100,17 +99,17 @@ impl Mapping {
 }
 
 impl Drop for Mapping {
-    /// Releases the pages. In a PV dom0 `munmap` traps into Xen once per page, so large mappings are made
-    /// inaccessible there, and their addresses stay taken until the process exits. In other dom0s that would
-    /// keep the pages too, so they are unmapped.
+    /// Unmaps the pages. In a PV dom0 `munmap` traps into Xen once per page, so large mappings are made inaccessible
+    /// instead, and their addresses stay reserved until the process exits. In other dom0s that would keep the pages, so
+    /// they are unmapped.
     fn drop(&mut self) {
         let start = self.start.as_ptr().cast::<c_void>();
         let left = self.bytes > PAGE_BYTES
             && dom0_is_pv()
-            // SAFETY: the whole mapping, and no reference into it was ever handed out.
+            // SAFETY: this is the whole mapping, and no reference into it exists.
             && unsafe { mprotect(start, self.bytes, MprotectFlags::empty()) }.is_ok();
         if !left {
-            // SAFETY: as above. It cannot fail for a range that was mapped.
+            // SAFETY: as above. Unmapping a mapped range cannot fail.
             let _ = unsafe { munmap(start, self.bytes) };
         }
     }
@@ -121,8 +120,7 @@ fn dom0_is_pv() -> bool {
 }
 
 impl Hypervisor {
-    /// Maps the pages `frames` of a domain, one after the other: guest frame numbers for PVH,
-    /// machine frame numbers for PV.
+    /// Maps the pages `frames` of a domain, in this order: guest frame numbers for PVH, machine frame numbers for PV.
     pub(crate) fn map_foreign(&self, domid: DomId, frames: &[u64]) -> Result<Mapping, XenError> {
         let failed = |errno| {
             let count = frames.len();
@@ -138,8 +136,8 @@ impl Hypervisor {
             arr: frames.as_ptr() as u64,
             err: results.as_mut_ptr() as u64,
         };
-        // SAFETY: the kernel reads `num` frames and writes `num` results, which is how long both
-        // are, and fills the range at `addr`, which was reserved for as many pages.
+        // SAFETY: the kernel reads `num` frames and writes `num` results, which are the lengths of both buffers, and
+        // fills the range at `addr`, which was reserved for as many pages.
         unsafe { self.privcmd_ioctl(privcmd::IOCTL_MMAPBATCH_V2, &raw const batch) }
             .map_err(failed)?;
         match results.iter().find(|result| **result != 0) {
@@ -148,7 +146,7 @@ impl Hypervisor {
         }
     }
 
-    /// Maps the first page of a domain's grant table, where entries of version 1 are.
+    /// Maps the first page of a domain's grant table, which holds entries of version 1.
     pub(crate) fn map_grant_table(&self, domid: DomId) -> Result<Mapping, XenError> {
         let failed = |errno| XenError::refused(format!("map domain {domid}'s grant table"), errno);
         let mapping = self.reserve(1).map_err(failed)?;
@@ -171,7 +169,7 @@ impl Hypervisor {
     fn reserve(&self, pages: usize) -> Result<Mapping, Errno> {
         let bytes = pages.checked_mul(PAGE_BYTES).filter(|bytes| *bytes > 0).ok_or(Errno::INVAL)?;
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+        // SAFETY: a new mapping at an address that the kernel chooses touches no memory in use.
         let start = unsafe {
             mmap(std::ptr::null_mut(), bytes, access, MapFlags::SHARED, self.call.privcmd(), 0)
         }?;
@@ -180,9 +178,9 @@ impl Hypervisor {
     }
 
     /// # Safety
-    /// `argument` must be what `request` takes, with addresses that are valid for it.
+    /// `argument` must have the type that `request` takes, with valid addresses.
     unsafe fn privcmd_ioctl<T>(&self, request: u64, argument: *const T) -> Result<(), Errno> {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller ensures this function's contract.
         let result = unsafe { libc::ioctl(self.call.privcmd().as_raw_fd(), request, argument) };
         if result < 0 { Err(last_errno()) } else { Ok(()) }
     }
@@ -190,17 +188,17 @@ impl Hypervisor {
 
 #[cfg(test)]
 impl Mapping {
-    /// A stand-in of this process's own memory, filled with `byte`.
+    /// A substitute in this process's own memory, filled with `byte`.
     pub(crate) fn anonymous(pages: usize, byte: u8) -> Self {
         let bytes = pages * PAGE_BYTES;
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+        // SAFETY: a new mapping at an address that the kernel chooses touches no memory in use.
         let start = unsafe {
             rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, access, MapFlags::PRIVATE)
         };
         let start = NonNull::new(start.unwrap().cast::<u8>()).unwrap();
         let mapping = Self { start, bytes };
-        // SAFETY: the whole of the mapping just made.
+        // SAFETY: this is the whole of the new mapping.
         unsafe { std::ptr::write_bytes(mapping.at(0, bytes), byte, bytes) };
         mapping
     }
@@ -208,7 +206,7 @@ impl Mapping {
     /// A copy of one page.
     pub(crate) fn page(&self, index: usize) -> Vec<u8> {
         let start = self.at(index * PAGE_BYTES, PAGE_BYTES);
-        // SAFETY: within the mapping, which is readable, and nothing else changes it.
+        // SAFETY: the page is within the mapping, which is readable, and nothing else changes it.
         unsafe { std::slice::from_raw_parts(start, PAGE_BYTES) }.to_vec()
     }
 }

@@ -1,7 +1,7 @@
 //! Grants: pages that one domain shares with another (`/dev/xen/gntalloc`, `/dev/xen/gntdev`).
 //!
-//! Works in dom0 and in guests. The other side may change shared memory at any time, so nothing
-//! here hands out a reference into it: words are read and written atomically, bytes are copied.
+//! Works in dom0 and in guests. The other domain may change shared memory at any time, so no function here returns a
+//! reference into it: words are read and written atomically, bytes are copied.
 
 use crate::call::last_errno;
 use crate::error::XenError;
@@ -19,12 +19,12 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 const ALLOCATE_DEVICE: &str = "/dev/xen/gntalloc";
 const MAP_DEVICE: &str = "/dev/xen/gntdev";
-/// The most pages that are shared or mapped at once: 4 MiB.
+/// The most pages that one call shares or maps: 4 MiB.
 const MAX_PAGES: usize = 1024;
-/// What bytes are copied in, where they can be.
+/// The unit in which bytes are copied where alignment allows.
 const WORD_BYTES: usize = size_of::<u64>();
 
-/// A grant reference: the granting domain's number for a page that it shares.
+/// A grant reference: the granting domain's number for a shared page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GrantRef(pub u32);
 
@@ -52,18 +52,18 @@ pub struct SharedMemory {
 enum Origin {
     /// This domain's own pages.
     Allocated,
-    /// The other domain's.
+    /// The other domain's pages.
     Mapped,
-    /// A file's, which plays the other domain.
+    /// Pages of a file, which stands in for the other domain.
     #[cfg(test)]
     File,
 }
 
-// SAFETY: the mapping is no thread's own; all access goes through atomics.
+// SAFETY: the mapping is not bound to a thread; all access is through atomics.
 unsafe impl Send for SharedMemory {}
 
 impl SharedMemory {
-    /// Allocates `pages` zeroed pages and lets `domid` map them by the returned references.
+    /// Allocates `pages` zeroed pages and lets `domid` map them with the returned references.
     ///
     /// # Errors
     /// `/dev/xen/gntalloc` is missing, or too few grants are left (`ENOSPC`).
@@ -77,13 +77,13 @@ impl SharedMemory {
             count,
             ..grant_table::AllocGref::new_zeroed()
         };
-        // The references are written where the structure has its first, so all of it must be
-        // one piece of memory: words, the first four of them the header.
+        // The kernel writes the references from the structure's first reference on, so all must be one piece of memory:
+        // `u32` words, the first four of which are the header.
         let mut words = vec![0u64; 2 + pages.div_ceil(2)];
         words[0] = first_word(header.as_bytes());
         let device = open(ALLOCATE_DEVICE)?;
-        // SAFETY: the request reads the header's 16 bytes and writes them and `count`
-        // references, which is how much memory `words` has.
+        // SAFETY: the request reads the header's 16 bytes and writes them and `count` references, which is the size of
+        // `words`.
         unsafe { ioctl(&device, grant_table::IOCTL_ALLOC_GREF, words.as_mut_ptr()) }
             .map_err(&failed)?;
         let index = words[1];
@@ -94,15 +94,15 @@ impl SharedMemory {
                 let (bytes, origin) = (pages * PAGE_BYTES, Origin::Allocated);
                 Ok((Self { start, bytes, writable: true, device, index, origin }, references))
             }
-            // Closing the device gives the grants back.
+            // Closing the device returns the grants.
             Err(error) => Err(failed(error)),
         }
     }
 
-    /// Maps pages that `domid` shares with this domain, one after the other.
+    /// Maps pages that `domid` shares with this domain, in the given order.
     ///
     /// # Errors
-    /// `EINVAL` where a reference is not granted to this domain, or to be written.
+    /// `EINVAL` if a reference is not granted to this domain, or not for writing.
     pub fn map(domid: DomId, references: &[GrantRef], writable: bool) -> Result<Self, GrantError> {
         let pages = references.len();
         let failed = failed(format!("map {pages} pages that domain {domid} shares"));
@@ -111,8 +111,8 @@ impl SharedMemory {
         let pair = |reference: &GrantRef| u64::from(domid.0) | u64::from(reference.0) << 32;
         words.extend(references.iter().map(pair));
         let device = open(MAP_DEVICE)?;
-        // SAFETY: the request reads the header's 16 bytes and `count` pairs of domain and
-        // reference, 8 bytes each, and writes the header: `words` has exactly these.
+        // SAFETY: the request reads the header's 16 bytes and `count` pairs of domain and reference, 8 bytes each, and
+        // writes the header: this is the size of `words`.
         unsafe { ioctl(&device, grant_table::IOCTL_MAP_GRANT_REF, words.as_mut_ptr()) }
             .map_err(&failed)?;
         let index = words[1];
@@ -121,7 +121,7 @@ impl SharedMemory {
         Ok(Self { start, bytes, writable, device, index, origin })
     }
 
-    /// Two views of the same pages, as two domains have them.
+    /// Two mappings of the same pages, as in two domains.
     #[cfg(test)]
     pub(crate) fn pair(pages: usize) -> (Self, Self) {
         let name = "shared memory";
@@ -136,34 +136,34 @@ impl SharedMemory {
         (view(file.try_clone().unwrap()), view(file))
     }
 
-    /// Its size in bytes: whole pages.
+    /// Its size in bytes, a multiple of the page size.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes
     }
 
-    /// Reads the 32-bit word at `offset`; what the other side wrote before it is seen after.
+    /// Reads the 32-bit word at `offset`. Later reads see what the other domain wrote before that word.
     ///
     /// # Panics
-    /// Beyond the end, or where `offset` is no multiple of 4.
+    /// If the word would end beyond the memory, or `offset` is not a multiple of 4.
     #[must_use]
     pub fn load(&self, offset: usize) -> u32 {
         self.word(offset).load(Ordering::Acquire)
     }
 
-    /// Writes the 32-bit word at `offset`; what was written before it is seen before.
+    /// Writes the 32-bit word at `offset`. A domain that reads it then also sees all earlier writes.
     ///
     /// # Panics
-    /// As [`SharedMemory::load`], and for memory that was mapped read-only.
+    /// As [`SharedMemory::load`], and if the memory was mapped read-only.
     pub fn store(&self, offset: usize, value: u32) {
         assert!(self.writable, "shared memory is mapped read-only");
         self.word(offset).store(value, Ordering::Release);
     }
 
-    /// Copies bytes out, from `offset` on; each is read once.
+    /// Copies bytes out of the memory from `offset` on; each byte is read once.
     ///
     /// # Panics
-    /// Beyond the end.
+    /// If the range ends beyond the memory.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) {
         let (head, words, tail) = self.pieces(offset, bytes.len());
         let (first, rest) = bytes.split_at_mut(head.len());
@@ -180,10 +180,10 @@ impl SharedMemory {
         single(tail, last);
     }
 
-    /// Copies bytes in, from `offset` on.
+    /// Copies bytes into the memory from `offset` on.
     ///
     /// # Panics
-    /// Beyond the end, and for memory that was mapped read-only.
+    /// If the range ends beyond the memory, or the memory was mapped read-only.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(self.writable, "shared memory is mapped read-only");
         let (head, words, tail) = self.pieces(offset, bytes.len());
@@ -217,7 +217,7 @@ impl SharedMemory {
         self.cells(offset, 1)[0].load(Ordering::SeqCst)
     }
 
-    /// Sets bits of the byte at `offset`; what follows sees what the other side did before.
+    /// Sets bits of the byte at `offset`. Later reads see what the other domain wrote before.
     ///
     /// # Panics
     /// As [`SharedMemory::write`].
@@ -233,11 +233,11 @@ impl SharedMemory {
         self.byte(offset).fetch_and(!bits, Ordering::SeqCst) & bits != 0
     }
 
-    /// When these pages are unmapped here for any reason, the byte at `offset` becomes 0 and `port` is
-    /// notified.
+    /// When these pages are unmapped here for any reason, the kernel sets the byte at `offset` to 0 and notifies
+    /// `port`.
     ///
     /// # Errors
-    /// The port is not this process's.
+    /// The port does not belong to this process.
     pub(crate) fn notify_when_gone(&self, offset: usize, port: Port) -> Result<(), GrantError> {
         let mut wish = grant_table::UnmapNotify {
             index: self.index + offset as u64,
@@ -252,7 +252,7 @@ impl SharedMemory {
         };
         // SAFETY: both requests read the same 16 bytes: index, action, port.
         unsafe { ioctl(&self.device, request, &raw mut wish) }
-            .map_err(failed("have the other side told of the end".to_owned()))
+            .map_err(failed("ask the kernel to notify the other domain at the end".to_owned()))
     }
 
     fn byte(&self, offset: usize) -> &AtomicU8 {
@@ -260,33 +260,32 @@ impl SharedMemory {
         &self.cells(offset, 1)[0]
     }
 
-    /// The bytes from `offset` on, as whole words where they lie so.
+    /// The bytes from `offset` on, split so that the aligned middle part is whole words.
     fn pieces(&self, offset: usize, count: usize) -> (&[AtomicU8], &[AtomicU64], &[AtomicU8]) {
         let cells = self.cells(offset, count);
-        // SAFETY: an AtomicU64 is eight bytes that may be changed by others, as these are.
+        // SAFETY: an AtomicU64 is eight bytes that another domain may change, as it may change these.
         unsafe { cells.align_to::<AtomicU64>() }
     }
 
     fn word(&self, offset: usize) -> &AtomicU32 {
         assert!(offset % 4 == 0 && offset + 4 <= self.bytes, "no word of the shared memory");
-        // SAFETY: within the mapping and aligned (checked), as it starts on a page; valid as
-        // long as `self`; atomics may be changed by others.
+        // SAFETY: the word is within the mapping and aligned (checked), because the mapping starts on a page; it is
+        // valid as long as `self`; atomics may be changed by others.
         unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) }
     }
 
     fn cells(&self, offset: usize, count: usize) -> &[AtomicU8] {
         let end = offset.checked_add(count);
         assert!(end.is_some_and(|end| end <= self.bytes), "beyond the end of shared memory");
-        // SAFETY: within the mapping (checked), valid as long as `self`; an AtomicU8 is a byte
-        // that may be changed by others.
+        // SAFETY: the range is within the mapping (checked) and valid as long as `self`; an AtomicU8 is a byte that
+        // others may change.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(offset).cast(), count) }
     }
 }
 
 impl Drop for SharedMemory {
     fn drop(&mut self) {
-        // SAFETY: the whole mapping, to which no reference is left. It cannot fail for a range
-        // that was mapped.
+        // SAFETY: this is the whole mapping, and no reference to it is left. Unmapping a mapped range cannot fail.
         let _ = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.bytes) };
         let count = u32::try_from(self.bytes / PAGE_BYTES).unwrap_or_default();
         let mut give_back = grant_table::UnmapGrantRef { index: self.index, count, pad: 0 };
@@ -296,7 +295,7 @@ impl Drop for SharedMemory {
             #[cfg(test)]
             Origin::File => return,
         };
-        // Where this fails, closing the device does the same.
+        // If this fails, closing the device has the same effect.
         // SAFETY: both requests read the same 16 bytes: index, count, padding.
         let _ = unsafe { ioctl(&self.device, request, &raw mut give_back) };
     }
@@ -317,7 +316,7 @@ fn first_word(bytes: &[u8]) -> u64 {
     u64::read_from_prefix(bytes).map_or(0, |(word, _)| word)
 }
 
-/// Two 32-bit words as they lie in memory.
+/// The two 32-bit words of `pair`, in the order of memory.
 fn halves(pair: u64) -> [u32; 2] {
     let bytes = pair.to_ne_bytes();
     [0, 4].map(|at| u32::read_from_prefix(&bytes[at..]).map_or(0, |(word, _)| word))
@@ -335,23 +334,23 @@ fn map(device: &File, index: u64, pages: usize, writable: bool) -> Result<NonNul
     let mut access = ProtFlags::READ;
     access.set(ProtFlags::WRITE, writable);
     let bytes = pages * PAGE_BYTES;
-    // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+    // SAFETY: a new mapping at an address that the kernel chooses touches no memory in use.
     let start =
         unsafe { mmap(std::ptr::null_mut(), bytes, access, MapFlags::SHARED, device, index) }?;
     NonNull::new(start.cast::<u8>()).ok_or(Errno::NOMEM)
 }
 
 /// # Safety
-/// `argument` must point to memory that is as large as `request` reads and writes it.
+/// `argument` must point to memory as large as `request` reads and writes.
 unsafe fn ioctl<T>(device: &File, request: u64, argument: *mut T) -> Result<(), Errno> {
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller ensures this function's contract.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), request, argument) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
 impl Hypervisor {
-    /// Grants dom0 a new domain's console and xenstore pages, as Xen's tools do: both are guest
-    /// frame numbers (for PV: machine frame numbers).
+    /// Grants dom0 a new domain's console and xenstore pages, as Xen's tools do. Both are guest frame numbers, or
+    /// machine frame numbers for PV.
     pub(crate) fn seed_grants(
         &self,
         domid: DomId,
@@ -364,7 +363,7 @@ impl Hypervisor {
             (grant_table::RESERVED_XENSTORE, store_gfn),
         ];
         for (index, gfn) in rings {
-            // An entry of version 1 has 32 bits for the frame: 16 TiB.
+            // An entry of version 1 has 32 bits for the frame, which reach up to 16 TiB.
             let frame = u32::try_from(gfn).map_err(|_| XenError::Nonsense {
                 action: format!("grant domain {domid}'s rings to dom0"),
                 what: "a frame beyond 16 TiB",

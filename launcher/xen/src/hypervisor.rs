@@ -1,4 +1,4 @@
-//! Xen itself: opening it, its version, and the host it runs on.
+//! Xen itself: opens it, and reports its version and its host.
 
 use crate::argument::sysctl;
 use crate::call::Call;
@@ -9,7 +9,7 @@ use zerocopy::FromZeros;
 
 /// An open connection to Xen, from dom0.
 ///
-/// It may move between threads; threads that use Xen at the same time open one each.
+/// Can be moved between threads; threads that use Xen at the same time open one connection each.
 #[derive(Debug)]
 pub struct Hypervisor {
     pub(crate) call: Call,
@@ -18,31 +18,31 @@ pub struct Hypervisor {
     version: (u16, u16),
 }
 
-/// The host, as Xen shares it out.
+/// The host's resources and abilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
     /// Memory of the host, in 4 KiB pages.
     pub total_pages: u64,
-    /// Memory that a new domain can have, in 4 KiB pages.
+    /// Memory available to new domains, in 4 KiB pages.
     pub free_pages: u64,
-    /// Memory that is being cleaned before it is free, in 4 KiB pages.
+    /// Memory that Xen still has to scrub before it is free, in 4 KiB pages.
     pub scrub_pages: u64,
     /// Processors that are online.
     pub cpus: u32,
-    /// Whether PVH domains can run: the processor has virtualization that Xen uses.
+    /// Whether PVH domains can run: the processor has virtualization and Xen uses it.
     pub hvm: bool,
-    /// Whether PVH domains have hardware page tables; without they are slow.
+    /// Whether PVH domains have hardware page tables, without which they are slow.
     pub hap: bool,
     /// Whether PV domains can run.
     pub pv: bool,
 }
 
 impl Hypervisor {
-    /// Opens `/dev/xen/privcmd` and finds out which interface versions this Xen speaks.
+    /// Opens `/dev/xen/privcmd` and finds out which interface versions this Xen uses.
     ///
     /// # Errors
-    /// [`XenError::Call`] outside dom0 or without root; [`XenError::UnknownDomctl`] for a Xen
-    /// that only the xl toolstack can handle.
+    /// [`XenError::Call`] outside dom0 or without root; [`XenError::UnknownDomctl`] for a version of Xen that only the
+    /// toolstack `xl` supports.
     pub fn open() -> Result<Self, XenError> {
         let call = Call::open()?;
         let version = version(&call)?;
@@ -63,7 +63,7 @@ impl Hypervisor {
         self.version
     }
 
-    /// The host's memory and abilities, as they are now.
+    /// The host's current memory and abilities.
     ///
     /// # Errors
     /// [`XenError::Refused`].
@@ -75,7 +75,7 @@ impl Hypervisor {
         let can = |flag| info.capabilities & flag != 0;
         Ok(Host {
             total_pages: info.total_pages,
-            // Claimed memory counts as free but is reserved.
+            // Xen counts claimed memory as free, but it is reserved.
             free_pages: info.free_pages.saturating_sub(info.outstanding_pages),
             scrub_pages: info.scrub_pages,
             cpus: info.nr_cpus,
@@ -86,22 +86,22 @@ impl Hypervisor {
     }
 }
 
-/// Whether QEMU emulates this machine's processor, as far as that can be seen.
+/// Whether QEMU emulates this machine's processor, as far as dom0 can detect it.
 ///
-/// Dom0's own processes see the real processor's identity where Xen cannot hide it from PV domains
-/// (no CPUID faulting, as in QEMU); elsewhere they see Xen's, and the answer is `false`.
+/// If Xen cannot hide the real processor's identity from PV domains (no CPUID faulting, as in QEMU), dom0's processes
+/// see it. Otherwise they see the identity that Xen shows, and the answer is `false`.
 ///
 /// Source: QEMU `target/i386/cpu.c`, leaf 0x40000000 of its TCG processors.
 #[must_use]
 pub fn processor_is_emulated() -> bool {
     const HYPERVISOR_NAME: u32 = 0x4000_0000;
-    // SAFETY: every x86-64 processor has this instruction; a leaf it does not know gives other data.
+    // SAFETY: every x86-64 processor has this instruction; for an unknown leaf it returns other data.
     #[allow(unused_unsafe, reason = "it is safe in newer compilers only")]
     let leaf = unsafe { std::arch::x86_64::__cpuid(HYPERVISOR_NAME) };
     [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes).as_flattened() == b"TCGTCGTCGTCG"
 }
 
-/// Tries versions until one is not refused as another version (`EACCES`).
+/// Tries versions until Xen does not refuse one as another version (`EACCES`).
 fn probe<const N: usize>(
     versions: [u32; N],
     mut attempt: impl FnMut(u32) -> Result<(), Errno>,
@@ -129,7 +129,7 @@ fn version(call: &Call) -> Result<(u16, u16), XenError> {
     Ok((half(number >> 16), half(number)))
 }
 
-/// Asks for dom0, which is always there.
+/// Asks about dom0, which always exists.
 fn probe_domctl(call: &Call, version: u32) -> Result<(), Errno> {
     let mut domctl = domctl::Domctl {
         cmd: domctl::GETDOMAININFO,

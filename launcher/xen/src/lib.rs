@@ -1,6 +1,6 @@
 //! Safe Xen: xenstore, hypercalls, event channels, grants, domain building.
 //!
-//! One module a concern. [`store`], [`vchan`], [`EventChannels`] and [`SharedMemory`] work in dom0 and in
+//! One module for each subject. [`store`], [`vchan`], [`EventChannels`] and [`SharedMemory`] work in dom0 and in
 //! guests; the rest is for dom0.
 
 mod argument;

@@ -1,4 +1,4 @@
-//! Guest memory: giving it, and describing it.
+//! A guest's memory: gives it to the domain, and describes it.
 
 use crate::call::Buffer;
 use crate::error::XenError;
@@ -7,14 +7,13 @@ use rustix::io::Errno;
 use xen_sys::{hypercall, memory};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-/// How many extents one hypercall is asked for; their numbers fill eight pages.
+/// The most extents in one hypercall; their numbers fill eight pages.
 const BATCH: usize = 4096;
 
 impl Hypervisor {
-    /// Sets memory aside for a domain, so that populating it cannot fail for want of it.
+    /// Claims memory for a domain, so that populating it cannot fail for lack of memory.
     ///
-    /// `pages` counts what the domain has already. What is left of a claim is given back by
-    /// claiming 0.
+    /// `pages` includes those that the domain already has. Claiming 0 gives back the rest of a claim.
     pub(crate) fn claim_pages(&self, domid: DomId, pages: u64) -> Result<(), Errno> {
         let mut reservation = memory::MemoryReservation {
             nr_extents: pages,
@@ -25,9 +24,9 @@ impl Hypervisor {
         unsafe { self.memory_op(memory::CLAIM_PAGES, &mut reservation) }.map(drop)
     }
 
-    /// Gives a domain extents of 2^`order` pages at `frames` (guest frame numbers), in order,
-    /// until one cannot be had. Replaces each that was given by what Xen returned for it (for a
-    /// PV domain the machine frame number). Returns how many were given.
+    /// Gives a domain extents of 2^`order` pages at `frames` (guest frame numbers), in order, until Xen has none left.
+    /// In `frames`, replaces each given extent by the number that Xen returned (for PV the machine frame number).
+    /// Returns how many were given.
     pub(crate) fn populate(
         &self,
         domid: DomId,
@@ -66,8 +65,7 @@ impl Hypervisor {
             domid: domid.0,
             ..memory::MemoryReservation::new_zeroed()
         };
-        // SAFETY: the buffer outlives the call and holds `nr_extents` frame numbers: `write`
-        // checked each against its size.
+        // SAFETY: the buffer outlives the call and holds `nr_extents` frame numbers: `write` checked each of them.
         let given = unsafe { self.memory_op(memory::POPULATE_PHYSMAP, &mut reservation) }?;
         let given = usize::try_from(given).unwrap_or(usize::MAX).min(batch.len());
         for (index, frame) in batch[..given].iter_mut().enumerate() {
@@ -76,7 +74,7 @@ impl Hypervisor {
         Ok(given)
     }
 
-    /// Tells Xen the memory map that a PVH domain may ask for.
+    /// Sets the memory map that Xen reports to a PVH domain.
     pub(crate) fn set_memory_map(
         &self,
         domid: DomId,
@@ -99,13 +97,13 @@ impl Hypervisor {
     }
 
     /// # Safety
-    /// As [`crate::call::Call::invoke`], for the addresses in `argument`.
+    /// As for [`crate::call::Call::invoke`], for the addresses in `argument`.
     unsafe fn memory_op<T: FromBytes + IntoBytes + Immutable>(
         &self,
         operation: u64,
         argument: &mut T,
     ) -> Result<u64, Errno> {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller ensures this function's contract.
         unsafe {
             self.call
                 .invoke(hypercall::MEMORY_OP, argument, |address| [operation, address, 0, 0, 0])

@@ -1,4 +1,4 @@
-//! Where a domain's nodes are in xenstore.
+//! Paths of a domain's nodes in xenstore.
 
 use crate::DomId;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Home(pub DomId);
 
 impl Home {
-    /// The path of the domain's node `name`, which may have several parts.
+    /// The path of the domain's node `name`, which may contain slashes.
     #[must_use]
     pub fn join(self, name: &str) -> String {
         format!("{self}/{name}")
@@ -30,17 +30,17 @@ pub fn backends(domid: DomId, kind: &str) -> String {
     Home(DomId::DOM0).join(&format!("backend/{kind}/{domid}"))
 }
 
-/// What libxl notes about a domain, which the guest cannot write.
+/// The path of libxl's notes about a domain, which the guest cannot write.
 pub(crate) fn libxl(domid: DomId) -> String {
     format!("/libxl/{domid}")
 }
 
-/// What stays the same when a domain's number changes.
+/// The path of the nodes that do not change when a domain's number changes.
 pub(crate) fn vm(uuid: &[u8; 16]) -> String {
     format!("/vm/{}", render_uuid(uuid))
 }
 
-/// As in `xl list -v`: five groups of lower-case hexadecimal digits.
+/// The UUID as in `xl list -v`: five groups of lower-case hexadecimal digits.
 pub(crate) fn render_uuid(uuid: &[u8; 16]) -> String {
     uuid::Uuid::from_bytes(*uuid).hyphenated().to_string()
 }

@@ -1,11 +1,11 @@
-//! What only PV domains have: the hypercall page, page tables for Xen to check, registers.
+//! Operations for PV domains only: the hypercall page, page tables that Xen checks, registers.
 
 use crate::error::XenError;
 use crate::{DomId, Hypervisor};
 use xen_sys::{domctl, hypercall, pv};
 
 impl Hypervisor {
-    /// Has Xen fill a page of the domain, machine frame `mfn`, with its hypercall entries.
+    /// Makes Xen fill a page of the domain, machine frame `mfn`, with hypercall entries.
     pub(crate) fn init_hypercall_page(&self, domid: DomId, mfn: u64) -> Result<(), XenError> {
         let payload = domctl::HypercallInit { gmfn: mfn };
         // SAFETY: no addresses in this argument.
@@ -14,11 +14,11 @@ impl Hypervisor {
         })
     }
 
-    /// Has Xen check and pin the domain's page tables, whose root is machine frame `mfn`.
+    /// Makes Xen check and pin the domain's page tables, whose root is machine frame `mfn`.
     pub(crate) fn pin_page_tables(&self, domid: DomId, mfn: u64) -> Result<(), XenError> {
         let mut argument = pv::MmuextOp { cmd: pv::MMUEXT_PIN_L4_TABLE, pad: 0, mfn, arg2: 0 };
-        // SAFETY: the argument, one operation, has no addresses; the count of operations done is
-        // not asked for.
+        // SAFETY: the argument, one operation, contains no addresses; the call does not request the number of completed
+        // operations.
         unsafe {
             self.call.invoke(hypercall::MMUEXT_OP, &mut argument, |address| {
                 [address, 1, 0, u64::from(domid.0), 0]
@@ -28,7 +28,7 @@ impl Hypervisor {
         .map_err(|errno| XenError::refused(format!("pin domain {domid}'s page tables"), errno))
     }
 
-    /// Sets the registers that vcpu 0 starts with.
+    /// Sets the first registers of vcpu 0.
     pub(crate) fn set_vcpu_context(
         &self,
         domid: DomId,

@@ -1,4 +1,4 @@
-//! Event channels and grants on the real Xen, between dom0 and itself: run as root in dom0.
+//! Tests event channels and grants on a real Xen, between dom0 and itself: run as root in dom0.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -22,7 +22,7 @@ fn a_notification_reaches_the_other_end_once_and_not_its_own() {
     let (server, client) = (EventChannels::open().unwrap(), EventChannels::open().unwrap());
     let ours = server.allocate(DomId::DOM0).unwrap();
     let theirs = client.bind(DomId::DOM0, ours).unwrap();
-    // Binding may itself notify; take that.
+    // Binding may itself notify; take that notification.
     while client.wait(Some(Duration::from_millis(50))).unwrap().is_some() {}
     while server.wait(Some(Duration::from_millis(50))).unwrap().is_some() {}
 

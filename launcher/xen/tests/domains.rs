@@ -1,5 +1,5 @@
-//! Building domains on the real Xen: run as root in dom0, with the guest kernel in
-//! `/usr/lib/launch/vmlinux` or where `LAUNCH_KERNEL` says.
+//! Tests building domains on a real Xen: run as root in dom0, with the guest kernel in `/usr/lib/launch/vmlinux` or at
+//! the path in `LAUNCH_KERNEL`.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -17,7 +17,7 @@ struct Dom0 {
     kernel: File,
 }
 
-/// `None`, with the reason printed, if nothing can be built.
+/// `None`, with the reason printed, if no domain can be built.
 fn dom0() -> Option<Dom0> {
     let xen = match Hypervisor::open() {
         Ok(xen) => xen,
@@ -43,7 +43,7 @@ fn uuid() -> [u8; 16] {
     bytes
 }
 
-/// A guest that boots until it looks for its init, and crashes then.
+/// A guest that boots until it looks for its init, and then crashes.
 fn guest<'a>(dom0: &'a Dom0, name: &'a str, kind: Kind) -> Guest<'a> {
     Guest {
         name,
@@ -68,12 +68,12 @@ fn build<'a>(dom0: &'a Dom0, guest: &Guest<'a>) -> Result<PausedDomain<'a>, Buil
 fn nothing_is_left(dom0: &Dom0, domid: DomId) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while dom0.xen.domain_info(domid).unwrap().is_some() {
-        assert!(Instant::now() < deadline, "domain {domid} does not go away");
+        assert!(Instant::now() < deadline, "domain {domid} still exists");
         std::thread::sleep(Duration::from_millis(50));
     }
     for path in ["/local/domain", "/libxl", "/local/domain/0/backend/console"] {
         let left = dom0.store.read_optional(&format!("{path}/{domid}")).unwrap();
-        assert_eq!(left, None, "{path}/{domid} is left");
+        assert_eq!(left, None, "{path}/{domid} still exists");
     }
 }
 
@@ -100,7 +100,7 @@ fn boots_to_its_init(name: &str, kind: Kind, vcpus: u32) {
         assert!(Instant::now() < deadline, "the guest does not boot: {info:?}");
         std::thread::sleep(Duration::from_millis(100));
     };
-    // Without an init Linux panics, and says so to Xen.
+    // Without an init Linux panics, and reports that to Xen.
     assert_eq!(reason, ShutdownReason::Crash);
     builder::destroy(&dom0.xen, &dom0.store, domid, &guest.uuid).unwrap();
     nothing_is_left(&dom0, domid);

@@ -1,5 +1,4 @@
-//! vchans on the real Xen, between dom0 and itself and with Xen's own `vchan-socket-proxy`: run
-//! as root in dom0.
+//! Tests vchans on a real Xen, between dom0 and itself and with Xen's own `vchan-socket-proxy`: run as root in dom0.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -27,7 +26,7 @@ fn path(test: &str) -> String {
     format!("/local/domain/0/data/launch-test-{test}")
 }
 
-/// Connects to what is published at `path`, once it is.
+/// Connects to the vchan at `path`, once it is published.
 fn connect(path: &str) -> Result<Client, VchanError> {
     let store = Store::connect().unwrap();
     let until = Instant::now() + PATIENCE;
@@ -92,7 +91,7 @@ fn a_million_bytes_go_each_way_and_one_client_follows_another() {
             let (path, sent) = (path.clone(), sent.clone());
             move || {
                 let mut client = connect(&path).unwrap();
-                // One at a time, whoever tries.
+                // Only one client at a time can connect.
                 assert!(matches!(connect(&path), Err(VchanError::Busy)));
                 write_all(&mut client, &sent);
                 assert!(read_exactly(&mut client, sent.len()) == sent);
@@ -160,7 +159,7 @@ fn converse(vchan: &mut Vchan, proxy: &mut Child) {
         let sent = sent.clone();
         move || {
             input.write_all(&sent).unwrap();
-            // Kept open: the proxy ends with its input.
+            // Kept open, because the proxy ends with its input.
             input
         }
     });
@@ -197,7 +196,7 @@ fn our_client_understands_xens_own_server() {
     if !has_xen() {
         return;
     }
-    // Its rings lie in the shared page: 1 KiB and 2 KiB.
+    // Its rings are in the shared page: 1 KiB and 2 KiB.
     let path = path("server");
     let mut proxy = proxy("server", &path);
     let mut client = connect(&path).unwrap();

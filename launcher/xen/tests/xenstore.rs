@@ -1,4 +1,4 @@
-//! The xenstore client against the real xenstored: run in dom0.
+//! Tests the xenstore client with the real xenstored: run in dom0.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -7,7 +7,7 @@ use xen::DomId;
 use xen::store::{Access, Permission, Refusal, Store, StoreError};
 use xenstore_rs::{Xs, XsTransaction, XsTransactionSpan};
 
-/// A folder of xenstore for one test, removed at its end.
+/// A xenstore folder for one test, removed at its end.
 struct Folder {
     store: Store,
     path: String,
@@ -63,7 +63,7 @@ fn what_is_written_is_read_listed_and_removed() {
 fn the_largest_value_that_fits_a_message_is_kept_whole() {
     let Some(folder) = Folder::new("large") else { return };
     let path = folder.at("v");
-    // xenstored's own limit on a node is half of a message.
+    // xenstored's limit on a node is half of a message.
     let value = "x".repeat(2000);
     folder.store.write(&path, &value).unwrap();
     assert_eq!(folder.store.read(&path).unwrap(), value);

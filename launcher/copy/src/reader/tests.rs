@@ -7,7 +7,7 @@ use std::fs;
 
 const LIMITS: Limits = Limits { bytes: 1 << 20, entries: 50, depth: 8, holes_count: false };
 
-/// A stream of a folder with what `fill` writes into it.
+/// The stream of a folder that contains what `fill` writes.
 fn folder(fill: impl FnOnce(&mut Writer<&mut Vec<u8>>)) -> Vec<u8> {
     let mut bytes = vec![];
     let mut writer = Writer::begin(&mut bytes, Kind::Folder).unwrap();
@@ -26,7 +26,7 @@ fn file(writer: &mut Writer<&mut Vec<u8>>, name: &str, content: &[u8]) {
     writer.end_of_file(content.len() as u64).unwrap();
 }
 
-/// Receives into a folder of its own beside one that nothing may come into.
+/// Receives into a new folder, and checks that nothing is written beside that folder.
 fn write(bytes: &[u8], limits: &Limits) -> (Result<Summary, CopyError>, tempfile::TempDir) {
     let around = tempfile::tempdir().unwrap();
     let top = around.path().join("top");
@@ -76,7 +76,7 @@ fn no_link_is_a_way_out_neither_one_that_was_there_nor_one_that_came() {
         let error = error(&bytes, &LIMITS);
         assert!(error.contains("Not a directory") || error.contains("symbolic links"), "{error}");
     }
-    // A file takes the place of a link, and does not go where that leads.
+    // A file replaces a link and does not change the link's target.
     let bytes = folder(|writer| file(writer, "out", b"x"));
     let (result, around) = write(&bytes, &LIMITS);
     result.unwrap();
@@ -97,7 +97,7 @@ fn a_header_that_states_an_endless_length_is_refused_before_anything_is_kept() {
         bytes.truncate(at);
         bytes.push(tag);
         bytes.resize(at + HEADER_BYTES, 0xff);
-        // Nothing is read behind the header: there is nothing, and that is not what the error says.
+        // Nothing follows the header, but the error must be about the record.
         assert!(error(&bytes, &LIMITS).contains(what), "{tag}");
     }
     let bytes = folder(|writer| {
@@ -156,7 +156,7 @@ fn a_page_counts_whole_and_once_and_no_record_is_free() {
     assert_eq!(pages(&[(0, 4096), (4096, 4096)]), 8192);
     assert_eq!(pages(&[(0, 1), (1, 1), (2, 1)]), 4096 + 40 + 40);
     assert_eq!(pages(&[(0, 1), (1 << 30, 1)]), 8192);
-    // Where holes are written out, the size is what counts, and before any of it comes.
+    // If holes are written as zeros, the announced size counts, before any data is read.
     let sparse = folder(|writer| {
         writer.file(OsStr::new("f"), &Meta::default(), 1 << 40).unwrap();
         writer.end_of_file(1 << 40).unwrap();
@@ -179,10 +179,10 @@ fn data_out_of_order_or_beyond_the_files_size_is_refused() {
     };
     assert!(odd(&[(50, 10), (50, 10)], 100).contains("out of order"));
     assert!(odd(&[(0, 0)], 100).contains("out of order"));
-    assert!(odd(&[(99, 2)], 100).contains("larger than it said"));
-    assert!(odd(&[(u64::MAX, 2)], 100).contains("larger than it said"));
-    assert!(odd(&[(0, 10)], 5).contains("end is not where"));
-    assert!(odd(&[(0, 10)], 101).contains("end is not where"));
+    assert!(odd(&[(99, 2)], 100).contains("larger than announced"));
+    assert!(odd(&[(u64::MAX, 2)], 100).contains("larger than announced"));
+    assert!(odd(&[(0, 10)], 5).contains("final size does not fit"));
+    assert!(odd(&[(0, 10)], 101).contains("final size does not fit"));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_stream_that_is_cut_anywhere_is_an_error() {
 #[test]
 fn another_version_is_told() {
     assert!(error(b"launch copy 02\n\x01", &LIMITS).contains("another version"));
-    // A tar, as older ones sent it.
+    // A tar, which older versions sent.
     assert!(error(&[b'e'; 512], &LIMITS).contains("another version"));
 }
 
@@ -221,7 +221,7 @@ fn what_was_left_out_is_counted_and_the_first_named() {
     assert_eq!(summary.first_left_out, Some(("d/pipe".into(), LeftOut::Pipe)));
 }
 
-/// What a hostile sender may put together: mostly records that make sense, in any order.
+/// Records that a hostile sender may write: mostly valid ones, in any order.
 fn record() -> impl Strategy<Value = Vec<u8>> {
     let name = prop_oneof![
         4 => "[ab]",
@@ -281,7 +281,7 @@ proptest! {
                 }
             }
         }
-        // One link was there before.
+        // One link existed before.
         prop_assert!(found <= 11, "{}", found);
     }
 

@@ -46,7 +46,7 @@ fn a_tree_comes_as_it_is() {
     assert_eq!((mode("to/large"), mode("to/below"), mode("to/below/empty")), (0o750, 0o500, 0o755));
     let time = |name: &str| fs::symlink_metadata(path(name)).unwrap().modified().unwrap();
     assert_eq!(time("from/below"), time("to/below"));
-    // Once more over what is there; a file and a link on their own.
+    // Copies again over the existing copy; then a file and a link by themselves.
     fs::set_permissions(path("to/below"), fs::Permissions::from_mode(0o700)).unwrap();
     copy(&path("from"), &path("to"));
     for name in ["large", "link"] {
@@ -148,7 +148,7 @@ fn pipes_sockets_and_devices_are_left_out_and_told() {
     let (_, summary) = copy(&path("from"), &path("to"));
     assert_eq!((summary.left_out, summary.entries), (2, 4));
     assert_eq!(fs::read_dir(path("to")).unwrap().count(), 1);
-    // Asked for by name, they are an error.
+    // If the user names one of them, it is an error.
     for (path, what) in
         [(path("from/pipe"), "a pipe or a socket"), ("/dev/null".into(), "a device")]
     {

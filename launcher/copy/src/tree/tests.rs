@@ -12,7 +12,7 @@ fn opened(path: &Path) -> OwnedFd {
     open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap()
 }
 
-/// A stream of one file with this content.
+/// The stream of one file with this content.
 fn one_file(content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![];
     let mut writer = Writer::begin(&mut bytes, Kind::File).unwrap();
@@ -33,7 +33,7 @@ fn write(bytes: &[u8], top: Top, rights: Rights) -> Result<(), CopyError> {
 #[test]
 fn what_was_asked_for_is_all_that_is_written() {
     let at = tempfile::tempdir().unwrap();
-    // A file where a folder is open, and the other way round.
+    // A file as top entry for an open folder, and the reverse.
     let folder = opened(at.path());
     let error = write(&one_file(b"x"), Top::Folder { folder, is_new: false }, RIGHTS).unwrap_err();
     assert!(matches!(error, CopyError::Write { .. }), "{error}");

@@ -1,11 +1,11 @@
-//! The ACPI tables of a PVH domain: just enough for a kernel to find its vcpus.
+//! The ACPI tables of a PVH domain: only those that a kernel needs to find its vcpus.
 //!
-//! RSDP -> XSDT -> FADT (hardware-reduced: no timers, ports or interrupts of old PCs) with an
-//! empty DSDT, and MADT with one local APIC a vcpu. Layouts: ACPI specification 6.2, section 5.2.
+//! RSDP -> XSDT -> FADT (hardware-reduced: without the timers, ports and interrupts of old PCs) with an empty DSDT, and
+//! MADT with one local APIC for each vcpu. Layouts: ACPI specification 6.2, section 5.2.
 
 /// Where the tables are in the guest, as with Xen's tools: above all low RAM.
 pub(super) const ADDRESS: u64 = 0xFC00_0000;
-/// Xen gives vcpu `n` the local APIC number `2 * n`, and PVH domains at most 128 vcpus.
+/// Xen gives vcpu `n` the local APIC number `2 * n`, and a PVH domain at most 128 vcpus.
 pub(super) const MAX_VCPUS: u32 = 128;
 
 const LAPIC_ADDRESS: u32 = 0xFEE0_0000;
@@ -21,7 +21,7 @@ const FLAGS: (usize, u32) = (112, 1 << 0 | 1 << 20);
 /// FADT, offset of the DSDT's 64-bit address.
 const X_DSDT: usize = 140;
 
-/// The tables for `vcpus` vcpus, as they are to be at [`ADDRESS`]; the RSDP is first.
+/// The tables for `vcpus` vcpus, to be placed at [`ADDRESS`]; the RSDP is first.
 pub(super) fn tables(vcpus: u32) -> Vec<u8> {
     let xsdt_bytes = HEADER_BYTES + 2 * 8;
     let xsdt_at = RSDP_BYTES.next_multiple_of(16);
@@ -71,7 +71,7 @@ fn fadt(dsdt: u64) -> Vec<u8> {
     set(BOOT_ARCHITECTURE.0, &BOOT_ARCHITECTURE.1.to_le_bytes());
     set(FLAGS.0, &FLAGS.1.to_le_bytes());
     set(X_DSDT, &dsdt.to_le_bytes());
-    // Revision 5, the first with hardware-reduced.
+    // Revision 5 is the first with hardware-reduced ACPI.
     table(*b"FACP", 5, &body)
 }
 
@@ -102,7 +102,7 @@ fn table(signature: [u8; 4], revision: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What makes the sum of all bytes zero.
+/// The byte that makes the sum of all bytes zero.
 fn checksum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg()
 }

@@ -1,10 +1,10 @@
-//! Why a domain could not be built.
+//! Errors of building a domain.
 
 use crate::DomId;
 use crate::error::XenError;
 use crate::store::{Refusal, StoreError};
 
-/// Why a domain could not be built. All that was made for it is undone.
+/// Why a domain could not be built. Everything created for it has been undone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -17,12 +17,12 @@ pub enum BuildError {
     /// The kernel cannot be used.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// Kernel or initrd cannot be read.
+    /// The kernel or initrd cannot be read.
     #[error("cannot read the {what}: {source}")]
     Payload {
-        /// Which.
+        /// Kernel or initrd.
         what: &'static str,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// Xen has not enough memory.
@@ -31,9 +31,9 @@ pub enum BuildError {
          free; stop other domains or give dom0 less (dom0_mem=)"
     )]
     OutOfMemory {
-        /// What the domain takes, Xen's overhead included.
+        /// The domain's memory with Xen's overhead.
         wanted_mib: u64,
-        /// What Xen has.
+        /// Xen's free memory.
         free_mib: u64,
     },
     /// dom0's event channels are used up.
@@ -44,12 +44,12 @@ pub enum BuildError {
         "{memory_mib} MiB of memory is too little: kernel and initrd alone take {needed_mib} MiB"
     )]
     MemoryTooSmall {
-        /// What the domain asks for.
+        /// The domain's requested memory.
         memory_mib: u32,
-        /// What it needs at least.
+        /// The least memory that it needs.
         needed_mib: u64,
     },
-    /// xenstored cannot take the domain on: it needs an event channel of dom0 and a grant mapped.
+    /// xenstored cannot serve the domain: for that it needs an event channel of dom0 and a mapped grant.
     #[error(
         "cannot introduce domain {domid} to xenstored, which {}; stop other domains, or see \
          xenstored's log", lack(.refusal)
@@ -65,7 +65,7 @@ pub enum BuildError {
     KindUnsupported {
         /// PVH or PV.
         kind: &'static str,
-        /// What is missing.
+        /// The missing ability.
         why: &'static str,
     },
     /// The description is invalid.
@@ -77,7 +77,7 @@ pub enum BuildError {
         /// Why it could not be built.
         #[source]
         error: Box<BuildError>,
-        /// Why it could not be undone.
+        /// Why building could not be undone.
         undo: Box<BuildError>,
     },
 }
@@ -86,13 +86,13 @@ pub enum BuildError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelError {
-    /// Not an ELF file, or a damaged one.
+    /// The file is not an ELF file, or damaged.
     #[error("the kernel is not a whole ELF file ({0}); it must be a vmlinux, not a bzImage")]
     Damaged(String),
-    /// Built for another processor.
+    /// The kernel is built for another processor.
     #[error("the kernel is not for 64-bit x86")]
     WrongMachine,
-    /// Ends before its last segment does.
+    /// The file ends before its last segment.
     #[error("the kernel is cut off: a segment ends at byte {wanted}, the file at {found}")]
     Truncated {
         /// Where the segment ends, in bytes.
@@ -103,17 +103,17 @@ pub enum KernelError {
     /// The segments overlap or are out of range.
     #[error("the kernel's segments overlap or are out of range")]
     BadSegments,
-    /// Not built for this kind of domain.
+    /// The kernel is not built for this kind of domain.
     #[error("the kernel has no ELF note {note}; it was built without {option}")]
     MissingNote {
         /// The note's name in `elfnote.h`.
         note: &'static str,
-        /// Linux's option that makes it.
+        /// Linux's option that creates the note.
         option: &'static str,
     },
 }
 
-/// What xenstored lacks to serve a domain. `ENOSPC` is not a quota here: dom0 has none.
+/// Why xenstored cannot serve a domain. `ENOSPC` is not a quota here: dom0 has none.
 fn lack(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Quota => "gets no event channel: dom0 has none left (ENOSPC)".into(),

@@ -1,15 +1,15 @@
-//! What a domain is built from: a description of itself and of its devices.
+//! Describes the domain to build, and its devices.
 
 use super::payload::Payload;
 use contract::Mac;
 
-/// A domain to be built.
+/// A domain to build.
 #[derive(Clone, Copy, Debug)]
 pub struct Guest<'a> {
-    /// Its name, as `xl list` shows it. The caller makes sure that it is unique.
+    /// Its name, as `xl list` shows it. The caller ensures that it is unique.
     pub name: &'a str,
-    /// Its UUID. A caller that notes it down before building finds the domain again by
-    /// [`crate::Hypervisor::domains`] if it is killed meanwhile, and can [`super::destroy`] it.
+    /// Its UUID. A caller that records it before building can find the domain again with [`crate::Hypervisor::domains`]
+    /// if it is killed, and [`super::destroy`] it.
     pub uuid: [u8; 16],
     /// PVH or PV.
     pub kind: Kind,
@@ -25,7 +25,7 @@ pub struct Guest<'a> {
     pub vcpus: u32,
 }
 
-/// What a domain has besides its memory and vcpus.
+/// The devices and xenstore nodes of a domain.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Devices<'a> {
     /// Its disks.
@@ -36,27 +36,26 @@ pub struct Devices<'a> {
     pub nodes: Nodes<'a>,
 }
 
-/// Xenstore nodes below `/local/domain/<domid>` that the guest may read: path and value each.
+/// Xenstore nodes below `/local/domain/<domid>` that the guest may read, each as path and value.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nodes<'a> {
-    /// Written first, each by itself: the guest reads them only once `together` is there.
+    /// Written first, without a transaction: the guest reads them only after those of `together` exist.
     pub before: &'a [(&'a str, &'a str)],
-    /// Written with the devices in one transaction. They become visible in this order, and all at
-    /// once.
+    /// Written with the devices in one transaction, in this order; they become visible all at once.
     pub together: &'a [(&'a str, &'a str)],
 }
 
 /// The kind of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Hardware virtualization, nothing emulated.
+    /// Hardware virtualization without emulated devices.
     Pvh,
-    /// Paravirtualized throughout; needs no hardware support.
+    /// Paravirtualization only; needs no hardware support.
     Pv,
 }
 
 impl Kind {
-    /// As libxl names it.
+    /// The name that libxl uses.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -69,31 +68,31 @@ impl Kind {
 /// A disk, served by dom0's kernel from a block device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disk<'a> {
-    /// In the guest: `xvda` to `xvdp`.
+    /// Its name in the guest: `xvda` to `xvdp`.
     pub device: &'a str,
-    /// Dom0's block device: major and minor number.
+    /// Dom0's block device, as major and minor number.
     pub physical_device: (u32, u32),
     /// Whether the guest may only read it.
     pub read_only: bool,
-    /// The file or device that the disk is, as `xl block-list` shows it.
+    /// The file or device behind the disk, as `xl block-list` shows it.
     pub params: &'a str,
-    /// The program that libxl runs with `remove` when `xl destroy` takes the disk away.
+    /// The program that libxl runs with `remove` when `xl destroy` detaches the disk.
     pub script: &'a str,
 }
 
-/// A disk that a domain will have, without its source.
+/// A disk whose source is not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PromisedDisk<'a> {
-    /// In the guest: `xvda` to `xvdp`.
+    /// Its name in the guest: `xvda` to `xvdp`.
     pub device: &'a str,
     /// Whether the guest may only read it.
     pub read_only: bool,
-    /// The program that libxl runs with `remove` when `xl destroy` takes the disk away.
+    /// The program that libxl runs with `remove` when `xl destroy` detaches the disk.
     pub script: &'a str,
 }
 
 impl<'a> Disk<'a> {
-    /// The same without its source.
+    /// The same disk without its source.
     pub(super) fn promised(&self) -> PromisedDisk<'a> {
         let Self { device, read_only, script, .. } = *self;
         PromisedDisk { device, read_only, script }
@@ -103,17 +102,17 @@ impl<'a> Disk<'a> {
 /// A network interface, served by dom0's kernel as `vif<domid>.<index>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface<'a> {
-    /// Its link address.
+    /// Its MAC address.
     pub mac: Mac,
-    /// Its largest packet, in bytes.
+    /// Its MTU, in bytes.
     pub mtu: u32,
-    /// The bridge that the caller joins it to.
+    /// The bridge to which the caller attaches it.
     pub bridge: &'a str,
-    /// The program that libxl runs with `offline` when `xl destroy` takes the interface away.
+    /// The program that libxl runs with `offline` when `xl destroy` detaches the interface.
     pub script: &'a str,
 }
 
-/// The domain's ports for its xenstore and console rings.
+/// The domain's event channel ports for its xenstore and console rings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports {
     pub(super) store: u32,

@@ -1,4 +1,4 @@
-//! The guest kernel: an ELF file with Xen's notes.
+//! Parses the guest kernel: an ELF file with Xen's notes.
 
 use super::error::KernelError;
 use super::payload::Payload;
@@ -11,7 +11,7 @@ use elf::note::Note;
 use std::fs::File;
 use std::ops::Range;
 
-/// `xen/include/public/elfnote.h`
+/// Types of notes from `xen/include/public/elfnote.h`.
 const NOTE_ENTRY: u64 = 1;
 const NOTE_HYPERCALL_PAGE: u64 = 2;
 const NOTE_VIRT_BASE: u64 = 3;
@@ -20,17 +20,17 @@ const NOTE_INIT_P2M: u64 = 15;
 const NOTE_MOD_START_PFN: u64 = 16;
 const NOTE_PHYS32_ENTRY: u64 = 18;
 
-/// The largest kernel, its bss included.
+/// The largest size of a kernel in memory, including its bss.
 const MAX_MEMORY_BYTES: u64 = 512 << 20;
 
-/// A part of the kernel that is loaded.
+/// A part of the kernel to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
-    /// Guest physical address.
+    /// Its guest physical address.
     pub(super) address: u64,
-    /// Where its data are in the file.
+    /// The range of its data in the file.
     pub(super) data: Range<u64>,
-    /// In memory; zeroes follow the data.
+    /// Its size in memory; zeroes follow the data.
     pub(super) memory_bytes: u64,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Segment {
 pub(super) struct Kernel<'a> {
     file: &'a File,
     pub(super) segments: Vec<Segment>,
-    /// The first byte after it, a guest physical address.
+    /// The end of the kernel, as a guest physical address.
     pub(super) end: u64,
     notes: Notes,
 }
@@ -55,16 +55,16 @@ struct Notes {
     phys32_entry: Option<u64>,
 }
 
-/// What a PV domain needs to know of its kernel.
+/// What the notes of a PV kernel say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PvEntry {
     /// Virtual address of the first instruction.
     pub(super) entry: u64,
     /// Virtual address of guest page 0.
     pub(super) virt_base: u64,
-    /// Virtual address of the page for hypercall entries; newer kernels have none.
+    /// Virtual address of the page for hypercall entries; newer kernels do not have one.
     pub(super) hypercall_page: Option<u64>,
-    /// Virtual address where the p2m list is to be.
+    /// Virtual address for the p2m list.
     pub(super) p2m_base: u64,
 }
 
@@ -106,7 +106,7 @@ impl<'a> Kernel<'a> {
         Ok(Self { file, segments, end, notes })
     }
 
-    /// What is to be loaded.
+    /// The pieces to load.
     pub(super) fn pieces(&self) -> Vec<Piece<'a>> {
         let piece = |segment: &Segment| {
             let data =
@@ -116,7 +116,7 @@ impl<'a> Kernel<'a> {
         self.segments.iter().map(piece).collect()
     }
 
-    /// Guest physical address of the first instruction of a PVH domain.
+    /// Guest physical address of a PVH domain's first instruction.
     pub(super) fn pvh_entry(&self) -> Result<u64, KernelError> {
         let note = "XEN_ELFNOTE_PHYS32_ENTRY";
         self.notes.phys32_entry.ok_or(KernelError::MissingNote { note, option: "CONFIG_PVH" })
@@ -126,7 +126,7 @@ impl<'a> Kernel<'a> {
         let need = |value: Option<u64>, note| {
             value.ok_or(KernelError::MissingNote { note, option: "CONFIG_XEN_PV" })
         };
-        // Without this note an initrd would have to be part of the initial mapping.
+        // Without this note the initrd would have to be part of the initial mapping.
         need(self.notes.mod_start_pfn.then_some(1), "XEN_ELFNOTE_MOD_START_PFN")?;
         Ok(PvEntry {
             entry: need(self.notes.entry, "XEN_ELFNOTE_ENTRY")?,
@@ -157,7 +157,7 @@ impl Notes {
     }
 }
 
-/// Notes hold numbers of 4 or 8 bytes.
+/// Reads the number in a note, which has 4 or 8 bytes.
 fn number(bytes: &[u8]) -> Option<u64> {
     match bytes.len() {
         4 => bytes.try_into().ok().map(u32::from_le_bytes).map(u64::from),
@@ -166,7 +166,7 @@ fn number(bytes: &[u8]) -> Option<u64> {
     }
 }
 
-/// Checks that the segments are in range and do not overlap. Returns where the last one ends.
+/// Checks that the segments are in range and do not overlap. Returns the end of the last one.
 fn check_segments(segments: &[Segment]) -> Result<u64, KernelError> {
     let mut ranges = Vec::new();
     for segment in segments {
@@ -190,13 +190,13 @@ pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Where a kernel with these bytes ends.
+    /// The end of a kernel with these bytes.
     fn parse(bytes: &[u8]) -> Result<u64, KernelError> {
         let file = file_of(bytes);
         Kernel::parse(Payload::new(&file).unwrap()).map(|kernel| kernel.end)
     }
 
-    /// An ELF file with one segment of `data` at `address` and these notes.
+    /// An ELF file with these notes and one segment of `data` at `address`.
     pub(in crate::builder) fn elf_file(address: u64, data: &[u8], notes: &[(u32, u64)]) -> Vec<u8> {
         let mut note_bytes = Vec::new();
         for (kind, value) in notes {

@@ -1,7 +1,7 @@
-//! Builds PV and PVH domains: the native toolstack's work from a description to a paused domain.
+//! Builds PV and PVH domains: the native toolstack's work, from a description to a paused domain.
 //!
-//! Nothing here runs a script or waits for a device: all nodes are written at once, and backends
-//! connect while the guest boots.
+//! Nothing here runs a script or waits for a device: all nodes are written at once, and backends connect while the
+//! guest boots.
 
 mod acpi;
 mod error;
@@ -27,16 +27,16 @@ use crate::store::Store;
 use crate::{DomId, Hypervisor};
 use guest::{Ports, Rings};
 
-/// What Xen's tools grant a domain beyond its memory, in KiB; special pages come out of it.
+/// The memory that Xen's tools allow a domain beyond its own, in KiB; its special pages are part of it.
 const SLACK_KIB: u64 = 1024;
-/// The newest grant table that a guest may switch to; the second is for machines beyond 16 TiB.
+/// The newest version of grant tables that a guest may use; version 2 is for machines beyond 16 TiB.
 const MAX_GRANT_VERSION: u32 = 1;
 
-/// Event channels of dom0 that a domain takes: one each of xenstored, xenconsoled and its two disks, two of
-/// its interface.
+/// Event channels that a domain takes from dom0: one each for xenstored, xenconsoled and its two disks, two for its
+/// interface.
 const DOM0_PORTS: u32 = 6;
 
-/// A domain with memory and vcpus that xenstore does not know yet. Dropping it destroys it.
+/// A domain with memory and vcpus, not introduced to xenstored. Dropping it destroys it.
 #[derive(Debug)]
 pub struct BuiltDomain<'a> {
     domain: Undo<'a>,
@@ -46,17 +46,16 @@ pub struct BuiltDomain<'a> {
 }
 
 impl<'a> BuiltDomain<'a> {
-    /// Its number.
+    /// Its domain number.
     #[must_use]
     pub fn domid(&self) -> DomId {
         self.domain.domid
     }
 
-    /// Writes its nodes and tells xenstored of it. Devices come with
-    /// [`attach`].
+    /// Writes its nodes and introduces it to xenstored. [`attach`] adds devices.
     ///
     /// # Errors
-    /// [`BuildError::Store`]; the domain is destroyed then.
+    /// [`BuildError::Store`]; the domain is then destroyed.
     pub fn introduce(self) -> Result<PausedDomain<'a>, BuildError> {
         let Self { domain, guest, ports, rings } = self;
         let introduce = || -> Result<(), BuildError> {
@@ -76,21 +75,21 @@ impl<'a> BuiltDomain<'a> {
     }
 }
 
-/// A domain that has not run yet. Dropping it destroys it.
+/// A domain that has not run. Dropping it destroys it.
 #[derive(Debug)]
 pub struct PausedDomain<'a>(Undo<'a>);
 
 impl PausedDomain<'_> {
-    /// Its number.
+    /// Its domain number.
     #[must_use]
     pub fn domid(&self) -> DomId {
         self.0.domid
     }
 
-    /// Lets it run, and run on after this value is gone.
+    /// Lets it run. The domain keeps running after this value is dropped.
     ///
     /// # Errors
-    /// [`BuildError::Xen`]; the domain is destroyed then.
+    /// [`BuildError::Xen`]; the domain is then destroyed.
     pub fn unpause(self) -> Result<DomId, BuildError> {
         match self.0.xen.unpause_domain(self.0.domid) {
             Ok(()) => Ok(self.0.keep()),
@@ -115,7 +114,7 @@ impl Undo<'_> {
         self.domid
     }
 
-    /// Destroys it now, to hear of errors.
+    /// Destroys the domain now, so that the caller sees errors.
     fn undo(mut self, error: BuildError) -> BuildError {
         self.armed = false;
         match destroy(self.xen, self.store, self.domid, &self.uuid) {
@@ -128,16 +127,16 @@ impl Undo<'_> {
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         if self.armed {
-            // There is no caller to report to; a domain that stays behind is found by its UUID.
+            // A drop cannot report errors; the UUID identifies a domain that could not be destroyed.
             let _ = destroy(self.xen, self.store, self.domid, &self.uuid);
         }
     }
 }
 
-/// Builds a domain, up to its nodes.
+/// Builds a domain, without its nodes in xenstore.
 ///
 /// # Errors
-/// [`BuildError`]. All that was made is undone; [`BuildError::NotUndone`] where that failed too.
+/// [`BuildError`]. Everything created is undone; if that fails too, [`BuildError::NotUndone`].
 pub fn build<'a>(
     xen: &'a Hypervisor,
     store: &'a Store,
@@ -162,13 +161,13 @@ pub fn build<'a>(
     }
 }
 
-/// Checks before a domain is made whether dom0 has event channels for it. xenstored in OCaml keeps the
-/// page of a domain that it cannot take on mapped, and with it the rest of the domain.
+/// Checks, before a domain is created, whether dom0 has enough event channels for it. If xenstored in OCaml cannot
+/// serve a domain, it keeps a page of the domain mapped, and so the domain cannot be destroyed completely.
 ///
 /// # Errors
 /// [`BuildError::NoEventChannels`].
 pub fn check_event_channels() -> Result<(), BuildError> {
-    // If the device is missing, the first caller that needs it reports so.
+    // If the device is missing, the first caller that needs it reports that.
     let Ok(channels) = EventChannels::open() else { return Ok(()) };
     for _ in 0..DOM0_PORTS {
         if channels.allocate(DomId::DOM0).is_err_and(|error| error.is_used_up()) {
@@ -178,7 +177,7 @@ pub fn check_event_channels() -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Turns "out of memory", which any step may hit, into an error with figures.
+/// If any step ran out of memory, turns its error into one with figures.
 fn out_of_memory(xen: &Hypervisor, guest: &Guest<'_>, error: BuildError) -> BuildError {
     let BuildError::Xen(refused) = &error else { return error };
     if refused.cause() != Some(Cause::NoMemory) {
@@ -209,19 +208,19 @@ fn fill(xen: &Hypervisor, domid: DomId, guest: &Guest<'_>) -> Result<(Ports, Rin
     Ok((ports, rings))
 }
 
-/// Gives devices and nodes to a domain that was introduced, whether it runs yet or not.
+/// Adds devices and nodes to an introduced domain, whether it already runs or not.
 ///
 /// # Errors
-/// [`BuildError::Store`], [`BuildError::Invalid`]; nothing was changed then.
+/// [`BuildError::Store`], [`BuildError::Invalid`]; nothing has changed then.
 pub fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
     nodes::attach(store, domid, devices)
 }
 
-/// Promises a disk to a domain that has another one already: its driver and dom0's get ready for it, and
-/// wait for [`provide`].
+/// Promises a further disk to a domain that already has one: the guest's driver and dom0's prepare for it, and wait for
+/// [`provide`].
 ///
 /// # Errors
-/// [`BuildError::Store`], [`BuildError::Invalid`]; nothing was changed then.
+/// [`BuildError::Store`], [`BuildError::Invalid`]; nothing has changed then.
 pub fn promise(store: &Store, domid: DomId, disk: &PromisedDisk<'_>) -> Result<(), BuildError> {
     nodes::promise(store, domid, disk)
 }
@@ -229,7 +228,7 @@ pub fn promise(store: &Store, domid: DomId, disk: &PromisedDisk<'_>) -> Result<(
 /// Gives a domain the disk that it was promised, and further nodes.
 ///
 /// # Errors
-/// As [`promise`].
+/// Those of [`promise`].
 pub fn provide(
     store: &Store,
     domid: DomId,
@@ -239,8 +238,8 @@ pub fn provide(
     nodes::provide(store, domid, disk, others)
 }
 
-/// Destroys a domain and removes its nodes, and so its devices, from xenstore. A domain or nodes that do
-/// not exist are not an error.
+/// Destroys a domain and removes its nodes, and so its devices, from xenstore. Returns `Ok` if the domain or its nodes
+/// do not exist.
 ///
 /// Returns when dom0's kernel has released block devices and interfaces, or after two seconds.
 ///
@@ -252,7 +251,7 @@ pub fn destroy(
     domid: DomId,
     uuid: &[u8; 16],
 ) -> Result<(), BuildError> {
-    // If xenstored does not answer, the domain is destroyed all the same.
+    // If xenstored does not answer, the domain is destroyed nevertheless.
     let introduced = store.is_domain_introduced(domid);
     xen.destroy_domain(domid)?;
     if introduced? {
@@ -262,7 +261,7 @@ pub fn destroy(
     Ok(nodes::let_backends_go(store, domid)?)
 }
 
-/// Rejects an impossible description before anything is made.
+/// Rejects an invalid description before anything is created.
 fn check(guest: &Guest<'_>) -> Result<(), BuildError> {
     let problem = if !(1..=acpi::MAX_VCPUS).contains(&guest.vcpus) {
         format!("{} vcpus are not possible, 1 to {} are", guest.vcpus, acpi::MAX_VCPUS)
@@ -278,7 +277,7 @@ fn check(guest: &Guest<'_>) -> Result<(), BuildError> {
     Err(BuildError::Invalid(problem))
 }
 
-/// Checks that this machine can run such domains; tells whether with hardware page tables.
+/// Checks that this machine can run such domains. Returns whether with hardware page tables.
 fn check_host(xen: &Hypervisor, kind: Kind) -> Result<bool, BuildError> {
     let host = xen.host()?;
     match kind {

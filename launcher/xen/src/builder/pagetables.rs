@@ -1,11 +1,11 @@
-//! The page tables that a PV domain starts with: which there are, and what is in them.
+//! Makes the page tables with which a PV domain starts.
 
 use std::ops::Range;
 use xen_sys::PAGE_SHIFT;
 
 const ENTRIES: u64 = 512;
 const ENTRY_BITS: u32 = 9;
-/// Addresses that paging translates; the upper bits repeat the last of them.
+/// The address bits that paging translates; the upper bits repeat the highest of them.
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
 
 /// Present, accessed.
@@ -20,11 +20,11 @@ const TABLE: u64 = PAGE_WRITE | 1 << 2 | 1 << 6;
 pub(super) struct Area {
     /// First virtual address.
     pub(super) address: u64,
-    /// The guest pages (pfns) it maps, the first at `address`.
+    /// The guest pages (pfns) of the range; the first is mapped at `address`.
     pub(super) pages: Range<u64>,
 }
 
-/// One page table: where it is, and its entries.
+/// One page table: its place and its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Table {
     pub(super) pfn: u64,
@@ -34,11 +34,11 @@ pub(super) struct Table {
 /// The tables of one level for an area.
 #[derive(Clone, Debug)]
 struct Level {
-    /// 1 to 3.
+    /// The level's number, 1 to 3.
     number: u32,
     /// The first virtual address that the first table covers.
     address: u64,
-    /// Where the tables are.
+    /// The guest pages of the tables.
     pages: Range<u64>,
 }
 
@@ -66,7 +66,7 @@ impl Area {
         self.start() + ((self.pages.end - self.pages.start) << PAGE_SHIFT)
     }
 
-    /// The levels below the root, top first, with their tables one after the other.
+    /// The levels below the root, top first, with consecutive tables.
     fn levels(&self, mut first_pfn: u64) -> Vec<Level> {
         let mut levels = Vec::new();
         for number in [3, 2, 1] {
@@ -77,7 +77,7 @@ impl Area {
         levels
     }
 
-    /// How many tables it takes below the root.
+    /// The number of tables below the root that it needs.
     pub(super) fn table_count(&self) -> u64 {
         self.levels(0).iter().map(|level| level.pages.end - level.pages.start).sum()
     }
@@ -88,10 +88,10 @@ impl Area {
         self.start() >> shift..((self.end() - 1) >> shift) + 1
     }
 
-    /// Makes the tables below `root`, the first at guest page `first_pfn`, and enters them there.
+    /// Creates the tables below `root`, the first at guest page `first_pfn`, and enters them in `root`.
     ///
-    /// `frame` gives each guest page's machine frame; pages in `read_only` are mapped so, as all
-    /// page tables must be.
+    /// `frame` gives each guest page's machine frame; pages in `read_only` are mapped read-only, as Xen requires for
+    /// all page tables.
     pub(super) fn tables(
         &self,
         root: &mut Table,
@@ -148,12 +148,12 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    /// Machine frames that differ from guest pages.
+    /// Machine frames different from the guest pages.
     fn frame(pfn: u64) -> u64 {
         pfn ^ 0x5555
     }
 
-    /// Walks the tables as the processor does; returns machine frame and writability.
+    /// Walks the tables like the processor; returns machine frame and writability.
     fn walk(tables: &HashMap<u64, &Table>, root: u64, address: u64) -> Option<(u64, bool)> {
         let mut table = frame(root);
         for level in [4, 3, 2, 1] {

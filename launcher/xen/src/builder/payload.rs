@@ -3,19 +3,19 @@
 use std::fs::File;
 use std::io;
 
-/// A file that is put into a guest's memory. It is read straight into its place.
+/// A file to put into a guest's memory. It is read directly into its place.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
     pub(super) file: &'a File,
-    /// Its size in bytes when this value was made.
+    /// Its size in bytes at the creation of this value.
     pub(super) bytes: u64,
 }
 
 impl<'a> Payload<'a> {
-    /// All of `file`.
+    /// The whole of `file`.
     ///
     /// # Errors
-    /// Its size cannot be read.
+    /// The size of the file cannot be read.
     pub fn new(file: &'a File) -> io::Result<Self> {
         Ok(Self { file, bytes: file.metadata()?.len() })
     }

@@ -1,4 +1,4 @@
-//! Bytes that are put into a new domain's memory.
+//! Bytes to put into a new domain's memory.
 
 use super::error::BuildError;
 use super::payload::Payload;
@@ -8,11 +8,11 @@ use std::fs::File;
 use std::ops::Range;
 use xen_sys::{PAGE_BYTES, PAGE_SHIFT};
 
-/// Where the bytes of a [`Piece`] are.
+/// The source of a [`Piece`]'s bytes.
 #[derive(Clone, Debug)]
 pub(super) enum Data<'a> {
     Bytes(Cow<'a, [u8]>),
-    /// This part of a file, which errors call `what`.
+    /// A part of a file, which errors call `what`.
     File {
         what: &'static str,
         file: &'a File,
@@ -21,7 +21,7 @@ pub(super) enum Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    /// All of a file.
+    /// The whole of a file.
     pub(super) fn of(what: &'static str, payload: Payload<'a>) -> Self {
         Self::File { what, file: payload.file, range: 0..payload.bytes }
     }
@@ -46,25 +46,25 @@ impl From<Vec<u8>> for Data<'_> {
     }
 }
 
-/// Bytes to be put into the guest.
+/// Bytes to put into the guest.
 #[derive(Clone, Debug)]
 pub(super) struct Piece<'a> {
-    /// Guest physical address.
+    /// Their guest physical address.
     address: u64,
     data: Data<'a>,
-    /// Its size in memory; zeroes follow the data.
+    /// Their size in memory; zeroes follow the data.
     memory_bytes: u64,
 }
 
 impl<'a> Piece<'a> {
-    /// `data` at guest physical address `address`.
+    /// Puts `data` at guest physical address `address`.
     pub(super) fn new(address: u64, data: impl Into<Data<'a>>) -> Self {
         let data = data.into();
         let memory_bytes = data.len();
         Self { address, data, memory_bytes }
     }
 
-    /// With zeroes up to a size of `memory_bytes`.
+    /// Adds zeroes up to a size of `memory_bytes`.
     pub(super) fn padded(self, memory_bytes: u64) -> Self {
         Self { memory_bytes: memory_bytes.max(self.memory_bytes), ..self }
     }
@@ -82,12 +82,12 @@ impl<'a> Piece<'a> {
         self.address >> PAGE_SHIFT..pages_of(self.end())
     }
 
-    /// Writes what is in the pages `window` (sorted, each once) to their mapping.
+    /// Writes the part in the pages `window` (sorted, without repeats) to their mapping.
     pub(super) fn copy_to(&self, mapping: &mut Mapping, window: &[u64]) -> Result<(), BuildError> {
         let all = self.pages();
         let first = window.partition_point(|pfn| *pfn < all.start);
         let count = window.partition_point(|pfn| *pfn < all.end) - first;
-        // All pages of a piece are in some window, so those in this one follow each other.
+        // Every page of a piece is in some window, so those in this window are consecutive.
         let Some(first_page) = window.get(first).filter(|_| count > 0) else { return Ok(()) };
         let window_start = first_page << PAGE_SHIFT;
         let window_end = window_start + ((count as u64) << PAGE_SHIFT);
@@ -109,14 +109,14 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// Guest addresses and frame numbers fit dom0's own address space.
+/// Converts a 64-bit number; guest addresses and frame numbers fit dom0's address space.
 #[expect(clippy::cast_possible_truncation, reason = "64-bit x86 only")]
 pub(super) fn to_index(number: u64) -> usize {
     const { assert!(size_of::<usize>() == size_of::<u64>()) };
     number as usize
 }
 
-/// How many pages `bytes` take.
+/// The number of pages that `bytes` take.
 pub(super) fn pages_of(bytes: u64) -> u64 {
     bytes.div_ceil(PAGE_BYTES as u64)
 }
@@ -143,7 +143,7 @@ mod tests {
                 false => Data::from(&data[..]),
             };
             let piece = Piece::new(address, content).padded(data.len() as u64 + zeroes);
-            // The piece's pages and some around it, in two windows so that one ends within it.
+            // The piece's pages and some around it, in two windows, so that one window ends within the piece.
             let pages: Vec<u64> = (0..16).filter(|pfn| piece.pages().contains(pfn) || pfn % 3 == 0).collect();
             let split = pages.len().min(to_index(hole) + 1);
             for window in [&pages[..split], &pages[split..]] {

@@ -1,8 +1,8 @@
-//! Building a PV domain: its memory, kernel, page tables, start info and first registers.
+//! Builds a PV domain: its memory, kernel, page tables, start info and first registers.
 //!
-//! Step by step as Xen's own tools do (`tools/libs/guest/xg_dom_x86.c`). Guest pages, in order:
-//! kernel, start info, xenstore ring, console ring, page tables, boot stack, room for the kernel
-//! to grow, initrd, p2m list, page tables of that.
+//! Follows Xen's own tools step by step (`tools/libs/guest/xg_dom_x86.c`). Guest pages, in order: kernel, start info,
+//! xenstore ring, console ring, page tables, boot stack, room for the kernel to grow, initrd, p2m list, page tables of
+//! the p2m list.
 
 use super::error::BuildError;
 use super::guest::{Guest, Ports, Rings};
@@ -16,7 +16,7 @@ use std::ops::Range;
 use xen_sys::{PAGE_BYTES, PAGE_SHIFT, pv};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// What Linux expects to find mapped beyond its boot stack: 512 KiB.
+/// The pages that Linux expects to be mapped after its boot stack: 512 KiB.
 const SPARE_PAGES: u64 = 128;
 /// The initial mapping ends on a multiple of 4 MiB.
 const MAPPING_STEP_PAGES: u64 = 1024;
@@ -24,7 +24,7 @@ const MAGIC: &[u8] = b"xen-3.0-x86_64";
 /// Interrupts enabled.
 const RFLAGS: u64 = 1 << 9;
 
-/// Builds the domain's inside. Devices and xenstore are set up elsewhere.
+/// Fills the domain. Other modules set up devices and xenstore.
 pub(super) fn build(
     xen: &Hypervisor,
     domid: DomId,
@@ -72,7 +72,7 @@ pub(super) fn build(
         let pfn = layout.page_of(page)?;
         xen.init_hypercall_page(domid, ram.frame(pfn))?;
     }
-    // Xen pins no page table that is still mapped writable; `load` keeps no mapping.
+    // Xen does not pin a page table that is mapped writable; `load` leaves no mapping.
     let root = ram.frame(layout.tables.start);
     xen.pin_page_tables(domid, root)?;
     xen.set_vcpu_context(domid, &layout.first_vcpu(&entry, root))?;
@@ -81,14 +81,14 @@ pub(super) fn build(
     Ok(rings)
 }
 
-/// Where everything is, as guest page numbers.
+/// Where everything is, in guest page numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Layout {
     total_pages: u64,
     start_info: u64,
     store: u64,
     console: u64,
-    /// The root first, then those of the initial mapping.
+    /// The root first, then the tables of the initial mapping.
     tables: Range<u64>,
     boot_stack: u64,
     initrd: Range<u64>,
@@ -220,9 +220,9 @@ impl Layout {
     }
 }
 
-/// The page tables of the initial mapping, from guest page `first_table` on, and what they map:
-/// everything up to themselves, the boot stack and some spare room. More mapped pages can take
-/// more tables, which must be mapped in turn, so this goes around until both fit.
+/// The page tables of the initial mapping, starting at guest page `first_table`, and the mapped area: everything up to
+/// the tables, the boot stack and some spare room. More mapped pages may need more tables, which must be mapped too, so
+/// this repeats until both fit.
 fn initial_mapping(virt_base: u64, first_table: u64) -> (Range<u64>, Area) {
     let beyond_tables = 1 + SPARE_PAGES;
     let mut count = 1;
@@ -254,7 +254,7 @@ fn shared_info_frame(xen: &Hypervisor, domid: DomId) -> Result<u64, BuildError> 
     Ok(info.shared_info_frame)
 }
 
-/// Clears the page and masks all vcpus' events, as a guest expects to find it.
+/// Clears the page and masks events of all vcpus, as a guest expects.
 fn set_up_shared_info(xen: &Hypervisor, domid: DomId, frame: u64) -> Result<(), BuildError> {
     let mut page = xen.map_foreign(domid, &[frame])?;
     page.clear(0, PAGE_BYTES);

@@ -1,6 +1,6 @@
-//! Building a PVH domain: its memory, kernel, start info and first registers.
+//! Builds a PVH domain: its memory, kernel, start info and first registers.
 //!
-//! Step by step as Xen's own tools do (`tools/libs/guest/xg_dom_x86.c`).
+//! Follows Xen's own tools step by step (`tools/libs/guest/xg_dom_x86.c`).
 
 use super::acpi;
 use super::error::BuildError;
@@ -13,19 +13,19 @@ use xen_sys::memory::{E820_ACPI, E820_RAM, E820_RESERVED, E820Entry};
 use xen_sys::{PAGE_BYTES, PAGE_SHIFT, hvm};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-/// RAM beyond this goes above 4 GiB: between are the ACPI tables, special pages and local APICs.
+/// RAM beyond this address is above 4 GiB: ACPI tables, special pages and local APICs are between.
 const LOW_END: u64 = acpi::ADDRESS;
 const HIGH_START: u64 = 4 << 30;
 
-/// Pages that the guest shares with Xen and dom0, where Xen's tools have them.
+/// Pages that the guest shares with Xen and dom0, at the addresses that Xen's tools use.
 const SPECIAL_PAGES: std::ops::Range<u64> = 0xFEFF8..0xFF000;
 const STORE_PFN: u64 = SPECIAL_PAGES.start + 4;
 const IDENTITY_PFN: u64 = SPECIAL_PAGES.start + 6;
 const CONSOLE_PFN: u64 = SPECIAL_PAGES.start + 7;
-/// The three of them.
+/// The number of special pages in use.
 const SPECIAL_PAGE_COUNT: u64 = 3;
 
-/// Reserved in the registers of the first vcpu: dr6 and dr7 at reset.
+/// Reserved bits in the registers of the first vcpu: dr6 and dr7 at reset.
 pub(super) const DR6_DEFAULT: u64 = 0xffff_0ff0;
 pub(super) const DR7_DEFAULT: u64 = 0x400;
 /// cr0: protected mode, and a bit that is always set.
@@ -33,7 +33,7 @@ const CR0: u64 = 1 | 1 << 4;
 /// MTRRs enabled, all memory write-back.
 const MTRR_DEFAULT_TYPE: u64 = 1 << 11 | 6;
 
-/// Builds the domain's inside. Devices and xenstore are set up elsewhere.
+/// Fills the domain. Other modules set up devices and xenstore.
 pub(super) fn build(
     xen: &Hypervisor,
     domid: DomId,
@@ -85,18 +85,18 @@ pub(super) fn build(
     Ok(Rings { store: STORE_PFN, console: CONSOLE_PFN })
 }
 
-/// Xen's own memory for a domain's page tables, as its tools reckon it: 1 MiB a vcpu for vcpus,
-/// and 1/256 of memory.
+/// The memory that Xen needs for a domain's page tables, by the formula of Xen's tools: 1 MiB for each vcpu, and 1/256
+/// of the domain's memory.
 pub(super) fn paging_bytes(guest: &Guest<'_>) -> u64 {
     4096 * (256 * u64::from(guest.vcpus) + u64::from(guest.memory_mib))
 }
 
-/// Where everything is, as guest physical addresses.
+/// Where everything is, in guest physical addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
-    /// RAM from 0 to here.
+    /// The end of the RAM that begins at 0.
     low_end: u64,
-    /// RAM from 4 GiB to here; 4 GiB if there is none above.
+    /// The end of the RAM that begins at 4 GiB; 4 GiB if there is none.
     high_end: u64,
     initrd: u64,
     start_info: u64,
@@ -109,7 +109,7 @@ impl Layout {
         let initrd = kernel.end.next_multiple_of(PAGE_BYTES as u64);
         let initrd_bytes = guest.initrd.map_or(0, |initrd| initrd.bytes);
         let start_info = (initrd + initrd_bytes).next_multiple_of(PAGE_BYTES as u64);
-        // One page beyond the command line has room for everything else.
+        // One page after the command line has room for everything else.
         let end = start_info + guest.cmdline.len() as u64 + PAGE_BYTES as u64;
         if end > low_end {
             let needed_mib = end.div_ceil(1 << 20);
@@ -136,7 +136,7 @@ impl Layout {
         map
     }
 
-    /// The start info, followed by what it points to.
+    /// The start info, followed by the structures that it points to.
     fn render_start_info(&self, guest: &Guest<'_>, map: &[hvm::MemmapEntry]) -> Vec<u8> {
         let modules_at = size_of::<hvm::StartInfo>();
         let map_at = modules_at + size_of::<hvm::ModlistEntry>();
@@ -172,7 +172,7 @@ impl Layout {
 }
 
 fn set_ring_params(xen: &Hypervisor, domid: DomId, ports: Ports) -> Result<(), BuildError> {
-    // The one parameter that is an address, not a frame.
+    // The only parameter that is an address instead of a frame.
     xen.set_param(domid, hvm::PARAM_IDENT_PT, IDENTITY_PFN << PAGE_SHIFT)?;
     xen.set_param(domid, hvm::PARAM_STORE_PFN, STORE_PFN)?;
     xen.set_param(domid, hvm::PARAM_CONSOLE_PFN, CONSOLE_PFN)?;
@@ -181,16 +181,16 @@ fn set_ring_params(xen: &Hypervisor, domid: DomId, ports: Ports) -> Result<(), B
     Ok(())
 }
 
-/// A page directory of 4 MiB pages, each mapped to itself: older Intel processors need paging
-/// even while the guest has it off.
+/// A page directory of 4 MiB pages, each mapped to itself: older Intel processors need paging even while the guest has
+/// it off.
 fn identity_map() -> Vec<u8> {
     // Present, writable, user, accessed, dirty, 4 MiB.
     const FLAGS: u32 = 1 | 1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 7;
     (0..1024u32).flat_map(|index| (index << 22 | FLAGS).to_le_bytes()).collect()
 }
 
-/// Starts vcpu 0 at `entry` in flat protected mode without paging; the others stay down until
-/// the guest starts them.
+/// Starts vcpu 0 at `entry` in flat protected mode without paging. The other vcpus stay offline until the guest starts
+/// them.
 fn set_registers(
     xen: &Hypervisor,
     domid: DomId,
@@ -203,7 +203,7 @@ fn set_registers(
         action: format!("read domain {domid}'s processor state"),
         what: "records are missing",
     };
-    // Xen loads only what starts with its own header.
+    // Xen loads only state that begins with its own header.
     let header = record(&saved, hvm::SAVE_HEADER).ok_or_else(nonsense)?;
     let mtrr = record(&saved, hvm::SAVE_MTRR).ok_or_else(nonsense)?;
     let (mtrr, _) = hvm::Mtrr::read_from_prefix(mtrr).map_err(|_| nonsense())?;
@@ -222,7 +222,7 @@ fn set_registers(
 }
 
 fn first_cpu(entry: u64, start_info: u64) -> hvm::Cpu {
-    /// 32-bit code and data over all of memory, and a task segment, as descriptors have them.
+    /// 32-bit code and data segments over all memory, and a task segment, in the format of descriptors.
     const CODE: u32 = 0xc9b;
     const DATA: u32 = 0xc93;
     const TASK: u32 = 0x8b;
@@ -253,7 +253,7 @@ fn push_record(context: &mut Vec<u8>, typecode: u16, instance: u16, record: &[u8
     context.extend_from_slice(record);
 }
 
-/// Finds the first record of a type, instance 0.
+/// Finds the first record of a type with instance 0.
 fn record(mut saved: &[u8], typecode: u16) -> Option<&[u8]> {
     loop {
         let descriptor = hvm::SaveDescriptor::read_from_prefix(saved).ok()?.0;
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
     use std::fs::File;
 
-    /// `file`: its kernel and its initrd.
+    /// A guest whose kernel and initrd are both `file`.
     fn guest(memory_mib: u32, file: &File) -> Guest<'_> {
         Guest {
             name: "web",

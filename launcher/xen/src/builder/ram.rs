@@ -1,4 +1,4 @@
-//! A new domain's memory: populated in the largest extents, then written to.
+//! A new domain's memory: populated with the largest possible extents, then written to.
 
 use super::error::BuildError;
 use super::piece::{Piece, to_index};
@@ -7,24 +7,24 @@ use crate::{DomId, Hypervisor};
 use rustix::io::Errno;
 use std::ops::Range;
 
-/// Orders of the extents that are tried: 1 GiB and 2 MiB, then pages.
+/// Orders of the extents to try before single pages: 1 GiB and 2 MiB.
 const ORDERS: [u32; 2] = [18, 9];
-/// How many pages are mapped at a time, to bound the lists for it: 16 MiB.
+/// How many pages are mapped at a time, which bounds the lists for them: 16 MiB.
 const WINDOW_PAGES: usize = 4096;
 
-/// The memory of a domain that has not run yet.
+/// The memory of a domain that has not run.
 #[derive(Debug)]
 pub(super) struct Ram<'a> {
     pub(super) xen: &'a Hypervisor,
     pub(super) domid: DomId,
     /// For PV: the machine frame of each guest page. PVH domains are addressed by guest frames.
     p2m: Option<Vec<u64>>,
-    /// What the domain takes in all, for the error if there is too little.
+    /// All pages that the domain takes, for the error when there are too few.
     wanted_pages: u64,
 }
 
 impl<'a> Ram<'a> {
-    /// The memory of a PVH domain, which takes `wanted_pages` in all.
+    /// The memory of a PVH domain that takes `wanted_pages` in all.
     pub(super) fn translated(xen: &'a Hypervisor, domid: DomId, wanted_pages: u64) -> Self {
         Self { xen, domid, p2m: None, wanted_pages }
     }
@@ -34,12 +34,12 @@ impl<'a> Ram<'a> {
         Self { xen, domid, p2m: Some(vec![]), wanted_pages: pages }
     }
 
-    /// Claims the memory before any is taken. If several domains are built at once and do not all fit, some
-    /// are built and the others fail immediately.
+    /// Claims the memory before taking any. If several domains are built at once and do not all fit, some are built and
+    /// the others fail immediately.
     pub(super) fn claim(&mut self) -> Result<(), BuildError> {
         match self.xen.claim_pages(self.domid, self.wanted_pages) {
             Ok(()) => {
-                // Not before: a list of more pages than there are may be more than dom0 has.
+                // Not before the claim: dom0 may not have enough memory for a list of more pages than exist.
                 if let Some(p2m) = &mut self.p2m {
                     *p2m = (0..self.wanted_pages).collect();
                 }
@@ -53,7 +53,7 @@ impl<'a> Ram<'a> {
         }
     }
 
-    /// Gives back what is left of the claim, now that the domain has all its memory.
+    /// Gives back the rest of the claim, after the domain has all its memory.
     pub(super) fn end_claim(&self) -> Result<(), BuildError> {
         self.xen.claim_pages(self.domid, 0).map_err(|errno| {
             let action = format!("end the claim of memory for domain {}", self.domid);
@@ -80,10 +80,9 @@ impl<'a> Ram<'a> {
         Ok(())
     }
 
-    /// Gives the domain a run of pages from `start` on, of the largest order available. Returns where the
-    /// run ends.
+    /// Gives the domain a run of pages from `start` on, of the largest available order. Returns the end of the run.
     fn populate_some(&mut self, start: u64, end: u64) -> Result<u64, BuildError> {
-        // PV: 2 MiB at most, for its page tables map single pages anyway.
+        // PV: 2 MiB at most, because its page tables map single pages anyway.
         let largest = usize::from(self.p2m.is_some());
         for order in &ORDERS[largest..] {
             let run = run_of_order(start, end, *order);
@@ -95,7 +94,7 @@ impl<'a> Ram<'a> {
                 return Ok(start + given);
             }
         }
-        // To the next 2 MiB boundary, where larger extents may be had again.
+        // Up to the next 2 MiB boundary, where larger extents may be available again.
         let next = (start + 1).next_multiple_of(1 << ORDERS[1]).min(end);
         let given = self.populate_run(start..next, 0)?;
         if given < next - start {
@@ -104,7 +103,7 @@ impl<'a> Ram<'a> {
         Ok(next)
     }
 
-    /// Asks for a run of whole extents; returns how many pages were given.
+    /// Requests a run of whole extents; returns the number of pages that Xen gave.
     fn populate_run(&mut self, run: Range<u64>, order: u32) -> Result<u64, BuildError> {
         let mut frames: Vec<u64> = run.clone().step_by(1 << order).collect();
         let given = self.xen.populate(self.domid, order, &mut frames)?;
@@ -119,7 +118,7 @@ impl<'a> Ram<'a> {
         Ok((given as u64) << order)
     }
 
-    /// The frame by which Xen knows guest page `pfn`.
+    /// The frame number that Xen uses for guest page `pfn`.
     pub(super) fn frame(&self, pfn: u64) -> u64 {
         match &self.p2m {
             Some(p2m) => p2m[to_index(pfn)],
@@ -127,13 +126,13 @@ impl<'a> Ram<'a> {
         }
     }
 
-    /// The machine frames of all pages, for PV.
+    /// For PV: the machine frames of all pages.
     pub(super) fn p2m(&self) -> &[u64] {
         self.p2m.as_deref().unwrap_or_default()
     }
 
-    /// Puts all pieces in place, with as few mappings as possible: pages that are far from each
-    /// other in the guest are mapped side by side.
+    /// Puts all pieces in place, with as few mappings as possible: pages that are far apart in the guest are mapped
+    /// side by side.
     pub(super) fn load(&self, pieces: &[Piece<'_>]) -> Result<(), BuildError> {
         let mut pages: Vec<u64> = pieces.iter().flat_map(Piece::pages).collect();
         pages.sort_unstable();
@@ -149,7 +148,7 @@ impl<'a> Ram<'a> {
     }
 }
 
-/// The whole extents of this order within `start..end` that begin at or after `start`.
+/// The whole extents of this order within `start..end`.
 fn run_of_order(start: u64, end: u64, order: u32) -> Range<u64> {
     let extent = 1u64 << order;
     let first = start.next_multiple_of(extent);

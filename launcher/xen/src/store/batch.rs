@@ -1,7 +1,7 @@
-//! Many changes at once: sent without waiting for the answer to each.
+//! Batches: many changes sent without waiting for the answer to each.
 //!
-//! A request takes xenstored microseconds, but its answer takes two task switches. A new domain
-//! has about a hundred nodes.
+//! xenstored handles a request in microseconds, but each answer takes two task switches. A new domain has about a
+//! hundred nodes.
 
 use super::error::StoreError;
 use super::link::Link;
@@ -9,7 +9,7 @@ use super::permission::Permission;
 use super::request::{BatchedRequest, check_path};
 use super::wire::Kind;
 
-/// Changes that are collected, then sent together, in order: each for itself, or all of a transaction.
+/// Changes that are collected, then sent together, in order: each by itself, or all in one transaction.
 #[derive(Debug)]
 pub struct Batch<'a> {
     link: &'a Link,
@@ -65,11 +65,11 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Sends all and waits until all are done.
+    /// Sends all changes and waits until all are done.
     ///
     /// # Errors
-    /// The first that failed, as the single operations have them; those after it were tried too,
-    /// so a transaction should be given up.
+    /// The first that failed, as from the single operation. xenstored tries the later ones nevertheless, so abort a
+    /// transaction after an error.
     pub fn send(self) -> Result<(), StoreError> {
         self.link.exchange_all(self.transaction, &self.requests)
     }

@@ -1,4 +1,4 @@
-//! Where xenstored is reached: its socket in dom0, the kernel's device in a guest.
+//! The channel to xenstored: its socket in dom0, the kernel's device in a guest.
 
 use super::StoreError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,9 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// xenstored's socket in dom0; the second for systems where `/var/run` is not `/run`.
+/// xenstored's socket in dom0; the second is for systems on which `/var/run` is not `/run`.
 const SOCKETS: [&str; 2] = ["/run/xenstored/socket", "/var/run/xenstored/socket"];
-/// The kernel's way to xenstored in a guest, and in a dom0 whose xenstored is a domain.
+/// The kernel's device for xenstored in a guest, or in a dom0 whose xenstored runs in another domain.
 const DEVICES: [&str; 2] = ["/dev/xen/xenbus", "/proc/xen/xenbus"];
 
 /// A stream of bytes to and from xenstored.
@@ -23,7 +23,7 @@ pub(super) enum Channel {
 }
 
 impl Channel {
-    /// Opens the first there is: `XENSTORED_PATH` if set, else the sockets, else the devices.
+    /// Opens the first that exists: `XENSTORED_PATH` if set, otherwise the sockets, then the devices.
     pub(super) fn open() -> Result<Self, StoreError> {
         let named = std::env::var_os("XENSTORED_PATH").map(PathBuf::from);
         let sockets = match &named {
@@ -35,7 +35,7 @@ impl Channel {
         for path in &sockets {
             match UnixStream::connect(path) {
                 Ok(socket) => return Ok(Self::Socket(socket)),
-                // A socket file that a dead xenstored left: the device may still work.
+                // A dead xenstored may leave a socket file; the device may still work.
                 Err(error) if named.is_none() && is_absent(&error) => {}
                 Err(error) => return Err(refused(Path::new(path), error)),
             }
@@ -52,7 +52,7 @@ impl Channel {
         Err(StoreError::Absent { tried })
     }
 
-    /// As [`Channel::open`], but a device that can be opened goes before the sockets.
+    /// As [`Channel::open`], but tries the devices before the sockets.
     pub(super) fn open_device() -> Result<Self, StoreError> {
         let mut devices = DEVICES.iter().filter(|_| std::env::var_os("XENSTORED_PATH").is_none());
         let opened =
@@ -74,7 +74,7 @@ impl Channel {
         }
     }
 
-    /// Waits until there is something to read; `false` once `deadline` has passed.
+    /// Waits until there is something to read; `false` after `deadline`.
     pub(super) fn wait_readable(&self, deadline: Option<Instant>) -> io::Result<bool> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -1,4 +1,4 @@
-//! The conversation on a connection: requests out, replies in, watch events put aside.
+//! The messages on a connection: sends requests, reads replies, keeps watch events for later.
 
 use super::channel::Channel;
 use super::error::{Refusal, Request, StoreError};
@@ -8,18 +8,18 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Different events that may wait unread; equal ones wait once.
+/// The most different unread events; equal ones count as one.
 const MAX_EVENTS: usize = 1024;
-/// Of these one watch may have so many.
+/// The most of them that one watch may have.
 const MAX_ALIKE: usize = 256;
-/// How many requests of a batch are sent before their replies are read: few enough that neither
-/// side's buffers fill up.
+/// How many requests of a batch are sent before their replies are read: few enough that the buffers of neither side
+/// fill up.
 const MAX_UNANSWERED: usize = 64;
 
 /// A watch fired: something at or below a watched node may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The node that changed, relative where the watched path was.
+    /// The node that changed; relative if the watched path was.
     pub path: String,
     /// The token that the watch was set with.
     pub token: String,
@@ -30,12 +30,12 @@ pub(super) struct Connection {
     decoder: Decoder,
     events: VecDeque<Event>,
     last_request: u32,
-    /// Set by errors after which the stream's messages cannot be told apart any more.
+    /// Set after errors that make it impossible to separate the stream's messages.
     ended: bool,
 }
 
 impl Connection {
-    /// Sends one request and returns its reply's payload. Events that arrive before are kept.
+    /// Sends one request and returns its reply's payload. Keeps events that arrive earlier.
     pub(super) fn exchange(
         &mut self,
         channel: &Channel,
@@ -50,7 +50,7 @@ impl Connection {
         self.receive(channel, kind, number, subject)
     }
 
-    /// Sends all requests, some at a time, and waits for all their replies.
+    /// Sends all requests, some at a time, and waits for all replies.
     pub(super) fn exchange_all(
         &mut self,
         channel: &Channel,
@@ -58,8 +58,8 @@ impl Connection {
         requests: &[BatchedRequest],
     ) -> Result<(), StoreError> {
         let mut first_error = None;
-        // The kernel's device takes one message a write, and keeps none but the last: the next may
-        // be written only when the one before is answered.
+        // The kernel's device takes one message per write and keeps only the last, so each request must be answered
+        // before the next is written.
         let most = match channel {
             Channel::Socket(_) => MAX_UNANSWERED,
             Channel::Device(_) => 1,
@@ -140,7 +140,7 @@ impl Connection {
         channel: &Channel,
         timeout: Option<Duration>,
     ) -> Result<Option<Event>, StoreError> {
-        // A timeout too large to be a point in time is none.
+        // A timeout too large to be a point in time counts as no timeout.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -172,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Forgets the unread events of a watch that was taken back.
+    /// Forgets the unread events of a removed watch.
     pub(super) fn drop_events(&mut self, token: &str) {
         self.events.retain(|event| event.token != token);
     }
@@ -186,8 +186,8 @@ impl Connection {
         if self.events.contains(&event) {
             return Ok(());
         }
-        // A guest may make nodes without end below one that is watched: that there is something to
-        // see at all is known already.
+        // A guest may create any number of nodes below a watched one. The caller already knows that something has
+        // changed.
         if self.events.iter().filter(|event| event.token == token).count() >= MAX_ALIKE {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! What can go wrong with xenstore, named so that a user can act on it.
+//! Errors of xenstore, named so that a user can act on them.
 
 use super::wire::{Kind, WireError};
 use std::fmt;
@@ -9,19 +9,19 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is neither xenstored's socket nor the kernel's device.
+    /// Neither xenstored's socket nor the kernel's device exists.
     #[error(
-        "no xenstore here: none of {} exists; \
+        "cannot find xenstore: none of {} exists; \
          is Xen running, and xenstored if this is dom0?", tried.join(", ")
     )]
     Absent {
-        /// The paths that were looked for.
+        /// The paths that were tried.
         tried: Vec<String>,
     },
-    /// The socket or device is there, for root only.
+    /// The socket or device exists, but only root may open it.
     #[error("cannot open {}: permission denied; run as root in dom0", .0.display())]
     NotPermitted(PathBuf),
-    /// The socket or device is there but cannot be opened.
+    /// The socket or device exists but cannot be opened.
     #[error("cannot connect to xenstore at {}", path.display())]
     Connect {
         /// The socket or device.
@@ -32,26 +32,26 @@ pub enum StoreError {
     /// The connection broke; this and all later requests fail.
     #[error("the connection to xenstore broke")]
     Lost(#[source] io::Error),
-    /// The peer broke the protocol; this and all later requests fail.
-    #[error("xenstored broke the protocol")]
+    /// xenstored violated the protocol; this and all later requests fail.
+    #[error("xenstored violated the protocol")]
     Protocol(#[from] WireError),
     /// An earlier error ended this connection.
     #[error("the connection to xenstore has ended after an earlier error; connect again")]
     Ended,
-    /// xenstored refused.
+    /// xenstored refused the request.
     #[error("cannot {request}: {refusal}")]
     Refused {
-        /// What was asked.
+        /// The request.
         request: Request,
-        /// The answer.
+        /// xenstored's answer.
         refusal: Refusal,
     },
-    /// The request was not sent because xenstored could only refuse it.
+    /// The request was not sent, because xenstored would refuse it.
     #[error("cannot {request}: {reason}")]
     Malformed {
-        /// What was asked.
+        /// The request.
         request: Request,
-        /// What is wrong with it.
+        /// The mistake in it.
         reason: &'static str,
     },
     /// The node's value is not text.
@@ -65,7 +65,7 @@ pub enum StoreError {
         "a xenstore transaction conflicted with other clients {attempts} times in a row; gave up"
     )]
     Contended {
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
     },
     /// The caller does not read its watch events.
@@ -77,7 +77,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// xenstored's answer, where it gave one.
+    /// xenstored's answer, if it gave one.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -86,18 +86,18 @@ impl StoreError {
         }
     }
 
-    /// Whether the node (or the domain) does not exist.
+    /// Whether xenstored answered that the node or domain does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.refusal() == Some(&Refusal::NotFound)
     }
 }
 
-/// What was asked of xenstored, for error messages.
+/// A request to xenstored, for error messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     kind: Kind,
-    /// A path or a domain number, cut to a length that fits a line.
+    /// A path or a domain number, cut to fit into one line.
     subject: String,
 }
 
@@ -134,7 +134,7 @@ impl fmt::Display for Request {
     }
 }
 
-/// xenstored's answer to a request that it does not carry out.
+/// xenstored's reason for refusing a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -154,7 +154,7 @@ pub enum Refusal {
     Invalid,
     /// `ENOSYS`
     Unsupported,
-    /// Any other, by its name.
+    /// Any other error, by its name.
     Other(String),
 }
 
@@ -200,16 +200,16 @@ impl fmt::Display for Refusal {
                 "a xenstored quota is used up (ENOSPC); \
                  see `xenstore-control quota` or raise it in xenstored's settings",
             ),
-            Self::TooBig => f.write_str("more than xenstored takes (E2BIG)"),
-            Self::Conflict => f.write_str("other changes came between (EAGAIN)"),
+            Self::TooBig => f.write_str("it is more than xenstored accepts (E2BIG)"),
+            Self::Conflict => f.write_str("another client changed the same nodes (EAGAIN)"),
             Self::Invalid => f.write_str("xenstored calls it invalid (EINVAL)"),
-            Self::Unsupported => f.write_str("this xenstored cannot do it (ENOSYS)"),
+            Self::Unsupported => f.write_str("this xenstored does not support it (ENOSYS)"),
             Self::Other(name) => write!(f, "xenstored answered {name}"),
         }
     }
 }
 
-/// For the `xenstore-rs` traits, which speak [`io::Error`]; the [`StoreError`] is inside.
+/// For the `xenstore-rs` traits, which use [`io::Error`]; the [`StoreError`] is inside.
 impl From<StoreError> for io::Error {
     fn from(error: StoreError) -> Self {
         let kind = match &error {

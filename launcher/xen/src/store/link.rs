@@ -1,4 +1,4 @@
-//! A channel with the conversation on it, for a store and its transactions and batches.
+//! A channel and its connection, shared by a store, its transactions and batches.
 
 use super::channel::Channel;
 use super::connection::{Connection, Event};
@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// A connection to xenstored that its users share within a thread.
+/// A connection to xenstored, shared by its users within a thread.
 #[derive(Debug)]
 pub(super) struct Link {
     channel: Channel,

@@ -1,9 +1,8 @@
 //! Xenstore: a blocking client for dom0 and for guests.
 //!
-//! In dom0 it speaks to xenstored's socket, in a guest to the kernel's `/dev/xen/xenbus`; both
-//! carry the same messages. Paths without a leading `/` are relative to the own domain's
-//! `/local/domain/<domid>`. What the peer sends is bounded and checked: xenstored relays nodes
-//! that guests wrote.
+//! In dom0 it uses xenstored's socket, in a guest the kernel's `/dev/xen/xenbus`; both carry the same messages. Paths
+//! without a leading `/` are relative to the own domain's `/local/domain/<domid>`. Messages from xenstored are bounded
+//! and checked, because they contain nodes that guests wrote.
 #![forbid(unsafe_code)]
 
 mod batch;
@@ -35,7 +34,7 @@ use wire::Kind;
 
 /// A connection to xenstored.
 ///
-/// It may move between threads; threads that use xenstore at the same time take one each.
+/// Can be moved between threads; threads that use xenstore at the same time open one connection each.
 #[derive(Debug)]
 pub struct Store(Link);
 
@@ -45,28 +44,27 @@ impl Store {
 
     /// Connects to this machine's xenstored.
     ///
-    /// In dom0 through its socket (`XENSTORED_PATH` where set, else
-    /// `/run/xenstored/socket` or `/var/run/xenstored/socket`), in a guest through
-    /// `/dev/xen/xenbus` or `/proc/xen/xenbus`.
+    /// In dom0 through its socket (`XENSTORED_PATH` if set, otherwise `/run/xenstored/socket` or
+    /// `/var/run/xenstored/socket`), in a guest through `/dev/xen/xenbus` or `/proc/xen/xenbus`.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] where none of them exists; [`StoreError::NotPermitted`] or
-    /// [`StoreError::Connect`] where the first that exists cannot be opened.
+    /// [`StoreError::Absent`] if none of them exists; [`StoreError::NotPermitted`] or [`StoreError::Connect`] if the
+    /// first that exists cannot be opened.
     pub fn connect() -> Result<Self, StoreError> {
         Ok(Self::over(Channel::open()?))
     }
 
-    /// Connects through the kernel also in dom0, for a connection that is mostly waited on.
+    /// Connects through the kernel also in dom0, for a connection that mostly waits.
     ///
-    /// For each request of any client xenstored looks at all its sockets, but at dom0's kernel only once.
-    /// Each of 88 idle sockets made all requests 0.6 % slower.
+    /// For each request of any client, xenstored looks at every socket, but only once at dom0's kernel, however many
+    /// connections it carries. Each of 88 idle sockets made all requests 0.6 % slower.
     ///
-    /// Do not watch a node on it that a guest may write. The kernel queues the events of a watch, some 190 bytes each,
-    /// as fast as they come and without a limit, however slowly they are read. On a socket xenstored itself holds
-    /// back all but one.
+    /// Do not use it to watch a node that a guest may write. The kernel queues the events of a watch, about 190 bytes
+    /// each, without a limit, even if they are read slowly. On a socket, xenstored itself holds back all events but
+    /// one.
     ///
     /// # Errors
-    /// As [`Store::connect`].
+    /// Those of [`Store::connect`].
     pub fn connect_to_wait() -> Result<Self, StoreError> {
         Ok(Self::over(Channel::open_device()?))
     }
@@ -86,15 +84,15 @@ impl Store {
     /// Reads a node's value; `None` if the node does not exist.
     ///
     /// # Errors
-    /// As [`Store::read`], without [`Refusal::NotFound`].
+    /// Those of [`Store::read`], without [`Refusal::NotFound`].
     pub fn read_optional(&self, path: &str) -> Result<Option<String>, StoreError> {
         Transaction::none(&self.0).read_optional(path)
     }
 
-    /// Reads a node that a guest may write; `None` if it does not exist, or holds no text.
+    /// Reads a node that a guest may write; `None` if it does not exist or is not text.
     ///
     /// # Errors
-    /// As [`Store::read_optional`], without [`StoreError::NotText`].
+    /// Those of [`Store::read_optional`], without [`StoreError::NotText`].
     pub fn read_untrusted(&self, path: &str) -> Result<Option<String>, StoreError> {
         match self.read_optional(path) {
             Err(StoreError::NotText { .. }) => Ok(None),
@@ -102,16 +100,16 @@ impl Store {
         }
     }
 
-    /// Writes a node; creates it and its parents if they are missing.
+    /// Writes a node. Creates it and its parents if they are missing.
     ///
     /// # Errors
-    /// [`Refusal::NotPermitted`], [`Refusal::Quota`]; [`StoreError::Malformed`] where path and
-    /// value together do not fit one message of 4,096 bytes.
+    /// [`Refusal::NotPermitted`], [`Refusal::Quota`]; [`StoreError::Malformed`] if path and value together do not fit
+    /// into one message of 4,096 bytes.
     pub fn write(&self, path: &str, value: &str) -> Result<(), StoreError> {
         Transaction::none(&self.0).write(path, value)
     }
 
-    /// Creates an empty node and missing parents; a node that exists stays as it is.
+    /// Creates an empty node and missing parents. Does not change an existing node.
     ///
     /// # Errors
     /// [`Refusal::NotPermitted`], [`Refusal::Quota`].
@@ -119,7 +117,7 @@ impl Store {
         Transaction::none(&self.0).mkdir(path)
     }
 
-    /// Removes a node and all below it. Returns `Ok` if it does not exist.
+    /// Removes a node and everything below it. Returns `Ok` if it does not exist.
     ///
     /// # Errors
     /// [`Refusal::NotPermitted`].
@@ -127,7 +125,7 @@ impl Store {
         Transaction::none(&self.0).remove(path)
     }
 
-    /// Lists the names of a node's children, in no order.
+    /// Lists the names of a node's children, in any order.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::NotPermitted`].
@@ -155,17 +153,17 @@ impl Store {
         Transaction::none(&self.0).set_permissions(path, permissions)
     }
 
-    /// Collects changes that are sent together, outside of any transaction.
+    /// Collects changes to send together, outside of any transaction.
     #[must_use]
     pub fn batch(&self) -> Batch<'_> {
         Batch::new(&self.0, 0)
     }
 
-    /// Runs `changes` as one transaction, again from the start for as long as other clients change the
-    /// same nodes meanwhile. If `changes` returns an error, nothing is changed.
+    /// Runs `changes` as one transaction, and repeats it while other clients change the same nodes at the same time. If
+    /// `changes` returns an error, nothing is changed.
     ///
     /// # Errors
-    /// What `changes` returned; [`StoreError::Contended`] after 100 conflicts in a row.
+    /// The error of `changes`; [`StoreError::Contended`] after 100 conflicts in a row.
     pub fn transaction<T, E: From<StoreError>>(
         &self,
         mut changes: impl FnMut(&Transaction<'_>) -> Result<T, E>,
@@ -182,21 +180,21 @@ impl Store {
         Err(StoreError::Contended { attempts: Self::MAX_ATTEMPTS }.into())
     }
 
-    /// Starts a transaction to commit by hand; prefer [`Store::transaction`], which retries.
+    /// Starts a transaction that the caller commits; prefer [`Store::transaction`], which retries.
     ///
     /// # Errors
-    /// [`Refusal::Quota`] where this client has too many open.
+    /// [`Refusal::Quota`] if this client has too many open transactions.
     pub fn start_transaction(&self) -> Result<Transaction<'_>, StoreError> {
         Transaction::start(&self.0)
     }
 
-    /// Asks for an [`Event`] with `token` whenever the node at `path` or one below it changes.
+    /// Requests an [`Event`] with `token` whenever the node at `path` or a node below it changes.
     ///
-    /// One event comes at once, so that a change before the watch is not missed. `path` may also
-    /// be `@introduceDomain` or `@releaseDomain`.
+    /// The first event comes immediately, so that a change before the watch is not missed. `path` may also be
+    /// `@introduceDomain` or `@releaseDomain`.
     ///
     /// # Errors
-    /// [`Refusal::Exists`] for the same path and token twice; [`Refusal::Quota`].
+    /// [`Refusal::Exists`] if the same path and token are watched already; [`Refusal::Quota`].
     pub fn watch(&self, path: &str, token: &str) -> Result<(), StoreError> {
         self.exchange_watch(Kind::Watch, path, token)
     }
@@ -223,9 +221,8 @@ impl Store {
 
     /// Waits for the next watch event; `None` after `timeout` without one.
     ///
-    /// Equal events that wait unread are one. A caller that polls the file descriptor itself
-    /// calls this with a zero timeout until `None` before it polls, because events may have
-    /// arrived together with an earlier reply.
+    /// Equal unread events count as one. Events may arrive together with a reply, so a caller that polls the file
+    /// descriptor must first call this with a zero timeout until it returns `None`.
     ///
     /// # Errors
     /// [`StoreError::Lost`], [`StoreError::Protocol`].
@@ -233,21 +230,20 @@ impl Store {
         self.0.wait_event(timeout)
     }
 
-    /// Introduces a new domain to xenstored: the frame of its xenstore ring and the domain's event
-    /// channel port for it (`XS_INTRODUCE`).
+    /// Introduces a new domain to xenstored: the frame of its xenstore ring and the domain's event channel port for it
+    /// (`XS_INTRODUCE`).
     ///
     /// # Errors
-    /// [`Refusal::NotPermitted`] outside dom0, [`Refusal::Invalid`] where xenstored cannot map
-    /// the frame or bind the port.
+    /// [`Refusal::NotPermitted`] outside dom0, [`Refusal::Invalid`] if xenstored cannot map the frame or bind the port.
     pub fn introduce(&self, domid: DomId, ring_gfn: u64, port: u32) -> Result<(), StoreError> {
         let payload = format!("{domid}\0{ring_gfn}\0{port}\0");
         self.0.exchange(Kind::Introduce, 0, &domid.to_string(), &[payload.as_bytes()]).map(drop)
     }
 
-    /// Makes xenstored let go of a domain (`XS_RELEASE`).
+    /// Makes xenstored release a domain (`XS_RELEASE`).
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] where it was not introduced; [`Refusal::NotPermitted`].
+    /// [`Refusal::NotFound`] if it was not introduced; [`Refusal::NotPermitted`].
     pub fn release(&self, domid: DomId) -> Result<(), StoreError> {
         self.about_domain(Kind::Release, domid).map(drop)
     }
@@ -255,7 +251,7 @@ impl Store {
     /// The domain's home, `/local/domain/<domid>`; the domain need not exist.
     ///
     /// # Errors
-    /// As any request.
+    /// Those of any request.
     pub fn get_domain_path(&self, domid: DomId) -> Result<String, StoreError> {
         let reply = self.about_domain(Kind::GetDomainPath, domid)?;
         Ok(wire::one_string(&reply)?.to_owned())
@@ -264,7 +260,7 @@ impl Store {
     /// Whether xenstored serves this domain.
     ///
     /// # Errors
-    /// As any request.
+    /// Those of any request.
     pub fn is_domain_introduced(&self, domid: DomId) -> Result<bool, StoreError> {
         let reply = self.about_domain(Kind::IsDomainIntroduced, domid)?;
         Ok(wire::one_string(&reply)? == "T")
@@ -277,13 +273,13 @@ impl Store {
 }
 
 impl AsFd for Store {
-    /// Readable when watch events may be there; see [`Store::wait_event`].
+    /// Readable when there may be watch events; see [`Store::wait_event`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-/// Lets the others finish: not at all after the first conflicts, then up to 32 ms.
+/// Waits for other clients: not at all after the first conflicts, then up to 32 ms.
 fn back_off(attempt: u32) {
     const FREE_ATTEMPTS: u32 = 4;
     if attempt >= FREE_ATTEMPTS {

@@ -1,9 +1,9 @@
-//! Who may read and write a node.
+//! Permissions: which domains may read and write a node.
 
 use super::wire::WireError;
 use crate::DomId;
 
-/// What a domain may do with a node.
+/// A domain's access to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Neither read nor write.
@@ -18,18 +18,18 @@ pub enum Access {
 
 /// One entry of a node's permissions.
 ///
-/// The first entry names the owner, who may do everything, and what every domain without an
-/// entry of its own may do. Dom0 may always do everything.
+/// The first entry names the owner, who has full access, and gives the access of every domain without an entry. Dom0
+/// always has full access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permission {
-    /// Who.
+    /// The domain.
     pub domid: DomId,
-    /// What; in the first entry: what all others may do.
+    /// Its access; in the first entry, the access of all other domains.
     pub access: Access,
 }
 
 impl Permission {
-    /// `access` for `domid`.
+    /// Gives `access` to `domid`.
     #[must_use]
     pub fn new(domid: DomId, access: Access) -> Self {
         Self { domid, access }
@@ -45,7 +45,7 @@ impl Permission {
         format!("{letter}{}", self.domid)
     }
 
-    /// As `XS_SET_PERMS` takes a list.
+    /// The list in the form that `XS_SET_PERMS` takes.
     pub(crate) fn render_list(list: &[Self]) -> String {
         list.iter().map(|entry| entry.render() + "\0").collect()
     }
@@ -59,7 +59,7 @@ impl Permission {
             Some('b') => Access::Both,
             _ => return Err(WireError::NotAPermission),
         };
-        // Not DomId's own parser: dead domains leave entries under reserved numbers too.
+        // Not parsed as `DomId`: destroyed domains leave entries with reserved numbers.
         let domid = rest.as_str().parse().map_err(|_| WireError::NotAPermission)?;
         Ok(Self { domid: DomId(domid), access })
     }

@@ -1,4 +1,4 @@
-//! Requests that are checked before they are sent.
+//! Requests, checked before they are sent.
 
 use super::error::{Request, StoreError};
 use super::wire::{Kind, MAX_ABSOLUTE_PATH, MAX_RELATIVE_PATH};
@@ -14,7 +14,7 @@ pub(super) struct BatchedRequest {
     pub(super) may_be_absent: bool,
 }
 
-/// Refuses a path that would be cut off at a NUL and so name another node, or is too long.
+/// Rejects a path that is too long, or contains a NUL: xenstored would cut it there and use another node.
 pub(super) fn check_path(kind: Kind, path: &str) -> Result<(), StoreError> {
     let limit = if path.starts_with('/') { MAX_ABSOLUTE_PATH } else { MAX_RELATIVE_PATH };
     let reason = if path.is_empty() {

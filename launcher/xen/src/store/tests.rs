@@ -1,6 +1,6 @@
-//! The client against a peer that replays bytes: framing, order and errors on the stream.
+//! Tests the client with a peer that replays bytes: framing, order and errors of the stream.
 //!
-//! How xenstored itself behaves is tested against the real one, in `tests/store.rs`.
+//! `tests/xenstore.rs` tests against the real xenstored.
 
 use super::wire::{Kind, MAX_PAYLOAD, WireError, encode};
 use super::*;

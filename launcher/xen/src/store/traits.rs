@@ -1,4 +1,4 @@
-//! The `xenstore-rs` traits on our own connection, for code written against them.
+//! The `xenstore-rs` traits for [`Store`] and [`Transaction`], for code that uses them.
 
 use super::{Store, Transaction};
 use std::io;
@@ -28,7 +28,7 @@ macro_rules! impl_xs {
 
 impl_xs!(Store, Transaction<'_>);
 
-/// On the reference, because an open [`Transaction`] borrows its [`Store`].
+/// For the reference, because an open [`Transaction`] borrows its [`Store`].
 impl Xs for &Store {
     fn directory(&self, path: &str) -> io::Result<Vec<Box<str>>> {
         Xs::directory(*self, path)

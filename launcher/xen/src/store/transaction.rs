@@ -1,4 +1,4 @@
-//! Changes that become visible all at once, or not at all.
+//! Transactions: changes that become visible all at once, or not at all.
 
 use super::batch::Batch;
 use super::error::{Refusal, StoreError};
@@ -7,8 +7,8 @@ use super::permission::Permission;
 use super::request::check_path;
 use super::wire::{self, Kind, WireError};
 
-/// An open transaction: the same operations as on [`super::Store`], seen by others only after
-/// [`Transaction::commit`]. Dropping it takes everything back.
+/// An open transaction, with the operations of [`super::Store`]. Other clients see its changes only after
+/// [`Transaction::commit`]. Dropping it undoes them.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     link: &'a Link,
@@ -17,7 +17,7 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    /// The operations outside of a transaction, each for itself.
+    /// Operations outside of a transaction, each by itself.
     pub(super) fn none(link: &'a Link) -> Self {
         Self { link, id: 0 }
     }
@@ -33,8 +33,8 @@ impl<'a> Transaction<'a> {
     /// Makes all changes visible.
     ///
     /// # Errors
-    /// [`super::Refusal::Conflict`] where someone else changed a node that this transaction
-    /// read or wrote: nothing was changed, start over. [`super::Store::transaction`] does so by itself.
+    /// [`super::Refusal::Conflict`] if another client changed a node that this transaction read or wrote. Nothing has
+    /// changed then; start over. [`super::Store::transaction`] does that automatically.
     pub fn commit(mut self) -> Result<(), StoreError> {
         let id = std::mem::take(&mut self.id);
         self.link.exchange(Kind::TransactionEnd, id, "", &[b"T\0"]).map(drop)
@@ -43,7 +43,7 @@ impl<'a> Transaction<'a> {
     /// See [`super::Store::read`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of that method.
     pub fn read(&self, path: &str) -> Result<String, StoreError> {
         let value = self.on_node(Kind::Read, path, &[])?;
         String::from_utf8(value).map_err(|_| StoreError::NotText { path: path.to_owned() })
@@ -52,7 +52,7 @@ impl<'a> Transaction<'a> {
     /// See [`super::Store::read_optional`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of that method.
     pub fn read_optional(&self, path: &str) -> Result<Option<String>, StoreError> {
         match self.read(path) {
             Ok(value) => Ok(Some(value)),
@@ -64,7 +64,7 @@ impl<'a> Transaction<'a> {
     /// See [`super::Store::write`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of that method.
     pub fn write(&self, path: &str, value: &str) -> Result<(), StoreError> {
         self.on_node(Kind::Write, path, &[value.as_bytes()]).map(drop)
     }
@@ -72,7 +72,7 @@ impl<'a> Transaction<'a> {
     /// See [`super::Store::mkdir`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of that method.
     pub fn mkdir(&self, path: &str) -> Result<(), StoreError> {
         self.on_node(Kind::Mkdir, path, &[]).map(drop)
     }
@@ -80,7 +80,7 @@ impl<'a> Transaction<'a> {
     /// See [`super::Store::remove`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of that method.
     pub fn remove(&self, path: &str) -> Result<(), StoreError> {
         match self.on_node(Kind::Rm, path, &[]) {
             Err(error) if !error.is_not_found() => Err(error),
@@ -91,7 +91,7 @@ impl<'a> Transaction<'a> {
     /// See [`super::Store::list`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of that method.
     pub fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
         match self.on_node(Kind::Directory, path, &[]) {
             Ok(reply) => Ok(owned(wire::strings(&reply)?)),
@@ -100,8 +100,8 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Lists a node whose children do not fit one message: a piece at a time, from the start
-    /// again whenever the node changed between two pieces.
+    /// Lists a node whose children do not fit into one message: one part at a time, and again from the start whenever
+    /// the node changes between two parts.
     fn list_in_parts(&self, path: &str) -> Result<Vec<String>, StoreError> {
         const MAX_PIECES: usize = 4096;
         let mut generation = String::new();
@@ -118,7 +118,7 @@ impl<'a> Transaction<'a> {
                 continue;
             }
             names.extend_from_slice(rest);
-            // The list ends in an empty name.
+            // The list ends with an empty name.
             if names.len() <= 1 || names.ends_with(b"\0\0") {
                 names.pop();
                 return Ok(owned(wire::strings(&names)?));
@@ -131,7 +131,7 @@ impl<'a> Transaction<'a> {
     /// See [`super::Store::permissions`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of that method.
     pub fn permissions(&self, path: &str) -> Result<Vec<Permission>, StoreError> {
         let reply = self.on_node(Kind::GetPerms, path, &[])?;
         let parsed: Result<_, _> =
@@ -142,7 +142,7 @@ impl<'a> Transaction<'a> {
     /// See [`super::Store::set_permissions`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of that method.
     pub fn set_permissions(
         &self,
         path: &str,
@@ -152,7 +152,7 @@ impl<'a> Transaction<'a> {
         self.on_node(Kind::SetPerms, path, &[rendered.as_bytes()]).map(drop)
     }
 
-    /// Collects changes to be sent together.
+    /// Collects changes to send together.
     #[must_use]
     pub fn batch(&self) -> Batch<'_> {
         Batch::new(self.link, self.id)
@@ -169,7 +169,7 @@ impl<'a> Transaction<'a> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.id != 0 {
-            // Where this fails the connection is gone, and the transaction with it.
+            // If this fails, the connection has ended, and the transaction with it.
             let _ = self.link.exchange(Kind::TransactionEnd, self.id, "", &[b"F\0"]);
         }
     }

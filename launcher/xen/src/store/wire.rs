@@ -1,11 +1,11 @@
-//! The xenstore wire protocol: messages to bytes and back. No I/O.
+//! The xenstore wire protocol: converts messages to bytes and back. No I/O.
 //!
 //! Source: `xen/include/public/io/xs_wire.h` and `docs/misc/xenstore.txt`.
 
 /// The largest payload of a request (`XENSTORE_PAYLOAD_MAX`); a larger one ends the connection.
 pub(crate) const MAX_PAYLOAD: usize = 4096;
-/// The largest payload that is taken. xenstored in C keeps to [`MAX_PAYLOAD`]; the one in OCaml answers
-/// on its socket in one message, however long: the list of 32,752 domains has less than 256 KiB.
+/// The largest accepted payload of a reply. xenstored in C never exceeds [`MAX_PAYLOAD`]; xenstored in OCaml answers on
+/// its socket in one message of any length: the list of 32,752 domains has less than 256 KiB.
 pub(crate) const MAX_REPLY: usize = 1 << 20;
 /// The longest absolute path (`XENSTORE_ABS_PATH_MAX`).
 pub(crate) const MAX_ABSOLUTE_PATH: usize = 3072;
@@ -14,7 +14,7 @@ pub(crate) const MAX_RELATIVE_PATH: usize = 2048;
 /// The size of `struct xsd_sockmsg`.
 pub(crate) const HEADER_BYTES: usize = 16;
 
-/// `enum xsd_sockmsg_type`, as far as it is used here.
+/// `enum xsd_sockmsg_type`, reduced to the types in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Kind {
@@ -43,39 +43,39 @@ pub(crate) enum Kind {
 pub(crate) struct Message {
     /// Its [`Kind`], unchecked.
     pub(crate) kind: u32,
-    /// The number of the request it answers.
+    /// The number of the request that it answers.
     pub(crate) request: u32,
     /// At most [`MAX_REPLY`] bytes.
     pub(crate) payload: Vec<u8>,
 }
 
-/// What a peer that keeps to the protocol never sends.
+/// Violations of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// A header that announces more than 1 MiB.
+    /// The header announces more than 1 MiB.
     #[error("a message announces {0} bytes, more than 1 MiB")]
     TooLong(u32),
-    /// A list of strings whose last one has no end.
+    /// The last string of a list has no terminating NUL.
     #[error("a list of strings does not end in a NUL")]
     Unterminated,
-    /// Not the number of strings that the message has.
+    /// The message has too few strings.
     #[error("a message has too few strings")]
     TooFewStrings,
-    /// A name, path or token that is not UTF-8.
+    /// A name, path or token is not UTF-8.
     #[error("a name is not UTF-8")]
     NotUtf8,
-    /// A number that is none.
+    /// A number cannot be parsed.
     #[error("a number cannot be read")]
     NotANumber,
-    /// A permission that is none.
+    /// A permission cannot be parsed.
     #[error("a permission cannot be read")]
     NotAPermission,
-    /// An answer to another question.
+    /// The message answers no open request.
     #[error("message {request} of type {kind} answers no request")]
     Unexpected {
-        /// Its type, `enum xsd_sockmsg_type`.
+        /// The message's type, `enum xsd_sockmsg_type`.
         kind: u32,
-        /// The request it claims to answer.
+        /// The request that it claims to answer.
         request: u32,
     },
 }
@@ -101,19 +101,19 @@ pub(crate) fn encode(
     Some(bytes)
 }
 
-/// Cuts a stream of bytes into messages, however the bytes were split on their way.
+/// Splits a stream of bytes into messages, in whatever pieces the bytes arrive.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     pending: Vec<u8>,
 }
 
 impl Decoder {
-    /// Takes the next bytes of the stream.
+    /// Adds the next bytes of the stream.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
     }
 
-    /// Takes out the next whole message; `None` until more bytes are there.
+    /// Takes the next whole message out; `None` until more bytes arrive.
     pub(crate) fn next_message(&mut self) -> Result<Option<Message>, WireError> {
         let Some((header, body)) = self.pending.split_first_chunk::<HEADER_BYTES>() else {
             return Ok(None);
@@ -149,7 +149,7 @@ pub(crate) fn strings(payload: &[u8]) -> Result<Vec<&str>, WireError> {
         .collect()
 }
 
-/// Reads the one NUL-terminated string that a reply consists of.
+/// Reads a reply that consists of one NUL-terminated string.
 pub(crate) fn one_string(payload: &[u8]) -> Result<&str, WireError> {
     strings(payload)?.first().copied().ok_or(WireError::TooFewStrings)
 }

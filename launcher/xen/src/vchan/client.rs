@@ -1,4 +1,4 @@
-//! The end that maps what the other domain shares.
+//! The client: the end of a vchan that maps the other domain's pages.
 
 use super::end::{Side, Vchan};
 use super::error::VchanError;
@@ -12,20 +12,19 @@ use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 use xen_sys::vchan as wire;
 
-/// The client's end of a vchan. Dropping it, or the death of its process, tells the server.
+/// The client's end of a vchan. When it is dropped or its process dies, the server is notified.
 #[derive(Debug)]
 pub struct Client(Vchan);
 
 impl Client {
-    /// Connects to the vchan whose server, in domain `domid`, shares the page `ring_ref` and
-    /// listens at `port`.
+    /// Connects to the vchan whose server, in domain `domid`, shares the page `ring_ref` and listens at `port`.
     ///
-    /// Of several clients that try at once one succeeds: binding to the port is what decides. A
-    /// server that still has its last client's end to notice has `patience`.
+    /// If several clients try at once, one succeeds: the one that binds to the port. `patience` is the time for a
+    /// server that has not yet noticed the end of its last client.
     ///
     /// # Errors
-    /// [`VchanError::Busy`] if another client uses it or it does not exist any more;
-    /// [`VchanError::NotReady`]; [`VchanError::Invalid`]; [`VchanError::Grant`].
+    /// [`VchanError::Busy`] if another client uses the vchan or it no longer exists; [`VchanError::NotReady`];
+    /// [`VchanError::Invalid`]; [`VchanError::Grant`].
     pub fn connect(
         domid: DomId,
         ring_ref: GrantRef,
@@ -50,7 +49,7 @@ impl Client {
     }
 }
 
-/// Waits until the server awaits a client.
+/// Waits until the server expects a client.
 fn await_server(
     page: &SharedMemory,
     events: &EventChannels,
@@ -70,7 +69,7 @@ fn await_server(
     }
 }
 
-/// Reads each value that the server states once, and checks it before using it.
+/// Reads each value from the server once, and checks it before use.
 fn map_rings(domid: DomId, page: &SharedMemory) -> Result<(Ring, Ring), VchanError> {
     let both = page.load(LEFT_ORDER).to_ne_bytes();
     let [left, right] = [[both[0], both[1]], [both[2], both[3]]].map(u16::from_ne_bytes);

@@ -1,4 +1,4 @@
-//! What both ends of a vchan do.
+//! The code that both ends of a vchan share.
 
 use super::error::VchanError;
 use super::page::{CLIENT_LIVE, CLIENT_NOTIFY, GONE, LIVE, SERVER_LIVE, SERVER_NOTIFY};
@@ -12,7 +12,7 @@ use xen_sys::vchan as wire;
 /// One end of a vchan.
 #[derive(Debug)]
 pub struct Vchan {
-    // Dropped in this order: the page before the port, through which its end is told.
+    // Dropped in this order: the page before the port, which notifies the other side of the end.
     pub(super) input: Ring,
     pub(super) output: Ring,
     pub(super) page: SharedMemory,
@@ -28,7 +28,7 @@ pub(super) enum Side {
 }
 
 impl Side {
-    /// The byte that says whether the other side is there.
+    /// The offset of the byte that says whether the other side is connected.
     fn other_live(self) -> usize {
         match self {
             Self::Client => SERVER_LIVE,
@@ -36,7 +36,7 @@ impl Side {
         }
     }
 
-    /// Which notifications this side wants; the other side reads it.
+    /// The offset of the notifications that this side wants; the other side reads it.
     fn wishes(self) -> usize {
         match self {
             Self::Client => SERVER_NOTIFY,
@@ -44,7 +44,7 @@ impl Side {
         }
     }
 
-    /// Which notifications the other side wants.
+    /// The offset of the notifications that the other side wants.
     fn others_wishes(self) -> usize {
         match self {
             Self::Client => CLIENT_NOTIFY,
@@ -54,14 +54,14 @@ impl Side {
 }
 
 impl Vchan {
-    /// Whether the other side is there. What it sent before it ended can still be read.
+    /// Whether the other side is connected. What it sent before its end can still be read.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.page.get_byte(self.side.other_live()) == LIVE
     }
 
-    /// Reads the bytes that have come, as many as fit. Returns 0 if there are none: the stream has ended if
-    /// [`Vchan::is_open`] returned `false` before the call, otherwise a notification will follow.
+    /// Reads available bytes, as many as fit. Returns 0 if there are none: if [`Vchan::is_open`] returned `false`
+    /// before the call, the stream has ended; otherwise a notification will follow.
     ///
     /// # Errors
     /// [`VchanError::Corrupt`].
@@ -69,7 +69,7 @@ impl Vchan {
         let mut ready = self.input.ready(&self.page)?;
         if (ready as usize) < bytes.len() {
             self.page.set_bits(self.side.wishes(), wire::NOTIFY_WRITE);
-            // More may have come before the other side saw the request.
+            // More bytes may have come before the other side saw the request.
             ready = self.input.ready(&self.page)?;
         }
         let count = bytes.len().min(ready as usize);
@@ -80,8 +80,8 @@ impl Vchan {
         Ok(count)
     }
 
-    /// Writes as much as there is room for now. Where that is not all, there will be a
-    /// notification.
+    /// Writes as many bytes as there is room for. If that is not all, a notification will follow when there is more
+    /// room.
     ///
     /// # Errors
     /// [`VchanError::Closed`], [`VchanError::Corrupt`].
@@ -102,7 +102,7 @@ impl Vchan {
         Ok(count)
     }
 
-    /// Whether the other side has taken everything that was written.
+    /// Whether the other side has read everything that was written.
     ///
     /// # Errors
     /// [`VchanError::Corrupt`].
@@ -111,8 +111,8 @@ impl Vchan {
         Ok(self.output.room(&self.page)? == self.output.size())
     }
 
-    /// Waits for a notification and takes it. Returns `false` after `timeout` without one. With no
-    /// time at all, to be called when the file is readable.
+    /// Waits for a notification and takes it. Returns `false` after `timeout` without one. Call it with a zero timeout
+    /// when the file is readable.
     ///
     /// # Errors
     /// The device fails.
@@ -137,11 +137,11 @@ impl AsFd for Vchan {
 
 impl Drop for Vchan {
     fn drop(&mut self) {
-        // For a client the kernel does both, once the page is not mapped any more. Done sooner, the
-        // server might await the next client, and then take it for gone.
+        // For a client the kernel does both once the page is unmapped. If the client did it earlier, the server might
+        // expect the next client, and then take that one as gone.
         if self.side == Side::Server {
             self.page.set_byte(SERVER_LIVE, GONE);
-            // Fails if the client is gone already.
+            // Fails if the client has already ended.
             let _ = self.events.notify(self.port);
         }
     }

@@ -1,33 +1,33 @@
-//! Why a vchan cannot be had or used.
+//! Errors of creating and using a vchan.
 
 use super::ring::Corrupt;
 use crate::evtchn::EventChannelError;
 use crate::gnttab::GrantError;
 use crate::store::StoreError;
 
-/// Why a vchan cannot be had or used.
+/// Why a vchan cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VchanError {
     /// Pages cannot be shared or mapped.
     #[error(transparent)]
     Grant(#[from] GrantError),
-    /// Event channels fail.
+    /// Event channels failed.
     #[error(transparent)]
     Events(#[from] EventChannelError),
-    /// Xenstore refuses.
+    /// Xenstore refused a request.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Another client uses it.
     #[error("the vchan is in use")]
     Busy,
-    /// The server does not await a client.
+    /// The server does not expect a client.
     #[error("the vchan's server does not answer")]
     NotReady,
     /// Invalid ring sizes.
     #[error("the other domain offers an invalid vchan ({0})")]
     Invalid(&'static str),
-    /// An index out of range.
+    /// An index is out of range.
     #[error("the other domain has corrupted its vchan")]
     Corrupt,
     /// The other side has ended.

@@ -1,8 +1,8 @@
-//! vchan: two streams of bytes between two domains, one each way (`libxenvchan`'s wire format).
+//! vchans: two streams of bytes between two domains, one in each direction (`libxenvchan`'s wire format).
 //!
-//! The [`Server`] shares the pages and publishes their grants; the [`Client`] maps them. Only functions
-//! whose names say so wait: [`Vchan::read`] and [`Vchan::write`] do what can be done now and have
-//! the other side notify when there is more. The other side is not trusted: see [`ring`].
+//! The [`Server`] shares the pages and publishes their grants; the [`Client`] maps them. Only functions with "wait" in
+//! their names wait: [`Vchan::read`] and [`Vchan::write`] do what is possible immediately and ask the other side to
+//! notify when there is more. The other side is not trusted: see [`ring`].
 //!
 //! Source: `xen/include/public/io/libxenvchan.h`, Xen 4.20.
 

@@ -1,4 +1,4 @@
-//! The shared page of a vchan: offsets in it, states, and where its two rings are.
+//! The shared page of a vchan: its offsets and states, and where the two rings are.
 
 use super::error::VchanError;
 use super::ring::Buffer;
@@ -15,17 +15,17 @@ pub(super) const CLIENT_NOTIFY: usize = core::mem::offset_of!(wire::Interface, c
 pub(super) const SERVER_NOTIFY: usize = core::mem::offset_of!(wire::Interface, srv_notify);
 pub(super) const GRANTS: usize = size_of::<wire::Interface>();
 
-/// What a side's byte says: it has ended, it is there, or (the client's only) it may come.
+/// The value of a side's byte: it has ended, it is connected, or (client only) it may connect.
 pub(super) const GONE: u8 = 0;
 pub(super) const LIVE: u8 = 1;
 pub(super) const AWAITED: u8 = 2;
 
 /// The largest ring: 2^20 bytes.
 pub(super) const MAX_ORDER: u16 = 20;
-/// The base-2 logarithm of a page.
+/// The base-2 logarithm of the page size.
 pub(super) const PAGE_ORDER: u16 = 12;
 
-/// Where the two rings of a vchan are.
+/// The sizes of a vchan's two rings, as base-2 logarithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Orders {
     pub(super) left: u16,
@@ -33,7 +33,7 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Orders as the other side states them.
+    /// Checks orders that the other side states.
     pub(super) fn check(self) -> Result<Self, VchanError> {
         let range = 10..=MAX_ORDER;
         if !range.contains(&self.left) || !range.contains(&self.right) {
@@ -42,7 +42,7 @@ impl Orders {
         if self.left == self.right && self.left < PAGE_ORDER {
             return Err(VchanError::Invalid("two rings at one place"));
         }
-        // The list of grants must end before a ring that lies in the page, or the page's end.
+        // The list of grants must end before a ring in the page, or at the page's end.
         let end = [self.left, self.right].into_iter().filter_map(place_in_page).min();
         let grants = pages(self.left) + pages(self.right);
         if GRANTS + grants * size_of::<u32>() > end.unwrap_or(xen_sys::PAGE_BYTES) {
@@ -52,12 +52,12 @@ impl Orders {
     }
 }
 
-/// Pages of its own that a ring of this order has.
+/// The number of separate pages of a ring of this order.
 pub(super) fn pages(order: u16) -> usize {
     order.checked_sub(PAGE_ORDER).map_or(0, |more| 1 << more)
 }
 
-/// Where in the shared page a ring of this order lies, if it does.
+/// The offset in the shared page of a ring of this order, if it is in that page.
 pub(super) fn place_in_page(order: u16) -> Option<usize> {
     match order {
         10 => Some(wire::SMALL_RING_OFFSET),
@@ -66,7 +66,7 @@ pub(super) fn place_in_page(order: u16) -> Option<usize> {
     }
 }
 
-/// The ring of this order, whose pages, if it has any, `share` brings.
+/// The ring of this order; if it has separate pages, `share` provides them.
 pub(super) fn buffer(
     order: u16,
     share: impl FnOnce(usize) -> Result<SharedMemory, VchanError>,

@@ -1,24 +1,23 @@
 //! One direction of a vchan: a ring of bytes that one side fills and the other empties.
 //!
-//! Each side owns one index and keeps its own copy of it; only the other side's index is read
-//! from the shared page, once for each decision, and checked. So whatever the other side writes
-//! there, nothing is read or written but the ring's own bytes.
+//! Each side owns one index and keeps its own copy of it. Only the other side's index is read from the shared page,
+//! once for each decision, and checked. So no value from the other side can cause access outside of the ring.
 
 use crate::gnttab::SharedMemory;
 use std::sync::atomic::{Ordering, fence};
 
-/// The other side's index is further ahead than the ring is large.
+/// The other side's index is ahead by more than the ring's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Corrupt;
 
 /// The bytes of a ring.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    /// Pages of its own; `None` if it lies in the page that has the indexes.
+    /// Separate pages; `None` if the ring is in the page with the indexes.
     pub(super) pages: Option<SharedMemory>,
-    /// Where it begins in them.
+    /// The offset of the ring in them.
     pub(super) offset: usize,
-    /// A power of two.
+    /// The ring's size, a power of two.
     pub(super) bytes: u32,
 }
 
@@ -26,7 +25,7 @@ pub(super) struct Buffer {
 #[derive(Debug)]
 pub(super) struct Ring {
     buffer: Buffer,
-    /// Where its two indexes are in the page: what was consumed, then what was produced.
+    /// The offset of the two indexes in the page: first of consumed, then of produced bytes.
     indexes: usize,
     /// This side's own index.
     mine: u32,
@@ -36,43 +35,43 @@ const CONS: usize = 0;
 const PROD: usize = 4;
 
 impl Ring {
-    /// A ring whose indexes are at `indexes` of the page; this side goes on at `mine`.
+    /// A ring with its indexes at `indexes` in the page; this side's index continues at `mine`.
     pub(super) fn new(buffer: Buffer, indexes: usize, mine: u32) -> Self {
         Self { buffer, indexes, mine }
     }
 
-    /// How many bytes it holds at most.
+    /// The ring's size in bytes.
     pub(super) fn size(&self) -> u32 {
         self.buffer.bytes
     }
 
-    /// Empties the ring; the other side must not use it meanwhile.
+    /// Empties the ring; the other side must not use it at the same time.
     pub(super) fn reset(&mut self, page: &SharedMemory) {
         self.mine = 0;
         page.store(self.indexes + CONS, 0);
         page.store(self.indexes + PROD, 0);
     }
 
-    /// How many bytes wait for this side, the consumer.
+    /// The number of bytes that this side, the consumer, can read.
     pub(super) fn ready(&self, page: &SharedMemory) -> Result<u32, Corrupt> {
         let ready = page.load(self.indexes + PROD).wrapping_sub(self.mine);
         if ready > self.size() { Err(Corrupt) } else { Ok(ready) }
     }
 
-    /// How many more bytes this side, the producer, may add.
+    /// The number of bytes that this side, the producer, can write.
     pub(super) fn room(&self, page: &SharedMemory) -> Result<u32, Corrupt> {
         let used = self.mine.wrapping_sub(page.load(self.indexes + CONS));
         self.size().checked_sub(used).ok_or(Corrupt)
     }
 
-    /// Takes the next bytes out; there must be as many.
+    /// Takes the next bytes out; the ring must hold as many.
     pub(super) fn take(&mut self, page: &SharedMemory, bytes: &mut [u8]) {
         let (at, first) = self.place(bytes.len());
         let memory = self.buffer.pages.as_ref().unwrap_or(page);
         let (head, tail) = bytes.split_at_mut(first);
         memory.read(self.buffer.offset + at, head);
         memory.read(self.buffer.offset, tail);
-        // The other side may write over them once it sees the index.
+        // The other side may overwrite them once it sees the index.
         fence(Ordering::SeqCst);
         self.mine = self.mine.wrapping_add(truncate(bytes.len()));
         page.store(self.indexes + CONS, self.mine);
@@ -89,14 +88,14 @@ impl Ring {
         page.store(self.indexes + PROD, self.mine);
     }
 
-    /// Where the next byte is, and how many of `count` lie before the ring's end.
+    /// The offset of the next byte, and how many of `count` bytes are before the ring's end.
     fn place(&self, count: usize) -> (usize, usize) {
         let at = (self.mine & (self.size() - 1)) as usize;
         (at, count.min(self.size() as usize - at))
     }
 }
 
-/// No ring is larger than 32 bits count.
+/// Converts a count; no ring is larger than 32 bits can count.
 fn truncate(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

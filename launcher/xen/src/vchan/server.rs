@@ -1,4 +1,4 @@
-//! The end that shares its pages.
+//! The server: the end of a vchan that shares its pages.
 
 use super::end::{Side, Vchan};
 use super::error::VchanError;
@@ -18,19 +18,18 @@ pub const RING_REF: &str = "ring-ref";
 /// The node below a vchan's path that names the server's event channel port.
 pub const EVENT_CHANNEL: &str = "event-channel";
 
-/// What a server knows of its client.
+/// The state of a server's client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// None has come yet.
+    /// No client has come yet.
     Awaited,
-    /// It is there.
+    /// The client is connected.
     Connected,
-    /// It has ended.
+    /// The client has ended.
     Gone,
 }
 
-/// The server's end of a vchan. It has one client at a time, and may have many one after the
-/// other.
+/// The server's end of a vchan. It serves one client at a time, and may serve many in turn.
 #[derive(Debug)]
 pub struct Server {
     vchan: Vchan,
@@ -38,8 +37,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a vchan for `peer`. Each ring has 2^order bytes: at least a page (12), at most
-    /// 1 MiB (20). The left one is the client's to write.
+    /// Creates a vchan for `peer`. Each ring has 2^order bytes: at least a page (12), at most 1 MiB (20). The client
+    /// writes the left one.
     ///
     /// # Errors
     /// Pages, grants or event channels are used up.
@@ -74,17 +73,17 @@ impl Server {
         Ok(Self { vchan, page_ref })
     }
 
-    /// Writes below `path` in xenstore how to connect, as `libxenvchan` does. Dom0 can read it there.
+    /// Writes the connection's details below `path` in xenstore, as `libxenvchan` does. Dom0 can read them there.
     ///
     /// # Errors
     /// Xenstore refuses.
     pub fn publish(&self, store: &Store, path: &str) -> Result<(), VchanError> {
         store.write(&format!("{path}/{EVENT_CHANNEL}"), &self.vchan.port.0.to_string())?;
-        // Last: a client looks for it first.
+        // Last, because a client looks for this node first.
         Ok(store.write(&format!("{path}/{RING_REF}"), &self.page_ref.0.to_string())?)
     }
 
-    /// The client's state now.
+    /// The current state of the client.
     #[must_use]
     pub fn peer(&self) -> Peer {
         match self.vchan.page.get_byte(CLIENT_LIVE) {
@@ -107,8 +106,7 @@ impl Server {
         Ok(true)
     }
 
-    /// Forgets the client, which must be [`Peer::Gone`], with what it sent and was sent, and awaits
-    /// the next.
+    /// Forgets the client, which must be [`Peer::Gone`], with all bytes in both rings, and awaits the next client.
     ///
     /// # Errors
     /// The device fails.
@@ -118,7 +116,7 @@ impl Server {
         output.reset(page);
         page.set_byte(CLIENT_NOTIFY, wire::NOTIFY_WRITE);
         page.set_byte(CLIENT_LIVE, AWAITED);
-        // The next may be here already, waiting for just that.
+        // The next client may already wait for this notification.
         Ok(events.notify(*port)?)
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a domain's backends in dom0's kernel.
+//! Waits for the end of a domain's backends in dom0's kernel.
 
 use crate::DomId;
 use crate::paths::{BACKENDS, backends};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 /// Where Linux lists its backends, as `vbd-DOMID-DEVICE` and `vif-DOMID-DEVICE`.
 const DEVICES: &str = "/sys/bus/xen-backend/devices";
-/// How long dom0's kernel may take to give its backends up.
+/// How long dom0's kernel may take to release its backends.
 const TIME: Duration = Duration::from_secs(2);
 
-/// Waits until dom0's kernel has given up the backends of a domain whose nodes were removed.
+/// Waits until dom0's kernel has released the backends of a domain whose nodes were removed.
 ///
-/// A backend that was just connecting to its frontend writes its last nodes into the folder that is gone, and so
-/// creates it again. The kernel then keeps the domain's backends, and with them its memory and disks. So the
-/// folder is removed again as long as there are such backends.
+/// A backend that was connecting to its frontend writes its last nodes into the removed folder, and so creates the
+/// folder again. The kernel then keeps the domain's backends, and with them its memory and disks. So the folder is
+/// removed again and again while such backends exist.
 pub(in crate::builder) fn let_backends_go(store: &Store, domid: DomId) -> Result<(), StoreError> {
     let until = Instant::now() + TIME;
     while kernel_has_backends(Path::new(DEVICES), domid) && Instant::now() < until {

@@ -7,13 +7,13 @@ use crate::paths::Home;
 use crate::store::{Store, StoreError};
 use std::time::{Duration, Instant};
 
-/// How much of its console's output xenconsoled keeps in memory, in bytes; libxl's own figure.
+/// How much console output xenconsoled keeps in memory, in bytes; libxl's own figure.
 const CONSOLE_LIMIT_BYTES: &str = "1048576";
-/// The longest that xenconsoled is waited for; on a busy machine half a second was not enough.
+/// How long to wait for xenconsoled at most; on a busy machine half a second was too short.
 const CONSOLE_TIME: Duration = Duration::from_secs(3);
 
-/// The nodes that xenconsoled reads when the domain is introduced. The guest may not write them, so it
-/// cannot redirect its console. The first console has no backend: it is older than Xen's device model.
+/// The nodes that xenconsoled reads when the domain is introduced. The guest may not write them, so it cannot redirect
+/// its console. The first console has no backend: it is older than Xen's device model.
 pub(super) fn console(nodes: &mut Vec<Node>, domid: DomId, ports: Ports, rings: Rings) {
     let console = Home(domid).join("console");
     let details = [
@@ -27,8 +27,8 @@ pub(super) fn console(nodes: &mut Vec<Node>, domid: DomId, ports: Ports, rings: 
     nodes.extend(details.map(|(name, value)| plain(format!("{console}/{name}"), value)));
 }
 
-/// Waits for xenconsoled to write the terminal of a domain that was just introduced. It writes even if the
-/// domain is gone by then, and would create the domain's home again.
+/// Waits until xenconsoled has written the terminal of a domain that was just introduced. xenconsoled writes even after
+/// the domain has been destroyed, and would then create the domain's home again.
 pub(in crate::builder) fn let_console_come(store: &Store, domid: DomId) -> Result<(), StoreError> {
     let tty = Home(domid).join("console/tty");
     let until = Instant::now() + CONSOLE_TIME;

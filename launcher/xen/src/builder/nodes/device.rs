@@ -1,21 +1,21 @@
-//! The nodes that all devices have.
+//! The nodes of every device.
 
 use super::node::{Node, plain, readable};
 use crate::DomId;
 use crate::paths::{Home, backends, libxl};
 use crate::store::{Access, Permission};
 
-/// A backend's or frontend's state before anything happened (`XenbusStateInitialising`).
+/// The first state of a backend or frontend (`XenbusStateInitialising`).
 pub(super) const INITIALISING: &str = "1";
 
-/// The nodes of a device, beside those that all devices have.
+/// A device, with the nodes that not every device has.
 pub(super) struct Device<'a> {
     pub(super) kind: &'a str,
     pub(super) number: u32,
     pub(super) frontend: Vec<(&'a str, String)>,
-    /// In the order they are written: the kernel looks at a backend once it has a state.
+    /// In the order of writing: the kernel looks at a backend once it has a state.
     pub(super) backend: Vec<(&'a str, String)>,
-    /// What libxl knows of it: it trusts neither frontend nor backend.
+    /// The nodes for libxl, which trusts neither frontend nor backend.
     pub(super) libxl: Vec<(&'a str, String)>,
 }
 

@@ -4,10 +4,10 @@ use super::super::error::BuildError;
 use super::super::guest::{Disk, PromisedDisk};
 use super::device::{Device, INITIALISING};
 
-/// Xen's number of a guest's first disk, `xvda`: major 202; each disk has 16 minors.
+/// Xen's number of a guest's first disk, `xvda`: major 202. Each disk has 16 minors.
 const FIRST_DISK: u32 = 202 << 8;
 
-/// Where a disk comes from; dom0's kernel opens the device as soon as it is named.
+/// The node that names a disk's source; dom0's kernel opens the device as soon as the node exists.
 pub(super) fn backing(disk: &Disk<'_>) -> (&'static str, String) {
     let (major, minor) = disk.physical_device;
     ("physical-device", format!("{major:x}:{minor:x}"))
@@ -17,7 +17,7 @@ pub(super) fn params<'a>(disk: &Disk<'a>) -> (&'a str, String) {
     ("params", disk.params.to_owned())
 }
 
-/// `backing` is a node of the backend and `params` one for libxl, where it is known what they are.
+/// `backing` is a node of the backend and `params` a node for libxl, if the source is known.
 pub(super) fn vbd<'a>(
     disk: &PromisedDisk<'a>,
     backing: Option<(&'a str, String)>,
@@ -29,7 +29,7 @@ pub(super) fn vbd<'a>(
     let mut backend = vec![("script", disk.script.to_owned())];
     backend.extend(common.iter().cloned().chain(backing));
     if disk.read_only {
-        // Else dom0's kernel offers to discard blocks of it, in eleven requests to xenstored.
+        // Otherwise dom0's kernel offers discard for it, in eleven requests to xenstored.
         backend.push(("discard-enable", "0".to_owned()));
     }
     backend.push(("state", INITIALISING.to_owned()));
@@ -49,7 +49,7 @@ pub(super) fn vbd<'a>(
     })
 }
 
-/// The number of a disk in xenstore, of those whose 16 minors a number has: `xvda` to `xvdp`.
+/// The number of a disk in xenstore, for disks whose number includes 16 minors: `xvda` to `xvdp`.
 ///
 /// # Errors
 /// [`BuildError::Invalid`] for any other device.

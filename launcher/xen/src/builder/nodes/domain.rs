@@ -1,4 +1,4 @@
-//! The nodes of a domain apart from its devices.
+//! The nodes of a domain, except those of its devices.
 
 use super::super::guest::{Guest, Ports, Rings};
 use super::node::{Node, plain, readable};
@@ -7,11 +7,11 @@ use crate::paths::{Home, libxl, render_uuid, vm};
 use crate::store::{Access, Permission};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Nodes below the domain's own that the guest may write, and all below them. libxl makes those in
-/// `control` itself, one by one, and some that only the drivers of other systems than Linux write.
+/// Nodes below the domain's own that the guest may write, with everything below them. libxl creates the nodes in
+/// `control` itself, one by one, and also some that only drivers of systems other than Linux write.
 pub(super) const GUEST_WRITES: [&str; 3] = ["control", "data", "error"];
 
-/// The domain's nodes, without those of its devices.
+/// The domain's nodes, except those of its devices.
 pub(super) fn home_and_vm(
     nodes: &mut Vec<Node>,
     domid: DomId,

@@ -1,10 +1,9 @@
-//! The nodes of a new domain in xenstore: what its kernel, backends, xenconsoled and `xl` look
-//! for, where libxl has it.
+//! The nodes of a new domain in xenstore: those that its kernel, backends, xenconsoled and `xl` read, where libxl has
+//! them.
 //!
-//! Writing nodes takes most of the time to build a domain, so only nodes that something reads are written.
-//! A node of a backend or frontend costs three times as much: the kernel that watches it gets an event for
-//! each and then looks whether it exists. A new node gets its parent's permissions, so they are set only
-//! where they differ.
+//! Writing nodes takes most of the time to build a domain, so only nodes that something reads are written. A node of a
+//! backend or frontend costs three times as much: the kernel that watches it gets an event for each and then looks
+//! whether it exists. A new node gets its parent's permissions, so permissions are set only where they differ.
 
 mod backends;
 mod console;
@@ -30,7 +29,7 @@ use domain::home_and_vm;
 use node::{Node, below_home, plain, write_in};
 use vif::vif;
 
-/// Writes the nodes that a domain has from the start. They are read once the domain is introduced.
+/// Writes the first nodes of a domain. They are read once the domain is introduced.
 ///
 /// Not in a transaction: creating or removing `/local/domain/<domid>` changes its parent too, so concurrent
 /// launches would make each other's transactions fail (16 at once: 14 retries each).
@@ -47,13 +46,12 @@ pub(super) fn write(
     Ok(batch.send()?)
 }
 
-/// Writes the nodes of new devices in one transaction, because a backend reads them as soon as the first
-/// one exists.
+/// Writes the nodes of new devices in one transaction, because a backend reads its nodes as soon as the first exists.
 pub(super) fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Result<(), BuildError> {
     let mut nodes = vec![];
     attached(&mut nodes, domid, devices)?;
-    // First and by themselves, so that the transaction changes nothing but the domain's own nodes,
-    // and few of these: xenstored keeps all requests of a transaction until its end.
+    // First and without a transaction, so that the transaction changes only the domain's own nodes, and few of them:
+    // xenstored keeps all requests of a transaction until its end.
     let mut first = store.batch();
     for (kind, count) in [("vbd", devices.disks.len()), ("vif", devices.interfaces.len())] {
         if count > 0 {
@@ -65,8 +63,8 @@ pub(super) fn attach(store: &Store, domid: DomId, devices: &Devices<'_>) -> Resu
     in_transaction(store, &nodes)
 }
 
-/// Writes the nodes of a disk whose device in dom0 is not known yet, without those that name the device.
-/// The guest's driver and dom0's negotiate everything else meanwhile.
+/// Writes the nodes of a disk, except those that name its device in dom0. While that device is not known, the guest's
+/// driver and dom0's negotiate everything else.
 pub(super) fn promise(
     store: &Store,
     domid: DomId,
@@ -77,8 +75,7 @@ pub(super) fn promise(
     in_transaction(store, &nodes)
 }
 
-/// Writes the nodes of a promised disk that name dom0's device, and further nodes of the domain, in one
-/// transaction.
+/// Writes the nodes that name dom0's device of a promised disk, and further nodes of the domain, in one transaction.
 pub(super) fn provide(
     store: &Store,
     domid: DomId,
@@ -100,7 +97,7 @@ fn in_transaction(store: &Store, nodes: &[Node]) -> Result<(), BuildError> {
     })
 }
 
-/// Removes all nodes of a domain and with them its devices.
+/// Removes all nodes of a domain, and so its devices.
 pub(super) fn remove(store: &Store, domid: DomId, uuid: &[u8; 16]) -> Result<(), StoreError> {
     let mut batch = store.batch();
     remove_in(&mut batch, domid, uuid)?;
@@ -108,7 +105,7 @@ pub(super) fn remove(store: &Store, domid: DomId, uuid: &[u8; 16]) -> Result<(),
 }
 
 fn remove_in(batch: &mut Batch<'_>, domid: DomId, uuid: &[u8; 16]) -> Result<(), StoreError> {
-    // Frontends first: a backend that sees its frontend gone closes in good order.
+    // Frontends first: a backend whose frontend has gone closes cleanly.
     batch.remove(&Home(domid).to_string())?;
     for kind in BACKENDS {
         batch.remove(&backends(domid, kind))?;
@@ -117,7 +114,7 @@ fn remove_in(batch: &mut Batch<'_>, domid: DomId, uuid: &[u8; 16]) -> Result<(),
     batch.remove(&vm(uuid))
 }
 
-/// The nodes that a domain has from the start.
+/// The first nodes of a domain.
 fn own(domid: DomId, guest: &Guest<'_>, ports: Ports, rings: Rings) -> Vec<Node> {
     let mut nodes = vec![];
     home_and_vm(&mut nodes, domid, guest, ports, rings);
@@ -236,7 +233,7 @@ mod tests {
         let mut expected: HashSet<&str> = GUEST_WRITES.into_iter().collect();
         expected.extend(["device/vbd/51728", "device/vif/0"]);
         assert_eq!(owned, expected);
-        // The domain's own node comes before all below it, which get its permissions.
+        // The domain's own node comes before all nodes below it, which inherit its permissions.
         assert_eq!(nodes[0].path, "/local/domain/7");
         assert!(nodes.iter().skip(2).all(|node| !node.path.is_empty()));
     }

@@ -1,10 +1,10 @@
-//! One node, and how nodes are sent.
+//! A node, and how nodes are sent.
 
 use crate::DomId;
 use crate::paths::Home;
 use crate::store::{Access, Batch, Permission, StoreError};
 
-/// A node to be made.
+/// A node to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) path: String,
@@ -16,7 +16,7 @@ pub(super) fn plain(path: String, value: impl Into<String>) -> Node {
     Node { path, value: value.into(), permissions: None }
 }
 
-/// Owned by dom0, the guest may read.
+/// Permissions: dom0 owns the node, the guest may read it.
 pub(super) fn readable(domid: DomId) -> Option<Vec<Permission>> {
     Some(vec![Permission::new(DomId::DOM0, Access::None), Permission::new(domid, Access::Read)])
 }

@@ -13,7 +13,7 @@ pub(super) fn vif<'a>(index: u32, interface: &Interface<'a>) -> Device<'a> {
         backend: vec![
             ("mac", mac.clone()),
             ("handle", index.to_string()),
-            // For libxl, when it takes the interface away.
+            // For libxl, when it detaches the interface.
             ("type", "vif".to_owned()),
             ("script", interface.script.to_owned()),
             ("hotplug-status", "connected".to_owned()),
