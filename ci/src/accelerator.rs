@@ -1,4 +1,4 @@
-//! Hardware virtualization or emulation: which one can run Xen here.
+//! Hardware virtualization or emulation: decides which of them can run Xen here.
 
 use crate::clock::Clock;
 use std::fmt;
@@ -6,21 +6,21 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// What runs the lab's processor.
+/// How the lab's processor runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accelerator {
     /// The host's processor, through KVM with nested virtualization.
     Kvm,
-    /// QEMU's emulation, and why.
+    /// QEMU's emulation, with the reason.
     Emulation(String),
 }
 
 impl Accelerator {
-    /// Looks at this host. `LAB_ACCEL=tcg` (or `kvm`) decides it by hand.
+    /// Chooses for this host. `LAB_ACCEL=tcg` (or `kvm`) overrides the choice.
     ///
-    /// A readable `/dev/kvm` alone proves nothing: some cloud machines have one that cannot run a
-    /// hypervisor inside. So nested virtualization must be on, and the processor must have it.
-    /// `kvm_failed`: it was tried before, and Xen did not run.
+    /// A readable `/dev/kvm` is not enough: on some cloud machines it cannot run a hypervisor inside. So nested
+    /// virtualization must be on, and the processor must support it. `kvm_failed`: an earlier attempt to run Xen under
+    /// KVM failed.
     #[must_use]
     pub fn detect(kvm_failed: bool) -> Self {
         match std::env::var("LAB_ACCEL").as_deref() {
@@ -45,7 +45,7 @@ impl Accelerator {
         }
     }
 
-    /// The longest that a boot may take, on a busy machine.
+    /// The longest time that a boot may take, on a busy machine.
     #[must_use]
     pub fn boot_timeout(&self) -> Duration {
         match self {
@@ -59,11 +59,11 @@ impl Accelerator {
     /// `qemu64,+svm,+npt`: richer models (`max`, `EPYC-Milan`) crash dom0 under Xen 4.20 in QEMU 7.2's
     /// emulation; this one runs PV and PVH.
     ///
-    /// By the time of day, much of a guest's boot is translating its kernel: with a fourth of this room,
-    /// sixteen guests at once throw each other's translations out.
+    /// With wall-clock time, a guest spends much of its boot in translation of its kernel: with a fourth of this
+    /// buffer, sixteen guests at once would evict each other's translations.
     ///
-    /// A processor of hardware has no other clock than its own. Where instructions are counted, the
-    /// emulated processors take turns: each sees the time that all of them have used.
+    /// A hardware processor has only its own clock. If instructions are counted, the emulated processors take turns:
+    /// each sees the time that all of them together have used.
     #[must_use]
     pub fn qemu_options(&self, clock: Clock) -> Vec<&'static str> {
         let machine = ["-machine", "q35"];
@@ -108,7 +108,7 @@ fn reason_against_kvm(
     if !has_flag {
         Some("the processor offers no svm or vmx")
     } else if !exists {
-        Some("there is no /dev/kvm")
+        Some("/dev/kvm does not exist")
     } else if !can_open {
         Some("/dev/kvm cannot be opened")
     } else if !is_nested {

@@ -1,4 +1,4 @@
-//! The apps that `ci/try` knows: how they are run, and how to see that they serve.
+//! The apps that `ci/try` knows: how to run them, and how to test that they serve.
 
 use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 /// One app to try.
 #[derive(Debug)]
 pub struct App {
-    /// The image's name, and the domain's.
+    /// The image's name, also the domain's.
     pub name: &'static str,
-    /// The port it serves, inside.
+    /// The port that it serves in the guest.
     pub guest_port: u16,
-    /// The port it is given here; one of the 19 after it when that is taken. No two apps' overlap.
+    /// Its port on this machine, or if that is in use, one of the 19 after it. The ranges of two apps do not overlap.
     pub host_port: u16,
     /// Flags of `launch run`.
     pub flags: &'static [&'static str],
     /// The app's own arguments.
     pub arguments: &'static [&'static str],
-    /// What a client says first …
+    /// The client's first bytes …
     question: &'static [u8],
-    /// … and how a working server's answer begins.
+    /// … and the beginning of a working server's answer.
     answer: &'static [u8],
-    /// What to type to use it, with `PORT` for the port.
+    /// The command that uses it, with `PORT` for the port.
     pub how_to_use: &'static str,
 }
 
-/// How many ports are tried before giving up.
+/// How many ports to try.
 pub const PORTS_TRIED: u16 = 20;
 
 const HTTP: (&[u8], &[u8]) = (b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.");
@@ -100,7 +100,7 @@ impl App {
     /// Finds an app by name.
     ///
     /// # Errors
-    /// When it is not a known one.
+    /// The app is unknown.
     pub fn find(name: &str) -> Result<&'static Self> {
         let name = if name == "python3" { "python" } else { name };
         APPS.iter().find(|app| app.name == name).with_context(|| {
@@ -109,11 +109,11 @@ impl App {
         })
     }
 
-    /// Asks the app at a port of this machine until it answers as it should. A connection alone
-    /// proves nothing: QEMU accepts it before anyone listens in dom0.
+    /// Asks the app at a port of this machine until it answers as expected. A connection is not enough: QEMU accepts it
+    /// before any server listens in dom0.
     ///
     /// # Errors
-    /// When it has not answered after `patience`.
+    /// The app has not answered within `patience`.
     pub fn wait_until_it_answers(&self, port: u16, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
         loop {
@@ -134,11 +134,11 @@ impl App {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         stream.write_all(self.question)?;
-        // One byte more than expected: an empty expectation still wants an answer.
+        // At least one byte: also an empty expectation requires an answer.
         let mut answer = vec![0; self.answer.len().max(1)];
-        stream.read_exact(&mut answer).context("it closes the connection")?;
+        stream.read_exact(&mut answer).context("the app closed the connection")?;
         if !answer.starts_with(self.answer) {
-            bail!("it answers {:?}", String::from_utf8_lossy(&answer));
+            bail!("the app answered {:?}", String::from_utf8_lossy(&answer));
         }
         Ok(())
     }
@@ -157,7 +157,7 @@ mod tests {
             for answer in ["-ERR ", "+PONG"] {
                 let (mut stream, _) = listener.accept().unwrap();
                 stream.write_all(answer.as_bytes()).unwrap();
-                // Closing with unread input would reset the connection.
+                // Closing a socket with unread input would reset the connection.
                 let _ = stream.read(&mut [0; 64]);
             }
         });

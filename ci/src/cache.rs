@@ -1,5 +1,4 @@
-//! The cache outside the tree: things that take long to make, found again by the hash of what they
-//! are made from.
+//! The cache outside the tree: results that take long to make, found again by the hash of their inputs.
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
@@ -8,13 +7,13 @@ use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// Made things kept of each sort; older ones are removed when a new one is made.
+/// How many results of each sort are kept; a new one replaces the oldest.
 const KEPT: usize = 4;
 
-/// `$XDG_CACHE_HOME/launch-lab`, or `~/.cache/launch-lab`; made when missing, for us alone.
+/// `$XDG_CACHE_HOME/launch-lab`, or `~/.cache/launch-lab`; created if missing, accessible only to this user.
 ///
 /// # Errors
-/// When neither variable is set or the folder cannot be made.
+/// Neither variable is set, or the folder cannot be created.
 pub fn cache_root() -> Result<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let root = absolute("XDG_CACHE_HOME")
@@ -25,10 +24,10 @@ pub fn cache_root() -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Makes a folder (and those above it) that only we can enter.
+/// Creates a folder, and missing parents, that only this user can enter.
 ///
 /// # Errors
-/// When it cannot be made.
+/// The folder cannot be created.
 pub fn make_private_folder(path: &Path) -> Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -37,12 +36,12 @@ pub fn make_private_folder(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot make {}", path.display()))
 }
 
-/// The hash of everything a made thing depends on.
+/// The hash of everything on which a result depends.
 #[derive(Debug, Clone, Default)]
 pub struct Key(Sha256);
 
 impl Key {
-    /// Adds one named input; the lengths are hashed too, so that inputs cannot run into each other.
+    /// Adds a named input. The lengths are hashed too, so that two different lists of inputs never hash the same bytes.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         for part in [name.as_bytes(), value.as_ref()] {
@@ -55,13 +54,13 @@ impl Key {
     /// Adds the contents of a file.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// The file cannot be read.
     pub fn with_file(self, name: &str, path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(self.with(name, bytes))
     }
 
-    /// The name the made thing is kept under.
+    /// The name of the result in the cache.
     #[must_use]
     pub fn name(&self) -> String {
         hex::encode(&self.0.clone().finalize()[..12])
@@ -70,13 +69,13 @@ impl Key {
 
 /// Holds a lock file until dropped.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code, reason = "closing it is what unlocks")] File);
+pub struct Lock(#[allow(dead_code, reason = "closing the file unlocks it")] File);
 
 impl Lock {
     /// Waits for the lock at `path`.
     ///
     /// # Errors
-    /// When the file cannot be made or locked.
+    /// The file cannot be created or locked.
     pub fn take(path: &Path) -> Result<Self> {
         let explain = || format!("cannot lock {}", path.display());
         let file = File::create(path).with_context(explain)?;
@@ -85,11 +84,11 @@ impl Lock {
     }
 }
 
-/// The folder `sort/key` of the cache; `make` fills it when it is not there yet. Two processes that
-/// want the same wait for one to make it, and nothing half-made is ever found.
+/// Returns the folder `sort/key` of the cache; if it does not exist, `make` fills it first. If two processes need the
+/// same folder, one waits for the other. An unfinished folder is never found.
 ///
 /// # Errors
-/// What `make` reports, or when the cache cannot be written.
+/// The error of `make`, or the cache cannot be written.
 pub fn find_or_make(
     sort: &str,
     key: &Key,
@@ -116,10 +115,10 @@ pub fn find_or_make(
     Ok(finished)
 }
 
-/// Removes a folder and all in it, if it is there.
+/// Removes a folder and its contents, if it exists.
 ///
 /// # Errors
-/// When something in it cannot be removed.
+/// Part of it cannot be removed.
 pub fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -129,7 +128,7 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes all but the newest made things. A running lab has its files open and does not mind.
+/// Removes all but the newest results. A running lab keeps its files open, so it is not affected.
 fn prune(shelf: &Path) -> Result<()> {
     let mut made = Vec::new();
     for entry in fs::read_dir(shelf).with_context(|| format!("cannot list {}", shelf.display()))? {
@@ -158,7 +157,7 @@ mod tests {
         assert_ne!(
             Key::default().with("a", "bc").name(),
             Key::default().with("ab", "c").name(),
-            "inputs run into each other"
+            "two lists of inputs have the same hash"
         );
     }
 

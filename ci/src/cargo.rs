@@ -7,17 +7,17 @@ use std::process::{Command, Stdio};
 
 use crate::host::project_root;
 
-/// The only platform; naming it keeps static flags away from build scripts and macros.
+/// The only platform. With `--target`, static flags do not apply to build scripts and macros.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// How a program is linked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Linking {
-    /// Against the C library of the machine it runs on.
+    /// Dynamically, with the C library of the machine that runs it.
     Dynamic,
-    /// Statically. Its dependencies are compiled as for [`Linking::Dynamic`], so only once for both.
+    /// Statically. Dependencies are compiled as for [`Linking::Dynamic`], so only once for both.
     Static,
-    /// Statically and as small as possible: its dependencies are compiled for that too.
+    /// Statically and as small as possible; dependencies are compiled with the same goal.
     SmallStatic,
 }
 
@@ -26,7 +26,7 @@ const STATIC: [&str; 4] = ["-C", "target-feature=+crt-static", "-C", "relocation
 /// Builds `program` of `package` for release and returns its path.
 ///
 /// # Errors
-/// When cargo fails; its messages have been shown.
+/// Cargo failed and has printed its messages.
 pub fn build(package: &str, program: &str, linking: Linking) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

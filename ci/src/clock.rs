@@ -1,21 +1,21 @@
-//! What a lab's clock goes by.
+//! The source of time of a lab's clock.
 
 use serde::{Deserialize, Serialize};
 
-/// What a lab's clock goes by.
+/// The source of time of a lab's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
     /// The time of day
     #[default]
     Wall,
-    /// Instructions of the emulated processors, one each nanosecond, whatever the machine does
-    /// besides. Waiting takes its time.
+    /// The number of instructions that the emulated processors have executed, one per nanosecond, independent of the
+    /// machine's load. Waiting still takes real time
     Instructions,
 }
 
 impl Clock {
-    /// In a word, for a lab's name or a report.
+    /// One word, for a lab's name or a report.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

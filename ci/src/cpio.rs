@@ -1,7 +1,7 @@
-//! Writes the archive that the kernel unpacks as its first root: cpio's "newc" form.
+//! Writes the archive that the kernel unpacks as its first root, in cpio's "newc" format.
 //!
-//! Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst. The same entries give
-//! the same bytes: owner, times and inode numbers do not come from the machine.
+//! Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst. The same entries give the same bytes,
+//! because owner, times and inode numbers do not come from the machine.
 
 use anyhow::{Context, Result, ensure};
 
@@ -17,11 +17,11 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// One with folders, `/init`, and the console that the kernel opens as init's standard streams before
+    /// An archive with folders, `/init`, and the console that the kernel opens as init's standard streams before
     /// anything is mounted; `dev` must be among the folders.
     ///
     /// # Errors
-    /// When a name or `init` is longer than the form allows.
+    /// A name or `init` is longer than the format allows.
     pub fn with_init(folders: &[&str], init: &[u8]) -> Result<Self> {
         let mut archive = Self::default();
         for folder in folders {
@@ -32,10 +32,10 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Adds a folder. Folders come before what is in them.
+    /// Adds a folder. A folder must be added before its contents.
     ///
     /// # Errors
-    /// When the name is longer than the form allows.
+    /// The name is longer than the format allows.
     pub fn add_directory(&mut self, name: &str, mode: u32) -> Result<()> {
         self.add(name, DIRECTORY | mode, (0, 0), &[])
     }
@@ -43,7 +43,7 @@ impl Archive {
     /// Adds a character device.
     ///
     /// # Errors
-    /// When the name is longer than the form allows.
+    /// The name is longer than the format allows.
     pub fn add_character_device(
         &mut self,
         name: &str,
@@ -56,7 +56,7 @@ impl Archive {
     /// Adds a file.
     ///
     /// # Errors
-    /// When the file is 4 GiB or more.
+    /// The file has 4 GiB or more.
     pub fn add_file(&mut self, name: &str, mode: u32, contents: &[u8]) -> Result<()> {
         self.add(name, REGULAR | mode, (0, 0), contents)
     }
@@ -64,7 +64,7 @@ impl Archive {
     /// Ends the archive and returns its bytes.
     ///
     /// # Errors
-    /// None in practice.
+    /// No error occurs in practice.
     pub fn finish(mut self) -> Result<Vec<u8>> {
         self.add("TRAILER!!!", 0, (0, 0), &[])?;
         Ok(self.bytes)
@@ -76,7 +76,7 @@ impl Archive {
         let name_size = u32::try_from(name.len() + 1).context("name too long for cpio")?;
         self.entries += 1;
         let links = if mode & DIRECTORY == 0 { 1 } else { 2 };
-        // inode, mode, uid, gid, links, mtime, size, device (2), device it is (2), name size, check
+        // inode, mode, uid, gid, links, mtime, size, device (2), number of a device file (2), name size, check
         let (major, minor) = device;
         self.bytes.extend(b"070701");
         for field in [self.entries, mode, 0, 0, links, 0, size, 0, 0, major, minor, name_size, 0] {
@@ -118,13 +118,13 @@ mod tests {
             00000001000081A40000000000000000000000010000000000000003\
             000000000000000000000000000000000000000300000000";
         assert_eq!(&bytes[..110], header.as_bytes());
-        // The name, its end, no padding (113 -> 116); the contents, padded to 120.
+        // The name, its NUL, no padding (113 -> 116); the contents, padded to 120.
         assert_eq!(&bytes[110..120], b"ab\0\0\0\0xyz\0");
         assert_eq!(bytes.len() % 4, 0);
     }
 
-    /// Its bytes follow from its entries alone: neither clock nor user nor inode numbers are in it. A
-    /// change of the form changes this digest.
+    /// The bytes depend only on the entries, not on clock, user or inode numbers. A change of the format changes this
+    /// digest.
     #[test]
     fn the_same_entries_give_the_same_bytes() {
         let digest = crate::cache::Key::default().with("archive", sample()).name();
@@ -139,7 +139,7 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn();
         let Ok(mut cpio) = command else {
-            eprintln!("skipped: there is no cpio program here");
+            eprintln!("skipped: cpio is not installed");
             return;
         };
         cpio.stdin.take().unwrap().write_all(&sample()).unwrap();

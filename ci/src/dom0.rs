@@ -1,4 +1,4 @@
-//! dom0's root disk, kernel, initrd and Xen, made from Debian's packages.
+//! Makes dom0's root disk, kernel, initrd and Xen from Debian's packages.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -11,16 +11,16 @@ use crate::cache::{Key, find_or_make, remove_tree};
 use crate::host::{as_root, run_quietly, with_progress};
 use crate::xen_version::XenVersion;
 
-/// Raise this when the way a disk is made changes.
+/// Increase this after a change of how a disk is made.
 const RECIPE: &str = "1";
 
-/// Size of the root disk; it is sparse.
+/// Size of the root disk, which is sparse.
 const DISK_BYTES: u64 = 8 << 30;
 
-/// What every lab's dom0 has.
+/// The packages in every lab's dom0.
 const PACKAGES: &[&str] = &[
     "ca-certificates",
-    "crun", // what a launch is compared with
+    "crun", // for comparisons with launch
     "curl",
     "e2fsprogs",
     "erofs-utils",
@@ -36,18 +36,18 @@ const PACKAGES: &[&str] = &[
     "python3-minimal",
     "redis-tools",
     "strace",
-    "udev", // the initrd's
+    "udev", // for the initrd
     "util-linux",
     "xen-system-amd64",
     "xenstore-utils",
 ];
 
-/// What a dom0 has besides.
+/// Additional software in dom0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Extra {
-    /// Container engines and runtimes with their daemons, and what a plain guest is made of
+    /// Container engines and runtimes with their daemons, and the packages of a plain guest
     Containers,
-    /// systemd, which starts Debian's own services, udev and networkd: dom0 as its users have it
+    /// systemd, which starts Debian's own services, udev and networkd, as in a user's dom0
     Systemd,
 }
 
@@ -67,7 +67,7 @@ impl Extra {
             "runc",
             "xz-utils",
         ];
-        // Before Debian 13 it was a part of docker.io.
+        // Before Debian 13 it was part of docker.io.
         if version != XenVersion::V4_17 {
             packages.push("docker-cli");
         }
@@ -75,25 +75,25 @@ impl Extra {
     }
 }
 
-/// Files that only take room.
+/// Files that are not needed and take space.
 const LEFT_OUT: &[&str] = &["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*"];
 
 const HOSTS: &str = "127.0.0.1 localhost\n127.0.1.1 dom0\n10.0.2.2 host\n";
 
-/// Files of a root disk: `disk.img`, `xen`, `vmlinuz`, `initrd`.
+/// The files of a root disk: `disk.img`, `xen`, `vmlinuz`, `initrd`.
 #[derive(Debug)]
 pub struct Dom0 {
-    /// The folder they lie in.
+    /// Their folder.
     pub folder: PathBuf,
-    /// What they were made from.
+    /// The hash of their inputs.
     pub key: Key,
 }
 
 impl Dom0 {
-    /// Finds the files in the cache or makes them.
+    /// Finds the files in the cache, or makes them.
     ///
     /// # Errors
-    /// When a step of the making fails.
+    /// A step of making them failed.
     pub fn find_or_make(version: XenVersion, extra: Option<Extra>) -> Result<Self> {
         let mut packages = PACKAGES.to_vec();
         packages.extend(extra.map(|extra| extra.packages(version)).unwrap_or_default());
@@ -115,14 +115,14 @@ impl Dom0 {
 }
 
 fn make(version: XenVersion, packages: &str, folder: &Path) -> Result<()> {
-    // Under /var/tmp: the owner's cache may be closed to the user that apt fetches as.
+    // Under /var/tmp, because the user that apt fetches as may not be able to enter the owner's cache.
     let scratch = PathBuf::from(format!("/var/tmp/launch-lab-root.{}", std::process::id()));
     let root = scratch.join("root");
     let result = make_root(version, packages, &root).and_then(|()| {
         take_boot_files(&root, folder)?;
         let disk = folder.join("disk.img");
         fs::File::create(&disk)?.set_len(DISK_BYTES)?;
-        // No journal: the disk is never written outside a layer that is thrown away.
+        // No journal, because the disk is only written in layers that are discarded.
         run_quietly(
             as_root("mke2fs")?
                 .args(["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d"])
@@ -131,7 +131,7 @@ fn make(version: XenVersion, packages: &str, folder: &Path) -> Result<()> {
         .context("cannot make the root disk")?;
         Ok(())
     });
-    // Root's files: ours may not be enough to remove them.
+    // The files belong to root, so removing them may need root.
     let removed = run_quietly(as_root("rm")?.args(["-rf", "--one-file-system"]).arg(&scratch));
     result.and(removed.map(drop))
 }

@@ -2,18 +2,18 @@
 
 use crate::dom0::Extra;
 
-/// A file of root's.
+/// A file that belongs to root.
 #[derive(Debug)]
 pub struct OwnFile {
-    /// Where it lies in dom0.
+    /// Its path in dom0.
     pub path: &'static str,
     /// Its type and mode, in octal digits.
     pub mode: &'static str,
-    /// What is in it.
+    /// Its contents.
     pub text: &'static str,
 }
 
-/// What dom0 starts with: a first process of the lab's, or what systemd is to do besides.
+/// The files that start dom0: the lab's own first process, or additions to systemd.
 #[must_use]
 pub fn of(extra: Option<Extra>) -> &'static [OwnFile] {
     match extra {
@@ -25,10 +25,10 @@ pub fn of(extra: Option<Extra>) -> &'static [OwnFile] {
 const SMALL: &[OwnFile] =
     &[OwnFile { path: INIT, mode: "0100755", text: include_str!("../dom0/init") }, FSTAB_LOADED];
 
-/// What is mounted from the moment that a lab's snapshot was loaded.
+/// The mounts after a lab's snapshot was loaded.
 const FSTAB_LOADED: OwnFile = plain("/etc/fstab.loaded", include_str!("../dom0/fstab.loaded"));
 
-/// The first process where it is the lab's.
+/// The first process, if it is the lab's own.
 pub const INIT: &str = "/usr/sbin/lab-init";
 
 const SYSTEMD: &[OwnFile] = &[

@@ -1,4 +1,4 @@
-//! The host: its Debian packages, root rights, and what is said while something long goes on.
+//! The host: its Debian packages, root rights, and messages during long work.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
@@ -7,15 +7,15 @@ use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// Tells the user what is going on. Standard output belongs to the commands in dom0.
+/// Prints a message for the user to standard error. Standard output belongs to the commands in dom0.
 pub fn say(text: &str) {
     eprintln!("lab: {text}");
 }
 
-/// Says `text`, and while `work` goes on every ten seconds how long it has taken.
+/// Prints `text`, and then every ten seconds of `work` the time it has taken.
 ///
 /// # Errors
-/// What `work` reports.
+/// The error of `work`.
 pub fn with_progress<T>(text: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     say(text);
     let start = Instant::now();
@@ -40,10 +40,10 @@ pub fn project_root() -> PathBuf {
     ci.parent().unwrap_or(ci).to_path_buf()
 }
 
-/// `program` as root: by itself when we are root, else through sudo.
+/// `program` as root: directly if this process is root, otherwise through sudo.
 ///
 /// # Errors
-/// When we are not root and there is no sudo.
+/// This process is not root, and sudo is not installed.
 pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     let program = program.as_ref();
     if rustix::process::geteuid().is_root() {
@@ -58,10 +58,10 @@ pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs `command` to its end; its output is shown only when it fails.
+/// Runs `command` to its end; shows its output only if it fails.
 ///
 /// # Errors
-/// When it cannot be started or fails: then with the last lines it wrote.
+/// The command cannot be started, or it fails; the error has its last lines.
 pub fn run_quietly(command: &mut Command) -> Result<Vec<u8>> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("cannot start {name}"))?;
@@ -80,7 +80,7 @@ pub fn last_lines(text: &[u8], count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// Looks for `program` in PATH and where Debian keeps root's programs.
+/// Looks for `program` in PATH and in Debian's folders of root's programs.
 #[must_use]
 pub fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -90,11 +90,11 @@ pub fn find_program(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Installs the Debian packages whose programs are missing. Each entry is (program, package); a
-/// program with a `/` is a file to look for.
+/// Installs the Debian packages of missing programs. Each entry is (program, package); a program with a `/` is the path
+/// of a file.
 ///
 /// # Errors
-/// When something is missing and apt-get cannot install it.
+/// A program is missing and apt-get cannot install it.
 pub fn install_missing(wanted: &[(&str, &str)]) -> Result<()> {
     let is_there = |program: &str| match program.starts_with('/') {
         true => Path::new(program).exists(),
@@ -109,13 +109,13 @@ pub fn install_missing(wanted: &[(&str, &str)]) -> Result<()> {
         return Ok(());
     }
     if find_program("apt-get").is_none() {
-        bail!("these are missing and this is not Debian: {}", missing.join(" "));
+        bail!("programs of these packages are missing and this is not Debian: {}", missing.join(" "));
     }
     with_progress(&format!("installing {}", missing.join(" ")), || {
         run_quietly(apt_get()?.arg("update"))?;
         let first = run_quietly(&mut install(&missing)?);
         if first.is_err() && missing.contains(&"qemu-system-x86") {
-            // A newer qemu-utils than the release's, from elsewhere, keeps its own QEMU out.
+            // If qemu-utils is newer than the release's, it prevents the installation of the release's QEMU.
             say("trying again with the release's own qemu-utils");
             let release = format!("qemu-utils/{}", release_name()?);
             let wanted = [missing.as_slice(), &[&release]].concat();
@@ -124,7 +124,7 @@ pub fn install_missing(wanted: &[(&str, &str)]) -> Result<()> {
         }
         first.map(drop)
     })
-    .context("cannot install what is missing")
+    .context("cannot install the missing packages")
 }
 
 fn apt_get() -> Result<Command> {

@@ -1,4 +1,4 @@
-//! One running lab: brought up from the snapshot, used, taken down.
+//! A running lab: started from the snapshot, used, ended.
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use crate::xen_version::XenVersion;
 use crate::xenstored::Xenstored;
 use lab_agent::frame::Start;
 
-/// (program, package) of what the lab needs on the host.
+/// (program, package) for everything that the lab needs on the host.
 const HOST_PROGRAMS: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("mmdebstrap", "mmdebstrap"),
@@ -28,32 +28,31 @@ const HOST_PROGRAMS: &[(&str, &str)] = &[
     ("gzip", "gzip"),
 ];
 
-/// How long an agent that works may take to answer.
+/// How long a working agent may take to answer.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The name of the lab that the tests use: `LAB_NAME`, or one for each Xen.
+/// The name of the tests' lab: `LAB_NAME`, or one for each version of Xen.
 #[must_use]
 pub fn test_lab_name(xen: XenVersion) -> String {
     std::env::var("LAB_NAME").unwrap_or_else(|_| format!("tests-{xen}").replace('.', "-"))
 }
 
-/// What a lab is asked to be.
+/// The options of a lab.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Labs of different names run side by side.
+    /// Its name; labs of different names run side by side.
     pub name: String,
-    /// Xen and Debian of dom0.
+    /// The versions of Xen and Debian in dom0.
     pub xen: XenVersion,
-    /// What dom0 has besides.
+    /// Additional software in dom0.
     pub extra: Option<Extra>,
-    /// How large it is.
+    /// Its memory and processors.
     pub size: Size,
-    /// What its clock goes by, where its processor is emulated; none means what it goes by already,
-    /// or the time of day.
+    /// The source of its time, if its processor is emulated; `None` keeps that of a running lab, or is the time of day.
     pub clock: Option<Clock>,
-    /// What serves xenstore in dom0; none means what does already, or Debian's own choice.
+    /// The xenstored in dom0; `None` keeps that of a running lab, or is Debian's default.
     pub xenstored: Option<Xenstored>,
-    /// Host folder to show at /share; none means a folder of the lab's own.
+    /// The host folder to show at /share; `None` is the lab's own folder.
     pub share: Option<PathBuf>,
 }
 
@@ -82,7 +81,7 @@ impl Options {
     }
 }
 
-/// What is written down about a running lab.
+/// The file about a running lab.
 #[derive(Debug, Serialize, Deserialize)]
 struct Facts {
     port: u16,
@@ -93,7 +92,7 @@ struct Facts {
     share: PathBuf,
 }
 
-/// A lab that runs.
+/// A running lab.
 #[derive(Debug)]
 pub struct Instance {
     own: PathBuf,
@@ -104,7 +103,7 @@ impl Instance {
     /// Finds the running lab of this name.
     ///
     /// # Errors
-    /// When its files cannot be read.
+    /// The lab's files cannot be read.
     pub fn find(name: &str) -> Result<Option<Self>> {
         let own = instance_folder(name)?;
         let Ok(text) = fs::read(own.join("facts.json")) else { return Ok(None) };
@@ -116,18 +115,18 @@ impl Instance {
         Ok(Some(Self { own, facts }))
     }
 
-    /// Finds the running lab, or brings one up; what is missing for that is made.
+    /// Finds the running lab, or starts one and makes what it needs.
     ///
     /// # Errors
-    /// When a step fails, or the lab runs with other options.
+    /// A step failed, or the lab runs with other options.
     pub fn up(options: &Options) -> Result<Self> {
         Self::up_locked(options, false)
     }
 
-    /// Brings up a lab of which nothing has been used yet; one of the same name is taken down.
+    /// Starts a lab that nothing has run in; ends a running one of the same name.
     ///
     /// # Errors
-    /// When a step fails.
+    /// A step failed.
     pub fn fresh(options: &Options) -> Result<Self> {
         Self::up_locked(options, true)
     }
@@ -191,7 +190,7 @@ impl Instance {
             share,
         };
         let instance = Self { own, facts };
-        // The snapshot's clock stands at the time it was made, and its disk is read-only.
+        // The snapshot's clock shows the time when it was made, and its disk is read-only.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let script = format!(
             "date -u -s @{}.{:03} && mount -o remount,rw / && cp /etc/fstab.loaded /etc/fstab && mount -a",
@@ -217,7 +216,7 @@ impl Instance {
         }
         if options.extra.is_some() && self.facts.setup.extra != options.extra {
             bail!(
-                "the lab {} was started without that; `ci/lab down` first, or give the other one a --name",
+                "the lab {} was started without these additions; `ci/lab down` first, or give the other one a --name",
                 options.name
             );
         }
@@ -240,7 +239,7 @@ impl Instance {
     /// Starts a command in dom0.
     ///
     /// # Errors
-    /// When the lab does not answer or the command cannot be started.
+    /// The lab does not answer, or the command cannot be started.
     pub fn start(&self, start: Start) -> Result<Session> {
         self.start_in(start, PATIENCE)
     }
@@ -253,7 +252,7 @@ impl Instance {
     /// Runs a command in dom0 to its end.
     ///
     /// # Errors
-    /// When it cannot be started or takes longer than `timeout`.
+    /// The command cannot be started, or takes longer than `timeout`.
     pub fn run<S: Into<String>>(
         &self,
         argv: impl IntoIterator<Item = S>,
@@ -267,11 +266,10 @@ impl Instance {
             .with_context(|| format!("cannot run {name} in dom0"))
     }
 
-    /// Installs the staged build into dom0, when it is not there already. Returns whether there is
-    /// one at all.
+    /// Installs the staged build into dom0, if it is not already installed. Returns whether there is a build.
     ///
     /// # Errors
-    /// When it cannot be copied.
+    /// The build cannot be copied.
     pub fn install_stage(&self, staged: &Path) -> Result<bool> {
         if !staged.is_dir() {
             return Ok(false);
@@ -283,27 +281,27 @@ impl Instance {
             return Ok(true);
         }
         stage::copy(staged, &self.own.join("stage"))?;
-        // A running program's file cannot be written, but it can be replaced. Not `/stage/.`: that
-        // would give / the mode of the lab's private folder.
+        // A running program's file cannot be written, but it can be replaced. `/stage/.` would give / the mode of the
+        // lab's private folder.
         let copy = "cp -R --preserve=mode --remove-destination /stage/* / && sync";
         let output = self.run(["sh", "-c", copy], &[], PATIENCE)?;
         if output.code != 0 {
             bail!("cannot install the build:\n{}", String::from_utf8_lossy(&output.stderr));
         }
-        fs::write(marker, fingerprint).context("cannot note what was installed")?;
+        fs::write(marker, fingerprint).context("cannot record the installed build")?;
         Ok(true)
     }
 
-    /// Makes a port of dom0 answer at the same or another port of this machine's loopback.
+    /// Forwards a port of this machine's loopback to the same or another port of dom0.
     ///
     /// # Errors
-    /// When the port is taken.
+    /// The port is in use.
     pub fn forward(&self, protocol: &str, host: u16, dom0: u16) -> Result<()> {
-        let mut qemu = Qemu::find(&self.own)?.context("the lab is gone")?;
+        let mut qemu = Qemu::find(&self.own)?.context("the lab has ended")?;
         qemu.forward(protocol, host, dom0)
     }
 
-    /// How large it is.
+    /// Its memory and processors.
     #[must_use]
     pub fn size(&self) -> Size {
         self.facts.setup.size
@@ -315,16 +313,16 @@ impl Instance {
         &self.facts.share
     }
 
-    /// How many guests Xen saw die of a triple fault.
+    /// The number of guests that, according to Xen, died of a triple fault.
     #[must_use]
     pub fn triple_faults(&self) -> usize {
         triple_faults(&self.own)
     }
 
-    /// Restarts Xen and dom0 with `command`, with the disk as it is, and waits until commands run there.
+    /// Restarts Xen and dom0 with `command`, keeping the disk, and waits until dom0 runs commands.
     ///
     /// # Errors
-    /// When they do not run after `timeout`.
+    /// Dom0 does not run commands within `timeout`.
     pub fn reboot(&self, command: &str, timeout: Duration) -> Result<()> {
         let short = Duration::from_secs(10);
         let read_boot_id = || {
@@ -333,13 +331,13 @@ impl Instance {
             session.collect(&[], short)
         };
         let before = read_boot_id()?.stdout;
-        Qemu::find(&self.own)?.context("the lab is gone")?.restart_at_reset()?;
+        Qemu::find(&self.own)?.context("the lab has ended")?.restart_at_reset()?;
         self.run(["sh", "-c", command], &[], PATIENCE)?;
         let deadline = Instant::now() + timeout;
         loop {
             let error = match read_boot_id() {
                 Ok(output) if output.stdout != before => return Ok(()),
-                Ok(_) => anyhow!("it has not gone down yet"),
+                Ok(_) => anyhow!("it has not shut down yet"),
                 Err(error) => error,
             };
             if Instant::now() >= deadline {
@@ -349,10 +347,10 @@ impl Instance {
         }
     }
 
-    /// Ends the lab; what was done in it is lost.
+    /// Ends the lab; all changes in it are lost.
     ///
     /// # Errors
-    /// When QEMU does not end.
+    /// QEMU does not end.
     pub fn down(&self) -> Result<()> {
         if let Some(qemu) = Qemu::find(&self.own)? {
             qemu.quit()?;
@@ -362,7 +360,7 @@ impl Instance {
     }
 }
 
-/// The snapshot to load. KVM that promises to run Xen and does not is remembered, and emulation used.
+/// The snapshot to load. If Xen does not run under KVM that should support it, records that and uses emulation.
 fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
     let find = |accelerator: &Accelerator| {
         find_or_make_snapshot(options.xen, &options.setup(), accelerator)
@@ -382,10 +380,10 @@ fn find_snapshot(options: &Options) -> Result<(Accelerator, PathBuf)> {
     Ok((accelerator, made?))
 }
 
-/// What runs the labs of this machine.
+/// How the labs of this machine run.
 ///
 /// # Errors
-/// When there is no place for a cache.
+/// The cache has no place.
 pub fn accelerator() -> Result<Accelerator> {
     Ok(Accelerator::detect(failed_kvm_marker()?.exists()))
 }

@@ -1,4 +1,4 @@
-//! The nested-Xen lab: Xen and a Debian dom0 in QEMU, back from a snapshot in seconds.
+//! The nested-Xen lab: Xen and a Debian dom0 in QEMU, started from a snapshot in seconds.
 #![forbid(unsafe_code)]
 
 pub mod accelerator;

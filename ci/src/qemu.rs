@@ -1,4 +1,4 @@
-//! One QEMU with Xen in it: its command line, its start, its control socket.
+//! A QEMU that runs Xen: its command line, its start, its control socket.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::qmp::Qmp;
 use crate::xenstored::Xenstored;
 use lab_agent::frame::AGENT_PORT;
 
-/// How large the machine is, and dom0 in it.
+/// The memory and processors of the machine and of dom0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
     /// Memory of the whole machine: Xen, dom0 and all guests.
@@ -49,26 +49,26 @@ fn default_dom0_vcpus() -> u32 {
     1
 }
 
-/// What a lab's machine is, the same for the boot and for every load of its snapshot.
+/// The machine of a lab, the same for the boot and for every load of its snapshot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
-    /// What dom0 has besides. Labs of before there was any have none.
+    /// Additional software in dom0. Older labs lack this field and have none.
     #[serde(default)]
     pub extra: Option<Extra>,
-    /// How large it is.
+    /// Its memory and processors.
     #[serde(flatten)]
     pub size: Size,
-    /// What its clock goes by.
+    /// The source of its time.
     #[serde(default)]
     pub clock: Clock,
-    /// What serves xenstore in dom0.
+    /// The xenstored in dom0.
     #[serde(default)]
     pub xenstored: Xenstored,
 }
 
-/// Xen's own options. dom0 has a fixed size; scrubbing all memory at boot would only make QEMU
-/// touch it; the grant limits are also dom0's own, and hundreds of guests need more than the default.
-/// Guests' errors are logged for [`triple_faults`].
+/// Xen's own options. Dom0 has a fixed size. Xen does not scrub memory at boot, because QEMU would then have to
+/// allocate all of it. The grant limits also apply to dom0, and hundreds of guests need more than the default. Xen logs
+/// guests' errors for [`triple_faults`].
 #[must_use]
 pub fn xen_options(size: &Size) -> String {
     let Size { dom0_memory_mib: mib, dom0_vcpus: vcpus, .. } = size;
@@ -78,7 +78,7 @@ pub fn xen_options(size: &Size) -> String {
     )
 }
 
-/// dom0's kernel command line. The script that starts xenstored reads the last word.
+/// Dom0's kernel command line. The script that starts xenstored reads the last word.
 #[must_use]
 pub fn dom0_options(setup: &Setup) -> String {
     let init = match setup.extra {
@@ -91,23 +91,23 @@ pub fn dom0_options(setup: &Setup) -> String {
     )
 }
 
-/// What a QEMU is started with.
+/// The options of a QEMU.
 #[derive(Debug)]
 pub struct Machine<'a> {
     /// Folder with `disk.img`, `xen`, `vmlinuz`, `initrd` (and `state`).
     pub made: &'a Path,
-    /// Folder of this QEMU's own files.
+    /// Folder for this QEMU's own files.
     pub own: &'a Path,
     /// Host folder that dom0 sees at /share.
     pub share: &'a Path,
     /// Its hardware and software.
     pub setup: Setup,
-    /// What runs its processor.
+    /// How its processor runs.
     pub accelerator: &'a Accelerator,
 }
 
 impl Machine<'_> {
-    /// The folder through which the project's build goes to dom0.
+    /// The folder that passes the project's build to dom0.
     #[must_use]
     pub fn stage(&self) -> PathBuf {
         self.own.join("stage")
@@ -129,8 +129,8 @@ impl Machine<'_> {
         ]);
         let dom0_options = dom0_options(&self.setup);
         add(&["-initrd", &format!("{} {dom0_options},{}", in_made("vmlinuz"), in_made("initrd"))]);
-        // What the boot writes belongs to the snapshot. Later writes go to a layer that vanishes with
-        // QEMU; the disk itself is shared by every lab.
+        // The boot writes to the disk of the snapshot. A lab writes to a layer that disappears with QEMU, because all
+        // labs share the disk.
         let (disk, layer) = (in_made("disk.img"), if load { "on" } else { "off" });
         add(&["-drive", &format!("file={disk},if=none,id=disk,format=raw,snapshot={layer}")]);
         add(&["-device", "virtio-blk-pci,drive=disk"]);
@@ -145,10 +145,10 @@ impl Machine<'_> {
         arguments
     }
 
-    /// Starts QEMU in the background: from the snapshot when `load` is set, else from power-on.
+    /// Starts QEMU in the background: from the snapshot if `load` is set, otherwise from power-on.
     ///
     /// # Errors
-    /// When QEMU refuses to start.
+    /// QEMU does not start.
     pub fn start(&self, load: bool) -> Result<Qemu> {
         for stale in ["qmp.sock", "qemu.pid", "console.log"] {
             let _ = fs::remove_file(self.own.join(stale));
@@ -161,12 +161,12 @@ impl Machine<'_> {
             command.arg("-incoming").arg(format!("exec:cat '{quoted}'"));
         }
         run_quietly(&mut command).context("cannot start QEMU")?;
-        Qemu::find(self.own)?.context("QEMU ended at once")
+        Qemu::find(self.own)?.context("QEMU ended immediately")
     }
 }
 
-/// Looks through QEMU's list of connections, a line each: `TCP[HOST_FORWARD]`, a number, then
-/// address and port on this machine and in dom0.
+/// Searches QEMU's list of connections. Each line has `TCP[HOST_FORWARD]`, a number, then address and port on this
+/// machine and in dom0.
 fn is_forwarded(list: &str, protocol: &str, host: u16, dom0: u16) -> bool {
     let kind = format!("{}[HOST_FORWARD]", protocol.to_uppercase());
     let wanted = (Some(host.to_string()), Some(dom0.to_string()));
@@ -177,7 +177,7 @@ fn is_forwarded(list: &str, protocol: &str, host: u16, dom0: u16) -> bool {
     })
 }
 
-/// QEMU splits options at commas; two of them stand for one.
+/// Doubles commas, because QEMU splits options at single ones.
 fn comma_escaped(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
@@ -190,19 +190,19 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// The QEMU whose files are in `own`, if it runs.
+    /// The QEMU with its files in `own`, if it runs.
     ///
     /// # Errors
-    /// When it runs and does not answer.
+    /// QEMU runs but does not answer.
     pub fn find(own: &Path) -> Result<Option<Self>> {
         let qmp = Qmp::connect(&own.join("qmp.sock"))?;
         Ok(qmp.map(|qmp| Self { own: own.to_path_buf(), qmp }))
     }
 
-    /// Forwards a port of this machine's loopback to one of dom0, unless it is forwarded already.
+    /// Forwards a port of this machine's loopback to a port of dom0, unless that is already done.
     ///
     /// # Errors
-    /// When the port is taken by something else.
+    /// The port is in use.
     pub fn forward(&mut self, protocol: &str, host: u16, dom0: u16) -> Result<()> {
         if is_forwarded(&self.qmp.execute_human("info usernet")?, protocol, host, dom0) {
             return Ok(());
@@ -217,12 +217,12 @@ impl Qemu {
     /// Forwards a free port to the agent and returns it.
     ///
     /// # Errors
-    /// When no port could be had.
+    /// No free port could be forwarded.
     pub fn forward_agent(&mut self) -> Result<u16> {
         let mut last = None;
         for _ in 0..10 {
-            // Someone may take the port between our look and QEMU's bind: then the next one.
-            let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+            // Another process may take the port before QEMU binds it; then try the next one.
+            let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("there is no free port")?;
             let port = probe.local_addr()?.port();
             drop(probe);
             match self.forward("tcp", port, AGENT_PORT) {
@@ -230,13 +230,13 @@ impl Qemu {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.context("no free port")?)
+        Err(last.context("there is no free port")?)
     }
 
     /// Lets the loaded machine run.
     ///
     /// # Errors
-    /// When the snapshot does not load.
+    /// The snapshot cannot be loaded.
     pub fn wait_loaded_and_run(&mut self, timeout: Duration) -> Result<()> {
         let start = Instant::now();
         loop {
@@ -252,19 +252,18 @@ impl Qemu {
         self.qmp.execute("cont", &json!({})).map(drop)
     }
 
-    /// Lets the machine start again when it resets itself; else QEMU ends then, as a boot that fails
-    /// should.
+    /// Lets the machine restart when it resets itself. Otherwise QEMU ends at a reset, as it should if a boot fails.
     ///
     /// # Errors
-    /// When QEMU refuses.
+    /// QEMU refuses.
     pub fn restart_at_reset(&mut self) -> Result<()> {
         self.qmp.execute("set-action", &json!({ "reboot": "reset" })).map(drop)
     }
 
-    /// Stops the machine and writes all of it, but the disk, to `state`.
+    /// Stops the machine and writes its state, except the disk, to `state`.
     ///
     /// # Errors
-    /// When QEMU cannot write it.
+    /// QEMU cannot write the state.
     pub fn save(&mut self, state: &Path, timeout: Duration) -> Result<()> {
         self.qmp.execute("stop", &json!({}))?;
         let unlimited = json!({ "max-bandwidth": 1_u64 << 40 });
@@ -285,10 +284,10 @@ impl Qemu {
         }
     }
 
-    /// Ends QEMU and waits until it is gone.
+    /// Ends QEMU and waits for its end.
     ///
     /// # Errors
-    /// When it stays.
+    /// QEMU does not end.
     pub fn quit(mut self) -> Result<()> {
         let pid = fs::read_to_string(self.own.join("qemu.pid")).unwrap_or_default();
         self.qmp.execute("quit", &json!({}))?;
@@ -303,14 +302,14 @@ impl Qemu {
     }
 }
 
-/// How many guests died of a triple fault, as Xen's console log in this lab's folder says.
+/// The number of guests that died of a triple fault, according to Xen's console log in this lab's folder.
 #[must_use]
 pub fn triple_faults(own: &Path) -> usize {
     let log = fs::read(own.join("console.log")).unwrap_or_default();
     String::from_utf8_lossy(&log).lines().filter(|line| line.contains("Triple fault")).count()
 }
 
-/// The end of the console log, for a message about a boot that failed.
+/// The end of the console log, for a message about a failed boot.
 #[must_use]
 pub fn console_tail(own: &Path) -> String {
     let path = own.join("console.log");

@@ -1,4 +1,4 @@
-//! QEMU's control socket (QMP): one JSON object a line, either way.
+//! QEMU's control socket (QMP), with one JSON object on each line, in both directions.
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// A connection to one QEMU. QEMU serves one at a time.
+/// A connection to one QEMU, which serves one at a time.
 #[derive(Debug)]
 pub struct Qmp {
     reader: BufReader<UnixStream>,
@@ -15,13 +15,13 @@ pub struct Qmp {
 }
 
 impl Qmp {
-    /// Connects and leaves the negotiation behind; `None` when no QEMU listens at `socket`.
+    /// Connects and negotiates; `None` if no QEMU listens at `socket`.
     ///
     /// # Errors
-    /// When a QEMU is there and does not answer.
+    /// QEMU listens but does not answer.
     pub fn connect(socket: &Path) -> Result<Option<Self>> {
         let Ok(stream) = UnixStream::connect(socket) else { return Ok(None) };
-        // Long enough for a machine that is busy, short enough to notice one that hangs.
+        // Long enough for a busy machine, short enough to detect a hanging one.
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let writer = stream.try_clone()?;
         let mut qmp = Self { reader: BufReader::new(stream), writer };
@@ -30,10 +30,10 @@ impl Qmp {
         Ok(Some(qmp))
     }
 
-    /// Runs one command and returns what it returns.
+    /// Runs one command and returns its result.
     ///
     /// # Errors
-    /// When QEMU refuses it or is gone.
+    /// QEMU refuses the command, or has ended.
     pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         let request = json!({ "execute": command, "arguments": arguments });
         writeln!(self.writer, "{request}").context("cannot write to QEMU")?;
@@ -45,14 +45,14 @@ impl Qmp {
             if let Some(value) = answer.get_mut("return") {
                 return Ok(value.take());
             }
-            // Anything else is an event.
+            // All other messages are events.
         }
     }
 
     /// Runs a command of the human monitor, which answers with text for people.
     ///
     /// # Errors
-    /// When QEMU is gone.
+    /// QEMU has ended.
     pub fn execute_human(&mut self, line: &str) -> Result<String> {
         let answer = self.execute("human-monitor-command", &json!({ "command-line": line }))?;
         Ok(answer.as_str().unwrap_or_default().to_owned())

@@ -1,41 +1,41 @@
-//! The registry of test images on this machine's loopback, as a lab's dom0 sees it.
+//! The registry of test images on this machine's loopback, as seen from a lab's dom0.
 
 use crate::host::{project_root, with_progress};
 use anyhow::{Context, Result, ensure};
 use std::process::{Command, Stdio};
 
-/// Makes the images, serves them on this machine's loopback, and returns the port.
+/// Builds the images, serves them on this machine's loopback, and returns the port.
 ///
 /// # Errors
-/// When one of the steps fails.
+/// A step failed.
 pub fn start() -> Result<u16> {
-    with_progress("making the test images and serving them, unless they are there already", || {
+    with_progress("building and serving the test images, unless they are cached", || {
         let output = starter().output().context("cannot start ci/images")?;
         ensure!(output.status.success(), "ci/images failed");
         let text = String::from_utf8_lossy(&output.stdout);
         let port = text.lines().last().unwrap_or_default();
-        port.trim().parse().with_context(|| format!("ci/images gave {port:?} for a port"))
+        port.trim().parse().with_context(|| format!("ci/images printed {port:?} instead of a port"))
     })
 }
 
-/// The command that makes the images and serves them.
+/// The command that builds the images and serves them.
 #[must_use]
 pub fn starter() -> Command {
     images(&["registry", "start"])
 }
 
-/// Whether it runs.
+/// Whether the registry runs.
 ///
 /// # Errors
-/// When that cannot be found out.
+/// `ci/images` cannot be started.
 pub fn runs() -> Result<bool> {
     Ok(images(&["registry", "runs"]).status().context("cannot start ci/images")?.success())
 }
 
-/// Ends it.
+/// Ends the registry.
 ///
 /// # Errors
-/// When it stays.
+/// The registry does not end.
 pub fn stop() -> Result<()> {
     let status = images(&["registry", "stop"]).status().context("cannot start ci/images")?;
     ensure!(status.success(), "ci/images cannot stop the registry");
@@ -49,7 +49,7 @@ fn images(arguments: &[&str]) -> Command {
     command
 }
 
-/// `launch`'s settings in a lab: Docker Hub's names mean this registry.
+/// `launch`'s settings in a lab: this registry replaces Docker Hub.
 #[must_use]
 pub fn mirror_settings(port: u16) -> String {
     format!("[image.mirrors]\n\"docker.io\" = [\"http://10.0.2.2:{port}\"]\n")

@@ -1,4 +1,4 @@
-//! The host's half of a command in dom0: start it, pass its streams, return its exit code.
+//! The host's side of a command in dom0: starts it, passes its streams, returns its exit code.
 
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use crate::terminal::{RawMode, size_of_stdin};
 use lab_agent::frame::{Frame, Start};
 
-/// Where a lab's agent is reached, and the secret it wants to hear.
+/// The address of a lab's agent, and the secret that it expects.
 #[derive(Debug, Clone)]
 pub struct Address {
-    /// Port on the loopback.
+    /// Its port on the loopback.
     pub port: u16,
     /// See [`Start::token`].
     pub token: String,
 }
 
-/// A command in dom0 that was started.
+/// A command that was started in dom0.
 #[derive(Debug)]
 pub struct Session {
     stream: TcpStream,
@@ -29,7 +29,7 @@ impl Session {
     /// Starts `argv` in dom0.
     ///
     /// # Errors
-    /// When the agent does not answer in `patience`, or cannot start the command.
+    /// The agent does not answer within `patience`, or cannot start the command.
     pub fn start(address: &Address, mut start: Start, patience: Duration) -> Result<Self> {
         start.token.clone_from(&address.token);
         let agent = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port));
@@ -50,14 +50,14 @@ impl Session {
     /// Sends `input` as standard input, collects the output, and waits for the end.
     ///
     /// # Errors
-    /// When the command has not ended after `timeout` (it is then told to), or the lab is gone.
+    /// The command has not ended within `timeout` (the agent is then told to end it), or the lab has ended.
     pub fn collect(mut self, input: &[u8], timeout: Duration) -> Result<Collected> {
         let deadline = Instant::now() + timeout;
         let mut writer = self.stream.try_clone()?;
         let mut collected = Collected { code: 0, stdout: Vec::new(), stderr: Vec::new() };
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                // The command may end without reading all: not an error.
+                // The command may end before it has read everything; that is not an error.
                 for piece in input.chunks(64 << 10) {
                     if Frame::Stdin(piece.to_vec()).write(&mut writer).is_err() {
                         return;
@@ -66,21 +66,21 @@ impl Session {
                 let _ = Frame::StdinEnd.write(&mut writer);
             });
             let result = collected.read_until_end(&mut self.stream, deadline, timeout);
-            // Ends the writer too, when it still writes.
+            // Also ends the writing thread, if it still writes.
             let _ = self.stream.shutdown(std::net::Shutdown::Both);
             result
         })?;
         Ok(collected)
     }
 
-    /// Connects the command to our own standard streams and signals, until it ends.
+    /// Connects the command to this process's standard streams and signals, until it ends.
     ///
     /// # Errors
-    /// When the lab is gone, or our output is.
+    /// The lab has ended, or the output cannot be written.
     pub fn follow(mut self, has_terminal: bool) -> Result<i32> {
         let raw_mode = if has_terminal { Some(RawMode::enter()?) } else { None };
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH])
-            .context("cannot ask for signals")?;
+            .context("cannot watch for signals")?;
         let mut for_signals = self.stream.try_clone()?;
         std::thread::spawn(move || {
             for signal in &mut signals {
@@ -93,7 +93,7 @@ impl Session {
             }
         });
         let mut for_input = self.stream.try_clone()?;
-        // Not joined: a read of standard input cannot be called off, and we are about to exit.
+        // Not joined: reading standard input cannot be cancelled, and this process is about to exit.
         std::thread::spawn(move || {
             let mut stdin = std::io::stdin().lock();
             let mut buffer = vec![0; 64 << 10];
@@ -105,13 +105,13 @@ impl Session {
             let _ = Frame::StdinEnd.write(&mut for_input);
         });
         let code = loop {
-            match Frame::read(&mut self.stream).context("the lab is gone")? {
+            match Frame::read(&mut self.stream).context("the lab has ended")? {
                 Some(Frame::Stdout(bytes)) => write_out(&mut std::io::stdout(), &bytes)?,
                 Some(Frame::Stderr(bytes)) => write_out(&mut std::io::stderr(), &bytes)?,
                 Some(Frame::Exit(code)) => break code,
                 Some(Frame::Failed(reason)) => bail!("{reason}"),
                 Some(_) => {}
-                None => bail!("the lab went away while the command ran"),
+                None => bail!("the lab ended while the command ran"),
             }
         };
         drop(raw_mode);
@@ -123,10 +123,10 @@ fn write_out(out: &mut (impl Write + IsTerminal), bytes: &[u8]) -> Result<()> {
     out.write_all(bytes).and_then(|()| out.flush()).context("cannot write the output")
 }
 
-/// How a command in dom0 ended, and all it wrote.
+/// The end of a command in dom0, with its whole output.
 #[derive(Debug, Clone)]
 pub struct Collected {
-    /// Exit code, 128 + signal when killed.
+    /// Exit code, or 128 + signal if it was killed.
     pub code: i32,
     /// All of its standard output.
     pub stdout: Vec<u8>,
@@ -154,14 +154,14 @@ impl Collected {
                 }
                 Ok(Some(Frame::Failed(reason))) => bail!("{reason}"),
                 Ok(Some(_)) => {}
-                Ok(None) => bail!("the lab went away while the command ran"),
+                Ok(None) => bail!("the lab ended while the command ran"),
                 Err(_) if Instant::now() >= deadline => bail!(
                     "no end after {} s; stdout so far:\n{}\nstderr so far:\n{}",
                     timeout.as_secs(),
                     String::from_utf8_lossy(&self.stdout),
                     String::from_utf8_lossy(&self.stderr)
                 ),
-                Err(error) => return Err(error).context("the lab is gone"),
+                Err(error) => return Err(error).context("the lab has ended"),
             }
         }
     }

@@ -1,12 +1,12 @@
-//! Tests of the host that may be skipped, and why. Any other skipped test fails `ci/test`.
+//! Tests of the host that may be skipped, with the reasons. Any other skipped test fails `ci/test`.
 
-/// A skip that is expected.
+/// An expected skip.
 struct Expected {
-    /// What the test says: a part of its line.
+    /// Part of the line that the test prints.
     says: &'static str,
-    /// Where the same is tested, or why it need not be here.
+    /// Where the subject is tested instead, or why it need not be.
     why: &'static str,
-    /// Root is not skipped here.
+    /// Whether the skip is expected only without root.
     not_root: bool,
 }
 
@@ -34,7 +34,7 @@ const fn without_root(says: &'static str, why: &'static str) -> Expected {
     Expected { says, why, not_root: true }
 }
 
-/// Why `line`, which a skipped test printed, is expected; `None`: it is not.
+/// Why the skip reported by `line` is expected; `None` if it is not.
 #[must_use]
 pub fn reason(line: &str, is_root: bool) -> Option<&'static str> {
     EXPECTED

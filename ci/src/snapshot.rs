@@ -1,4 +1,4 @@
-//! The snapshot of a dom0 that is ready: made once by booting, then loaded again and again.
+//! The snapshot of a booted dom0: made once, then loaded many times.
 
 use anyhow::{Context, Result};
 use std::fs;
@@ -18,8 +18,8 @@ use crate::xen_version::XenVersion;
 use lab_agent::frame::Start;
 use lab_agent::serve::TOKEN_FILE;
 
-/// What the agent is built from. Two builds of the same sources need not have the same bytes, and a
-/// snapshot costs a minute.
+/// The sources of the agent. They identify it instead of its bytes, because two builds of the same sources can differ,
+/// and a new snapshot takes a minute.
 const AGENT_SOURCES: [&str; 4] = [
     include_str!("../agent/src/frame.rs"),
     include_str!("../agent/src/main.rs"),
@@ -30,7 +30,7 @@ const AGENT_SOURCES: [&str; 4] = [
 /// Finds or makes the folder with `disk.img`, `xen`, `vmlinuz`, `initrd`, `token` and `state`.
 ///
 /// # Errors
-/// When a step fails; for a boot with the end of its console log.
+/// A step failed; for a failed boot the error has the end of its console log.
 pub fn find_or_make_snapshot(
     version: XenVersion,
     setup: &Setup,
@@ -55,22 +55,22 @@ pub fn find_or_make_snapshot(
     find_or_make("snapshots", &key, |folder| {
         let agent = find_or_build_agent()?;
         prepare(&dom0, own_files, &agent, folder)?;
-        let text = format!("booting Xen {version} and dom0 once ({accelerator}), about a minute");
+        let text = format!("booting Xen {version} and dom0 once ({accelerator}), which takes about a minute");
         with_progress(&text, || {
             let first = boot_and_save(folder, setup, accelerator);
-            // Seen twice with QEMU 7.2: it dies while it saves, without a word.
+            // With QEMU 7.2 it was seen twice that QEMU dies while it saves, without a message.
             let Err(error) = &first else { return first };
             if qemu_runs(folder) {
                 return first;
             }
-            say(&format!("QEMU has died ({error:#}); once more"));
+            say(&format!("QEMU has died ({error:#}); trying again"));
             prepare(&dom0, own_files, &agent, folder)?;
             boot_and_save(folder, setup, accelerator)
         })
     })
 }
 
-/// The agent as a static program, as dom0's C library need not be the host's.
+/// The agent as a static program, because dom0's C library may differ from the host's.
 fn find_or_build_agent() -> Result<PathBuf> {
     let key = Key::default().with("sources", AGENT_SOURCES.concat());
     let folder = find_or_make("agents", &key, |folder| {
@@ -82,7 +82,7 @@ fn find_or_build_agent() -> Result<PathBuf> {
     Ok(folder.join("lab-agent"))
 }
 
-/// Copies the boot files and puts our own into a copy of the root disk.
+/// Copies the boot files, and puts the lab's own files into a copy of the root disk.
 fn prepare(dom0: &Dom0, own_files: &[OwnFile], agent: &Path, folder: &Path) -> Result<()> {
     for name in ["xen", "vmlinuz", "initrd"] {
         let _ = fs::remove_file(folder.join(name));
@@ -113,7 +113,7 @@ fn prepare(dom0: &Dom0, own_files: &[OwnFile], agent: &Path, folder: &Path) -> R
     Ok(())
 }
 
-/// debugfs's commands to put root's file there, in the place of what is there.
+/// debugfs's commands that put root's file at `to` and replace an existing file.
 fn write_command(from: &Path, to: &str, mode: &str) -> String {
     let folder = to.rsplit_once('/').map_or("/", |(folder, _)| folder);
     format!(
@@ -137,7 +137,7 @@ fn boot_and_save(folder: &Path, setup: &Setup, accelerator: &Accelerator) -> Res
     result.and(qemu.quit()).with_context(|| console_tail(folder))
 }
 
-/// Waits until dom0 runs commands, and leaves Xen's tools in its page cache.
+/// Waits until dom0 runs commands, and loads Xen's tools into its page cache.
 fn wait_for_agent(address: &Address, folder: &Path, timeout: Duration) -> Result<()> {
     let deadline = Instant::now() + timeout;
     let warm_up = "xl info && xl list && xenstore-ls / && sync";
@@ -167,7 +167,7 @@ fn wait_for_agent(address: &Address, folder: &Path, timeout: Duration) -> Result
 }
 
 fn qemu_runs(folder: &Path) -> bool {
-    // QEMU takes the file away when it ends in order.
+    // QEMU removes the file when it ends normally.
     let pid = fs::read_to_string(folder.join("qemu.pid")).unwrap_or_default();
     !pid.is_empty() && Path::new("/proc").join(pid.trim()).exists()
 }

@@ -1,4 +1,4 @@
-//! The project's build as it will be installed: a folder on the host, copied into dom0.
+//! The project's build as it will be installed: a folder on the host, which is copied into dom0.
 
 use anyhow::{Context, Result};
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::cache::{Key, remove_tree};
 use crate::host::project_root;
 
-/// Where `ci/build` puts the tree unless told otherwise: `stage` in cargo's target folder.
+/// Where `ci/build` puts the tree by default: `stage` in cargo's target folder.
 #[must_use]
 pub fn default_stage() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
@@ -19,7 +19,7 @@ pub fn default_stage() -> PathBuf {
 /// The files of a staged tree, as paths below it, sorted.
 ///
 /// # Errors
-/// When a folder cannot be listed.
+/// A folder cannot be listed.
 pub fn list_files(stage: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];
@@ -40,10 +40,10 @@ pub fn list_files(stage: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Changes whenever a file of the tree does: made from names, sizes, modes and times.
+/// A hash of names, sizes, modes and times: changes whenever a file of the tree does.
 ///
 /// # Errors
-/// When a file cannot be looked at.
+/// A file's metadata cannot be read.
 pub fn fingerprint(stage: &Path) -> Result<String> {
     let mut key = Key::default();
     for file in list_files(stage)? {
@@ -55,11 +55,11 @@ pub fn fingerprint(stage: &Path) -> Result<String> {
     Ok(key.name())
 }
 
-/// Copies a staged tree, files and modes, in place of what `to` holds. The folder `to` itself stays:
-/// dom0 may have it mounted.
+/// Copies a staged tree with its modes to `to`, and replaces the contents of `to`. Keeps the folder `to` itself,
+/// because dom0 may have it mounted.
 ///
 /// # Errors
-/// When a file cannot be copied.
+/// A file cannot be copied.
 pub fn copy(stage: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(to).with_context(|| format!("cannot list {}", to.display()))? {
         let path = entry?.path();

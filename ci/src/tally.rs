@@ -1,26 +1,26 @@
-//! Adds up what cargo's test programs say about themselves.
+//! Adds up the results that cargo's test programs print.
 
-/// Tests that passed, failed, or were left out.
+/// Tests that passed, failed, or were ignored or skipped.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tally {
     /// Tests that passed.
     pub passed: u32,
     /// Tests that failed.
     pub failed: u32,
-    /// Tests that are marked as not to be run.
+    /// Tests that are marked as ignored.
     pub ignored: u32,
     /// The tests that failed.
     pub failures: Vec<Failure>,
     /// Tests that passed because they were skipped.
     pub skipped: Vec<Skip>,
-    /// The test whose output follows.
+    /// The test whose output follows in the next lines.
     shown: Option<String>,
 }
 
 /// A test that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The test's name, in its program's words.
+    /// The test's name, as its program prints it.
     pub test: String,
     /// What the test printed, at most [`MAX_LINES`] lines.
     pub said: Vec<String>,
@@ -29,18 +29,18 @@ pub struct Failure {
 /// How many lines of a failed test are kept.
 const MAX_LINES: usize = 40;
 
-/// A test that says that it was skipped. Its program counts it as passed.
+/// A test that reports that it was skipped. Its program counts it as passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skip {
-    /// The test's name; empty: its program does not say.
+    /// The test's name; empty if its program does not print it.
     pub test: String,
-    /// What the test says.
+    /// The line that the test printed.
     pub line: String,
 }
 
 impl Tally {
-    /// Takes in one line of output, if it is a failure, a skipped test (of a program that was given
-    /// `--show-output`) or the last line of a test program.
+    /// Adds one line of output if it is a failure, a skipped test (of a program that runs with `--show-output`) or the
+    /// last line of a test program.
     pub fn add_line(&mut self, line: &str) {
         let line = line.trim();
         if line.starts_with("skipped") {
@@ -54,7 +54,7 @@ impl Tally {
             self.shown = None;
         }
         if let Some(shown) = &self.shown {
-            // What a test shows may be the output of a test program that it ran.
+            // The output of a test may contain the output of a test program that it ran.
             let failure = self.failures.iter_mut().rfind(|failure| failure.test == *shown);
             let said = failure.map(|failure| &mut failure.said);
             if let Some(said) = said.filter(|said| !line.is_empty() && said.len() < MAX_LINES) {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// Rows and columns of the terminal at our standard input, if there is one.
+/// Rows and columns of the terminal at standard input, if there is one.
 #[must_use]
 pub fn size_of_stdin() -> Option<(u16, u16)> {
     let size = tcgetwinsize(std::io::stdin()).ok()?;
@@ -20,7 +20,7 @@ impl RawMode {
     /// Switches to raw mode.
     ///
     /// # Errors
-    /// When standard input is not a terminal.
+    /// Standard input is not a terminal.
     pub fn enter() -> Result<Self> {
         let before = tcgetattr(std::io::stdin()).context("standard input is not a terminal")?;
         let mut raw = before.clone();

@@ -1,4 +1,4 @@
-//! The Xen versions a lab can have, each with the Debian release it comes from.
+//! The versions of Xen that a lab can have, each with its Debian release.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ pub enum XenVersion {
 }
 
 impl XenVersion {
-    /// Debian's name of the release that ships this Xen.
+    /// Debian's name of the release with this Xen.
     #[must_use]
     pub fn suite(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Which of Xen's two xenstored serves a lab's dom0.
+//! The two xenstored of Xen; one of them serves a lab's dom0.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Xenstored {
-    /// The one in OCaml, which Debian starts unless told otherwise
+    /// The one in OCaml, Debian's default
     #[default]
     Ocaml,
     /// The one in C

@@ -1,4 +1,4 @@
-//! `ci/build`: builds everything that is installed on a dom0 and lays it out as it will lie there.
+//! `ci/build`: builds everything that a dom0 needs installed, and lays it out as it will be installed.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};
@@ -13,15 +13,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Builds `launch`, its guest kernel and its other programs, into a folder that is laid out like /.
+/// Builds `launch`, its guest kernel and its other programs into a folder that is laid out like /.
 ///
-/// To install on a dom0, copy the folder's contents to /.
+/// To install it on a dom0, copy the folder's contents to /.
 #[derive(Debug, Parser)]
 #[command(name = "ci/build", bin_name = "ci/build")]
 struct Cli {
-    /// Where to; the default is `stage` in cargo's target folder, where `ci/lab` looks for it
+    /// Destination; the default is `stage` in cargo's target folder, where `ci/lab` looks for it
     folder: Option<PathBuf>,
-    /// Take this guest kernel and build none
+    /// Use this guest kernel instead of building one
     #[arg(long, value_name = "VMLINUX")]
     kernel: Option<PathBuf>,
 }
@@ -44,8 +44,8 @@ fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
     let init = build("init", "init", Linking::SmallStatic)?;
     let hotplug = build("toolstack", "hotplug", Linking::Static)?;
     let monitor = build("app", "monitor", Linking::Static)?;
-    // The C library's own means to find a registry by its name, and code at addresses that are
-    // no image's to foresee.
+    // Dynamic, for the C library's own ways to look up a registry's name, and for code at addresses that an image
+    // cannot predict.
     let fetch = build("image", "fetch", Linking::Dynamic)?;
     let vmlinux = match kernel {
         Some(kernel) => kernel,
@@ -64,10 +64,10 @@ fn stage(folder: &Path, kernel: Option<PathBuf>) -> Result<()> {
         let contents = read(&project_root().join("launcher/cli").join(from))?;
         install(&contents, folder, to, 0o644)?;
     }
-    // What the kernel unpacks: init, and the folders it mounts on.
+    // The first root of the guest: init, and the folders on which it mounts.
     let initrd = Archive::with_init(&["dev", "proc", "sys", "newroot"], &read(&init)?)?.finish()?;
     install(&initrd, folder, "usr/lib/launch/initrd", 0o644)?;
-    say(&format!("all is in {}", folder.display()));
+    say(&format!("the build is in {}", folder.display()));
     Ok(())
 }
 
@@ -75,8 +75,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Writes a file of the tree, unless it is the same already: then its time stays, and a lab that has
-/// it need not be given it again.
+/// Writes a file of the tree, unless it already has these contents: then its time stays, and a lab that has the file
+/// need not copy it again.
 fn install(contents: &[u8], folder: &Path, name: &str, mode: u32) -> Result<()> {
     let path = folder.join(name);
     if fs::read(&path).is_ok_and(|old| old == contents) {

@@ -1,4 +1,4 @@
-//! `ci/compare-patched-text`: whether the guest kernel patches its own code as Linux does.
+//! `ci/compare-patched-text`: checks that the guest kernel patches its own code as Linux does.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,25 +13,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// The patch that gives the kernel a switch for its shortcuts.
+/// The patch that adds a boot parameter to the kernel, to turn its shortcuts off.
 const REFERENCE: &str = "guest-kernel-config/reference/patch-like-linux.patch";
-/// The kernel has tens of thousands of places to patch.
+/// The least number of patched bytes: the kernel has tens of thousands of places to patch.
 const LEAST_CHANGED: usize = 20_000;
-/// What of many differences is shown.
+/// The most differences to show.
 const SHOWN: usize = 20;
 
-/// Boots the guest kernel on several emulated processors, with its shortcuts for patching its own code
-/// and as Linux does it, and compares the code byte for byte.
+/// Boots the guest kernel on several emulated processors, once with its shortcuts for patching its own code and once
+/// patching as Linux does, and compares the code byte for byte.
 ///
-/// Needs a kernel of its own, which is built once (ten minutes of one processor) and kept as the other
-/// guest kernels are; then it takes about a minute.
+/// Needs a special kernel, which is built once (ten minutes on one processor) and cached like other guest kernels;
+/// after that it takes about a minute.
 #[derive(Debug, Parser)]
 #[command(name = "ci/compare-patched-text", bin_name = "ci/compare-patched-text")]
 struct Cli {
-    /// Take this kernel and build none; it must have the parameter `patch_like_linux`
+    /// Use this kernel instead of building one; it must have the parameter `patch_like_linux`
     #[arg(long, value_name = "VMLINUX")]
     kernel: Option<PathBuf>,
-    /// Also compare PV and PVH domains of the lab, some minutes more
+    /// Also compare PV and PVH domains in the lab, which takes some minutes more
     #[arg(long)]
     domains: bool,
 }
@@ -74,7 +74,7 @@ fn run(cli: Cli) -> Result<()> {
         result?;
     }
     let wrong = tally.wrong;
-    ensure!(wrong == 0, "in {wrong} places the shortcuts leave other code than Linux");
+    ensure!(wrong == 0, "in {wrong} places the shortcuts produce other code than Linux");
     Ok(())
 }
 
@@ -84,7 +84,7 @@ fn compare_all_domains(
     image: &Image,
     tally: &mut Tally,
 ) -> Result<()> {
-    fs::copy(kernel, lab.share().join("vmlinux")).context("cannot give the lab the kernel")?;
+    fs::copy(kernel, lab.share().join("vmlinux")).context("cannot copy the kernel to the lab")?;
     for (kind, name) in [("pv", "a PV domain"), ("pvh", "a PVH domain")] {
         let outcome = compare_domains(lab, image, kind).with_context(|| format!("in {name}"))?;
         tally.add(name, outcome)?;
@@ -92,11 +92,11 @@ fn compare_all_domains(
     Ok(())
 }
 
-/// What was compared so far.
+/// The results so far.
 #[derive(Debug, Default)]
 struct Tally {
     wrong: usize,
-    /// The code that Linux made, and for whom.
+    /// Each code that Linux's patching produced, with the processor or domain that produced it first.
     seen: HashMap<Vec<u8>, &'static str>,
 }
 
@@ -112,10 +112,10 @@ impl Tally {
             println!("    {difference}");
         }
         self.wrong += usize::from(!differences.is_empty());
-        // Else the comparison would say less than it seems to.
-        ensure!(changed > LEAST_CHANGED, "{name}: the kernel patched next to nothing");
+        // Otherwise the comparison would prove less than it seems to.
+        ensure!(changed > LEAST_CHANGED, "{name}: the kernel patched almost nothing");
         if let Some(other) = self.seen.insert(text, name) {
-            bail!("{other} and {name} lead to the same code: one of them shows nothing");
+            bail!("{other} and {name} lead to the same code, so one of them tests nothing");
         }
         Ok(())
     }

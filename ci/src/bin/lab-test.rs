@@ -1,4 +1,4 @@
-//! `ci/test`: everything that CI checks, in phases, with the time of each.
+//! `ci/test`: everything that CI checks, in phases, with the time of each phase.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};
@@ -22,16 +22,16 @@ struct Cli {
     /// Xen to test on: 4.20 (Debian 13) or 4.17 (Debian 12)
     #[arg(long, default_value_t, env = "LAB_XEN")]
     xen: XenVersion,
-    /// What serves xenstore there
+    /// The xenstored of that Xen
     #[arg(long, value_enum, default_value_t, env = "LAB_XENSTORED")]
     xenstored: Xenstored,
-    /// Only what needs no Xen
+    /// Run only the checks that need no Xen
     #[arg(long)]
     no_lab: bool,
 }
 
-/// (program or file, package) of what the tests use besides the lab. A test whose program is missing
-/// would be skipped, and CI is where it must not be.
+/// (program or file, package) for everything that the tests use besides the lab. A test whose program is missing would
+/// be skipped, which must not happen in CI.
 const TEST_PROGRAMS: &[(&str, &str)] = &[
     ("/usr/include/xen/xen.h", "libxen-dev"),
     ("cc", "gcc"),
@@ -66,13 +66,13 @@ fn test(cli: &Cli) -> Result<bool> {
     if find_program("cargo-fmt").is_some() {
         run.phase("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     } else {
-        run.skip("format", "there is no rustfmt here");
+        run.skip("format", "rustfmt is not installed");
     }
     if find_program("cargo-clippy").is_some() {
         let words = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
         run.phase("lints", &mut cargo(&words))?;
     } else {
-        run.skip("lints", "there is no clippy here (Debian 12 has none for its newer compiler)");
+        run.skip("lints", "clippy is not installed (Debian 12 has none for its newer compiler)");
     }
     let words =
         ["test", "--workspace", "--exclude", "tests", "--no-fail-fast", "--", "--show-output"];
@@ -87,9 +87,9 @@ fn test(cli: &Cli) -> Result<bool> {
     Ok(run.end(start))
 }
 
-/// What needs the guest kernel, QEMU and the lab.
+/// Runs the phases that need the guest kernel, QEMU and the lab.
 fn with_lab(run: &mut Run, cli: &Cli) -> Result<()> {
-    // First: where no kernel is there yet, this builds two at nearly the price of one.
+    // First, because if no kernel is cached, this builds two in little more than the time for one.
     let compare = project_root().join("ci/compare-patched-text");
     run.phase("guest kernel's patched code against Linux's own", &mut Command::new(compare))?;
     if !run.phase("build", &mut Command::new(project_root().join("ci/build")))? {
@@ -97,11 +97,11 @@ fn with_lab(run: &mut Run, cli: &Cli) -> Result<()> {
         return Ok(());
     }
     let registry_ran = registry::runs()?;
-    // Once for all, or each test would fail for the same reason.
+    // Once for all tests; otherwise each of them would fail for the same reason.
     if run.phase("images", &mut registry::starter())? {
         nested(run, cli.xen, cli.xenstored)?;
     } else {
-        run.skip("tests on nested Xen", "their images cannot be made or served");
+        run.skip("tests on nested Xen", "their images cannot be built or served");
     }
     if !registry_ran {
         registry::stop()?;
@@ -109,12 +109,11 @@ fn with_lab(run: &mut Run, cli: &Cli) -> Result<()> {
     Ok(())
 }
 
-/// The tests on nested Xen.
+/// Runs the tests on nested Xen.
 ///
-/// QEMU's emulation of nested virtualization starts a PVH guest with the hypervisor's own registers
-/// now and then, and Xen reports the triple fault that it dies of. So in an emulated Xen failed tests
-/// get a second go, whose verdict counts, if there are at most as many as guests that died so; nothing
-/// else is forgiven.
+/// QEMU's emulation of nested virtualization sometimes starts a PVH guest with the hypervisor's own registers, and Xen
+/// reports the triple fault that kills the guest. So in an emulated Xen, if at most as many tests failed as guests died
+/// this way, the failed tests run a second time, and that result counts. No other failure is tolerated.
 fn nested(run: &mut Run, xen: XenVersion, xenstored: Xenstored) -> Result<()> {
     let name = format!("tests on Xen {xen} with {}", xenstored.program());
     let failed_before = run.tally.failed;
@@ -135,7 +134,7 @@ fn nested(run: &mut Run, xen: XenVersion, xenstored: Xenstored) -> Result<()> {
     Ok(())
 }
 
-/// Runs these tests on nested Xen, all if none is named; returns how many guests died of a triple fault.
+/// Runs these tests on nested Xen, or all if none is named. Returns how many guests died of a triple fault.
 fn nested_once(
     run: &mut Run,
     phase: &str,
@@ -150,15 +149,14 @@ fn nested_once(
         command.arg("--exact").args(names);
     }
     run.phase(phase, &mut command)?;
-    // A failing test can be looked into with `ci/lab shell --name tests-4-20` only while it
-    // runs: no lab is left over.
+    // Ends the lab. So a failing test can be examined with `ci/lab shell --name tests-4-20` only while it runs.
     let Some(lab) = Instance::find(&test_lab_name(xen))? else { return Ok(0) };
     let triple_faults = lab.triple_faults();
     lab.down()?;
     Ok(triple_faults)
 }
 
-/// What has been run so far.
+/// The results so far.
 #[derive(Default)]
 struct Run {
     tally: Tally,
@@ -169,7 +167,7 @@ struct Run {
 }
 
 impl Run {
-    /// Runs one phase, its output passed through; later phases run whatever becomes of it.
+    /// Runs one phase and passes its output through. Later phases run whether it passes or not.
     fn phase(&mut self, name: &str, command: &mut Command) -> Result<bool> {
         println!("\n== {name}");
         let start = Instant::now();
@@ -197,7 +195,7 @@ impl Run {
         Ok(passed)
     }
 
-    /// Lists the tests that were skipped so far; one that is not expected is a failure.
+    /// Lists the tests that were skipped so far. An unexpected skip counts as a failure.
     fn judge_skips(&mut self) {
         let is_root = rustix::process::geteuid().is_root();
         for Skip { test, line } in std::mem::take(&mut self.tally.skipped) {
@@ -211,7 +209,7 @@ impl Run {
         }
     }
 
-    /// Prints what became of everything since `start`; returns whether nothing failed.
+    /// Prints all results, with the time since `start`. Returns whether nothing failed.
     fn end(&self, start: Instant) -> bool {
         println!("\n{}", self.skips.join("\n"));
         println!("\n{}", self.summary.join("\n"));

@@ -1,4 +1,4 @@
-//! `ci/try`: one command from a plain Debian machine to an app that serves from a Xen domain.
+//! `ci/try`: starts an app in a Xen domain on a plain Debian machine, with one command.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
@@ -14,29 +14,28 @@ use lab_agent::frame::Start;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-/// Longest time for a step on an emulated machine that is busy with other things too.
+/// The longest time for a step on a busy emulated machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Starts an app in a Xen domain of its own, on this machine as it is, and prints where it answers.
+/// Starts an app in its own Xen domain on this machine, without changing its boot, and prints where it answers.
 ///
-/// Installs what is missing, builds everything, brings Xen and a dom0 up in QEMU, and runs
-/// `launch APP` there.
+/// Installs missing packages, builds everything, starts Xen and a dom0 in QEMU, and runs `launch APP` there.
 #[derive(Debug, Parser)]
 #[command(name = "ci/try", bin_name = "ci/try", max_term_width = 100)]
 struct Cli {
     /// nginx, redis, postgres, python, memcached or hello
     #[arg(default_value = "nginx")]
     app: String,
-    /// Pull the image from Docker Hub instead of making it from Debian packages
+    /// Pull the image from Docker Hub instead of building it from Debian packages
     #[arg(long)]
     hub: bool,
-    /// The domain's type: pvh or pv [default: what launch chooses]
+    /// The domain's type: pvh or pv [default: launch's choice]
     #[arg(long = "type", value_name = "TYPE", value_parser = ["pvh", "pv"])]
     kind: Option<String>,
-    /// Port on this machine; the default is the app's own, or the next free one
+    /// Port on this machine [default: the app's own port, or the next free one]
     #[arg(long)]
     port: Option<u16>,
-    /// Take the last build and build nothing
+    /// Use the last build instead of building
     #[arg(long)]
     no_build: bool,
     /// Xen of the lab: 4.20 (Debian 13) or 4.17 (Debian 12)
@@ -68,7 +67,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     };
     let options = Options { name: cli.name.clone(), xen: cli.xen, ..Options::default() };
     let lab = Instance::up(&options)?;
-    ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build");
+    ensure!(lab.install_stage(&default_stage())?, "nothing is built; run ci/build");
     let write = "mkdir -p /etc/launch && cat >/etc/launch/config.toml";
     in_dom0(&lab, &["sh", "-c", write], settings.as_bytes())?;
 
@@ -86,7 +85,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     command.extend(app.flags);
     command.push(app.name);
     command.extend(app.arguments);
-    // An emulated processor now and then breaks a guest (README, "Test it").
+    // On an emulated processor a guest sometimes fails (README, "Test it").
     let mut tries = if matches!(accelerator()?, Accelerator::Emulation(_)) { 2 } else { 1 };
     loop {
         launch(&lab, &command, app).with_context(|| format!("see `ci/lab shell{name}`"))?;
@@ -98,7 +97,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         if tries == 0 {
             return Err(error);
         }
-        say(&format!("{error:#}\nonce more: an emulated processor now and then breaks a guest"));
+        say(&format!("{error:#}\ntrying again: on an emulated processor a guest sometimes fails"));
     }
     let xl_list = lab.run(["xl", "list"], &[], PATIENCE)?;
     eprintln!("\n{}", String::from_utf8_lossy(&xl_list.stdout));
@@ -107,7 +106,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `command` in dom0, in place of what an earlier one has started.
+/// Runs `command` in dom0, after removing the app that an earlier one started.
 fn launch(lab: &Instance, command: &[&str], app: &App) -> Result<()> {
     in_dom0(lab, &["launch", "rm", "-f", app.name], &[]).ok();
     say(&format!("in dom0: {}", command.join(" ")));
@@ -133,7 +132,7 @@ fn in_dom0(lab: &Instance, argv: &[&str], input: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Forwards the port that was asked for, or the first free one from the app's own on.
+/// Forwards the requested port, or the first free one from the app's own port on.
 fn forward(lab: &Instance, cli: &Cli, app: &App) -> Result<u16> {
     if let Some(port) = cli.port {
         lab.forward("tcp", port, port)?;
@@ -146,5 +145,5 @@ fn forward(lab: &Instance, cli: &Cli, app: &App) -> Result<u16> {
             Err(refused) => error = Some(refused),
         }
     }
-    Err(error.context("no port to try")?)
+    Err(error.context("there is no port to try")?)
 }

@@ -1,4 +1,4 @@
-//! `ci/lab`: brings the lab up, runs commands in its dom0, takes it down.
+//! `ci/lab`: starts the lab, runs commands in its dom0, ends it.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};
@@ -32,16 +32,16 @@ struct Which {
     /// Xen of the lab: 4.20 (Debian 13) or 4.17 (Debian 12)
     #[arg(long, default_value_t, env = "LAB_XEN")]
     xen: XenVersion,
-    /// Let dom0 have more to compare with
+    /// Install more in dom0, for comparisons
     #[arg(long = "with", value_name = "WHAT")]
     extra: Option<Extra>,
-    /// Memory of the whole machine in MiB; dom0 has 1536 of it
+    /// Memory of the whole machine in MiB, of which dom0 has 1536
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     memory: u32,
-    /// What its clock goes by, where its processor is emulated [default: wall]
+    /// The source of its time, if its processor is emulated [default: wall]
     #[arg(long, value_enum)]
     clock: Option<Clock>,
-    /// What serves xenstore in dom0 [default: ocaml]
+    /// The xenstored in dom0 [default: ocaml]
     #[arg(long, value_enum, env = "LAB_XENSTORED")]
     xenstored: Option<Xenstored>,
     /// Folder of this machine that dom0 sees at /share
@@ -60,13 +60,13 @@ impl Which {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Bring the lab up; make what is missing for it
+    /// Start the lab, and make what it needs
     Up(Which),
-    /// Run a command in dom0, with the last `ci/build` installed there; its exit code is ours
+    /// Run a command in dom0, with the last `ci/build` installed there, and exit with the command's exit code
     Run {
         #[command(flatten)]
         which: Which,
-        /// Use a lab in which nothing has run yet
+        /// Use a lab that nothing has run in
         #[arg(long)]
         fresh: bool,
         /// The command and its arguments
@@ -75,7 +75,7 @@ enum Action {
     },
     /// Open a shell in dom0
     Shell(Which),
-    /// Make a port of dom0 answer on this machine's loopback
+    /// Forward a port of this machine's loopback to a port of dom0
     Forward {
         #[command(flatten)]
         which: Which,
@@ -85,7 +85,7 @@ enum Action {
     },
     /// Print the folder that dom0 sees at /share
     Share(Which),
-    /// End the lab; what was done in it is lost
+    /// End the lab; all changes in it are lost
     Down(Which),
 }
 
@@ -134,7 +134,7 @@ fn run(action: Action) -> Result<ExitCode> {
         }
         Action::Down(which) => match Instance::find(&which.name)? {
             Some(lab) => lab.down()?,
-            None => say(&format!("no lab {} is up", which.name)),
+            None => say(&format!("no lab {} is running", which.name)),
         },
     }
     Ok(ExitCode::SUCCESS)
@@ -143,7 +143,7 @@ fn run(action: Action) -> Result<ExitCode> {
 fn install_build(lab: &Instance) -> Result<()> {
     let stage = default_stage();
     if !lab.install_stage(&stage)? {
-        say(&format!("there is no build in {}; `ci/build` makes one", stage.display()));
+        say(&format!("{} contains no build; run `ci/build`", stage.display()));
     }
     Ok(())
 }

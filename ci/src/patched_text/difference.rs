@@ -1,18 +1,18 @@
-//! Where two texts of the same kernel differ.
+//! Finds the differences between two texts of the same kernel.
 
 use super::image::Image;
 use std::fmt;
 
-/// Bytes next to each other that differ.
+/// A run of bytes that differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The section.
     pub section: String,
     /// Virtual address of the first byte.
     pub address: u64,
-    /// What Linux's own patching leaves there.
+    /// The bytes after Linux's own patching.
     pub linux: Vec<u8>,
-    /// What the shortcuts leave there.
+    /// The bytes after patching with the shortcuts.
     pub shortcuts: Vec<u8>,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The runs of bytes that differ; both texts are those of `image`, section after section.
+/// Finds the runs of bytes that differ. Both texts are those of `image`, section after section.
 pub(super) fn find(image: &Image, linux: &[u8], shortcuts: &[u8]) -> Vec<Difference> {
     let mut found: Vec<Difference> = Vec::new();
     let mut last = None;

@@ -1,4 +1,4 @@
-//! A Xen domain that boots a kernel until it panics, and whose memory is then read.
+//! Boots a kernel in a Xen domain until it panics, and then reads the domain's memory.
 
 use super::image::Image;
 use super::machine::{Booted, SAID};
@@ -14,8 +14,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(600);
 const PAGE: usize = 4096;
 
-/// Starts $1 (the kernel is /share/vmlinux), waits until its kernel has crashed, writes its memory to
-/// /share/core, and ends it.
+/// Starts the domain config $1 (with the kernel /share/vmlinux), waits until the kernel has crashed, writes the
+/// domain's memory to /share/core, and destroys the domain.
 const SCRIPT: &str = r#"
 set -e
 domain=patched-text
@@ -37,9 +37,9 @@ mv /tmp/core /share/core
 /// Boots /share/vmlinux of `lab` as a domain, and reads the text of `image`.
 ///
 /// # Errors
-/// When it does not crash in time, or its memory cannot be read.
+/// The kernel does not crash in time, or its memory cannot be read.
 pub(super) fn boot(lab: &Instance, kind: &str, parameters: &str, image: &Image) -> Result<Booted> {
-    // A panic is a crash to Xen.
+    // Xen sees a panic as a crash.
     let config = format!(
         "name = 'patched-text'\ntype = '{kind}'\nmemory = 64\nvcpus = 1\nkernel = '/share/vmlinux'\n\
          cmdline = '{parameters}'\non_crash = 'preserve'"
@@ -54,8 +54,7 @@ pub(super) fn boot(lab: &Instance, kind: &str, parameters: &str, image: &Image) 
     Ok(Booted { text: text(&core, image)?, is_linux: is_in_kernel_log(&core, SAID.as_bytes()) })
 }
 
-/// Whether the kernel has said `text`: besides the one in its code, which has its level before it,
-/// there is one in its log.
+/// Whether the kernel has logged `text`: its code also contains the text, but with a log level before it.
 fn is_in_kernel_log(memory: &[u8], text: &[u8]) -> bool {
     const LEVEL: &[u8] = b"\x016";
     memory
@@ -63,7 +62,7 @@ fn is_in_kernel_log(memory: &[u8], text: &[u8]) -> bool {
         .any(|bytes| bytes.ends_with(text) && !bytes.starts_with(LEVEL))
 }
 
-/// The text of `image` in what `xl dump-core` wrote.
+/// The text of `image` in a file that `xl dump-core` wrote.
 ///
 /// Source: Xen's `docs/misc/dump-core-format.txt`.
 fn text(core: &[u8], image: &Image) -> Result<Vec<u8>> {
@@ -78,7 +77,7 @@ fn text(core: &[u8], image: &Image) -> Result<Vec<u8>> {
     let (table, size) = match (section(".xen_p2m")?, section(".xen_pfn")?) {
         (Some(table), _) => (table, 16),
         (None, Some(table)) => (table, 8),
-        (None, None) => bail!("the dump does not say which pages it has"),
+        (None, None) => bail!("the dump does not list its pages"),
     };
     let mut places = HashMap::new();
     for (place, entry) in table.chunks_exact(size).enumerate() {

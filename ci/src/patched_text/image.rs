@@ -1,4 +1,4 @@
-//! The kernel's file: its executable sections, and where they lie in memory.
+//! The kernel's file: its executable sections, and their places in memory.
 
 use anyhow::{Context, Result, bail};
 use elf::ElfBytes;
@@ -10,18 +10,18 @@ use elf::endian::LittleEndian;
 pub struct Section {
     /// Its name.
     pub name: String,
-    /// Where it is linked to.
+    /// Its linked address.
     pub virtual_address: u64,
-    /// Where it lies in the machine's memory.
+    /// Its address in the machine's memory.
     pub physical_address: u64,
-    /// What the file has there.
+    /// Its contents in the file.
     pub contents: Vec<u8>,
 }
 
 /// A kernel file's executable sections, in the file's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// At least one.
+    /// At least one section.
     pub sections: Vec<Section>,
 }
 
@@ -29,13 +29,13 @@ impl Image {
     /// Reads an ELF file: `vmlinux`, stripped or not.
     ///
     /// # Errors
-    /// When it is no ELF file, or has no executable section that gets loaded.
+    /// The file is not an ELF file, or has no executable section that is loaded.
     pub fn parse(file: &[u8]) -> Result<Self> {
-        let elf = ElfBytes::<LittleEndian>::minimal_parse(file).context("no ELF file")?;
+        let elf = ElfBytes::<LittleEndian>::minimal_parse(file).context("not an ELF file")?;
         let (Some(headers), Some(names)) = elf.section_headers_with_strtab()? else {
-            bail!("no section headers");
+            bail!("the file has no section headers");
         };
-        let segments = elf.segments().context("no program headers")?;
+        let segments = elf.segments().context("the file has no program headers")?;
         let mut sections = Vec::new();
         for header in headers.iter() {
             let flags = u64::from(SHF_ALLOC | SHF_EXECINSTR);
@@ -57,7 +57,7 @@ impl Image {
             });
         }
         if sections.is_empty() {
-            bail!("no executable section");
+            bail!("the file has no executable section");
         }
         Ok(Self { sections })
     }

@@ -1,4 +1,4 @@
-//! A machine without Xen that boots a kernel until it panics, and whose memory is then read.
+//! Boots a kernel on a machine without Xen until it panics, and then reads the machine's memory.
 
 use super::image::Image;
 use crate::host::last_lines;
@@ -10,29 +10,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a kernel says that patches its code as Linux does.
+/// The message of a kernel that patches its code as Linux does.
 pub(super) const SAID: &str = "SMP alternatives: this kernel's code is patched like Linux's";
 
-/// How long a boot may take on a busy machine; a quiet one needs some seconds.
+/// How long a boot may take on a busy machine; on an idle one it takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A serial console, a reboot after a panic, and no check that takes a late emulated timer for a broken one.
+/// A serial console, a reboot after a panic, and no timer check, which would take a late emulated timer for a broken
+/// one.
 const PARAMETERS: &str = "earlyprintk=serial,ttyS0,115200,keep panic=-1 no_timer_check";
 
-/// A processor, as QEMU emulates it and as the kernel is to take it.
+/// A processor that QEMU emulates, and boot parameters for it.
 #[derive(Debug)]
 pub struct Processor {
-    /// What the kernel makes of it, in a few words.
+    /// How the kernel treats it, in a few words.
     pub name: &'static str,
     /// QEMU's name of the model.
     pub model: &'static str,
-    /// How many of them.
+    /// The number of processors.
     pub vcpus: u8,
-    /// Boot parameters of the kernel.
+    /// The kernel's boot parameters.
     pub parameters: &'static str,
 }
 
-/// What is booted, and where its files go.
+/// The kernel to boot, and a folder for files.
 #[derive(Debug)]
 pub struct Machine {
     /// The `vmlinux`.
@@ -41,12 +42,12 @@ pub struct Machine {
     pub folder: PathBuf,
 }
 
-/// What a kernel was at the end of its boot.
+/// The state of a kernel at the end of its boot.
 #[derive(Debug)]
 pub(super) struct Booted {
-    /// As [`Image::text`] lays it out.
+    /// The text, in the layout of [`Image::text`].
     pub(super) text: Vec<u8>,
-    /// Whether it says that its shortcuts are off.
+    /// Whether the kernel reports that its shortcuts are off.
     pub(super) is_linux: bool,
 }
 
@@ -54,7 +55,7 @@ impl Machine {
     /// Starts a boot in the background; its files begin with `name`.
     ///
     /// # Errors
-    /// When QEMU cannot be started.
+    /// QEMU cannot be started.
     pub(super) fn start(&self, name: &str, processor: &Processor, more: &str) -> Result<Boot> {
         let file = |end: &str| self.folder.join(format!("{name}.{end}"));
         let (socket, console) = (file("qmp"), file("console"));
@@ -84,7 +85,7 @@ impl Machine {
     }
 }
 
-/// A boot that goes on. QEMU ends with it.
+/// A running boot. Dropping it ends QEMU.
 #[derive(Debug)]
 pub(super) struct Boot {
     child: Child,
@@ -98,7 +99,7 @@ impl Boot {
     /// Waits for the panic, and reads the text of `image`.
     ///
     /// # Errors
-    /// When there is no panic in time, or QEMU fails.
+    /// The kernel does not panic in time, or QEMU fails.
     pub(super) fn finish(mut self, image: &Image) -> Result<Booted> {
         let mut qmp = self.wait_for_panic()?;
         let console = read_text(&self.console);
@@ -108,17 +109,17 @@ impl Boot {
             let file = self.memory.to_string_lossy();
             let range = json!({ "val": address, "size": size, "filename": file });
             qmp.execute("pmemsave", &range)?;
-            let contents = fs::read(&self.memory).context("cannot read what QEMU saved")?;
+            let contents = fs::read(&self.memory).context("cannot read the memory that QEMU saved")?;
             if contents.len() != size {
                 bail!("QEMU saved {} of {size} bytes of {}", contents.len(), section.name);
             }
             text.extend(contents);
         }
-        fs::remove_file(&self.memory).context("cannot remove what QEMU saved")?;
+        fs::remove_file(&self.memory).context("cannot remove the memory that QEMU saved")?;
         Ok(Booted { text, is_linux: console.contains(SAID) })
     }
 
-    /// The kernel ends with a reboot, at which QEMU stops the machine.
+    /// The kernel reboots after its panic, and QEMU then stops the machine.
     fn wait_for_panic(&mut self) -> Result<Qmp> {
         let start = Instant::now();
         let mut qmp = None;
@@ -138,16 +139,16 @@ impl Boot {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        bail!("no panic in {} s; {}", PATIENCE.as_secs(), self.last_words())
+        bail!("the kernel has not panicked in {} s; {}", PATIENCE.as_secs(), self.last_words())
     }
 
-    /// A triple fault reboots the machine too.
+    /// Fails unless the kernel has panicked: a triple fault also reboots the machine.
     fn expect_panic(&self) -> Result<()> {
-        // See guest-kernel-config/reference: the kernel does so right after it has patched its code.
+        // See guest-kernel-config/reference: the kernel panics right after it has patched its code.
         if read_text(&self.console).contains("code is patched") {
             return Ok(());
         }
-        bail!("the kernel did not come to the end of patching its code; {}", self.last_words())
+        bail!("the kernel did not finish patching its code; {}", self.last_words())
     }
 
     fn last_words(&self) -> String {

@@ -1,9 +1,8 @@
-//! Whether the guest kernel patches its own code as Linux does, byte for byte.
+//! Checks that the guest kernel patches its own code as Linux does, byte for byte.
 //!
-//! `patches/patch-own-code-faster.patch` gives the kernel shortcuts for that. A kernel for this
-//! comparison alone has a boot parameter that takes them away. It boots twice on each of some
-//! processors, with the shortcuts and as Linux does it: directly in QEMU, or as a domain. It panics
-//! when its code is patched; its text is then read out of memory.
+//! `patches/patch-own-code-faster.patch` gives the kernel shortcuts for patching. A kernel for this comparison only has
+//! a boot parameter that turns them off. It boots twice on each of several processors, with the shortcuts and without:
+//! directly in QEMU, or as a domain. It panics after it has patched its code; then its text is read from memory.
 
 mod difference;
 mod domain;
@@ -18,13 +17,13 @@ use crate::instance::Instance;
 use anyhow::{Result, ensure};
 use machine::Booted;
 
-/// The boot parameter that takes the shortcuts away, see `guest-kernel-config/reference`.
+/// The boot parameter that turns the shortcuts off; see `guest-kernel-config/reference`.
 const PARAMETER: &str = "patch_like_linux";
 
-/// The processors on which the kernels boot. Each is here for what the kernel makes of it.
+/// The processors on which the kernels boot. Each leads to other patches.
 ///
-/// QEMU 7.2's emulation has no feature against speculative execution, so there is none that does
-/// without retpolines by itself (enhanced IBRS); the last one stands for it.
+/// QEMU 7.2's emulation has no feature against speculative execution, so no processor makes the kernel go without
+/// retpolines (enhanced IBRS); the last one stands in for such a processor.
 pub const PROCESSORS: [Processor; 6] = [
     Processor {
         name: "old AMD: retpolines, plain returns",
@@ -64,14 +63,14 @@ pub const PROCESSORS: [Processor; 6] = [
     },
 ];
 
-/// What the comparison found for one processor.
+/// The result of the comparison on one processor.
 #[derive(Debug)]
 pub struct Outcome {
     /// Bytes of the kernel file's executable sections.
     pub size: usize,
-    /// How many of them the kernel changed, as Linux does it.
+    /// How many of them Linux's own patching changed.
     pub changed: usize,
-    /// Where the shortcuts leave something else.
+    /// Where the result of the shortcuts differs.
     pub differences: Vec<Difference>,
     /// The text as Linux patches it.
     pub text: Vec<u8>,
@@ -80,7 +79,7 @@ pub struct Outcome {
 /// Boots `image` both ways on `processor`, without Xen, and compares.
 ///
 /// # Errors
-/// When a kernel does not boot or lacks the parameter, or a QEMU fails.
+/// A kernel does not boot or lacks the parameter, or QEMU fails.
 pub fn compare_on(machine: &Machine, image: &Image, processor: &Processor) -> Result<Outcome> {
     let shortcuts = machine.start("shortcuts", processor, "")?;
     let linux = machine.start("linux", processor, PARAMETER)?;
@@ -90,7 +89,7 @@ pub fn compare_on(machine: &Machine, image: &Image, processor: &Processor) -> Re
 /// Boots `image`, which is /share/vmlinux of `lab`, both ways as a domain of type `kind`, and compares.
 ///
 /// # Errors
-/// When a kernel does not boot or lacks the parameter, or Xen's tools fail.
+/// A kernel does not boot or lacks the parameter, or Xen's tools fail.
 pub fn compare_domains(lab: &Instance, image: &Image, kind: &str) -> Result<Outcome> {
     let shortcuts = domain::boot(lab, kind, "", image)?;
     outcome(image, shortcuts, domain::boot(lab, kind, PARAMETER, image)?)
@@ -99,7 +98,7 @@ pub fn compare_domains(lab: &Instance, image: &Image, kind: &str) -> Result<Outc
 fn outcome(image: &Image, shortcuts: Booted, linux: Booted) -> Result<Outcome> {
     ensure!(
         linux.is_linux && !shortcuts.is_linux,
-        "the kernel lacks the boot parameter {PARAMETER}, or does not heed it: build it with \
+        "the kernel lacks the boot parameter {PARAMETER}, or ignores it: build it with \
          `guest-kernel-config/build --patch guest-kernel-config/reference/patch-like-linux.patch`"
     );
     let original = image.text();
