@@ -5,7 +5,7 @@
 //! follow the previous one, and counts it against [`Limits`].
 //!
 //! Why not tar: a tar's extension headers may have any size and its entries name whole paths, so a reader must bound
-//! and resolve them. This format cannot express either.
+//! and resolve them. This format has neither.
 #![forbid(unsafe_code)]
 
 mod reader;

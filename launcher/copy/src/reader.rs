@@ -155,7 +155,7 @@ pub fn read_preamble(from: &mut impl Read) -> Result<Kind, CopyError> {
     }
 }
 
-/// Reads the stream from behind its preamble to its end.
+/// Reads the rest of a stream, after its preamble.
 ///
 /// # Errors
 /// See [`CopyError`]. Entries that the sink has already received are not undone.

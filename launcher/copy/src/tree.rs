@@ -1,4 +1,4 @@
-//! Writes entries only below one folder, never through a link, whatever the folder already contains.
+//! Writes entries only below one folder, whatever it already contains. Follows links only if [`Rights::follow`] is set.
 
 use crate::reader::Sink;
 use crate::wire::Meta;
@@ -42,7 +42,7 @@ pub struct Rights {
     pub mode: u16,
     /// Whether owners are kept; otherwise entries belong to the user of the writing process.
     pub owners: bool,
-    /// Whether a link to a folder may replace the folder.
+    /// Whether an existing link to a folder is used as that folder.
     pub follow: bool,
 }
 

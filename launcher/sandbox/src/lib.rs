@@ -54,7 +54,7 @@ impl Sandbox<'_> {
     /// Takes away all rights that are not listed from the calling process, which must have a single thread. Open files
     /// stay open and usable.
     ///
-    /// Returns the fences that this kernel lacks, if [`Landlock::needed`] does not list them.
+    /// Returns the fences that this kernel lacks, all of them absent from [`Landlock::needed`].
     ///
     /// # Errors
     /// [`SandboxError::Step`] if a right could not be given up, or if there is a second thread; [`SandboxError::Gaps`]
@@ -102,10 +102,9 @@ impl Sandbox<'_> {
     }
 }
 
-/// Fails if there is a second thread. Landlock, seccomp and capabilities apply to a thread, so it would keep its
-/// rights.
+/// Fails if there is a second thread: Landlock, seccomp and capabilities apply to one thread only.
 fn expect_one_thread() -> Result<(), SandboxError> {
-    let step = "see that there is one thread only";
+    let step = "check that there is only one thread";
     // Each task is a subfolder with a link to its parent; the folder has two links of its own.
     let links = std::fs::metadata("/proc/self/task").map_err(failed(step))?.nlink();
     match links {

@@ -175,7 +175,7 @@ fn instruction(code: u16, k: u32) -> libc::sock_filter {
     libc::sock_filter { code, jt: 0, jf: 0, k }
 }
 
-/// Skips `if_equal` instructions if the accumulator equals `value`, otherwise `otherwise` instructions.
+/// Skips `if_equal` instructions if the accumulator equals `value`, else `otherwise` instructions.
 fn skip_if(value: u32, if_equal: u8, otherwise: u8) -> libc::sock_filter {
     libc::sock_filter { jt: if_equal, jf: otherwise, ..instruction(IF_EQUAL, value) }
 }

@@ -21,8 +21,8 @@ pub enum XenError {
     Call(#[from] CallError),
     /// This version of Xen's toolstack interface is not supported.
     #[error(
-        "Xen {major}.{minor} speaks a domctl version that is not supported \
-         (0x15 to 0x17 are: Xen 4.17 to 4.21); use the xl toolstack"
+        "Xen {major}.{minor} has an unsupported domctl version \
+         (supported: 0x15 to 0x17, Xen 4.17 to 4.21); use the xl toolstack"
     )]
     UnknownDomctl {
         /// Xen's major version.
@@ -96,14 +96,14 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchDomain => f.write_str("there is no such domain (ESRCH)"),
-            Self::NotPermitted => f.write_str("this domain is not permitted to (EPERM); run in dom0"),
+            Self::NotPermitted => f.write_str("this domain has no permission (EPERM); run in dom0"),
             Self::VersionOrPolicy => {
                 f.write_str("other interface version, or denied by Xen's security policy (EACCES)")
             }
             Self::NoMemory => f.write_str("Xen has not enough free memory (ENOMEM)"),
             Self::NoSpace => f.write_str("none are left (ENOSPC)"),
             Self::Invalid => f.write_str("Xen calls it invalid (EINVAL)"),
-            Self::Unsupported => f.write_str("this version of Xen does not support it (EOPNOTSUPP)"),
+            Self::Unsupported => f.write_str("this Xen does not support it (EOPNOTSUPP)"),
             Self::Other(errno) => {
                 write!(f, "{}", std::io::Error::from_raw_os_error(*errno))
             }

@@ -268,7 +268,7 @@ impl SharedMemory {
     }
 
     fn word(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset % 4 == 0 && offset + 4 <= self.bytes, "no word of the shared memory");
+        assert!(offset % 4 == 0 && offset + 4 <= self.bytes, "not a word of shared memory");
         // SAFETY: the word is within the mapping and aligned (checked), because the mapping starts on a page; it is
         // valid as long as `self`; atomics may be changed by others.
         unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) }

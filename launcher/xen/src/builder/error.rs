@@ -113,7 +113,7 @@ pub enum KernelError {
     },
 }
 
-/// Why xenstored cannot serve a domain. `ENOSPC` is not a quota here: dom0 has none.
+/// Why xenstored cannot serve a domain. `ENOSPC` is not a quota here, because dom0 has no quota.
 fn lack(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Quota => "gets no event channel: dom0 has none left (ENOSPC)".into(),

@@ -264,9 +264,9 @@ pub fn destroy(
 /// Rejects an invalid description before anything is created.
 fn check(guest: &Guest<'_>) -> Result<(), BuildError> {
     let problem = if !(1..=acpi::MAX_VCPUS).contains(&guest.vcpus) {
-        format!("{} vcpus are not possible, 1 to {} are", guest.vcpus, acpi::MAX_VCPUS)
+        format!("{} is not a valid number of vcpus; use 1 to {}", guest.vcpus, acpi::MAX_VCPUS)
     } else if guest.memory_mib == 0 {
-        "0 MiB of memory".to_owned()
+        "0 MiB is not a valid size of memory".to_owned()
     } else if guest.cmdline.contains('\0') {
         "the kernel command line contains a NUL".to_owned()
     } else if guest.name.is_empty() || guest.name.contains(['/', '\0', '\n']) {
@@ -277,7 +277,7 @@ fn check(guest: &Guest<'_>) -> Result<(), BuildError> {
     Err(BuildError::Invalid(problem))
 }
 
-/// Checks that this machine can run such domains. Returns whether with hardware page tables.
+/// Checks that this machine can run such domains. Returns whether it has hardware page tables.
 fn check_host(xen: &Hypervisor, kind: Kind) -> Result<bool, BuildError> {
     let host = xen.host()?;
     match kind {

@@ -118,7 +118,7 @@ impl Layout {
         }
         let (slots, used) = (p2m.root_slots(), mapped.root_slots());
         if slots.start < used.end && used.start < slots.end {
-            let what = "the kernel wants its p2m list too close to itself (INIT_P2M note)";
+            let what = "the kernel puts its p2m list too close to its own mapping (INIT_P2M note)";
             return Err(BuildError::Invalid(what.to_owned()));
         }
         let p2m_tables = p2m_end;
@@ -249,7 +249,7 @@ fn shared_info_frame(xen: &Hypervisor, domid: DomId) -> Result<u64, BuildError> 
     let info = xen.domain_info(domid)?;
     let info = info.ok_or_else(|| XenError::Nonsense {
         action: format!("build domain {domid}"),
-        what: "it has gone",
+        what: "the domain no longer exists",
     })?;
     Ok(info.shared_info_frame)
 }

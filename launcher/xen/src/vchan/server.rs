@@ -106,7 +106,7 @@ impl Server {
         Ok(true)
     }
 
-    /// Forgets the client, which must be [`Peer::Gone`], with all bytes in both rings, and awaits the next client.
+    /// Forgets the client, which must be [`Peer::Gone`], and all bytes in both rings. Another client may then connect.
     ///
     /// # Errors
     /// The device fails.

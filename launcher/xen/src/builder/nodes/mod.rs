@@ -1,5 +1,5 @@
-//! The nodes of a new domain in xenstore: those that its kernel, backends, xenconsoled and `xl` read, where libxl has
-//! them.
+//! The nodes of a new domain in xenstore: those that its kernel, backends, xenconsoled and `xl` read, at libxl's
+//! paths.
 //!
 //! Writing nodes takes most of the time to build a domain, so only nodes that something reads are written. A node of a
 //! backend or frontend costs three times as much: the kernel that watches it gets an event for each and then looks
