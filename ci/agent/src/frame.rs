@@ -1,51 +1,51 @@
-//! Frames between the lab's command line and its agent in dom0: one TCP connection a command.
+//! Frames between the lab's command line and its agent in dom0, with one TCP connection for each command.
 //!
-//! A frame is a kind (1 byte), a length (4 bytes, little endian) and that many bytes.
+//! A frame is a kind (1 byte), a length (4 bytes, little endian) and as many bytes of payload.
 
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Read, Write};
 
-/// Where the agent listens in dom0.
+/// The port on which the agent listens in dom0.
 pub const AGENT_PORT: u16 = 7707;
 
-/// No frame is longer than this; a longer one is an error of the other side.
+/// The longest payload of a frame; a longer one is an error of the other side.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 
-/// What the client asks first: to run `argv`.
+/// The client's first request: run `argv`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// Shared secret that keeps other users of the host out.
+    /// Shared secret that keeps out other users of the host.
     pub token: String,
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// Added to the agent's own environment.
+    /// Variables to add to the agent's own environment.
     pub env: Vec<(String, String)>,
-    /// Rows and columns when the command wants a terminal.
+    /// Rows and columns, if the command needs a terminal.
     pub terminal: Option<(u16, u16)>,
 }
 
 /// One message, in either direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// Client: run this. Always first.
+    /// Client: run this command. Always the first frame.
     Start(Start),
     /// Client: bytes for the command's standard input.
     Stdin(Vec<u8>),
-    /// Client: no more input.
+    /// Client: end of the input.
     StdinEnd,
     /// Client: send this signal to the command's process group.
     Signal(i32),
-    /// Client: the terminal has now this many rows and columns.
+    /// Client: the terminal now has this many rows and columns.
     Resize(u16, u16),
-    /// Agent: the command runs.
+    /// Agent: the command has started.
     Started,
     /// Agent: bytes from standard output (or the terminal).
     Stdout(Vec<u8>),
     /// Agent: bytes from standard error.
     Stderr(Vec<u8>),
-    /// Agent: the command ended with this code (128 + signal when killed). Always last.
+    /// Agent: the command ended with this code (128 + signal if it was killed). Always the last frame.
     Exit(i32),
-    /// Agent: the command could not be started. Always last.
+    /// Agent: the command could not be started. Always the last frame.
     Failed(String),
 }
 
@@ -53,7 +53,7 @@ impl Frame {
     /// Writes the frame in one piece.
     ///
     /// # Errors
-    /// What `out` reports.
+    /// The error of `out`.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let (kind, payload): (u8, Vec<u8>) = match self {
             Self::Start(start) => (1, serde_json::to_vec(start)?),
@@ -76,10 +76,10 @@ impl Frame {
         out.write_all(&bytes)
     }
 
-    /// Reads one frame; `None` when the other side has closed between two frames.
+    /// Reads one frame; `None` if the other side closed the connection between two frames.
     ///
     /// # Errors
-    /// What `input` reports, and `InvalidData` for an unknown kind or a wrong length.
+    /// The error of `input`, or `InvalidData` for an unknown kind or a wrong length.
     pub fn read(input: &mut impl Read) -> io::Result<Option<Self>> {
         let mut kind = [0];
         loop {

@@ -1,4 +1,4 @@
-//! The lab's agent in dom0, and the frames by which the host talks to it.
+//! The lab's agent in dom0, and the frames between it and the host.
 #![forbid(unsafe_code)]
 
 pub mod frame;

@@ -1,4 +1,4 @@
-//! `lab-agent`: runs commands in the lab's dom0 for the host, one TCP connection each.
+//! `lab-agent`: runs commands in the lab's dom0 for the host, with one TCP connection for each.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

@@ -1,4 +1,4 @@
-//! Pseudo-terminals for commands that want a terminal.
+//! Pseudo-terminals for commands that need a terminal.
 
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 /// Opens a new pseudo-terminal: the side to read and write, and the command's side.
 ///
 /// # Errors
-/// When the kernel refuses one.
+/// The kernel refuses to open one.
 pub fn open_pseudo_terminal() -> Result<(File, File)> {
     let explain = "cannot open a pseudo-terminal";
     let ours =
@@ -26,7 +26,7 @@ pub fn open_pseudo_terminal() -> Result<(File, File)> {
 /// Sets a terminal's size.
 ///
 /// # Errors
-/// When `terminal` is none.
+/// `terminal` is not a terminal.
 pub fn set_size(terminal: impl AsFd, rows: u16, columns: u16) -> Result<()> {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(terminal, size).context("cannot set the terminal's size")

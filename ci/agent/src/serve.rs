@@ -13,17 +13,17 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The shared secret lies here in dom0's root disk, readable by root alone.
+/// The file with the shared secret on dom0's root disk, which only root can read.
 pub const TOKEN_FILE: &str = "/etc/lab-token";
 
-/// Something that the command left running may hold its output open; after the command itself has
-/// ended, this much longer is waited for the rest.
+/// How long to wait for more output after the command has ended: a process that it left running may hold its output
+/// open.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 
-/// Listens for ever.
+/// Listens forever.
 ///
 /// # Errors
-/// When the token cannot be read or the port cannot be taken.
+/// The token cannot be read, or the port is in use.
 pub fn serve() -> Result<()> {
     let token =
         std::fs::read_to_string(TOKEN_FILE).with_context(|| format!("cannot read {TOKEN_FILE}"))?;
@@ -34,14 +34,14 @@ pub fn serve() -> Result<()> {
         let token = token.trim().to_owned();
         std::thread::spawn(move || {
             if let Err(error) = serve_one(&socket, &token) {
-                // The host may be gone: then there is no one to tell.
+                // If the host has closed the connection, the error cannot be sent.
                 let _ = Frame::Failed(format!("{error:#}")).write(&mut &socket);
             }
         });
     }
 }
 
-/// What the command's input, output and life come to, in the order it is acted on.
+/// The host has closed the connection, or the command has ended.
 enum Event {
     Closed,
     Ended(std::io::Result<ExitStatus>),
@@ -74,8 +74,8 @@ fn serve_one(socket: &TcpStream, token: &str) -> Result<()> {
     std::thread::spawn(move || events.send(Event::Ended(child.wait())));
 
     let mut status = wait_for_end(&next_event, group)?;
-    let status = status.take().context("the host is gone")??;
-    // Ends at once when all writers have closed: then every sender is gone.
+    let status = status.take().context("the host has closed the connection")??;
+    // Returns immediately if all writers have closed the output, because then no sender is left.
     while wait_drained.recv_timeout(OUTPUT_GRACE).is_ok() {}
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     send(&out, &Frame::Exit(code))?;
@@ -83,7 +83,7 @@ fn serve_one(socket: &TcpStream, token: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the command has ended. When the host goes away first, the command is told to end.
+/// Waits until the command has ended. If the host closes the connection first, sends the command a signal to end.
 fn wait_for_end(
     events: &Receiver<Event>,
     group: Option<Pid>,
@@ -114,7 +114,7 @@ fn start_command(start: &Start) -> Result<Running> {
     if let Some((rows, columns)) = start.terminal {
         let (ours, theirs) = open_pseudo_terminal()?;
         set_size(&ours, rows, columns)?;
-        // setsid(1) makes the terminal the controlling one, which here would need unsafe code.
+        // setsid(1) makes the terminal the controlling one; doing that here would need unsafe code.
         let child = Command::new("setsid")
             .args(["--ctty", program])
             .args(args)
@@ -153,8 +153,8 @@ fn start_command(start: &Start) -> Result<Running> {
     })
 }
 
-/// Copies one of the command's outputs until all who write to it have closed it. `drained` hears
-/// of each piece, and is dropped at the end.
+/// Copies one of the command's outputs until all its writers have closed it. Sends a message to `drained` for each
+/// piece, and drops it at the end.
 fn copy_out(
     mut from: Box<dyn Read + Send>,
     frame: fn(Vec<u8>) -> Frame,
@@ -166,14 +166,14 @@ fn copy_out(
         let mut buffer = vec![0; 64 << 10];
         // A pseudo-terminal ends with EIO, a pipe with 0.
         while let Ok(length @ 1..) = from.read(&mut buffer) {
-            // A host that has gone is noticed by the reader of its frames.
+            // If the host has closed the connection, the reader of its frames notices.
             let _ = send(&out, &frame(buffer[..length].to_vec()));
             let _ = drained.send(());
         }
     });
 }
 
-/// Acts on the host's frames until it closes.
+/// Handles the host's frames until it closes the connection.
 fn read_client(
     mut socket: TcpStream,
     stdin: Box<dyn Write + Send>,
@@ -181,7 +181,7 @@ fn read_client(
     group: Option<Pid>,
     events: &Sender<Event>,
 ) {
-    // A command that does not read its input must not hold up signals: writing is apart.
+    // Writes input in a separate thread: a command that does not read its input must not delay signals.
     let (input, next_input) = channel::<Vec<u8>>();
     let mut input = Some(input);
     std::thread::spawn(move || {
@@ -199,7 +199,7 @@ fn read_client(
                     let _ = input.send(bytes);
                 }
             }
-            // A terminal's end of input is a character, and nothing is closed.
+            // A terminal's end of input is a character, so nothing is closed.
             Frame::StdinEnd if terminal.is_none() => input = None,
             Frame::Signal(number) => {
                 if let Some(number) = Signal::from_named_raw(number) {
@@ -219,7 +219,7 @@ fn read_client(
 
 fn signal(group: Option<Pid>, number: Signal) {
     if let Some(group) = group {
-        // It may have ended meanwhile.
+        // The command may already have ended.
         let _ = kill_process_group(group, number);
     }
 }

@@ -1,23 +1,23 @@
-//! Axes of pictures: from values to places in pixels, and the values that are marked.
+//! Axes of pictures: convert values to pixels, and choose the marked values.
 
 use serde::{Deserialize, Serialize};
 
-/// Where axes begin and end in `pages/picture.svg`: across, and upwards.
+/// The ends of the axes in `pages/picture.svg`: across, and upwards.
 const ACROSS: (f64, f64) = (170.0, 830.0);
 const UPWARDS: (f64, f64) = (324.0, 74.0);
 
-/// An axis, from zero or logarithmic.
+/// An axis that starts at zero or is logarithmic.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Axis {
     is_logarithmic: bool,
     least: f64,
     most: f64,
-    /// Round values: about six, or 1, 2 and 5 of each power of ten. None if there is nothing to show.
+    /// Round values: about six, or 1, 2 and 5 of each power of ten. Empty if there are no values.
     ticks: Vec<f64>,
 }
 
 impl Axis {
-    /// One that holds all values, with some room at its ends.
+    /// An axis that holds all values, with some room at its ends.
     pub(crate) fn of(values: &[f64], is_logarithmic: bool) -> Self {
         let least = values.iter().copied().fold(f64::INFINITY, f64::min).max(0.01);
         let most = values.iter().copied().fold(0.0, f64::max);
@@ -33,12 +33,12 @@ impl Axis {
         Self { is_logarithmic, least, most, ticks }
     }
 
-    /// Where a value is, in pixels: across …
+    /// The place of a value in pixels: across …
     pub(crate) fn x(&self, value: f64) -> f64 {
         self.place(value, ACROSS)
     }
 
-    /// … and upwards, from the upper edge.
+    /// … and upwards, measured from the upper edge.
     pub(crate) fn y(&self, value: f64) -> f64 {
         self.place(value, UPWARDS)
     }
@@ -52,7 +52,7 @@ impl Axis {
     }
 }
 
-/// The next larger of 1, 2 or 5 times a power of ten.
+/// The next larger of 1, 2 and 5 times a power of ten.
 fn round_step(least: f64) -> f64 {
     let power = 10f64.powf(least.max(1e-9).log10().floor());
     let steps = [1.0, 2.0, 5.0].map(|part| part * power);

@@ -1,4 +1,4 @@
-//! The OCI bundle that `crun` and `runc` run: what an engine makes of the image's own config.
+//! The OCI bundle that `crun` and `runc` run, as an engine makes it from the image's config.
 
 use serde_json::{Value, json};
 
@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 const CAPABILITIES: &str = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FSETID CAP_FOWNER CAP_MKNOD CAP_NET_RAW CAP_SETGID \
     CAP_SETUID CAP_SETFCAP CAP_SETPCAP CAP_NET_BIND_SERVICE CAP_SYS_CHROOT CAP_KILL CAP_AUDIT_WRITE";
 
-/// Renders `config.json`: a root that is ready, namespaces of its own, and `hook`, a command that
-/// gives it its network. `ids` are its user and group, `image` is the `config` that
-/// `launch inspect` shows of an image.
+/// Renders `config.json`: a prepared root, separate namespaces, and `hook`, a command that sets up the network. `ids`
+/// are user and group; `image` is the `config` that `launch inspect` shows of an image.
 pub(crate) fn render_config(
     image: &Value,
     root: &str,

@@ -1,4 +1,4 @@
-//! What the benchmarks' command lines have in common, and the dom0 that they name.
+//! The common part of the benchmarks' command lines, and the dom0 that they name.
 
 use crate::dom0::Dom0;
 use crate::machine::facts;
@@ -21,22 +21,22 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Where a benchmark runs.
+/// The flags that choose where a benchmark runs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Where {
-    /// On this dom0 instead of in a lab
+    /// Run on this dom0 instead of in a lab
     #[arg(long)]
     pub(crate) here: bool,
-    /// Take the last build and build nothing
+    /// Use the last build instead of building
     #[arg(long)]
     no_build: bool,
     /// Xen of the lab: 4.20 (Debian 13) or 4.17 (Debian 12)
     #[arg(long, default_value_t, env = "LAB_XEN")]
     xen: XenVersion,
-    /// What time is measured by in a lab whose processor is emulated [default: the command's own]
+    /// The source of time in a lab whose processor is emulated [default: the command's own]
     #[arg(long, value_enum, conflicts_with = "here")]
     clock: Option<Clock>,
-    /// What serves xenstore in the lab: C answers a single launch sooner
+    /// The xenstored in the lab: the one in C answers a single launch faster
     #[arg(long, value_enum, default_value_t = Xenstored::C, env = "LAB_XENSTORED")]
     xenstored: Xenstored,
     /// Name of the lab [default: the command's own]
@@ -47,19 +47,19 @@ pub(crate) struct Where {
 /// The lab of a benchmark.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    /// Unless the user gives one; so is its clock.
+    /// The lab's name by default; the user may give another name and clock.
     pub(crate) name: &'static str,
     pub(crate) clock: Clock,
-    /// What its dom0 has besides.
+    /// Additional software in its dom0.
     pub(crate) extra: Option<Extra>,
-    /// Where that counts.
+    /// Its size, if the benchmark depends on it.
     pub(crate) size: Option<Size>,
-    /// Whether it stays when it was brought up for this.
+    /// Whether it keeps running if the benchmark started it.
     pub(crate) is_kept: bool,
 }
 
 impl Where {
-    /// Has `work` done in dom0: this machine, or a lab with the current build installed.
+    /// Runs `work` in dom0: on this machine, or in a lab with the current build installed.
     pub(crate) fn run<T>(
         &self,
         wanted: &Wanted,
@@ -95,7 +95,7 @@ impl Where {
         if wanted.size.is_some() && lab.size() != size {
             bail!("the lab {name} runs with another size; `ci/lab down --name {name}` first");
         }
-        ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build");
+        ensure!(lab.install_stage(&default_stage())?, "nothing is built; run ci/build");
         let dom0 = Dom0::Lab(lab, format!("10.0.2.2:{port}"));
         let settings = registry::mirror_settings(port);
         dom0.write("/etc/launch/config.toml", 0o644, settings.as_bytes())?;
@@ -109,7 +109,7 @@ impl Where {
         Ok(done)
     }
 
-    /// A report of what was measured in `dom0`; `clock` is the benchmark's own.
+    /// Reports the figures measured in `dom0`; `clock` is the benchmark's own.
     pub(crate) fn report<F: Figures>(
         &self,
         dom0: &Dom0,
@@ -117,7 +117,7 @@ impl Where {
         figures: F,
     ) -> Result<Report<F>> {
         let machine = facts(dom0)?;
-        // So QEMU's emulation calls itself.
+        // QEMU's emulation uses this name.
         let is_qemu = |name: &String| name.starts_with("QEMU Virtual CPU");
         let reason = match (self.here, accelerator()?) {
             (false, Accelerator::Emulation(reason)) => Some(reason),
@@ -128,7 +128,7 @@ impl Where {
         };
         let is_counted = !self.here && self.clock.unwrap_or(clock) == Clock::Instructions;
         let emulated = reason.map(|reason| render_emulated(&reason, is_counted)).transpose()?;
-        // By this machine: a lab's own clock may go more slowly.
+        // From this machine, because a lab's clock may run more slowly.
         let date = run_quietly(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
         let date = String::from_utf8_lossy(&date).trim().to_owned();
         let words: Vec<String> = std::env::args().skip(1).collect();
@@ -137,17 +137,17 @@ impl Where {
     }
 }
 
-/// Whether SIGINT, SIGTERM or SIGHUP has come: what runs is then taken down.
+/// Whether SIGINT, SIGTERM or SIGHUP has come: the benchmark then ends what it started.
 #[derive(Debug)]
 pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asks for these signals.
+    /// Starts to watch for these signals.
     pub(crate) fn on_signal() -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&stop))
-                .context("cannot ask for signals")?;
+                .context("cannot watch for signals")?;
         }
         Ok(Self(stop))
     }
@@ -156,7 +156,7 @@ impl Stop {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// An error when one has come.
+    /// Fails if one has come.
     pub(crate) fn check(&self) -> Result<()> {
         ensure!(!self.has_come(), "stopped by a signal");
         Ok(())

@@ -1,4 +1,4 @@
-//! `ci/density`: how many domains of one image fit, and what each costs.
+//! `ci/density`: how many domains of one image fit, and what each of them costs.
 
 mod at_once;
 mod fill;
@@ -22,29 +22,29 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Launches at once are to show what two processors bring.
+/// Real time, because launches at once must show the effect of two processors.
 const DEFAULT_CLOCK: Clock = Clock::Wall;
 
-/// Starts domains of one image until no more fit, then as many containers, and shows how launch time
-/// and memory grow. Ends by itself and takes everything down.
+/// Starts domains of one image until no more fit, then as many containers, and shows how launch time and memory grow.
+/// Removes them all at the end.
 ///
-/// For exact figures nothing else should run on the machine.
+/// For exact figures, run nothing else on the machine.
 #[derive(Debug, Parser)]
 #[command(name = "ci/density", bin_name = "ci/density", max_term_width = 100)]
 struct Cli {
-    /// What is started: nginx or hello, asked for their page
+    /// Image to start: nginx or hello, asked for its page
     #[arg(long, value_name = "IMAGE", default_value = "nginx", value_parser = ["nginx", "hello"])]
     app: String,
-    /// Most domains, and most containers [default: as many domains as the memory takes]
+    /// Most domains, and most containers [default: as many domains as fit into memory]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST)))]
     max: Option<u16>,
-    /// Type of the domains, pv or pvh [default: what launch chooses here]
+    /// Type of the domains, pv or pvh [default: launch's choice]
     #[arg(long = "type", value_name = "TYPE", value_parser = ["pv", "pvh"])]
     kind: Option<String>,
     /// Memory of each domain in MiB
     #[arg(long, value_name = "MIB", default_value_t = 64)]
     domain_memory: u32,
-    /// Also start so many at once, and in a row: PV and PVH; 0 leaves it out
+    /// Also start this many at once and in a row, as PV and PVH; 0 skips this
     #[arg(long, value_name = "N", default_value_t = 16)]
     at_once: u16,
     /// Memory of the lab in MiB
@@ -57,7 +57,7 @@ struct Cli {
     dom0: Where,
     #[command(flatten)]
     files: Files,
-    /// Measure nothing: take what an earlier run wrote with --json
+    /// Measure nothing; read the figures that an earlier run wrote with --json
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 }
@@ -84,7 +84,7 @@ fn compare(cli: &Cli, testbed: &Testbed<'_>, stop: &Stop) -> Result<Report<Densi
     let kind =
         cli.kind.clone().map_or_else(|| Guest::of_probe(testbed).map(|guest| guest.kind), Ok)?;
     let (domains, containers) = (Side::domain(&kind, cli.domain_memory), Side::crun());
-    // The first start finds out which pages a start reads, and warms dom0's page cache up.
+    // The first start records which pages a start reads, and warms dom0's page cache up.
     for side in [&domains, &containers] {
         let name = side.name();
         say(&format!("warm-up: {name}"));

@@ -1,4 +1,4 @@
-//! The dom0 that is measured: a lab's, or the one that this runs in.
+//! The measured dom0: that of a lab, or this machine.
 
 use anyhow::{Context, Result, ensure};
 use lab::instance::Instance;
@@ -9,12 +9,12 @@ use std::io::{Seek, Write};
 use std::process::Command;
 use std::time::Duration;
 
-/// Longest time for a step of preparation. A hang is longer, even on a busy emulated machine.
+/// The longest time for a step of preparation, on a busy emulated machine. A longer step hangs.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(crate) enum Dom0 {
-    /// Of a lab, and its registry as dom0 sees it.
+    /// A lab, and the address of its registry in dom0.
     Lab(Instance, String),
     /// This machine.
     Here,
@@ -43,7 +43,7 @@ impl Dom0 {
         Ok(self.run(&["sh", "-c", script, program], &[])?.code == 0)
     }
 
-    /// Writes a file and the folders above it.
+    /// Writes a file, and creates missing folders.
     pub(crate) fn write(&self, path: &str, mode: u32, contents: &[u8]) -> Result<()> {
         let script = format!(
             "mkdir -p \"${{0%/*}}\" && cat >\"$0.part\" && chmod {mode:o} \"$0.part\" && mv \"$0.part\" \"$0\""

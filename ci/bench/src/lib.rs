@@ -1,4 +1,4 @@
-//! The benchmarks, which compare `launch` with others: startup-time, density, throughput.
+//! The benchmarks, which compare `launch` with alternatives: startup-time, density, throughput.
 #![forbid(unsafe_code)]
 
 mod axis;

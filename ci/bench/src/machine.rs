@@ -1,10 +1,10 @@
-//! What the figures were measured on.
+//! Describes the machine of the measurement.
 
 use crate::dom0::Dom0;
 use anyhow::Result;
 use std::collections::BTreeMap;
 
-/// Facts of dom0: name, and the shell command that tells it. What is not there tells nothing.
+/// Facts about dom0: a name and the shell command that prints the value. A missing program prints nothing.
 const FACTS: [(&str, &str); 13] = [
     ("processor", "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1"),
     ("processors of Xen", "xl info nr_cpus"),
@@ -27,7 +27,7 @@ const HOST_FACTS: [(&str, &str); 3] = [
     ("host: QEMU", "qemu-system-x86_64 --version | head -n 1"),
 ];
 
-/// Asks dom0 for its facts, and this machine for its own where dom0 is a lab's.
+/// Reads the facts of dom0 and, if dom0 is a lab's, also those of this machine.
 pub(crate) fn facts(dom0: &Dom0) -> Result<BTreeMap<String, String>> {
     let of_dom0 = FACTS.iter().map(|fact| (dom0, fact));
     let hosts: &[_] = if let Dom0::Lab(..) = dom0 { &HOST_FACTS } else { &[] };

@@ -1,4 +1,4 @@
-//! Pages of the documentation, their pictures, and what a terminal shows: from the templates in `pages/`.
+//! Renders pages of the documentation, their pictures, and text for a terminal, from the templates in `pages/`.
 
 use crate::axis::Axis;
 use crate::statistics::{Ratio, Summary};
@@ -24,20 +24,20 @@ pub(crate) fn render(template: &str, values: Value) -> anyhow::Result<String> {
     Ok(single_spaced(&environment()?.get_template(template)?.render(values)?))
 }
 
-/// Renders the part of a page that has the results.
+/// Renders the part of a page with the results.
 pub(crate) fn render_results(template: &str, values: Value) -> anyhow::Result<String> {
     let all = environment()?;
     let mut page = all.get_template(template)?.render_captured(values)?;
     Ok(single_spaced(&page.with_state_mut(|state| state.render_block("results"))?))
 }
 
-/// Says in one paragraph what an emulated processor distorts.
+/// Renders one paragraph about what an emulated processor distorts.
 pub(crate) fn render_emulated(reason: &str, counts_instructions: bool) -> anyhow::Result<String> {
     let text = render("emulated.md", context! { reason, counts_instructions })?;
     Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Templates are laid out for those who edit them; a page has at most one blank line in a row.
+/// Reduces blank lines to one in a row: templates are laid out for their authors.
 fn single_spaced(page: &str) -> String {
     let mut lines: Vec<&str> = page.trim().lines().map(str::trim_end).collect();
     lines.dedup_by(|next, line| next.is_empty() && line.is_empty());
@@ -71,20 +71,20 @@ fn environment() -> anyhow::Result<Environment<'static>> {
     Ok(all)
 }
 
-/// A number with so many digits after its point; nothing where there is none.
+/// A number with this many digits after the point; empty if there is no number.
 fn fixed(value: Option<f64>, digits: Option<usize>) -> String {
     let digits = digits.unwrap_or(0);
     value.map_or(String::new(), |value| format!("{value:.digits$}"))
 }
 
-/// A ratio with its interval; nothing where there is none.
+/// A ratio with its interval; empty if there is none.
 fn ratio(ratio: Option<Serde<Ratio>>) -> String {
     ratio.map_or(String::new(), |ratio| {
         format!("{:.2} ({:.2} to {:.2})", ratio.value, ratio.low, ratio.high)
     })
 }
 
-/// A time in milliseconds as a picture says it.
+/// A time in milliseconds, in the form for pictures.
 fn time(ms: f64) -> String {
     match ms {
         0.0 => "0".into(),

@@ -1,4 +1,4 @@
-//! What was measured, and the files that it is written to: figures, picture, page.
+//! The report of a benchmark, and its files: figures, picture, page.
 
 use crate::{page, table};
 use anyhow::{Context, Result, ensure};
@@ -11,43 +11,42 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// (program or file, package) of what a PNG is made with.
+/// (program or file, package) for making a PNG.
 const PICTURE_PROGRAMS: &[(&str, &str)] = &[
     ("rsvg-convert", "librsvg2-bin"),
     ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"),
 ];
 
-/// What one benchmark measures.
+/// The figures of one benchmark.
 pub(crate) trait Figures: Serialize + DeserializeOwned {
-    /// Its script in `ci/`; also its template in `pages/`.
+    /// The name of its script in `ci/`, and of its template in `pages/`.
     const NAME: &'static str;
-    /// Raised when a program that reads an earlier version would misread the file.
+    /// Must increase if programs that read earlier versions would misread the file.
     const VERSION: u32 = 1;
 
-    /// What pages and pictures show besides.
+    /// Additional values for pages and pictures.
     fn extra(&self) -> Value {
         context! {}
     }
 
-    /// What was done by several, and the SHA-256 of the answers to each: one where all did equal work.
+    /// The compared work, each with the SHA-256 of its answers; there is only one hash if all did equal work.
     fn answers(&self) -> Vec<(&str, Vec<&String>)>;
 }
 
-/// The JSON file: the fields' order is the file's.
+/// The JSON file, with the same order of fields.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Report<F> {
-    /// Not on hardware: says so, and what that distorts. First in the file, as no figure can be read
-    /// without it.
+    /// If not on hardware: says so, and what that distorts. First in the file, because every figure depends on it.
     pub(crate) emulated: Option<String>,
     /// [`Figures::VERSION`].
     pub(crate) version: u32,
-    /// When it was made, in UTC.
+    /// The time of the measurement, in UTC.
     pub(crate) date: String,
-    /// The command line that made it.
+    /// The command line of the measurement.
     pub(crate) command: String,
-    /// Machine, Xen, kernels, versions: name to value.
+    /// Machine, Xen, kernels, versions, from name to value.
     pub(crate) machine: BTreeMap<String, String>,
-    /// What was measured.
+    /// The figures.
     #[serde(flatten)]
     pub(crate) figures: F,
 }
@@ -63,7 +62,7 @@ impl<F: Figures> Report<F> {
         page::render(&format!("{}.svg", F::NAME), self.values())
     }
 
-    /// The page; it names the picture and the file of figures as they are given here.
+    /// The page; it links to the picture and the file of figures by these names.
     pub(crate) fn page(&self, picture: &str, json: &str) -> Result<String> {
         page::render(&format!("{}.md", F::NAME), context! { picture, json, ..self.values() })
     }
@@ -81,16 +80,16 @@ impl<F: Figures> Report<F> {
     }
 }
 
-/// The files wanted.
+/// The files to write.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Files {
-    /// Write everything that was measured to a file
+    /// Write all figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw it: an SVG file, and a PNG beside it
+    /// Draw a picture: this SVG file, and a PNG beside it
     #[arg(long, value_name = "FILE.svg")]
     picture: Option<PathBuf>,
-    /// Write it as a page; it names the picture and the JSON file
+    /// Write a page, which links to the picture and the JSON file
     #[arg(long, value_name = "FILE.md", requires_all = ["json", "picture"])]
     document: Option<PathBuf>,
 }
@@ -119,14 +118,14 @@ impl Files {
     }
 }
 
-/// How a page names a file: as it was given, less the page's own folder.
+/// How a page names a file: without the page's own folder.
 fn relative_to(file: &Path, page: &Path) -> String {
     let folder = page.parent().unwrap_or(Path::new(""));
     file.strip_prefix(folder).unwrap_or(file).display().to_string()
 }
 
-/// Measures, or reads what an earlier run wrote to `from`; writes the files that are wanted, shows the
-/// results and checks them. `here` is a dom0 in use, where nothing is installed.
+/// Measures, or reads the figures that an earlier run wrote to `from`. Writes the requested files, prints and checks
+/// the results. `here` is a dom0 in use, where nothing is installed.
 pub(crate) fn run<F: Figures>(
     files: &Files,
     from: Option<&PathBuf>,
@@ -157,7 +156,7 @@ pub(crate) fn run<F: Figures>(
     }
 }
 
-/// Compares the page, the picture and the file that `docs/NAME.json` gives with those in `docs/`.
+/// Compares the page, the picture and the file made from `docs/NAME.json` with those in `docs/`.
 #[cfg(test)]
 pub(crate) fn assert_docs_are_current<F: Figures>(name: &str) {
     let docs = lab::host::project_root().join("docs");
@@ -168,6 +167,6 @@ pub(crate) fn assert_docs_are_current<F: Figures>(name: &str) {
     assert!(serde_json::to_string_pretty(&report).unwrap() + "\n" == json);
     let is_current = report.page(&files[2], &files[0]).unwrap() == page;
     let is_current = is_current && report.picture().unwrap() == picture;
-    assert!(is_current, "docs/{name}.md is old: write it again with `ci/{} --from`", F::NAME);
+    assert!(is_current, "docs/{name}.md is outdated: write it again with `ci/{} --from`", F::NAME);
     assert!(report.results().unwrap().starts_with("EMULATED: "));
 }

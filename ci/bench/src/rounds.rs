@@ -1,10 +1,10 @@
-//! Rounds: every contender has one turn in each, in an order that changes.
+//! Rounds: every contender has one turn in each round, in a changing order.
 
-/// Round and contender of each turn, of `count` contenders.
+/// The round and the contender of each turn, for `count` contenders.
 ///
-/// In as many rounds as there are contenders each has each place once and, where their number is even,
-/// each other one before it once: what one leaves behind for the next (a daemon at work, a cold cache)
-/// does not always meet the same. Design: E. J. Williams, 1949.
+/// In as many rounds as there are contenders, each has each place once. If their number is even, each also follows each
+/// other once: so the effect of one on the next (a working daemon, a cold cache) is spread over all. Design: E. J.
+/// Williams, 1949.
 pub(crate) fn turns(
     rounds: impl IntoIterator<Item = usize>,
     count: usize,

@@ -1,5 +1,5 @@
-//! The two sides of a comparison: a domain of `launch`, and a container of an OCI runtime with an
-//! interface as an engine gives it.
+//! The two sides of a comparison: a domain of `launch`, and a container of an OCI runtime with the interface that an
+//! engine would make.
 
 use crate::bundle::render_config;
 use crate::testbed::{BRIDGE, CLIENT, FOLDER, GATEWAY, LOWER, PREFIX_BITS, Testbed, before_each};
@@ -7,14 +7,14 @@ use anyhow::Result;
 use serde_json::Value;
 use std::net::Ipv4Addr;
 
-/// What is there before each launch, with what [`Testbed::prepare`] made.
+/// What exists before each launch, besides what [`Testbed::prepare`] made.
 pub(crate) const LAUNCH_READY: [&str; 3] =
     ["image converted to EROFS", "what its start reads is known from an earlier one", "bridge"];
-/// What is ready before a container starts.
+/// What exists before a container starts.
 const CONTAINER_READY: [&str; 3] =
     ["bundle with config.json", "root: a fresh overlayfs over launch's EROFS, mounted", "bridge"];
 
-/// What an app runs in.
+/// Where an app runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Side {
     /// A domain: type (`pv` or `pvh`) and memory.
@@ -24,7 +24,7 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    /// A domain of a type.
+    /// A domain of this type.
     pub(crate) fn domain(kind: &str, memory_mib: u32) -> Self {
         Self::Domain { kind: kind.into(), memory_mib }
     }
@@ -34,7 +34,7 @@ impl Side {
         Self::Container { runtime: "crun".into() }
     }
 
-    /// As it is called in the figures.
+    /// The name in the figures.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Domain { kind, .. } => format!("launch-{kind}"),
@@ -42,7 +42,7 @@ impl Side {
         }
     }
 
-    /// What is ready before each start.
+    /// What exists before each start.
     pub(crate) fn ready(&self) -> Vec<String> {
         let ready = match self {
             Self::Domain { .. } => LAUNCH_READY,
@@ -52,20 +52,19 @@ impl Side {
     }
 }
 
-/// An app that can be started.
+/// An app to start.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) side: Side,
-    /// What `launch` or the runtime calls it; also the name of a container's folder.
+    /// The name for `launch` or the runtime; also the name of a container's folder.
     pub(crate) name: String,
     pub(crate) address: Ipv4Addr,
-    /// dom0's end of a container's interface: 15 characters at most.
+    /// Dom0's end of a container's interface, at most 15 characters.
     pub(crate) veth: String,
 }
 
 impl App {
-    /// Makes ready what an engine would have made ready, and dom0 for a start. `image` is the `config` of what
-    /// it runs.
+    /// Prepares dom0 for a start, with everything that an engine would prepare. `image` is the image's `config`.
     pub(crate) fn prepare(&self, testbed: &Testbed<'_>, image: &Value) -> Result<()> {
         self.write_bundle(testbed, image)?;
         testbed.dom0.sh(&format!("{}\n{}", self.mount(), before_each())).map(drop)
@@ -85,7 +84,7 @@ impl App {
         testbed.dom0.write(&format!("{own}/config.json"), 0o644, config.to_string().as_bytes())
     }
 
-    /// A shell script before each start: mounts a container's root.
+    /// A shell script to run before each start: mounts a container's root.
     pub(crate) fn mount(&self) -> String {
         let own = self.folder();
         match self.side {
@@ -97,8 +96,8 @@ mount -t overlay -o lowerdir={LOWER},upperdir={own}/upper,workdir={own}/work ove
         }
     }
 
-    /// What starts it, detached or with its output. `args` are what it runs in a domain, where that is
-    /// not the image's own; a container has that in its bundle.
+    /// The command that starts it, detached or with its output. `args` replace the image's own command in a domain; a
+    /// container has its command in the bundle.
     pub(crate) fn command(&self, image: &str, args: &[String], detached: bool) -> Vec<String> {
         let (detach, own) = (if detached { " -d" } else { "" }, self.folder());
         let Self { side, name, address, .. } = self;
@@ -115,7 +114,7 @@ mount -t overlay -o lowerdir={LOWER},upperdir={own}/upper,workdir={own}/work ove
         command.split(' ').map(str::to_owned).chain(args.iter().cloned()).collect()
     }
 
-    /// What runs `true` beside it.
+    /// The command that runs `true` beside it.
     pub(crate) fn exec(&self) -> Vec<String> {
         let program = match &self.side {
             Side::Domain { .. } => "launch",
@@ -124,7 +123,7 @@ mount -t overlay -o lowerdir={LOWER},upperdir={own}/upper,workdir={own}/work ove
         [program, "exec", &self.name, "true"].map(str::to_owned).into()
     }
 
-    /// A shell script that takes it down, with what it wrote.
+    /// A shell script that removes it and the data that it wrote.
     pub(crate) fn take_down(&self) -> String {
         let (own, Self { name, veth, .. }) = (self.folder(), self);
         match &self.side {

@@ -1,4 +1,4 @@
-//! `ci/startup-time`: how fast each way of starting an app is, side by side.
+//! `ci/startup-time`: compares how fast each way of starting an app is.
 
 mod engine;
 mod kernels;
@@ -27,21 +27,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What can be started: the image, the question it is asked, and the port it answers at.
+/// The apps: the image, the question to ask, and the port that answers.
 const APPS: [(&str, &str, u16); 2] = [("nginx", "http", 80), ("redis", "redis-ping", 6379)];
-/// Starts that tell their phases, and boots of each kernel.
+/// The most starts that report their phases, and the most boots of each kernel.
 const MOST_PHASE_ROUNDS: usize = 5;
-/// One start at a time: two runs are to agree.
+/// Counted instructions, because there is one start at a time and two runs should agree.
 const DEFAULT_CLOCK: Clock = Clock::Instructions;
 
-/// Starts an app in every way there is, side by side and round by round, and shows how long each
-/// took to the first right answer.
+/// Starts an app in every possible way, round by round, and shows the time of each way to the first right answer.
 ///
-/// For exact figures nothing else should run on the machine.
+/// For exact figures, run nothing else on the machine.
 #[derive(Debug, Parser)]
 #[command(name = "ci/startup-time", bin_name = "ci/startup-time", max_term_width = 100)]
 struct Cli {
-    /// What is started: nginx, asked for its page, or redis, asked to PING
+    /// Image to start: nginx, asked for its page, or redis, asked to PING
     #[arg(long, value_name = "IMAGE", default_value = "nginx", value_parser = ["nginx", "redis"])]
     app: String,
     /// Contenders to run: launch-native-pvh, launch-native-pv, launch-xl-pvh, launch-xl-pv,
@@ -49,17 +48,17 @@ struct Cli {
     /// kernels, which ratios need [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_name)]
     only: Vec<String>,
-    /// Starts of each contender, after one that warms up
+    /// Starts of each contender, after one to warm up
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     #[command(flatten)]
     dom0: Where,
     #[command(flatten)]
     files: Files,
-    /// Fail when a ratio is above its limit in ci/startup-limits.toml
+    /// Fail if a ratio is above its limit in ci/startup-limits.toml
     #[arg(long)]
     check: bool,
-    /// Measure nothing: take what an earlier run wrote with --json
+    /// Measure nothing; read the figures that an earlier run wrote with --json
     #[arg(long, value_name = "FILE", conflicts_with_all = ["app", "here", "only", "rounds"])]
     from: Option<PathBuf>,
 }
@@ -116,7 +115,7 @@ fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
         false => Vec::new(),
     };
     if all.is_empty() && kernels.is_empty() {
-        bail!("none of the contenders is here");
+        bail!("none of the contenders is available");
     }
     let (xl_create, contenders): (Vec<Entry>, Vec<Entry>) =
         all.into_iter().partition(|entry| entry.name == NEVER_ANSWERS);
@@ -136,7 +135,7 @@ fn compare(cli: &Cli, testbed: &Testbed<'_>) -> Result<Report<Startup>> {
     Ok(report)
 }
 
-/// The contenders that are wanted and here, and why others are not.
+/// The available contenders among the requested ones, and why the others are not available.
 fn prepare_all(cli: &Cli, testbed: &Testbed<'_>) -> Result<(Vec<Entry>, BTreeMap<String, String>)> {
     let (mut all, mut missing) = (Vec::new(), BTreeMap::new());
     for (name, contender) in CONTENDERS.into_iter().filter(|(name, _)| cli.wants(name)) {
@@ -144,7 +143,7 @@ fn prepare_all(cli: &Cli, testbed: &Testbed<'_>) -> Result<(Vec<Entry>, BTreeMap
         match prepare(name, contender, testbed)? {
             Ok(plan) => all.push(Entry::new(name, plan)),
             Err(reason) => {
-                say(&format!("{name} is not here: {reason}"));
+                say(&format!("{name} is not available: {reason}"));
                 missing.insert(name.into(), reason);
             }
         }

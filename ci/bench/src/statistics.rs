@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 /// How often samples are redrawn for an interval.
 const DRAWS: usize = 4000;
-/// Part of the drawn ratios that an interval leaves out at each end: 95 % are in it.
+/// The part of the drawn ratios that an interval excludes at each end: it contains 95 %.
 const LEFT_OUT: f64 = 0.025;
 
-/// What a row of the table says about one measure, in milliseconds.
+/// One measure's values in a row of the table, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) min: f64,
@@ -19,7 +19,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Summarizes samples; `None` of none.
+    /// Summarizes samples; `None` if there are none.
     pub(crate) fn of(samples: &[f64]) -> Option<Self> {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -32,7 +32,7 @@ impl Summary {
     }
 }
 
-/// A ratio of two medians, with the interval that 95 % of redrawn samples fall into.
+/// A ratio of two medians, with the interval that contains 95 % of the redrawn ratios.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     pub(crate) value: f64,
@@ -41,10 +41,10 @@ pub(crate) struct Ratio {
 }
 
 impl Ratio {
-    /// The median of `samples` against that of `base`; `None` where one of them is empty.
+    /// The median of `samples` divided by that of `base`; `None` if one of them is empty.
     ///
-    /// The interval comes from a percentile bootstrap: both sides are redrawn from themselves,
-    /// with the same seed each time, so that the same samples give the same interval.
+    /// The interval comes from a percentile bootstrap: both sides are redrawn from themselves, with the same seed each
+    /// time, so the same samples give the same interval.
     pub(crate) fn of_medians(samples: &[f64], base: &[f64]) -> Option<Self> {
         let value = Summary::of(samples)?.median / Summary::of(base)?.median;
         let mut random = fastrand::Rng::with_seed(1);
@@ -67,7 +67,7 @@ fn median_of_draw(samples: &[f64], random: &mut fastrand::Rng) -> f64 {
     quantile(&drawn, 0.5)
 }
 
-/// The value below which a part of the samples lies, between two of them where it falls there.
+/// The value below which this part of the samples lies, interpolated between two of them.
 #[expect(clippy::cast_precision_loss, reason = "a few samples")]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the length")]
 fn quantile(sorted: &[f64], part: f64) -> f64 {

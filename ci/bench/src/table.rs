@@ -1,6 +1,6 @@
-//! Markdown for a terminal: its tables are aligned.
+//! Aligns the tables of Markdown for a terminal.
 
-/// Aligns the columns of every table, as the marks below its head say.
+/// Aligns the columns of every table, as the marks below its head specify.
 pub(crate) fn align(markdown: &str) -> String {
     let lines: Vec<&str> = markdown.lines().collect();
     let blocks = lines.chunk_by(|line, next| line.starts_with('|') == next.starts_with('|'));
@@ -15,7 +15,7 @@ fn table(head: &str, marks: &str, rows: &[&str]) -> String {
     let marks = cells(marks);
     let rows: Vec<Vec<String>> =
         [head].iter().chain(rows).map(|row| cells(&row.replace("**", ""))).collect();
-    // A row with one cell only is a heading, which may be longer than its column.
+    // A row with only one cell is a heading, which may be longer than its column.
     let is_heading = |row: &[String]| row[1..].iter().all(String::is_empty);
     let width = |column: usize| {
         let rows = rows.iter().filter(|row| !is_heading(row));

@@ -1,4 +1,4 @@
-//! What all contenders stand on in dom0: the client, the image, a bridge, addresses.
+//! The testbed: what all contenders use in dom0, such as the client, the image, a bridge, addresses.
 
 use crate::dom0::Dom0;
 use anyhow::{Context, Result, ensure};
@@ -9,48 +9,48 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// Everything of a benchmark that lies in dom0 and is needed while it runs.
+/// The folder in dom0 for everything that a running benchmark needs.
 pub(crate) const FOLDER: &str = "/var/lib/lab-compare";
-/// The bridge of the contenders that bring none of their own.
+/// The bridge of the contenders that have none of their own.
 pub(crate) const BRIDGE: &str = "comparebr0";
-/// Its address.
+/// The bridge's address.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 112, 0, 1);
-/// Bits of its network, which has room for as many containers as a bridge has ports.
+/// The prefix length of its network, which has room for as many containers as a bridge has ports.
 pub(crate) const PREFIX_BITS: u8 = 16;
 /// The client in dom0.
 pub(crate) const CLIENT: &str = "/var/lib/lab-compare/client";
 /// The image's root, mounted read-only in dom0.
 pub(crate) const LOWER: &str = "/var/lib/lab-compare/lower";
-/// An app of `launch` from which a benchmark learns something before it begins.
+/// An app of `launch` that a benchmark examines before it begins.
 const PROBE: &str = "compare-probe";
 
-/// The image that is started, as all contenders know it.
+/// The image to start, in the forms that the contenders need.
 #[derive(Debug)]
 pub(crate) struct Image {
-    /// As users type it.
+    /// The name that users type.
     pub(crate) name: String,
     /// The manifest's digest.
     pub(crate) digest: String,
-    /// `launch`'s EROFS disk of it in dom0.
+    /// The path of `launch`'s EROFS disk in dom0.
     pub(crate) disk: String,
-    /// What `launch inspect` calls `config`.
+    /// The `config` that `launch inspect` shows.
     pub(crate) config: Value,
-    /// User and group that the app runs as.
+    /// User and group of the app.
     pub(crate) ids: (u32, u32),
 }
 
-/// What is ready for all.
+/// What is ready for all contenders.
 #[derive(Debug)]
 pub(crate) struct Testbed<'a> {
     pub(crate) dom0: &'a Dom0,
     pub(crate) image: Image,
-    /// The client, as it was built.
+    /// The client's program.
     pub(crate) client: Vec<u8>,
 }
 
 impl<'a> Testbed<'a> {
-    /// Has `work` done with an image. Takes everything away again, also after an error: `take_down` is a shell
-    /// script that takes the benchmark's own domains and containers down.
+    /// Runs `work` with an image. Removes everything afterwards, also after an error: `take_down` is a shell script
+    /// that removes the benchmark's own domains and containers.
     pub(crate) fn with<T>(
         dom0: &'a Dom0,
         image: &str,
@@ -65,9 +65,9 @@ impl<'a> Testbed<'a> {
         Ok(done)
     }
 
-    /// Puts the client, the image and the bridge into dom0.
+    /// Copies the client to dom0, and prepares the image and the bridge.
     fn prepare(dom0: &'a Dom0, image: &str) -> Result<Self> {
-        // A static program: dom0's C library need not be ours.
+        // A static program, because dom0's C library may differ from the host's.
         let built = build("lab-client", "lab-client", Linking::SmallStatic)?;
         let client =
             std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
@@ -81,8 +81,8 @@ ip link set {BRIDGE} up"
         Ok(Self { dom0, image, client })
     }
 
-    /// Has the client start an app by `command` and ask for what `question` says at `address`, until it
-    /// answers or `patience_s` seconds have gone by.
+    /// Makes the client start an app with `command` and ask `question` at `address` until the app answers, or
+    /// `patience_s` seconds have passed.
     pub(crate) fn start(
         &self,
         question: &str,
@@ -101,17 +101,17 @@ ip link set {BRIDGE} up"
         let argv = [&[CLIENT], args].concat();
         let output = self.dom0.run(&argv, input)?;
         ensure!(output.code == 0, "{}", String::from_utf8_lossy(&output.stderr).trim());
-        serde_json::from_slice(&output.stdout).context("the client gave no JSON")
+        serde_json::from_slice(&output.stdout).context("the client did not print JSON")
     }
 }
 
-/// Has `launch` pull the image, and mounts its disk for those who run it without `launch`.
+/// Makes `launch` pull the image, and mounts its disk for contenders without `launch`.
 fn prepare_image(dom0: &Dom0, name: &str) -> Result<Image> {
     let digest = dom0.sh(&format!("launch pull {name} | tail -n 1"))?.trim().to_owned();
     let mut found = inspect(dom0, &digest)?;
-    let disk = found["disk"].as_str().context("launch inspect names no disk")?.to_owned();
+    let disk = found["disk"].as_str().context("launch inspect shows no disk")?.to_owned();
     dom0.sh(&format!("mkdir -p {LOWER} && mount -t erofs -o ro,loop {disk} {LOWER}"))?;
-    // It runs until what its start reads is known, as after the first start that a user lets run.
+    // Runs until its start set is known, as after the first start by a user.
     let learn_start_set = format!(
         "set=$(dirname {disk})/start-set
 [ -e $set ] && exit
@@ -120,13 +120,13 @@ for second in $(seq 90); do [ -e $set ] && break; sleep 1; done
 launch rm -f {PROBE} >/dev/null
 [ -e $set ]"
     );
-    dom0.sh(&learn_start_set).context("the image's start set is not found out")?;
+    dom0.sh(&learn_start_set).context("the image's start set was not recorded")?;
     let config = found["config"].take();
     let ids = ids_of(dom0, config["user"].as_str().unwrap_or_default())?;
     Ok(Image { name: name.to_owned(), digest, disk, config, ids })
 }
 
-/// The numbers of the image's user, looked up in its own `/etc/passwd`; root where it names none.
+/// The numbers of the image's user, from the image's `/etc/passwd`; root if the image names no user.
 fn ids_of(dom0: &Dom0, user: &str) -> Result<(u32, u32)> {
     if user.is_empty() {
         return Ok((0, 0));
@@ -142,11 +142,12 @@ fn ids_of(dom0: &Dom0, user: &str) -> Result<(u32, u32)> {
 
 fn inspect(dom0: &Dom0, name: &str) -> Result<Value> {
     let text = dom0.sh(&format!("launch inspect {name}"))?;
-    let mut found: Value = serde_json::from_str(&text).context("launch inspect gave no JSON")?;
+    let mut found: Value =
+        serde_json::from_str(&text).context("launch inspect did not print JSON")?;
     Ok(found[0].take())
 }
 
-/// A domain, as `launch inspect` shows it of an app.
+/// A domain, as shown by `launch inspect` of its app.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Guest {
     pub(crate) address: Ipv4Addr,
@@ -160,16 +161,16 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Asks `launch` about an app that runs.
+    /// Asks `launch` about a running app.
     pub(crate) fn inspect(dom0: &Dom0, name: &str) -> Result<Self> {
         let mut found = inspect(dom0, name)?;
         let mut app = found["app"].take();
         app["address"] = found["state"]["address"].take();
         serde_json::from_value(app)
-            .with_context(|| format!("launch inspect {name} has another shape"))
+            .with_context(|| format!("launch inspect {name} printed an unknown form"))
     }
 
-    /// Launches the image as a cold launch does, looks at it, and takes it away.
+    /// Starts the image as a cold launch does, inspects its app, and removes it.
     pub(crate) fn of_probe(testbed: &Testbed<'_>) -> Result<Self> {
         let Testbed { dom0, image, .. } = testbed;
         let run = format!("launch run -d --memory 64m --name {PROBE} {} >/dev/null", image.name);
@@ -180,13 +181,12 @@ impl Guest {
     }
 }
 
-/// What is done before each start, and not timed; a shell script.
+/// A shell script to run before each start, outside of the measured time.
 ///
-/// Linux asks for an unknown neighbour once a second. An app that is up just after such a question
-/// would be found a second late, by this client as by any other; so here it asks every 10 ms, on
-/// bridges only. On `launch0` dom0 knows all neighbours and asks for none: a question before the
-/// command has come to its address would only wake every guest. [`clear`] gives the settings their old
-/// values back. No answer of an earlier round is left over either.
+/// Linux asks for an unknown neighbour once per second, so every client would find an app up to a second late. Here it
+/// asks every 10 ms, but on bridges only. On `launch0` dom0 knows all neighbours; a question before the command has set
+/// the address would only wake every guest. [`clear`] restores the settings. The script also removes answers of earlier
+/// rounds.
 pub(crate) fn before_each() -> String {
     format!(
         "for folder in /sys/class/net/*/bridge; do
@@ -205,8 +205,8 @@ sync"
     )
 }
 
-/// Takes everything away that a benchmark made, as far as it is there. `take_down` is a shell script
-/// that takes its own domains and containers down first.
+/// Removes everything that a benchmark made, if it exists. `take_down` is a shell script that first removes the
+/// benchmark's own domains and containers.
 fn clear(dom0: &Dom0, take_down: &str) -> Result<()> {
     let script = format!(
         "cd {FOLDER} 2>/dev/null || exit 0
@@ -222,8 +222,7 @@ cd / && rm -rf --one-file-system {FOLDER}"
     dom0.run(&["sh", "-c", &script], &[]).map(drop)
 }
 
-/// A line of a script for [`clear`]: removes the apps of `launch` whose names match an extended
-/// regular expression.
+/// A line of a script for [`clear`]: removes the apps of `launch` whose names match an extended regular expression.
 pub(crate) fn remove_apps(names: &str) -> String {
     format!(
         "launch ps -a 2>/dev/null | awk '{{ print $NF }}' | grep -E '{names}' | xargs -r -n 16 launch rm -f"

@@ -1,4 +1,4 @@
-//! `ci/throughput`: how much an app does in a domain and in a container.
+//! `ci/throughput`: how much work an app does in a domain and in a container.
 
 mod contender;
 mod report;
@@ -21,13 +21,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use workload::{NGINX, REDIS};
 
-/// Client and server work at once.
+/// Real time, because client and server work at the same time.
 const DEFAULT_CLOCK: Clock = Clock::Wall;
 
-/// Loads nginx and redis in domains and in a container of crun, in turns, and has each write to its
-/// disk and read its image; shows rates and tail latencies.
+/// Loads nginx and redis in domains and in a container of crun, in turns; also makes each write to its disk and read
+/// its image. Shows rates and tail latencies.
 ///
-/// For exact figures nothing else should run on the machine.
+/// For exact figures, run nothing else on the machine.
 #[derive(Debug, Parser)]
 #[command(name = "ci/throughput", bin_name = "ci/throughput", max_term_width = 100)]
 struct Cli {
@@ -50,7 +50,7 @@ struct Cli {
     dom0: Where,
     #[command(flatten)]
     files: Files,
-    /// Measure nothing: take what an earlier run wrote with --json
+    /// Measure nothing; read the figures that an earlier run wrote with --json
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 }
@@ -63,7 +63,7 @@ pub fn main() -> ExitCode {
 }
 
 fn measure(cli: &Cli) -> Result<Report<Throughput>> {
-    // A container and the client share dom0's processors: two, as a domain has one of its own.
+    // Two processors, because a container and the client share dom0's, while a domain has one of its own.
     let size = Some(Size { dom0_vcpus: 2, ..Size::default() });
     let name = "throughput";
     let wanted = Wanted { name, extra: None, size, clock: DEFAULT_CLOCK, is_kept: false };

@@ -1,7 +1,7 @@
-//! A container's interface, made as an engine makes it: in one process, by netlink.
+//! Makes a container's interface as an engine does: in one process, with netlink.
 //!
-//! `crun` and `runc` call this as the bundle's `createRuntime` hook. A script with `ip` would do the
-//! same in three to four times the time of a small container's start, and no engine does that.
+//! `crun` and `runc` call this as the bundle's `createRuntime` hook. A script with `ip` would take three to four times
+//! as long as a small container's start, and no engine uses one.
 
 use anyhow::{Context, Result, bail};
 use netlink_packet_core::{
@@ -27,29 +27,29 @@ use std::os::fd::AsFd;
 /// The interface's name in the container.
 const INSIDE: &str = "eth0";
 
-/// What a container's interface is to be.
+/// The properties of a container's interface.
 #[derive(Debug)]
 pub struct Interface {
-    /// The bridge it is put on.
+    /// The bridge to attach it to.
     pub bridge: String,
-    /// Name of the end that stays in dom0.
+    /// Name of the end in dom0.
     pub outside: String,
     /// The container's address.
     pub address: Ipv4Addr,
-    /// Its network's bits.
+    /// Prefix length of its network.
     pub prefix_bits: u8,
     /// Its default gateway.
     pub gateway: Ipv4Addr,
 }
 
-/// Gives the container, whose state is read as OCI runtimes hand it to hooks, its interface.
+/// Creates the interface of the container whose state `state` contains, in the form that OCI runtimes give to hooks.
 ///
 /// # Errors
-/// When the state names no process, or the kernel refuses.
+/// The state names no process, or the kernel refuses.
 pub fn attach(mut state: impl Read, interface: &Interface) -> Result<()> {
     let mut text = String::new();
     state.read_to_string(&mut text).context("cannot read the container's state")?;
-    let state: serde_json::Value = serde_json::from_str(&text).context("the state is no JSON")?;
+    let state: serde_json::Value = serde_json::from_str(&text).context("the state is not JSON")?;
     let pid = state["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
     let pid = pid.context("the state names no process")?;
 
@@ -70,7 +70,7 @@ pub fn attach(mut state: impl Read, interface: &Interface) -> Result<()> {
     inside.ask(add_default_route(eth0, interface.gateway)).context("cannot set the route")
 }
 
-/// One end up and on the bridge, the other in the namespace of a process.
+/// A veth pair: one end up and on the bridge, the other in the network namespace of a process.
 fn make_pair(outside: &str, bridge: u32, pid: u32) -> RouteNetlinkMessage {
     let mut peer = LinkMessage::default();
     peer.attributes = vec![LinkAttribute::IfName(INSIDE.into()), LinkAttribute::NetNsPid(pid)];
@@ -118,7 +118,7 @@ fn add_default_route(index: u32, gateway: Ipv4Addr) -> RouteNetlinkMessage {
     RouteNetlinkMessage::NewRoute(message)
 }
 
-/// A netlink socket in the namespace that it was opened in.
+/// A netlink socket, for the namespace in which it was opened.
 struct Netlink {
     socket: Socket,
 }
@@ -133,12 +133,12 @@ impl Netlink {
 
     fn index_of(&self, name: &str) -> Result<u32> {
         let explain = || format!("there is no interface {name}");
-        // Any socket of the namespace will do.
+        // Any socket of the namespace suffices.
         let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         name_to_index(&socket, name).with_context(explain)
     }
 
-    /// Asks for something to be made, and waits for the kernel's yes.
+    /// Sends a request that creates something, and waits for the kernel's confirmation.
     fn ask(&mut self, message: RouteNetlinkMessage) -> Result<()> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
@@ -151,7 +151,7 @@ impl Netlink {
         match answer.payload {
             NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
             NetlinkPayload::Error(error) => Err(error.to_io().into()),
-            other => bail!("the kernel answers {other:?}"),
+            other => bail!("the kernel answered {other:?}"),
         }
     }
 }
@@ -171,7 +171,7 @@ mod tests {
         };
         let refused = |state: &str| attach(state.as_bytes(), &interface).unwrap_err().to_string();
         assert_eq!(refused("{}"), "the state names no process");
-        assert_eq!(refused("{"), "the state is no JSON");
+        assert_eq!(refused("{"), "the state is not JSON");
         let pid = std::process::id();
         assert_eq!(refused(&format!("{{\"pid\":{pid}}}")), "there is no interface no-such-bridge");
     }

@@ -1,7 +1,7 @@
-//! The time of a guest kernel: from its domain's first instruction to its first program.
+//! Measures a guest kernel: the time from its domain's first instruction to its first program.
 //!
-//! The client is that program too. It says on the console what its clock shows and ends the domain;
-//! in dom0 it starts the paused domain and waits for that line.
+//! The client is also that program: it prints its clock to the console and ends the domain. In dom0 it unpauses the
+//! domain and waits for that line.
 
 use anyhow::{Context, Result, ensure};
 use rustix::system::{RebootCommand, reboot};
@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// What the line on the console starts with; microseconds follow.
+/// The start of the line on the console; microseconds follow.
 const MARK: &str = "startup-mark ";
 
 /// One boot.
@@ -28,14 +28,14 @@ pub struct Boot {
 /// The guest's first program.
 ///
 /// # Errors
-/// When it cannot write to the console or power off.
+/// The console cannot be written, or the domain cannot be powered off.
 pub fn run_as_init() -> Result<()> {
     let now = clock_gettime(ClockId::Monotonic);
     let us = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1000);
     let mut out = std::io::stdout();
     out.write_all(format!("\n{MARK}{us}\n").as_bytes())?;
     out.flush()?;
-    // Powering off at once could outrun the console.
+    // An immediate power-off could come before the console's output.
     std::thread::sleep(Duration::from_secs(2));
     Ok(reboot(RebootCommand::PowerOff)?)
 }
@@ -43,7 +43,7 @@ pub fn run_as_init() -> Result<()> {
 /// Unpauses a domain and waits for the line on its console, the pseudo-terminal `console`.
 ///
 /// # Errors
-/// When the line does not come in time, or the domain cannot be unpaused.
+/// The line does not come in time, or the domain cannot be unpaused.
 pub fn watch(domain: &str, console: &str, patience: Duration) -> Result<Boot> {
     let mut console = File::open(console).with_context(|| format!("cannot open {console}"))?;
     let (sender, receiver) = channel();
@@ -54,7 +54,7 @@ pub fn watch(domain: &str, console: &str, patience: Duration) -> Result<Boot> {
             let now = Instant::now();
             text.extend_from_slice(&buffer[..length]);
             if let Some(us) = find_mark(&text) {
-                // Nobody listens any more when the patience ran out.
+                // After the timeout the receiver no longer exists.
                 let _ = sender.send((now, us));
                 return;
             }
@@ -63,10 +63,10 @@ pub fn watch(domain: &str, console: &str, patience: Duration) -> Result<Boot> {
     let begin = Instant::now();
     let mut xl = Command::new("xl");
     let status = xl.args(["unpause", domain]).stdin(Stdio::null()).status();
-    ensure!(status.context("cannot start xl")?.success(), "xl unpause {domain} fails");
+    ensure!(status.context("cannot start xl")?.success(), "xl unpause {domain} failed");
     let (seen, us) = receiver
         .recv_timeout(patience)
-        .with_context(|| format!("{domain} said nothing in {} s", patience.as_secs()))?;
+        .with_context(|| format!("{domain} printed no mark within {} s", patience.as_secs()))?;
     #[expect(clippy::cast_precision_loss, reason = "microseconds of a boot")]
     let guest_ms = us as f64 / 1e3;
     Ok(Boot { guest_ms, seen_ms: (seen - begin).as_secs_f64() * 1e3 })
@@ -75,7 +75,7 @@ pub fn watch(domain: &str, console: &str, patience: Duration) -> Result<Boot> {
 fn find_mark(text: &[u8]) -> Option<u64> {
     let text = String::from_utf8_lossy(text);
     let (_, rest) = text.split_once(MARK)?;
-    // Only a whole line: the number may still be on its way.
+    // Only a complete line, because the number may be incomplete.
     let (number, _) = rest.split_once(['\r', '\n'])?;
     number.trim().parse().ok()
 }

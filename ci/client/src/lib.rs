@@ -1,4 +1,4 @@
-//! The client of the benchmarks in dom0, and what it tells the host.
+//! The benchmarks' client in dom0, and the results that it prints for the host.
 #![forbid(unsafe_code)]
 
 pub mod attach;

@@ -1,4 +1,4 @@
-//! A load: several connections from one thread, each asking again as soon as it has its answer.
+//! A load: several connections in one thread, each of which sends the next request once it has its answer.
 
 use crate::measure::{Latency, Load};
 use crate::start::sha256;
@@ -10,17 +10,17 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Part of the time that is not counted, in the beginning: the eighth.
+/// The first part of the time, which is not counted: an eighth.
 const WARM_UP_PART: u32 = 8;
-/// Longest silence of all connections.
+/// The longest time without an answer on any connection.
 const SILENCE: Duration = Duration::from_secs(10);
-/// After so many broken connections the load ends.
+/// The number of broken connections after which the load ends.
 const MOST_ERRORS: u64 = 100;
 
 /// Loads the app at `address` for `time`.
 ///
 /// # Errors
-/// When it cannot be reached, falls silent, or does nothing but break connections.
+/// The app cannot be reached, does not answer, or breaks too many connections.
 pub fn load(
     asked: &Asked,
     address: SocketAddrV4,
@@ -53,7 +53,7 @@ pub fn load(
                         result.body_bytes += answer.body_bytes;
                         last = answer.at;
                     }
-                    // A new one is part of what such a server takes, but of no request.
+                    // A new connection belongs to the server's work, but not to a request.
                     if answer.closes {
                         all[index] = Connection::open(address)?;
                     }
@@ -63,7 +63,7 @@ pub fn load(
                     result.errors += 1;
                     result.first_error.get_or_insert(format!("{error:#}"));
                     if result.errors > MOST_ERRORS {
-                        return Err(error.context("too many connections break"));
+                        return Err(error.context("too many connections broke"));
                     }
                     all[index] = Connection::open(address)?;
                     all[index].ask(asked)?;
@@ -86,14 +86,14 @@ fn set_all_keys(address: SocketAddrV4) -> Result<()> {
         let begin = Instant::now();
         while connection.read(&Asked::RedisSet)?.is_none() {
             if begin.elapsed() > SILENCE {
-                bail!("no answer to a SET");
+                bail!("redis did not answer a SET");
             }
         }
     }
     Ok(())
 }
 
-/// Waits until one can be read.
+/// Waits until a connection can be read.
 fn ready(all: &[Connection]) -> Result<Vec<usize>> {
     let mut list: Vec<PollFd<'_>> =
         all.iter().map(|connection| PollFd::new(&connection.stream, PollFlags::IN)).collect();
@@ -109,9 +109,9 @@ struct Answer {
     at: Instant,
     took_us: u32,
     body_bytes: u64,
-    /// It was the last on its connection.
+    /// Whether it was the last on its connection.
     closes: bool,
-    /// Of the first answer only: hashing takes the processor's time.
+    /// For the first answer only, because hashing takes processor time.
     sha256: Option<String>,
 }
 
@@ -138,14 +138,14 @@ impl Connection {
         self.send(&request)
     }
 
-    /// Requests are small and there is none under way, so that the socket always has room.
+    /// Requests are small and none is pending, so the socket always has room.
     fn send(&mut self, request: &[u8]) -> Result<()> {
         self.asked += 1;
         self.since = Instant::now();
         self.stream.write_all(request).context("cannot send a request")
     }
 
-    /// Takes what has come; an answer when it is whole.
+    /// Reads available bytes; returns an answer once it is complete.
     fn read(&mut self, asked: &Asked) -> Result<Option<Answer>> {
         if self.have == self.buffer.len() {
             self.buffer.resize(self.have * 2, 0);
@@ -172,7 +172,7 @@ impl Connection {
     }
 }
 
-/// Quantiles: the smallest latency that so many answers do not exceed.
+/// Quantiles: the smallest latency that this part of the answers does not exceed.
 fn quantiles(latencies_us: &mut [u32]) -> Latency {
     latencies_us.sort_unstable();
     let at = |per_mille: usize| {
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-    /// A web server whose every answer is `body`, twenty of them on a connection.
+    /// A web server that answers everything with `body`, and closes a connection after twenty answers.
     fn serve(body: &'static str) -> SocketAddrV4 {
         let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
         let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };

@@ -1,7 +1,7 @@
-//! What the comparisons run in dom0, as one static program:
+//! The client of the benchmarks in dom0, as one static program:
 //!
 //! - `lab-client measure QUESTION ADDRESS:PORT SECONDS COMMAND…` measures one start;
-//! - `lab-client several in-a-row|at-once QUESTION SECONDS` measures several, a JSON array on its input;
+//! - `lab-client several in-a-row|at-once QUESTION SECONDS` measures starts, read from a JSON array on its input;
 //! - `lab-client load REQUEST ADDRESS:PORT CONNECTIONS SECONDS` loads an app;
 //! - `lab-client attach BRIDGE OUTSIDE ADDRESS BITS GATEWAY` is the network hook of a bundle;
 //! - `lab-client boot DOMAIN CONSOLE SECONDS` times a paused domain's kernel;
@@ -31,7 +31,7 @@ fn main() -> std::process::ExitCode {
 
 fn run() -> Result<()> {
     let words = &mut std::env::args();
-    // The kernel hands its first program words of its own command line: they mean nothing here.
+    // The kernel passes words of its own command line to its first program; they have no meaning here.
     if words.next().is_some_and(|own| own == "/init") && std::process::id() == 1 {
         return run_as_init();
     }
@@ -88,6 +88,6 @@ fn run() -> Result<()> {
 }
 
 fn next<T: FromStr>(words: &mut impl Iterator<Item = String>, what: &str) -> Result<T> {
-    let word = words.next().with_context(|| format!("no {what} was given"))?;
-    word.parse().ok().with_context(|| format!("{word:?} is no {what}"))
+    let word = words.next().with_context(|| format!("the {what} is missing"))?;
+    word.parse().ok().with_context(|| format!("{word:?} is not a valid {what}"))
 }

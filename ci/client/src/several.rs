@@ -5,10 +5,10 @@ use crate::start::{Asking, Question, measure};
 use anyhow::{Result, anyhow};
 use std::time::{Duration, Instant};
 
-/// Starts each when the one before has answered and returned.
+/// Starts each one after the previous one has answered and returned.
 ///
 /// # Errors
-/// As [`measure`].
+/// Those of [`measure`].
 pub fn in_a_row(question: Question, patience: Duration, all: &[One]) -> Result<Several> {
     let begin = Instant::now();
     let asking = |one: &One| Asking { question, address: one.address, patience, rivals: 1 };
@@ -17,10 +17,10 @@ pub fn in_a_row(question: Question, patience: Duration, all: &[One]) -> Result<S
     Ok(Several { wall_ms: begin.elapsed().as_secs_f64() * 1e3, starts: starts? })
 }
 
-/// Starts all at once, and ends when each has answered and returned.
+/// Starts all at once, and returns when each has answered and returned.
 ///
 /// # Errors
-/// As [`measure`].
+/// Those of [`measure`].
 pub fn at_once(question: Question, patience: Duration, all: &[One]) -> Result<Several> {
     let begin = Instant::now();
     let rivals = u32::try_from(all.len())?;

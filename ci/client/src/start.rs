@@ -1,7 +1,7 @@
-//! The client in dom0: starts a command, and asks an address until the app there answers.
+//! Measures a start: starts a command in dom0, and asks an address until the app there answers.
 //!
-//! All contenders are measured by this one program. It is static and does nothing but this, so that
-//! it takes as little as can be of the processor that the command needs.
+//! This one program measures all contenders. It is static and does nothing else, so it takes little processor time from
+//! the command.
 
 use crate::measure::Measure;
 use anyhow::{Context, Result, bail, ensure};
@@ -21,28 +21,28 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// After an attempt that was refused at once: the hundredth part of the time that has gone by, which
-/// is then the figure's error, but no less than this. Asking takes processor time that the start needs.
+/// The shortest pause after a refused attempt. The pause is a hundredth of the elapsed time, which is the error of the
+/// figure, because asking takes processor time from the start.
 const LEAST_PAUSE: Duration = Duration::from_millis(1);
 const PART_PAUSED: u32 = 100;
-/// An attempt that hears nothing is not given up this soon, but another one is made beside it:
-/// the kernel would say SYN again only after a second.
+/// If an attempt gets no reaction within this time, another one is made beside it: the kernel would repeat a SYN only
+/// after a second.
 const IMPATIENCE: Duration = Duration::from_millis(20);
-/// Attempts that may be under way at once; then the oldest is given up.
+/// The most attempts at the same time; with more, the oldest is dropped.
 const MOST_PENDING: usize = 16;
-/// Longest time for an answer once connected.
+/// The longest time for an answer after connecting.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// No longer answer than this is read.
+/// The longest answer to read.
 const MOST_ANSWER_BYTES: u64 = 16 << 20;
 
-/// What is asked of the app, and what a right answer is.
+/// The question to the app, and its right answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// `GET /`, answered by a 200; the body is what follows the header.
+    /// `GET /`, answered by a 200; the body follows the header.
     Http,
     /// `PING`, answered by `+PONG`; the body is the answer.
     RedisPing,
-    /// Nothing: only the command's return counts.
+    /// No question: only the command's return is measured.
     Nothing,
 }
 
@@ -59,22 +59,22 @@ impl std::str::FromStr for Question {
     }
 }
 
-/// What is asked, where, and for how long.
+/// The question, the address, and for how long to ask.
 #[derive(Debug, Clone, Copy)]
 pub struct Asking {
-    /// What.
+    /// The question.
     pub question: Question,
-    /// Where the app will answer.
+    /// The app's address.
     pub address: SocketAddrV4,
-    /// The longest that it may take.
+    /// The longest time to an answer.
     pub patience: Duration,
-    /// How many are asked at the same time, this one too: each is asked so much more seldom, so that
-    /// the asking together takes no more of the processor.
+    /// How many starts are measured at the same time, including this one. Each asks less often by this factor, so that
+    /// all together take the same processor time.
     pub rivals: u32,
 }
 
 impl Asking {
-    /// Time until the next attempt, `elapsed` after the beginning.
+    /// Time until the next attempt, at `elapsed` after the beginning.
     fn pause(&self, least: Duration, elapsed: Duration) -> Duration {
         (elapsed / PART_PAUSED).max(least * self.rivals)
     }
@@ -83,11 +83,11 @@ impl Asking {
 /// Runs `command` and asks until the app answers.
 ///
 /// # Errors
-/// When the command cannot be started or its output not be kept.
+/// The command cannot be started, or its output cannot be kept.
 pub fn measure(asking: &Asking, command: &[String]) -> Result<Measure> {
     let Asking { question, patience, .. } = *asking;
     let (program, args) = command.split_first().context("no command was given")?;
-    // A pipe would be held open by what the command leaves running.
+    // Not a pipe, which a process that the command left running would hold open.
     let mut output = File::from(memfd_create("output", MemfdFlags::CLOEXEC)?);
     let (stdout, stderr) = (output.try_clone()?, output.try_clone()?);
     let mut command = Command::new(program);
@@ -100,7 +100,7 @@ pub fn measure(asking: &Asking, command: &[String]) -> Result<Measure> {
         Question::Nothing => Asked::default(),
         _ => ask_until_answered(asking, begin, &ended),
     };
-    // The answer may come before the command returns, and the time of that counts too.
+    // The answer may come before the command returns; the time of the return is measured too.
     let end =
         asked.ended.or_else(|| ended.recv_timeout(patience.saturating_sub(begin.elapsed())).ok());
 
@@ -120,21 +120,21 @@ pub fn measure(asking: &Asking, command: &[String]) -> Result<Measure> {
     })
 }
 
-/// When a command ended, and how.
+/// When and how a command ended.
 type End = (Instant, ExitStatus);
 
 fn wait_in_background(mut child: Child) -> Receiver<End> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         if let Ok(status) = child.wait() {
-            // Nobody listens any more when the patience ran out.
+            // After the timeout the receiver no longer exists.
             let _ = sender.send((Instant::now(), status));
         }
     });
     receiver
 }
 
-/// How the asking went.
+/// The result of asking.
 #[derive(Default)]
 struct Asked {
     answer: Option<(Instant, Vec<u8>)>,
@@ -152,7 +152,7 @@ fn ask_until_answered(asking: &Asking, begin: Instant, ended: &Receiver<End>) ->
         if asked.ended.is_none() {
             asked.ended = ended.try_recv().ok();
         }
-        // A command that failed leaves nothing that could answer.
+        // After a failed command nothing can answer.
         if asked.ended.is_some_and(|(_, status)| !status.success()) {
             break;
         }
@@ -200,7 +200,7 @@ fn begin_to_connect(address: SocketAddrV4) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// Waits for one of the attempts to come to something, and takes it out of the list.
+/// Waits for the result of one of the attempts, and removes it from the list.
 fn next_outcome(
     pending: &mut Vec<(Instant, OwnedFd)>,
     timeout: Duration,
@@ -233,7 +233,11 @@ fn ask(question: Question, socket: OwnedFd) -> Result<Vec<u8>> {
             stream.write_all(b"PING\r\n")?;
             let mut answer = [0; 7];
             stream.read_exact(&mut answer)?;
-            ensure!(&answer == b"+PONG\r\n", "it answers {:?}", String::from_utf8_lossy(&answer));
+            ensure!(
+                &answer == b"+PONG\r\n",
+                "the app answered {:?}",
+                String::from_utf8_lossy(&answer)
+            );
             Ok(answer.to_vec())
         }
     }
@@ -242,7 +246,7 @@ fn ask(question: Question, socket: OwnedFd) -> Result<Vec<u8>> {
 fn body_of_200(answer: &[u8]) -> Result<&[u8]> {
     let text = String::from_utf8_lossy(&answer[..answer.len().min(4096)]);
     let status = text.lines().next().unwrap_or_default();
-    ensure!(status.split(' ').nth(1) == Some("200"), "it answers {status:?}");
+    ensure!(status.split(' ').nth(1) == Some("200"), "the app answered {status:?}");
     let end =
         answer.windows(4).position(|four| four == b"\r\n\r\n").context("the header has no end")?;
     let body = &answer[end + 4..];
@@ -253,7 +257,7 @@ fn body_of_200(answer: &[u8]) -> Result<&[u8]> {
     let have = body.len();
     ensure!(
         length.is_none_or(|length| length == have),
-        "the body is cut: {have} of {length:?} bytes"
+        "the body is incomplete: {have} of {length:?} bytes"
     );
     Ok(body)
 }
@@ -282,7 +286,7 @@ mod tests {
     }
 
     fn listener() -> (TcpListener, SocketAddrV4) {
-        // Not 127.0.0.1: a client of an unused port could be given that very port, and meet itself.
+        // Not 127.0.0.1: a client that connects to an unused port could get the same port, and connect to itself.
         let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
         let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
         (listener, address)

@@ -1,23 +1,23 @@
-//! The few words of HTTP and of redis' protocol that a load speaks.
+//! The parts of HTTP and of redis' protocol that a load uses.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::str::FromStr;
 
-/// Keys of a redis load.
+/// The number of keys in a redis load.
 pub const KEYS: u64 = 1000;
 /// Bytes of each value.
 const VALUE_BYTES: usize = 64;
-/// A header longer than this is no web server's.
+/// The longest header that is accepted.
 const MOST_HEADER_BYTES: usize = 16 << 10;
 
-/// What is asked for again and again.
+/// The request that a load repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
-    /// A path of a web server, on a connection that is kept.
+    /// `GET` of a path on a web server, over a persistent connection.
     Http(String),
-    /// `GET` of one key after the other.
+    /// `GET` of each key in turn.
     RedisGet,
-    /// `SET` of one key after the other.
+    /// `SET` of each key in turn.
     RedisSet,
 }
 
@@ -37,7 +37,7 @@ impl FromStr for Asked {
 }
 
 impl Asked {
-    /// The bytes of the request with this number, from 0 on.
+    /// The bytes of the request with this number; numbers start at 0.
     #[must_use]
     pub fn request(&self, number: u64) -> Vec<u8> {
         let key = number % KEYS;
@@ -48,11 +48,11 @@ impl Asked {
         }
     }
 
-    /// Looks for a whole answer at the beginning of `bytes`: where its body begins, and where it
-    /// ends; `None` while more is to come.
+    /// Looks for a complete answer at the beginning of `bytes`. Returns where its body begins and ends; `None` if it is
+    /// incomplete.
     ///
     /// # Errors
-    /// When it is not a right answer.
+    /// It is not a right answer.
     pub fn find_body(&self, bytes: &[u8]) -> Result<Option<(usize, usize)>> {
         let (begin, length, after) = match self {
             Self::Http(_) => match http_head(bytes)? {
@@ -71,8 +71,8 @@ impl Asked {
     }
 }
 
-/// Whether the head of a web server's answer says that it ends the connection, as nginx does after its
-/// thousandth request.
+/// Whether a web server's header says that this is the last answer on the connection, as nginx's does after a thousand
+/// requests.
 #[must_use]
 pub fn closes(head: &[u8]) -> bool {
     String::from_utf8_lossy(head).lines().any(|line| {
@@ -82,7 +82,7 @@ pub fn closes(head: &[u8]) -> bool {
     })
 }
 
-/// `SET`s that make sure of every key that a load will `GET`.
+/// `SET`s of all keys that a load will `GET`.
 #[must_use]
 pub fn fill() -> Vec<Vec<u8>> {
     (0..KEYS).map(|number| Asked::RedisSet.request(number)).collect()
@@ -101,17 +101,17 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(2).position(|two| two == b"\r\n").map(|at| at + 2)
 }
 
-/// The length of the bulk that follows, if one does.
+/// The length of the bulk string that follows, if one does.
 fn redis_head(line: &[u8]) -> Result<Option<usize>> {
     let line = String::from_utf8_lossy(line);
     if line == "+OK\r\n" {
         return Ok(None);
     }
     let length = line.trim_end().strip_prefix('$').and_then(|length| length.parse().ok());
-    Ok(Some(length.with_context(|| format!("redis answers {line:?}"))?))
+    Ok(Some(length.with_context(|| format!("redis answered {line:?}"))?))
 }
 
-/// Where the body begins and how long it is.
+/// Where the body begins, and its length.
 fn http_head(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         ensure!(bytes.len() < MOST_HEADER_BYTES, "the header has no end");
@@ -120,7 +120,7 @@ fn http_head(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
     let text = String::from_utf8_lossy(&bytes[..end]);
     let mut lines = text.lines();
     let status = lines.next().unwrap_or_default();
-    ensure!(status.split(' ').nth(1) == Some("200"), "it answers {status:?}");
+    ensure!(status.split(' ').nth(1) == Some("200"), "the app answered {status:?}");
     let length = lines.find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?

@@ -1,4 +1,4 @@
-//! Launches at once against as many in a row.
+//! Compares launches at once with as many in a row.
 
 use super::numbered::{app, start_several, take_down};
 use crate::command::Stop;
@@ -10,17 +10,17 @@ use lab::host::say;
 use lab_client::measure::Measure;
 use serde::{Deserialize, Serialize};
 
-/// Rounds of both, in turns.
+/// Rounds of both ways, in turns.
 const ROUNDS: usize = 3;
-/// As the client calls both.
+/// The client's names of both ways.
 const WAYS: [&str; 2] = ["in-a-row", "at-once"];
 
-/// Both ways of starting several, of one type of domain.
+/// The results of both ways, for one type of domain.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AtOnce {
     pub(crate) kind: String,
     count: u16,
-    /// Each until all have answered, one after the other; rounds without a failure only.
+    /// Time until all have answered, started one after the other; only rounds without a failure.
     pub(crate) in_a_row_ms: Vec<f64>,
     pub(crate) at_once_ms: Vec<f64>,
     failures: Vec<String>,

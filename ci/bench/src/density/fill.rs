@@ -1,4 +1,4 @@
-//! One side filled up: started one after the other, measured, and taken down.
+//! Fills one side: starts its apps one after the other, measures them, and removes them.
 
 use super::memory::{Memory, Snapshot};
 use super::numbered::{app, explain, start, start_several, take_down};
@@ -10,18 +10,18 @@ use anyhow::{Result, ensure};
 use lab::host::say;
 use std::time::Instant;
 
-/// Memory is looked at each time that so many more run. `pages/density.md` says so too.
+/// Memory is measured each time that this many more run. `pages/density.md` has the number too.
 const EACH: u16 = 15;
-/// What dom0 must keep, in MiB: with less, Linux there would kill what it can.
+/// The memory that dom0 must keep, in MiB: with less, its Linux would kill processes.
 const DOM0_KEEPS_MIB: f64 = 96.0;
-/// After so many that fail one after the other, no more are started.
+/// After this many failures in a row no more are started.
 const MOST_FAILURES: usize = 3;
-/// Seconds of rest before memory is looked at.
+/// Seconds of rest before memory is measured.
 const REST_S: u32 = 2;
 /// Seconds over which idle domains are watched.
 const IDLE_S: u32 = 10;
 
-/// Fills one side with up to `most`, and takes it down again, also after an error.
+/// Starts up to `most` apps of one side, and removes them, also after an error.
 pub(crate) fn fill(testbed: &Testbed<'_>, side: &Side, most: u16, stop: &Stop) -> Result<Filled> {
     let command = app(side, 1).command(&testbed.image.name, &[], true);
     let mut filled = Filled::new(side, command);
@@ -34,9 +34,9 @@ pub(crate) fn fill(testbed: &Testbed<'_>, side: &Side, most: u16, stop: &Stop) -
     filled.taken_down_ms = took_ms / count;
     result?;
     let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.code == 0, "cannot take {} down: {}", filled.name, text.trim());
+    ensure!(output.code == 0, "cannot remove {}: {}", filled.name, text.trim());
     let left = testbed.dom0.sh("xl list | grep -c '^density-' || true")?;
-    ensure!(left.trim() == "0", "{} domains are left", left.trim());
+    ensure!(left.trim() == "0", "{} domains still exist", left.trim());
     Ok(filled)
 }
 
@@ -63,7 +63,7 @@ fn fill_up(
             let more = String::from_utf8_lossy(&more.stdout);
             let why = format!("{} {}", measure.why(), more.trim());
             say(&format!("{} {number}: {why}", filled.name));
-            // A launch was refused because Xen has no more memory.
+            // Xen refused the launch because it has no more memory.
             let is_full = ["not enough", "memory"].iter().all(|word| measure.output.contains(word));
             if measure.exit_code != Some(0) && is_full {
                 filled.ended = measure.output.lines().last().unwrap_or_default().to_owned();
@@ -111,15 +111,15 @@ fn fill_up(
     Ok(())
 }
 
-/// Memory once all has been quiet.
+/// Measures memory after a rest.
 fn look(testbed: &Testbed<'_>) -> Result<Snapshot> {
     testbed.dom0.sh(&format!("sync; sleep {REST_S}"))?;
     Snapshot::take(testbed.dom0)
 }
 
-/// Processor time of apps that are not asked anything.
+/// Measures the processor time of apps that receive no requests.
 fn watch_idle(testbed: &Testbed<'_>) -> Result<Idle> {
-    // The first of two looks counts from the domains' beginnings.
+    // The first of xentop's two results counts from the start of the domains.
     let script = format!(
         "sleep {REST_S}
 xentop -b -f -d {IDLE_S} -i 2 | awk '$1 == \"NAME\" {{ look++ }}
@@ -130,7 +130,7 @@ END {{ print dom0 + 0, guests + 0 }}'"
     let text = testbed.dom0.sh(&script)?;
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [dom0_percent, guests_percent] = numbers[..] else {
-        anyhow::bail!("xentop says {text:?}");
+        anyhow::bail!("xentop printed {text:?}");
     };
     Ok(Idle { dom0_percent, guests_percent })
 }

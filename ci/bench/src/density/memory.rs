@@ -1,10 +1,10 @@
-//! What memory is used for: Xen's, each domain's, dom0's, the monitors'.
+//! How memory is used: by Xen, each domain, dom0, the monitors.
 
 use crate::dom0::Dom0;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// Asks everything in one go. `xl info` counts in MiB, rounded down; `xentop` and Linux in KiB.
+/// Reads everything at once. `xl info` counts in MiB, rounded down; `xentop` and Linux in KiB.
 const SCRIPT: &str = "xl info free_memory
 xentop -b -f -i 1 | awk '$1 ~ /^density-/ { sum += $5 } END { print sum + 0 }'
 awk '/^(MemTotal|MemAvailable):/ { print $2 }' /proc/meminfo
@@ -12,26 +12,26 @@ cat $(for exe in /proc/[0-9]*/exe; do
 [ \"$(readlink $exe)\" = /usr/lib/launch/monitor ] && echo ${exe%exe}smaps_rollup
 done) /dev/null 2>/dev/null | awk '/^Pss:/ { sum += $2 } END { print sum + 0 }'";
 
-/// Memory at one moment.
+/// Memory at one point in time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Snapshot {
-    /// Free in Xen.
+    /// Free memory in Xen.
     pub(crate) free_mib: f64,
-    /// Of all our domains together.
+    /// Memory of all domains of the benchmark.
     pub(crate) guests_mib: f64,
     pub(crate) dom0_total_mib: f64,
-    /// What Linux in dom0 could not give away: all less `MemAvailable`.
+    /// Memory that Linux in dom0 could not free: all except `MemAvailable`.
     pub(crate) dom0_used_mib: f64,
     /// Proportional set size of all monitors.
     pub(crate) monitors_mib: f64,
 }
 
 impl Snapshot {
-    /// Asks dom0.
+    /// Reads the figures from dom0.
     pub(crate) fn take(dom0: &Dom0) -> Result<Self> {
         let text = dom0.sh(SCRIPT)?;
         Self::parse(&text)
-            .with_context(|| format!("dom0 tells its memory in another way: {text:?}"))
+            .with_context(|| format!("dom0 printed its memory in an unknown form: {text:?}"))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -50,10 +50,10 @@ impl Snapshot {
     }
 }
 
-/// What was added since nothing ran, in MiB; `pages/density.md` says what the parts are.
+/// The increase since no app ran, in MiB; `pages/density.md` describes the parts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
-    /// How many ran.
+    /// The number of running apps.
     pub(crate) running: u16,
     pub(crate) guest_mib: f64,
     pub(crate) xen_mib: f64,
@@ -63,7 +63,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// The difference of two moments, `running` domains or containers later.
+    /// The difference between two points in time, the second with `running` domains or containers.
     pub(crate) fn between(before: &Snapshot, now: &Snapshot, running: u16) -> Self {
         let taken = before.free_mib - now.free_mib;
         let guest_mib = now.guests_mib - before.guests_mib;

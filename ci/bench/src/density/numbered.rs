@@ -1,4 +1,4 @@
-//! One side in any number: domains or containers, each with a name and an address of its own.
+//! One side in any number: domains or containers, each with its own name and address.
 
 use crate::side::{App, Side};
 use crate::testbed::{Testbed, remove_apps};
@@ -6,15 +6,15 @@ use anyhow::Result;
 use lab_client::measure::{Measure, One, Several};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// The port that each answers at, and the longest that it may take to, in seconds.
+/// The port on which each answers, and the longest time to the answer, in seconds.
 const PORT: u16 = 80;
 const PATIENCE_S: u32 = 45;
-/// Most on one side: a Linux bridge has 1024 ports.
+/// The most on one side, because a Linux bridge has 1024 ports.
 pub(crate) const MOST: u16 = 1000;
-/// What all names of ours begin with.
+/// The prefix of all names in this benchmark.
 const PREFIX: &str = "density";
 
-/// The app of this number, from 1 on.
+/// The app with this number; numbers start at 1.
 pub(crate) fn app(side: &Side, number: u16) -> App {
     let [high, low] = number.to_be_bytes();
     let network = if let Side::Domain { .. } = side { 107 } else { 112 };
@@ -26,7 +26,7 @@ pub(crate) fn app(side: &Side, number: u16) -> App {
     }
 }
 
-/// Starts one and waits for its answer.
+/// Starts one app and waits for its answer.
 pub(crate) fn start(testbed: &Testbed<'_>, app: &App) -> Result<Measure> {
     app.prepare(testbed, &testbed.image.config)?;
     let address = SocketAddrV4::new(app.address, PORT);
@@ -34,7 +34,7 @@ pub(crate) fn start(testbed: &Testbed<'_>, app: &App) -> Result<Measure> {
     testbed.start("http", address, PATIENCE_S, &command)
 }
 
-/// Starts several by one client, `in-a-row` or `at-once`; or asks those that run already.
+/// Starts several apps with one client, `in-a-row` or `at-once`; or asks those that already run.
 pub(crate) fn start_several(
     testbed: &Testbed<'_>,
     how: &str,
@@ -53,7 +53,7 @@ pub(crate) fn start_several(
     testbed.ask_client(&args, &list)
 }
 
-/// A shell script that takes the first `count` down.
+/// A shell script that removes the first `count` apps.
 pub(crate) fn take_down(side: &Side, count: u16) -> String {
     match side {
         Side::Domain { .. } => remove_apps(&format!("^{PREFIX}-[0-9]+$")) + " >/dev/null",
@@ -63,7 +63,7 @@ pub(crate) fn take_down(side: &Side, count: u16) -> String {
     }
 }
 
-/// A shell script that tells more about a start that failed.
+/// A shell script that prints details about a failed start.
 pub(crate) fn explain(app: &App) -> String {
     let name = &app.name;
     match app.side {
@@ -75,7 +75,7 @@ pub(crate) fn explain(app: &App) -> String {
     }
 }
 
-/// A shell script that takes down what is left of both sides.
+/// A shell script that removes what is left of both sides.
 pub(crate) fn take_down_all() -> String {
     format!(
         "{}

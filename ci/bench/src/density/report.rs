@@ -1,4 +1,4 @@
-//! What was measured, as JSON.
+//! The figures, as JSON.
 
 use super::at_once::AtOnce;
 use super::memory::Memory;
@@ -8,10 +8,10 @@ use crate::statistics::{Ratio, Summary};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The first and the last launches that are compared: so many of each. `pages/density.md` says so too.
+/// How many of the first and of the last launches are compared. `pages/density.md` has the number too.
 const COMPARED: usize = 10;
 
-/// What is measured; the fields' order is that of the file. `pages/density.md` says what they are.
+/// The figures; the file has the same order of fields. `pages/density.md` describes them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Density {
     pub(crate) image: String,
@@ -24,28 +24,28 @@ pub(crate) struct Density {
 /// One start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Start {
-    /// How many ran already.
+    /// How many already ran.
     pub(crate) running: u16,
     pub(crate) first_200_ms: f64,
     pub(crate) returned_ms: Option<f64>,
 }
 
-/// One that did not come up, or did not stay.
+/// An app that did not start, or did not keep running.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Failure {
-    /// How many ran already.
+    /// How many already ran.
     pub(crate) running: u16,
     pub(crate) why: String,
 }
 
-/// Processor time of apps that are not asked anything, in percent of one processor.
+/// Processor time of apps that receive no requests, in percent of one processor.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Idle {
     pub(crate) dom0_percent: f64,
     pub(crate) guests_percent: f64,
 }
 
-/// One side, filled up.
+/// The results of one side.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Filled {
     pub(crate) name: String,
@@ -58,17 +58,17 @@ pub(crate) struct Filled {
     /// Why no more were started.
     pub(crate) ended: String,
     pub(crate) answered_at_end: u16,
-    /// What was added to what nothing used, now and then.
+    /// The memory used at some numbers of running apps.
     pub(crate) memory: Vec<Memory>,
     pub(crate) idle: Option<Idle>,
-    /// Taking one down, with all running: all of it divided by their number.
+    /// Time to remove one while all run: the whole time divided by their number.
     pub(crate) taken_down_ms: f64,
     pub(crate) first: Option<Summary>,
     pub(crate) last: Option<Summary>,
 }
 
 impl Filled {
-    /// One of which none runs yet; `command` starts the first.
+    /// A side that has not started; `command` starts the first app.
     pub(crate) fn new(side: &Side, command: Vec<String>) -> Self {
         let memory_mib =
             if let Side::Domain { memory_mib, .. } = side { Some(*memory_mib) } else { None };
@@ -88,10 +88,10 @@ impl Filled {
 }
 
 impl Density {
-    /// Sets [`Density::ratios`] and the sides' summaries from what was measured.
+    /// Computes [`Density::ratios`] and the sides' summaries.
     pub(crate) fn summarize(&mut self) {
         for side in &mut self.sides {
-            // No start is in both.
+            // The first and the last starts must not overlap.
             let times = side.times();
             let count = COMPARED.min(times.len() / 2);
             let (first, last) = (&times[..count], &times[times.len() - count..]);

@@ -6,10 +6,10 @@ use crate::testbed::Testbed;
 use anyhow::Result;
 use std::net::Ipv4Addr;
 
-/// The engines' network; `docker run --ip` wants one that was made by a user.
+/// The engines' network; `docker run --ip` requires one that a user made.
 const NETWORK: &str = "startup";
 
-/// Pulls the image and makes a network.
+/// Pulls the image and creates a network.
 pub(crate) fn prepare(program: &str, testbed: &Testbed<'_>) -> Result<Here> {
     let dom0 = testbed.dom0;
     if !dom0.has(program)? {
@@ -53,7 +53,7 @@ pub(crate) fn prepare(program: &str, testbed: &Testbed<'_>) -> Result<Here> {
     Ok(Ok(plan))
 }
 
-/// What a distribution with systemd has ready: daemons, and settings that fit a system without it.
+/// Sets up what a distribution with systemd has ready: daemons, and settings for a system without systemd.
 fn set_up_in_lab(program: &str, dom0: &Dom0, registry: &str) -> Result<()> {
     if program == "podman" {
         let settings = "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";

@@ -1,4 +1,4 @@
-//! The guest kernel against Debian's, both as PVH with the same initramfs.
+//! Compares the guest kernel with Debian's, both as PVH with the same initramfs.
 
 use super::xl::{MEMORY_MIB, debian_kernel, write_config};
 use crate::dom0::Dom0;
@@ -10,7 +10,7 @@ use lab::host::say;
 use lab_client::boot::Boot;
 use serde::{Deserialize, Serialize};
 
-/// One kernel's boots.
+/// The boots of one kernel.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Kernel {
     pub(crate) kernel: String,
@@ -21,7 +21,7 @@ pub(crate) struct Kernel {
     pub(crate) samples_seen_ms: Vec<f64>,
 }
 
-/// Boots each kernel `rounds` times, in turns: ours first, then Debian's.
+/// Boots each kernel `rounds` times, in turns: the guest kernel first, then Debian's.
 pub(crate) fn compare(testbed: &Testbed<'_>, rounds: usize) -> Result<Vec<Kernel>> {
     let dom0 = testbed.dom0;
     let mut guest = Guest::of_probe(testbed)?;
@@ -60,5 +60,5 @@ sleep 1
     );
     let output = dom0.run(&["sh", "-euc", &script], &[])?;
     ensure!(output.code == 0, "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).context("the client gave no JSON")
+    serde_json::from_slice(&output.stdout).context("the client did not print JSON")
 }

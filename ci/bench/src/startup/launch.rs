@@ -1,22 +1,22 @@
-//! `launch`, cold and with domains that wait.
+//! `launch`, cold and with pooled domains.
 
 use super::plan::{Here, Plan, words};
 use crate::side::LAUNCH_READY;
 use crate::testbed::{Guest, Testbed};
 use anyhow::Result;
 
-/// Memory of a cold domain in MiB: the default, said aloud so that no waiting domain fits.
+/// Memory of a cold domain in MiB: the default, but explicit, so that no pooled domain fits.
 const COLD_MIB: u32 = 64;
 
-/// Makes a cold launch ready: one is started, which shows that it works and what address it gets.
+/// Prepares a cold launch: starts one, which shows that it works and which address it gets.
 pub(crate) fn prepare(name: &str, flags: [&str; 4], testbed: &Testbed<'_>) -> Result<Here> {
     plan(name, &[&flags[..], &["--memory", &format!("{COLD_MIB}m")]].concat(), true, testbed)
 }
 
-/// Makes a pool of one domain and a launch out of it ready.
+/// Prepares a pool of one domain, and a launch that takes it.
 ///
-/// A launch takes a waiting domain of its own size: one MiB more for each pool keeps the contenders
-/// from taking each other's.
+/// A launch takes a pooled domain of its own size. One MiB more for each pool keeps a contender from taking another's
+/// domain.
 pub(crate) fn prepare_pool(name: &str, of_image: bool, testbed: &Testbed<'_>) -> Result<Here> {
     if testbed.dom0.run(&["launch", "pool", "--help"], &[])?.code != 0 {
         return Ok(Err("this launch has no pool".into()));
@@ -38,10 +38,10 @@ pub(crate) fn prepare_pool(name: &str, of_image: bool, testbed: &Testbed<'_>) ->
     let mut here = plan(name, &["--memory", &memory], false, testbed)?;
     if let Ok(plan) = &mut here {
         plan.ready.push(waits.into());
-        // The waiting domain has its address already, and another each time.
+        // The pooled domain already has its address, a different one each time.
         let ours = format!("select(.Memory == \"{mib} MiB\") | .Addresses");
         plan.find_address = Some(format!("launch pool --format json | jq -r '{ours}'"));
-        // It is filled again in the background after a launch; this waits for that.
+        // After a launch, the pool is filled again in the background; this waits for it.
         plan.settle = "launch pool --fill >/dev/null".into();
         plan.explain += "; launch pool; xl list; xl dmesg | tail -n 5";
         plan.at_end = pool.replace("--size 1", "--size 0");
@@ -49,7 +49,7 @@ pub(crate) fn prepare_pool(name: &str, of_image: bool, testbed: &Testbed<'_>) ->
     Ok(here)
 }
 
-/// `ip`: asks for the same address each time.
+/// `ip`: whether to request the same address each time.
 fn plan(name: &str, flags: &[&str], ip: bool, testbed: &Testbed<'_>) -> Result<Here> {
     let start = ["launch", "run", "-d", "--name", name];
     let image = [testbed.image.name.as_str()];
@@ -60,7 +60,7 @@ fn plan(name: &str, flags: &[&str], ip: bool, testbed: &Testbed<'_>) -> Result<H
     let address = Guest::inspect(testbed.dom0, name)?.address;
     let after = format!("launch rm -f {name} >/dev/null");
     testbed.dom0.sh(&after)?;
-    // What it was given by itself: the client must know it.
+    // The client must know the address that `launch` chose.
     let (ip_text, none) = (address.to_string(), []);
     let ip: &[&str] = if ip { &["--ip", &ip_text] } else { &none };
     let command = words(&[&start, ip, flags, &image].concat());

@@ -1,4 +1,4 @@
-//! Limits on ratios: a guard against a launch that has become slower without anyone noticing.
+//! Limits on ratios, which detect a launch that has become slower.
 
 use super::report::Startup;
 use anyhow::{Context, Result, ensure};
@@ -18,12 +18,12 @@ struct Limit {
     /// One of [`Startup::ratios`].
     ratio: String,
     at_most: f64,
-    /// Why so much and no more.
+    /// The reason for the value.
     reason: String,
 }
 
-/// Fails when a limit in `file` is broken: when the whole 95 % interval of its ratio lies above it, so that
-/// chance alone rarely breaks one, or when its ratio was not measured.
+/// Fails if a limit in `file` is exceeded or its ratio was not measured. A limit is exceeded if the whole 95 % interval
+/// of the ratio lies above it, so this rarely happens by chance.
 pub(crate) fn check(figures: &Startup, file: &Path) -> Result<()> {
     let explain = || format!("cannot read {}", file.display());
     let text = std::fs::read_to_string(file).with_context(explain)?;

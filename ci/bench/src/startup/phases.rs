@@ -1,4 +1,4 @@
-//! What `launch run --time` says: when each phase of a start began, and its milliseconds.
+//! The output of `launch run --time`: when each phase of a start began, and how long it took.
 
 use crate::statistics::Summary;
 use indexmap::IndexMap;
@@ -6,11 +6,11 @@ use indexmap::IndexMap;
 /// Names and milliseconds, in the order of the phases.
 pub(crate) type Phases = IndexMap<String, f64>;
 
-/// Name of the phase that holds all of a start.
+/// Name of the phase that spans the whole start.
 pub(crate) const WHOLE: &str = "first answer";
 
-/// Reads the lines `start ms  took ms  name` out of a command's output: when each phase began, on the clock of
-/// the command, and how long it took. Phases overlap where the guest does one thing and dom0 another.
+/// Reads the lines `start ms  took ms  name` of a command's output: when each phase began, on the command's clock, and
+/// how long it took. Phases overlap if guest and dom0 work at the same time.
 pub(crate) fn parse(output: &str) -> (Phases, Phases) {
     let line = |line: &str| -> Option<((String, f64), (String, f64))> {
         let (start, rest) = line.trim().split_once(" ms ")?;
@@ -21,7 +21,7 @@ pub(crate) fn parse(output: &str) -> (Phases, Phases) {
     output.lines().filter_map(line).unzip()
 }
 
-/// The median of each phase over several starts, in the first one's order.
+/// The median of each phase over several starts, in the order of the first start.
 pub(crate) fn medians(starts: &[Phases]) -> Phases {
     let names = starts.iter().take(1).flat_map(IndexMap::keys);
     let median = |name: &String| {

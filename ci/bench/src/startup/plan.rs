@@ -1,25 +1,25 @@
-//! How a contender is started and taken down.
+//! The plan of a contender: how it is started and removed.
 
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
-/// A contender that can be started. What is not timed is a shell script.
+/// How to start a contender. Everything outside of the measured time is a shell script.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// What was ready before the clock started.
+    /// What exists before the clock starts.
     pub(crate) ready: Vec<String>,
-    /// Where the app will answer; or the script that prints it, where that changes from start to start.
+    /// The app's address; or a script that prints it, if it changes from start to start.
     pub(crate) address: Ipv4Addr,
     pub(crate) find_address: Option<String>,
-    /// After each start, before the next: waits until nothing of it goes on any more.
+    /// After each start, before the next one: waits until all background work of the start has ended.
     pub(crate) settle: String,
-    /// Before each start, what is timed, and after each start.
+    /// Before each start; the measured command; after each start.
     pub(crate) before: String,
     pub(crate) command: Vec<String>,
     pub(crate) after: String,
-    /// When all is over.
+    /// After all rounds.
     pub(crate) at_end: String,
-    /// Tells more about a start that failed, before it is taken down.
+    /// Prints details about a failed start, before its app is removed.
     pub(crate) explain: String,
 }
 
@@ -46,15 +46,15 @@ impl Default for Plan {
     }
 }
 
-/// A plan, or the reason why the contender is not here.
+/// A plan, or the reason why the contender is not available.
 pub(crate) type Here = Result<Plan, String>;
 
-/// Words of a command or of a list.
+/// The words of a command or of a list.
 pub(crate) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// An address on our own bridge, apart from the others' so that no round hears of another.
+/// An address on the benchmark's bridge, different for each contender, so that rounds do not disturb each other.
 pub(crate) fn own_address(name: &str) -> Ipv4Addr {
     let last = ["crun", "runc", "xl-stock"].iter().position(|known| *known == name).unwrap_or(3);
     Ipv4Addr::new(10, 112, 0, 10 + u8::try_from(last).unwrap_or(0))

@@ -1,4 +1,4 @@
-//! The contenders, and how each is made ready.
+//! The contenders, and how each is prepared.
 
 use super::plan::{Here, Plan, own_address};
 use super::{engine, launch, xl};
@@ -9,13 +9,13 @@ use anyhow::Result;
 /// One way to start an app.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Contender {
-    /// `launch`: a domain of a type, made on the spot by a toolstack.
+    /// `launch`: a domain of a type, built at the start by a toolstack.
     Launch(&'static str, &'static str),
-    /// `launch` with domains that wait, for any image or for this one.
+    /// `launch` with pooled domains, for any image or for this one.
     LaunchPool { of_image: bool },
     /// `xl create` with stock scripts and Debian's kernel.
     XlStock,
-    /// `xl create` of a cold launch's domain with stock scripts; only its return counts.
+    /// `xl create` of a cold launch's domain with stock scripts; only its return is measured.
     XlSame,
     /// A container of an OCI runtime.
     Runtime,
@@ -23,7 +23,7 @@ pub(crate) enum Contender {
     Engine,
 }
 
-/// All by their names, in the order they are shown in.
+/// All contenders by name, in the order of the results.
 pub(crate) const CONTENDERS: [(&str, Contender); 12] = [
     ("launch-native-pvh", Contender::Launch("native", "pvh")),
     ("launch-native-pv", Contender::Launch("native", "pv")),
@@ -39,7 +39,7 @@ pub(crate) const CONTENDERS: [(&str, Contender); 12] = [
     ("xl-create", Contender::XlSame),
 ];
 
-/// Makes a contender ready; an error when it is here and cannot be made ready.
+/// Prepares a contender; fails if it is available and cannot be prepared.
 pub(crate) fn prepare(name: &str, contender: Contender, testbed: &Testbed<'_>) -> Result<Here> {
     match contender {
         Contender::Launch(toolstack, kind) => {
@@ -71,7 +71,7 @@ fn prepare_runtime(runtime: &str, testbed: &Testbed<'_>) -> Result<Here> {
     Ok(Ok(plan))
 }
 
-/// A shell script that takes down what is left of the contenders.
+/// A shell script that removes what is left of the contenders.
 pub(crate) fn take_down() -> String {
     format!(
         "for name in xl-stock xl-same xl-boot; do xl destroy $name 2>/dev/null; done

@@ -1,4 +1,4 @@
-//! What was measured, as JSON.
+//! The figures, as JSON.
 
 use super::kernels::Kernel;
 use super::phases::{Phases, medians};
@@ -11,11 +11,11 @@ use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The phases of a native launch that do together what `xl create` does: the domain is built and let
-/// run, and has its devices.
+/// The phases of a native launch that together do the work of `xl create`: they build the domain, attach its devices,
+/// and unpause it.
 const CREATE_PHASES: [&str; 2] = ["domain", "devices"];
 
-/// What is measured; the fields' order is that of the file. `pages/startup-time.md` says what they are.
+/// The figures; the file has the same order of fields. `pages/startup-time.md` describes them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Startup {
     pub(crate) image: String,
@@ -29,7 +29,7 @@ pub(crate) struct Startup {
     pub(crate) intervals: BTreeMap<String, Option<[f64; 2]>>,
 }
 
-/// One contender.
+/// The results of one contender.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -52,12 +52,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// One that has not run yet.
+    /// A contender that has not run.
     pub(crate) fn new(name: &str, plan: Plan) -> Self {
         Self { name: name.into(), plan, ..Self::default() }
     }
 
-    /// Notes a start of a round.
+    /// Adds a start of a round.
     pub(crate) fn note(&mut self, start: Measure, is_good: bool) {
         if is_good {
             self.n += 1;
@@ -70,7 +70,7 @@ impl Entry {
         self.bodies_sha256.extend(start.body_sha256);
     }
 
-    /// Summarizes the starts, against the first answers of crun and of docker.
+    /// Summarizes the starts, in comparison with the first answers of crun and of docker.
     fn summarize(&mut self, crun: &[f64], docker: &[f64]) {
         let firsts = &self.samples_first_200_ms;
         self.first_200_ms = Summary::of(firsts);
@@ -84,13 +84,13 @@ impl Entry {
 }
 
 impl Startup {
-    /// Summarizes the contenders, and sets [`Startup::ratios`] and [`Startup::intervals`].
+    /// Summarizes the contenders, and computes [`Startup::ratios`] and [`Startup::intervals`].
     pub(crate) fn summarize(&mut self, is_emulated: bool) {
         let (crun, docker) = (self.firsts("crun"), self.firsts("docker"));
         for entry in self.contenders.iter_mut().chain(&mut self.xl_create) {
             entry.summarize(&crun, &docker);
         }
-        // The type that `launch` chooses by itself on such a machine.
+        // The type that `launch` chooses on such a machine.
         let usual = if is_emulated { "launch-native-pv" } else { "launch-native-pvh" };
         let cold = self.contenders.iter().find(|entry| entry.name == "launch-native-pvh");
         let create = |phases: &Phases| {

@@ -1,4 +1,4 @@
-//! The rounds: every contender is started once in each.
+//! The rounds: every contender is started once in each round.
 
 use super::phases::{WHOLE, parse};
 use super::report::Entry;
@@ -9,19 +9,19 @@ use lab::host::say;
 use lab_client::measure::Measure;
 use std::net::SocketAddrV4;
 
-/// The contender whose app gets no orders and never answers: only its return counts.
+/// The contender whose app gets no orders and never answers: only its return is measured.
 pub(crate) const NEVER_ANSWERS: &str = "xl-create";
 /// The longest that an app may take, in seconds.
 const PATIENCE_S: u32 = 120;
-/// Seconds between taking one down and starting the next, so that no start pays for what was before …
+/// Seconds between removing one app and starting the next, so that no start is slowed by the one before …
 const REST_S: u32 = 1;
-/// … and where a domain may just have been built to wait, until it has booted.
+/// … and if a pooled domain may have just been built, until it has booted.
 const REST_OF_POOLS_S: u32 = 5;
 
-/// Starts every contender once without counting it, then `rounds` times, and in the first
-/// `few` of these once more to learn its phases.
+/// Starts every contender once to warm up, then `rounds` times. In the first `few` rounds starts each once more to
+/// measure its phases.
 pub(crate) fn run(app: &App<'_>, all: &mut [Entry], rounds: usize, few: usize) -> Result<()> {
-    // What one has left to do would be paid for by the next: a pool is filled again after a launch.
+    // Otherwise the next start would be slowed: for example, a pool is filled again after a launch.
     let mut settle: String = all.iter().map(|entry| settle_after(entry) + "\n").collect();
     for (round, index) in turns(0..=rounds, all.len()) {
         let entry = &mut all[index];
@@ -58,13 +58,13 @@ pub(crate) fn run(app: &App<'_>, all: &mut [Entry], rounds: usize, few: usize) -
 #[derive(Debug)]
 pub(crate) struct App<'a> {
     pub(crate) testbed: &'a Testbed<'a>,
-    /// What the client asks it: `http` or `redis-ping`.
+    /// The client's question: `http` or `redis-ping`.
     pub(crate) question: &'a str,
     pub(crate) port: u16,
 }
 
 impl App<'_> {
-    /// One start, once `settle` is through.
+    /// Runs one start, after `settle`.
     fn start(&self, entry: &Entry, settle: &str, command: &[String]) -> Result<Measure> {
         let (Entry { plan, name, .. }, dom0) = (entry, self.testbed.dom0);
         dom0.sh(&format!("{settle}\n{}\n{}", plan.before, before_each()))?;
@@ -72,11 +72,11 @@ impl App<'_> {
             Some(script) => dom0.sh(script)?.trim().to_owned(),
             None => plan.address.to_string(),
         };
-        // The domain that should wait is gone: a start that failed, and no reason to lose all others.
+        // If the pooled domain is missing, only this start fails, and the other figures are kept.
         let mut start = if address.is_empty() {
-            Measure { output: "no domain waits: ".into(), ..Measure::default() }
+            Measure { output: "the pool is empty: ".into(), ..Measure::default() }
         } else {
-            let address = SocketAddrV4::new(address.parse().context("an odd address")?, self.port);
+            let address = SocketAddrV4::new(address.parse().context("invalid address")?, self.port);
             let question = if name == NEVER_ANSWERS { "nothing" } else { self.question };
             let started = self.testbed.start(question, address, PATIENCE_S, command);
             started.with_context(|| format!("the client fails with {name}"))?
@@ -90,14 +90,14 @@ impl App<'_> {
     }
 }
 
-/// A shell script that waits until nothing of a start goes on any more.
+/// A shell script that waits until all background work of a start has ended.
 fn settle_after(entry: &Entry) -> String {
     let settle = &entry.plan.settle;
     let rest_s = if settle.is_empty() { REST_S } else { REST_OF_POOLS_S };
     format!("{settle}\nsleep {rest_s}")
 }
 
-/// Whether a start of this contender did what it should.
+/// Whether a start of this contender succeeded.
 fn is_good(name: &str, start: &Measure) -> bool {
     if name == NEVER_ANSWERS { start.exit_code == Some(0) } else { start.first_answer_ms.is_some() }
 }

@@ -1,21 +1,21 @@
-//! A launch cut into what follows each other, so that the parts add up to the whole.
+//! Divides a launch into parts that follow each other, so that the parts add up to the whole.
 
 use super::phases::{Phases, WHOLE};
 
 /// Between two steps of the command, or of the guest.
 const BETWEEN: &str = "between these";
-/// All of dom0's phases that are no more than a sliver each.
+/// All of dom0's phases that are small.
 const SMALL: &str = "files, disks and interface in dom0";
-/// What is a part of its own, besides all of the guest.
+/// The parts of dom0 that are shown separately, besides all parts of the guest.
 const LARGE: [&str; 4] = ["domain", "devices", BETWEEN, REST];
-/// After the last that is known.
+/// After the last known phase.
 const REST: &str = "the rest: the app's own start";
 
-/// A part of a launch: what was done, and its milliseconds.
+/// A part of a launch: its name and its milliseconds.
 pub(crate) type Segment = (String, f64);
 
-/// The parts of a contender's middle start and its whole: of those that told their phases, the one whose
-/// first answer is the median (the later of two). Medians of each phase would not add up.
+/// The parts of a contender's median start and its whole time: of the starts with phases, the one with the median first
+/// answer (the later of two). Medians of each phase would not add up.
 pub(crate) fn median_start(starts: &[Phases], took: &[Phases]) -> Option<(Vec<Segment>, f64)> {
     let whole = |took: &Phases| took.get(WHOLE).copied();
     let mut all: Vec<(&Phases, &Phases, f64)> = (starts.iter().zip(took))
@@ -26,7 +26,7 @@ pub(crate) fn median_start(starts: &[Phases], took: &[Phases]) -> Option<(Vec<Se
     (!starts.is_empty()).then(|| (join_small(cut(starts, took, whole)), whole))
 }
 
-/// Joins the small parts into one, where the first of them is: a reader cannot tell more parts than colours.
+/// Joins the small parts into one, at the place of the first, because readers cannot tell more parts than colours.
 fn join_small(segments: Vec<Segment>) -> Vec<Segment> {
     let mut joined: Vec<Segment> = Vec::new();
     for (name, ms) in segments {
@@ -44,8 +44,8 @@ fn is_of_guest(phase: &str) -> bool {
     phase.starts_with("guest: ")
 }
 
-/// Dom0's phases until the guest goes on, the guest's, and the rest, in which the app itself starts.
-/// What dom0 does beside the guest is no part of it.
+/// Dom0's phases until the guest runs, the guest's phases, and the rest, in which the app itself starts. Excludes what
+/// dom0 does at the same time as the guest.
 fn cut(starts: &Phases, took: &Phases, whole: f64) -> Vec<Segment> {
     let spans = || {
         let lengths = took.iter().filter(|(name, _)| *name != WHOLE && !name.starts_with("in all"));
@@ -85,7 +85,7 @@ mod tests {
         segments.iter().map(|(name, ms)| format!("{name} {ms}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// `spans`: name, start and length of each phase.
+    /// Cuts `spans`, which have name, start and length of each phase.
     fn parts(spans: &[(&str, f64, f64)], whole: f64) -> String {
         let named = |of: fn(&(&str, f64, f64)) -> f64| {
             spans.iter().map(|span| (span.0.to_owned(), of(span))).collect::<Phases>()

@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 use lab::cpio::Archive;
 use serde_json::Value;
 
-/// What a guest with Debian's kernel needs to reach its disk and network, and to mount its root.
+/// The modules with which Debian's kernel reaches its disk and network and mounts its root.
 const MODULES: &str = "xen-blkfront xen-netfront erofs overlay";
-/// Memory of that guest in MiB. Debian's kernel with a few modules does not fit into 64.
+/// Memory of that guest in MiB. Debian's kernel with a few modules does not fit into 64 MiB.
 pub(crate) const MEMORY_MIB: u64 = 256;
 
-/// Debian's kernel, an initramfs with its modules and busybox, the same root.
+/// Prepares Debian's kernel, an initramfs with its modules and busybox, and the same root.
 pub(crate) fn prepare_stock(name: &str, testbed: &Testbed<'_>) -> Result<Here> {
     let dom0 = testbed.dom0;
     let kernel = debian_kernel(dom0)?;
@@ -22,7 +22,7 @@ pub(crate) fn prepare_stock(name: &str, testbed: &Testbed<'_>) -> Result<Here> {
         (kernel.as_str(), "Debian: linux-image-amd64"),
     ] {
         if !dom0.has(needed)? {
-            return Ok(Err(format!("{needed} is not there ({hint})")));
+            return Ok(Err(format!("{needed} is missing ({hint})")));
         }
     }
     let (address, ramdisk) = (own_address(name), format!("{FOLDER}/{name}/initrd"));
@@ -41,8 +41,8 @@ pub(crate) fn prepare_stock(name: &str, testbed: &Testbed<'_>) -> Result<Here> {
     Ok(Ok(xl_create(name, &write_config(dom0, name, &guest, &disks)?, &ready)))
 }
 
-/// `xl create` of the very domain that a cold launch makes, with stock scripts. Its app never
-/// answers, as it gets no orders; what counts is the return.
+/// Prepares `xl create` of the same domain that a cold launch builds, with stock scripts. Its app gets no orders and
+/// never answers; only the return is measured.
 pub(crate) fn prepare_same_domain(testbed: &Testbed<'_>) -> Result<Plan> {
     let guest = Guest::of_probe(testbed)?;
     let (dom0, name) = (testbed.dom0, "xl-same");
@@ -60,7 +60,7 @@ pub(crate) fn debian_kernel(dom0: &Dom0) -> Result<String> {
     Ok(format!("/boot/vmlinuz-{}", dom0.sh("uname -r")?.trim()))
 }
 
-/// Writes a domain's config and returns its path; a domain without disks has no interface either.
+/// Writes a domain's config and returns its path. A domain without disks also has no interface.
 pub(crate) fn write_config(dom0: &Dom0, name: &str, guest: &Guest, disks: &str) -> Result<String> {
     let Guest { kind, kernel, ramdisk, cmdline, memory_mib, .. } = guest;
     let vif = if disks.is_empty() { String::new() } else { format!("\"bridge={BRIDGE}\"") };
@@ -116,15 +116,15 @@ fn stock_initrd(dom0: &Dom0, init: &str) -> Result<Vec<u8>> {
 
 fn read(dom0: &Dom0, script: &str) -> Result<Vec<u8>> {
     let output = dom0.run(&["sh", "-c", script], &[])?;
-    anyhow::ensure!(output.code == 0 && !output.stdout.is_empty(), "{script} gave nothing in dom0");
+    anyhow::ensure!(output.code == 0 && !output.stdout.is_empty(), "{script} printed nothing");
     Ok(output.stdout)
 }
 
-/// What the image starts, its program with its folder: busybox's `switch_root` knows no PATH.
+/// The image's command, with its program as a full path, because busybox's `switch_root` ignores PATH.
 fn full_command(testbed: &Testbed<'_>) -> Result<Vec<String>> {
     let config = &testbed.image.config;
     let mut command = [list(config, "entrypoint"), list(config, "cmd")].concat();
-    let program = command.first_mut().context("the image starts nothing")?;
+    let program = command.first_mut().context("the image has no command")?;
     if !program.contains('/') {
         let env = list(config, "env");
         let path = env.iter().find_map(|variable| variable.strip_prefix("PATH="));
@@ -145,7 +145,7 @@ fn list(config: &Value, key: &str) -> Vec<String> {
     list.iter().filter_map(|word| Some(word.as_str()?.to_owned())).collect()
 }
 
-/// The guest's first program: loads the modules, mounts the root, sets the network, becomes the app.
+/// The guest's first program: loads the modules, mounts the root, sets up the network, becomes the app.
 fn render_init(config: &Value, command: &[String], address: &str) -> String {
     let quote = |word: &String| format!("'{}'", word.replace('\'', "'\\''"));
     let quote_all = |words: &[String]| words.iter().map(quote).collect::<Vec<_>>().join(" ");

@@ -6,14 +6,14 @@ use crate::testbed::{Testbed, remove_apps};
 use anyhow::{Result, ensure};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// What all names of ours begin with.
+/// The prefix of all names in this benchmark.
 const PREFIX: &str = "throughput";
 /// The longest that an app may take to start, in seconds.
 const PATIENCE_S: u32 = 120;
-/// The contenders' names, in the order they are shown in.
+/// The contenders' names, in the order of the results.
 pub(crate) const NAMES: [&str; 3] = ["launch-pvh", "launch-pv", "crun"];
 
-/// The app of a contender; a domain has so much memory.
+/// The app of a contender; `memory_mib` is for a domain.
 pub(crate) fn app(name: &str, memory_mib: u32) -> App {
     let side = name.strip_prefix("launch-").map(|kind| Side::domain(kind, memory_mib));
     let address = match name {
@@ -25,7 +25,7 @@ pub(crate) fn app(name: &str, memory_mib: u32) -> App {
     App { side: side.unwrap_or_else(Side::crun), name, address, veth }
 }
 
-/// Starts an app that serves, and waits until it answers.
+/// Starts a serving app, and waits until it answers.
 pub(crate) fn start(app: &App, testbed: &Testbed<'_>, served: &Served) -> Result<()> {
     let args = served.command();
     app.prepare(testbed, &with_command(&testbed.image.config, &args))?;
@@ -37,38 +37,38 @@ pub(crate) fn start(app: &App, testbed: &Testbed<'_>, served: &Served) -> Result
     Ok(())
 }
 
-/// Takes an app down, as far as it is there, and starts it again: one that died (emulated guests do) is
-/// not to fail all rounds to come.
+/// Removes an app, if it exists, and starts it again: an app that died (as emulated guests do) must not make all later
+/// rounds fail.
 pub(crate) fn start_again(app: &App, testbed: &Testbed<'_>, served: &Served) -> Result<()> {
     let _ = take_down(app, testbed);
     start(app, testbed, served)
 }
 
-/// Runs the disk's workload; returns what it wrote.
+/// Runs the disk's workload and returns its output.
 pub(crate) fn run_disk(app: &App, testbed: &Testbed<'_>) -> Result<String> {
     app.prepare(testbed, &with_command(&testbed.image.config, &disk_shell()))?;
     let command = app.command(&testbed.image.name, &disk_shell(), false);
     let argv: Vec<&str> = command.iter().map(String::as_str).collect();
     let output = testbed.dom0.run(&argv, &[])?;
-    // `launch` shows the console, which has both streams; crun's come apart.
+    // `launch` shows the console, which has both streams; crun separates them.
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    ensure!(output.code == 0, "{} ends with {}: {text}", app.name, output.code);
+    ensure!(output.code == 0, "{} ended with exit code {}: {text}", app.name, output.code);
     take_down(app, testbed)?;
     Ok(text)
 }
 
-/// Takes an app down.
+/// Removes an app.
 pub(crate) fn take_down(app: &App, testbed: &Testbed<'_>) -> Result<()> {
     testbed.dom0.sh(&app.take_down()).map(drop)
 }
 
-/// The shell that does the disk's workload in the app's place.
+/// The shell command that runs the disk's workload instead of the app.
 pub(crate) fn disk_shell() -> [String; 3] {
     ["sh", "-c", DISK_SCRIPT.trim_end()].map(str::to_owned)
 }
 
-/// A shell script that takes down what is left.
+/// A shell script that removes what is left.
 pub(crate) fn take_down_all() -> String {
     format!("{}\ncrun delete -f {PREFIX}-crun 2>/dev/null", remove_apps(&format!("^{PREFIX}-")))
 }

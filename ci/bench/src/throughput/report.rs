@@ -1,4 +1,4 @@
-//! What was measured, as JSON.
+//! The figures, as JSON.
 
 use crate::report::Figures;
 use crate::statistics::{Ratio, Summary};
@@ -7,7 +7,7 @@ use lab_client::measure::Latency;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What is measured; the fields' order is that of the file. `pages/throughput.md` says what they are.
+/// The figures; the file has the same order of fields. `pages/throughput.md` describes them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Throughput {
     pub(crate) images: Vec<String>,
@@ -24,7 +24,7 @@ pub(crate) struct Throughput {
 pub(crate) struct Measured {
     pub(crate) name: String,
     pub(crate) title: String,
-    /// What `rate` counts in a second: `requests`, `MiB` or `writes`.
+    /// The unit that `rate` counts per second: `requests`, `MiB` or `writes`.
     pub(crate) unit: String,
     pub(crate) contenders: Vec<Entry>,
 }
@@ -34,9 +34,9 @@ pub(crate) struct Measured {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) command: Vec<String>,
-    /// Of each round that went well, units a second.
+    /// Units per second, over the successful rounds.
     pub(crate) rate: Option<Summary>,
-    /// Median over the rounds of each quantile; none where nothing was asked.
+    /// The median of each quantile over the rounds; `None` if the workload has no requests.
     pub(crate) latency: Option<Latency>,
     pub(crate) ratio_to_crun: Option<Ratio>,
     pub(crate) bodies_sha256: Vec<String>,
@@ -44,23 +44,23 @@ pub(crate) struct Entry {
     pub(crate) failures: Vec<String>,
 }
 
-/// What one turn gives: a round, and the SHA-256 of the answers' bodies.
+/// The result of one turn: a round, and the SHA-256 of the answers' bodies.
 pub(crate) type Turn = (Round, Vec<String>);
 
 /// One round.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Round {
-    /// Units a second.
+    /// Units per second.
     pub(crate) rate: f64,
     /// Units in all.
     pub(crate) count: f64,
     pub(crate) seconds: f64,
-    /// Of a load.
+    /// For a load only.
     pub(crate) latency: Option<Latency>,
 }
 
 impl Round {
-    /// So many units in so much time.
+    /// A round with this many units in this time.
     pub(crate) fn new(count: f64, seconds: f64, latency: Option<Latency>) -> Self {
         Self { rate: count / seconds, count, seconds, latency }
     }
@@ -75,7 +75,7 @@ impl Figures for Throughput {
 }
 
 impl Entry {
-    /// One that has not run yet.
+    /// A side that has not run.
     pub(crate) fn new(name: String, command: Vec<String>) -> Self {
         Self { name, command, ..Self::default() }
     }
@@ -91,7 +91,7 @@ impl Measured {
         (&self.name, bodies.collect())
     }
 
-    /// Sets the summaries and ratios from the rounds.
+    /// Computes the summaries and ratios from the rounds.
     pub(crate) fn summarize(&mut self) {
         let crun = self.contenders.iter().find(|entry| entry.name == "crun");
         let crun = crun.map(Entry::rates).unwrap_or_default();
@@ -107,7 +107,7 @@ impl Measured {
         }
     }
 
-    /// Notes what came of a contender's turn.
+    /// Adds the result of a contender's turn.
     pub(crate) fn note(&mut self, round: usize, contender: usize, result: Result<&Turn, &String>) {
         let Self { name, unit, contenders, .. } = self;
         let entry = &mut contenders[contender];

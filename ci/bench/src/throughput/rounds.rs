@@ -1,4 +1,4 @@
-//! What is measured in rounds: every contender does every workload once in each.
+//! Measures in rounds: every contender runs every workload once in each round.
 
 use super::contender::{disk_shell, run_disk as run_disk_once, start, start_again, take_down};
 use super::report::{Entry, Measured, Round, Turn};
@@ -14,24 +14,24 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 const MIB: f64 = 1_048_576.0;
-/// How many processes are run beside an app in a round.
+/// How many processes are run beside an app in each round.
 const PROCESSES: u32 = 10;
 
-/// How much is done, by whom, and where.
+/// How much to measure, with which contenders, and where.
 #[derive(Debug)]
 pub(crate) struct Extent<'a> {
     pub(crate) testbed: &'a Testbed<'a>,
     pub(crate) contenders: &'a [App],
     pub(crate) rounds: usize,
-    /// Connections of a load.
+    /// The number of connections of a load.
     pub(crate) connections: u32,
-    /// Seconds of a load.
+    /// The length of a load in seconds.
     pub(crate) seconds: u32,
     pub(crate) stop: &'a Stop,
 }
 
 impl Extent<'_> {
-    /// A workload that none has done yet; `command` tells how a contender is started for it.
+    /// A workload that no contender has run; `command` returns the command that starts a contender.
     fn measured(
         &self,
         (name, title, unit): Workload,
@@ -42,8 +42,8 @@ impl Extent<'_> {
         Measured { name, title, unit, contenders: entries.collect() }
     }
 
-    /// Has each contender do `once` in each round, which measures `all`. After a turn that failed `repair`
-    /// makes the contender ready again.
+    /// Makes each contender do `once` in each round, which measures `all`. After a failed turn, `repair` prepares the
+    /// contender again.
     fn measure(
         &self,
         all: &mut [Measured],
@@ -65,7 +65,7 @@ impl Extent<'_> {
     }
 }
 
-/// Loads an app, which runs as all contenders all the while; and runs processes beside nginx.
+/// Loads an app that runs in all contenders at the same time. Also runs processes beside nginx.
 pub(crate) fn run_loads(extent: &Extent<'_>, served: &Served) -> Result<Vec<Measured>> {
     let Extent { testbed, contenders, .. } = extent;
     for contender in *contenders {
@@ -95,12 +95,13 @@ pub(crate) fn run_loads(extent: &Extent<'_>, served: &Served) -> Result<Vec<Meas
 }
 
 fn processes_once(testbed: &Testbed<'_>, command: &str) -> Result<Turn> {
-    // The first one warms up.
+    // The first process warms up.
     let script = format!(
         "set -e; {command}; begin=$(date +%s%N)
         for i in $(seq {PROCESSES}); do {command}; done; echo $(($(date +%s%N) - begin))"
     );
-    let nanoseconds: u64 = testbed.dom0.sh(&script)?.trim().parse().context("odd figure")?;
+    let nanoseconds: u64 =
+        testbed.dom0.sh(&script)?.trim().parse().context("dom0 did not print a number")?;
     let seconds = Duration::from_nanos(nanoseconds).as_secs_f64();
     Ok((Round::new(f64::from(PROCESSES), seconds, None), Vec::new()))
 }
@@ -118,11 +119,11 @@ fn load_once(extent: &Extent<'_>, unit: &str, asked: &str, address: SocketAddrV4
         "MiB" => done.body_bytes as f64 / MIB,
         _ => done.requests as f64,
     };
-    ensure!(done.seconds > 0.0, "nothing was answered");
+    ensure!(done.seconds > 0.0, "the app answered no request");
     Ok((Round::new(count, done.seconds, Some(done.latency)), done.bodies_sha256))
 }
 
-/// Has the disk written and the image read, in a fresh domain or container each time.
+/// Writes the disk and reads the image, in a fresh domain or container each time.
 pub(crate) fn run_disk(extent: &Extent<'_>) -> Result<Vec<Measured>> {
     let testbed = extent.testbed;
     let command = |one: &App| one.command(&testbed.image.name, &disk_shell(), false);
@@ -130,14 +131,14 @@ pub(crate) fn run_disk(extent: &Extent<'_>) -> Result<Vec<Measured>> {
     let once = |one: &App| {
         let output = run_disk_once(one, testbed)?;
         let done = parse_dd(&output);
-        ensure!(done.len() == DISK.len(), "dd told something else:\n{output}");
+        ensure!(done.len() == DISK.len(), "dd printed something unexpected:\n{output}");
         let turns = DISK.iter().zip(done).map(|((_, _, unit), (bytes, seconds))| {
             let count = if *unit == "writes" { SYNCED_WRITES.into() } else { bytes / MIB };
             (Round::new(count, seconds, None), Vec::new())
         });
         Ok(turns.collect())
     };
-    // It may be there, or not.
+    // The app may exist or not.
     let take_down = |one: &App| take_down(one, testbed).or(Ok(()));
     extent.measure(&mut all, once, take_down)?;
     Ok(all.into())

@@ -1,8 +1,8 @@
-//! What the apps are made to do.
+//! The workloads of the apps.
 
 use serde_json::{Value, json};
 
-/// A workload: its name in the figures, its title, and what its rate counts.
+/// A workload: its name in the figures, its title, and the unit of its rate.
 pub(crate) type Workload = (&'static str, &'static str, &'static str);
 
 /// An app that serves.
@@ -10,14 +10,14 @@ pub(crate) type Workload = (&'static str, &'static str, &'static str);
 pub(crate) struct Served {
     pub(crate) image: &'static str,
     pub(crate) port: u16,
-    /// How the client sees that it is up.
+    /// The client's question to see whether the app is up.
     pub(crate) question: &'static str,
 }
 
 pub(crate) const NGINX: Served = Served { image: "nginx", port: 80, question: "http" };
 pub(crate) const REDIS: Served = Served { image: "redis", port: 6379, question: "redis-ping" };
 
-/// Loads in the order in which they are run: which app does it, and what the client asks it for.
+/// Loads in the order of running: the workload, its app, and the client's request.
 pub(crate) const LOADS: [(Workload, Served, &str); 4] = [
     (("nginx-page", "nginx, its own page", "requests"), NGINX, "http:/"),
     (("nginx-1mib", "nginx, a file of 1 MiB", "MiB"), NGINX, "http:/one-mib"),
@@ -25,11 +25,11 @@ pub(crate) const LOADS: [(Workload, Served, &str); 4] = [
     (("redis-set", "redis, SET of 64 bytes", "requests"), REDIS, "redis-set"),
 ];
 
-/// What runs beside nginx.
+/// The process beside nginx.
 pub(crate) const EXEC: Workload =
     ("exec", "`exec` of `true` beside nginx, one after the other", "processes");
 
-/// What `dd` does, in the order of [`DISK_SCRIPT`].
+/// The workloads of `dd`, in the order of [`DISK_SCRIPT`].
 pub(crate) const DISK: [Workload; 4] = [
     ("disk-write", "32 MiB written and synced", "MiB"),
     ("disk-sync", "writes of 4 KiB, each synced", "writes"),
@@ -37,14 +37,14 @@ pub(crate) const DISK: [Workload; 4] = [
     ("image-read-again", "the same once more", "MiB"),
 ];
 
-/// Pieces of `disk-sync`.
+/// The number of writes in `disk-sync`.
 pub(crate) const SYNCED_WRITES: u32 = 64;
 
-/// Run by a shell in the app's place; each `dd` tells its bytes and seconds.
+/// The script that a shell runs instead of the app; each `dd` prints its bytes and seconds.
 pub(crate) const DISK_SCRIPT: &str = include_str!("../../pages/disk.sh");
 
 impl Served {
-    /// The app's command, which makes the 1 MiB file where it is nginx.
+    /// The app's command; for nginx, it first creates the file of 1 MiB.
     pub(crate) fn command(&self) -> Vec<String> {
         let words: &[&str] = match self.image {
             "nginx" => &[
@@ -52,7 +52,7 @@ impl Served {
                 "-c",
                 "yes 0123456789abcdef | head -c 1048576 >/var/www/html/one-mib && exec nginx -g 'daemon off;'",
             ],
-            // Without snapshots, whose forks would come at times of their own.
+            // Without snapshots, which would fork at unpredictable times.
             _ => &["redis-server", "--protected-mode", "no", "--save", ""],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
@@ -67,7 +67,7 @@ pub(crate) fn with_command(image: &Value, command: &[String]) -> Value {
     config
 }
 
-/// Bytes and seconds of each `dd` in what it wrote.
+/// Bytes and seconds of each `dd`, from its output.
 pub(crate) fn parse_dd(output: &str) -> Vec<(f64, f64)> {
     let line = |line: &str| {
         let (bytes, rest) = line.trim().split_once(" bytes ")?;
