@@ -109,7 +109,10 @@ pub fn install_missing(wanted: &[(&str, &str)]) -> Result<()> {
         return Ok(());
     }
     if find_program("apt-get").is_none() {
-        bail!("programs of these packages are missing and this is not Debian: {}", missing.join(" "));
+        bail!(
+            "programs of these packages are missing and this is not Debian: {}",
+            missing.join(" ")
+        );
     }
     with_progress(&format!("installing {}", missing.join(" ")), || {
         run_quietly(apt_get()?.arg("update"))?;

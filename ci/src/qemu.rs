@@ -222,7 +222,8 @@ impl Qemu {
         let mut last = None;
         for _ in 0..10 {
             // Another process may take the port before QEMU binds it; then try the next one.
-            let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("there is no free port")?;
+            let probe =
+                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("there is no free port")?;
             let port = probe.local_addr()?.port();
             drop(probe);
             match self.forward("tcp", port, AGENT_PORT) {

@@ -55,7 +55,9 @@ pub fn find_or_make_snapshot(
     find_or_make("snapshots", &key, |folder| {
         let agent = find_or_build_agent()?;
         prepare(&dom0, own_files, &agent, folder)?;
-        let text = format!("booting Xen {version} and dom0 once ({accelerator}), which takes about a minute");
+        let text = format!(
+            "booting Xen {version} and dom0 once ({accelerator}), which takes about a minute"
+        );
         with_progress(&text, || {
             let first = boot_and_save(folder, setup, accelerator);
             // With QEMU 7.2 it was seen twice that QEMU dies while it saves, without a message.

@@ -1,10 +1,10 @@
-//! Documents name files that exist, and the list of all files is complete.
+//! Checks that documents name files that exist, and that the list of all files is complete.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders whose names begin the path of a file of the project.
+/// The first folders of the paths of the project's files.
 const FOLDERS: [&str; 6] =
     ["ci/", "docs/", "guest-kernel-config/", "launcher/", "tests/", "xl-templates/"];
 
@@ -30,7 +30,7 @@ fn paths_are_told_from_commands_and_patterns() {
     assert_eq!(paths(text), ["launcher/app/src", "ci/try", "ci/test"]);
 }
 
-/// The heading in docs/contributing.md that the list of all files follows.
+/// The heading in docs/contributing.md before the list of all files.
 const LIST: &str = "## Every file\n";
 
 #[test]
@@ -48,12 +48,12 @@ fn the_list_of_all_files_says_of_each_what_its_own_first_sentence_says() {
         assert!(
             list == expected,
             "docs/contributing.md is not up to date from {wrong:?} on; \
-             `WRITE_DOCUMENTS=1 cargo test -p lab --test documents` writes the list anew"
+             `WRITE_DOCUMENTS=1 cargo test -p lab --test documents` rewrites the list"
         );
     }
 }
 
-/// A list of the Rust files by folder, each with the first paragraph of its documentation; tests are left out.
+/// Lists the Rust files by folder, each with the first paragraph of its documentation; leaves tests out.
 fn list_of_files(root: &Path) -> String {
     let mut files = Vec::new();
     for folder in ["launcher", "ci"] {
@@ -61,8 +61,8 @@ fn list_of_files(root: &Path) -> String {
     }
     files.sort_by_key(|file: &PathBuf| (file.parent().map(Path::to_owned), file.clone()));
     let mut list = String::from(
-        "\nWhat each file says of itself; a test keeps the list complete, and `WRITE_DOCUMENTS=1 cargo test -p lab --test documents`\n\
-         writes it anew. Tests are left out: they stand in `tests.rs` or `tests/` beside what they test.\n",
+        "\nThe first paragraph of each file's documentation. A test keeps the list complete; `WRITE_DOCUMENTS=1 cargo test -p lab\n\
+         --test documents` rewrites it. Tests are left out: they are in `tests.rs` or `tests/` beside what they test.\n",
     );
     let mut last = None;
     for file in &files {
@@ -96,8 +96,8 @@ fn about(source: &str) -> String {
     paragraph.collect::<Vec<_>>().join(" ")
 }
 
-/// The files that a document names in backquotes: the first word, if it begins with a folder of the project
-/// and is not a pattern.
+/// The files that a document names in backquotes: the first word, if it begins with a folder of the project and is not
+/// a pattern.
 fn paths(text: &str) -> Vec<&str> {
     text.split('`')
         .skip(1)

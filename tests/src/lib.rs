@@ -1,4 +1,4 @@
-//! Shared pieces of the tests on a real dom0: one lab, with `launch` installed and images to pull.
+//! Shared parts of the tests on a real dom0: one lab, with `launch` installed and images to pull.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
@@ -10,11 +10,11 @@ use lab::xen_version::XenVersion;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Longest time for one command in dom0. Emulated Xen is slow; a hang is longer than this.
+/// The longest time for one command in dom0, on an emulated Xen. A longer command hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What an app could leave behind. A stray `leases.new` of a killed writer holds no address: the next
-/// writer overwrites it.
+/// Lists everything that an app could leave behind. Ignores `leases.new` of a killed writer: it holds no address, and
+/// the next writer overwrites it.
 const TRACES: &str = "xl list | awk 'NR>1{print $1}' | sort; losetup -l -n -O BACK-FILE; \
     ip -o link | grep -o 'vif[0-9.]*'; \
     nft list table ip launch 2>/dev/null | grep -o '[a-z]* \\. [0-9]* : [0-9.]*'; \
@@ -30,10 +30,10 @@ pub struct Dom0 {
     lab: Instance,
 }
 
-/// How a command in dom0 ended.
+/// The end of a command in dom0.
 #[derive(Debug)]
 pub struct Output {
-    /// Exit code; 128 + signal when killed.
+    /// Exit code, or 128 + signal if it was killed.
     pub code: i32,
     /// Standard output as text.
     pub stdout: String,
@@ -42,28 +42,28 @@ pub struct Output {
 }
 
 impl Dom0 {
-    /// The dom0 that all tests share, brought up by the first of them.
+    /// The dom0 that all tests share; the first of them starts it.
     ///
     /// # Panics
-    /// When the lab cannot be brought up: no test can say anything then.
+    /// The lab cannot be started, so no test can run.
     #[must_use]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Dom0> = OnceLock::new();
         SHARED.get_or_init(|| match Self::new(None) {
             Ok(dom0) => dom0,
-            Err(error) => panic!("no dom0 to test on: {error:#}"),
+            Err(error) => panic!("cannot start a dom0 for the tests: {error:#}"),
         })
     }
 
-    /// A dom0 with systemd and what it starts on a Debian machine; it goes away with this value.
+    /// A dom0 with systemd and the services that it starts on a Debian machine. Dropping this value ends it.
     ///
     /// # Panics
-    /// When the lab cannot be brought up.
+    /// The lab cannot be started.
     #[must_use]
     pub fn with_systemd() -> Self {
         match Self::new(Some(Extra::Systemd)) {
             Ok(dom0) => dom0,
-            Err(error) => panic!("no dom0 with systemd to test on: {error:#}"),
+            Err(error) => panic!("cannot start a dom0 with systemd for the tests: {error:#}"),
         }
     }
 
@@ -83,26 +83,26 @@ impl Dom0 {
         }
         let options = Options { name, xen, extra, xenstored, ..Options::default() };
         let lab = Instance::fresh(&options)?;
-        ensure!(lab.install_stage(&default_stage())?, "there is no build; run ci/build first");
+        ensure!(lab.install_stage(&default_stage())?, "nothing is built; run ci/build first");
         let dom0 = Self { lab };
         dom0.write("/etc/launch/config.toml", &registry::mirror_settings(port));
         Ok(dom0)
     }
 
-    /// Starts dom0 anew, in order, with Xen and all: only one with systemd can do that.
+    /// Reboots dom0 cleanly, with Xen. Only a dom0 with systemd can do that.
     ///
     /// # Panics
-    /// When it is not back after ten minutes.
+    /// It does not run commands after ten minutes.
     pub fn reboot(&self) {
         if let Err(error) = self.lab.reboot("systemctl reboot", 2 * PATIENCE) {
-            panic!("dom0 does not start again: {error:#}");
+            panic!("dom0 did not reboot: {error:#}");
         }
     }
 
     /// Runs a program in dom0 to its end.
     ///
     /// # Panics
-    /// When the lab goes away or the program does not end.
+    /// The lab ends, or the program does not end in time.
     #[must_use]
     pub fn run(&self, argv: &[&str]) -> Output {
         self.run_with_input(argv, &[])
@@ -132,19 +132,19 @@ impl Dom0 {
         self.run(&["sh", "-c", script])
     }
 
-    /// Writes a file in dom0, and its folder where that is missing.
+    /// Writes a file in dom0, and creates its folder if it is missing.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// The file cannot be written.
     pub fn write(&self, path: &str, text: &str) {
         let script = "mkdir -p \"$(dirname \"$0\")\" && cat > \"$0\"";
         self.run_with_input(&["sh", "-c", script, path], text.as_bytes()).expect_success();
     }
 
-    /// Copies a file of this machine to where dom0 sees it, and returns its path there.
+    /// Copies a file of this machine to a folder that dom0 sees, and returns its path in dom0.
     ///
     /// # Panics
-    /// When it cannot be copied.
+    /// The file cannot be copied.
     #[must_use]
     pub fn share(&self, file: &str, name: &str) -> String {
         if let Err(error) = std::fs::copy(file, self.lab.share().join(name)) {
@@ -153,10 +153,10 @@ impl Dom0 {
         format!("/share/{name}")
     }
 
-    /// Runs `script` again and again until it succeeds, and returns what it printed.
+    /// Repeats `script` until it succeeds, and returns its output.
     ///
     /// # Panics
-    /// When it has not succeeded after `seconds`; says what it printed last.
+    /// It has not succeeded after `seconds`; the message has its last output.
     #[must_use]
     pub fn eventually(&self, seconds: u64, script: &str) -> String {
         let until = Instant::now() + Duration::from_secs(seconds);
@@ -170,17 +170,17 @@ impl Dom0 {
         }
     }
 
-    /// What must be the same before and after an app: domains, loop devices, interfaces, ports,
-    /// folders, names, xenstore nodes.
+    /// Everything that must be the same before and after an app: domains, loop devices, interfaces, ports, folders,
+    /// names, xenstore nodes.
     #[must_use]
     pub fn traces(&self) -> String {
         self.sh(TRACES).stdout
     }
 
-    /// Waits until there are these traces again: backends let go of their devices in a moment.
+    /// Waits until these traces are back; backends may need a moment to release their devices.
     ///
     /// # Panics
-    /// When there are others after half a minute.
+    /// There are other traces after half a minute.
     pub fn expect_traces(&self, before: &str) {
         let until = Instant::now() + Duration::from_secs(30);
         loop {
@@ -193,17 +193,17 @@ impl Dom0 {
         }
     }
 
-    /// Starts `launch -d --name NAME ARGS` and removes the app, whatever comes, when dropped.
+    /// Starts `launch run -d --name NAME ARGS`. Dropping the result removes the app.
     ///
     /// # Panics
-    /// When it does not start.
+    /// The app does not start.
     #[must_use]
     pub fn start<'a>(&'a self, name: &'a str, args: &[&str]) -> App<'a> {
         self.launch(&[&["run", "-d", "--name", name], args].concat()).expect_success();
         self.app(name)
     }
 
-    /// The app `name` that something else starts; it is removed when dropped.
+    /// The app `name`, which something else starts. Dropping this value removes it.
     #[must_use]
     pub fn app<'a>(&'a self, name: &'a str) -> App<'a> {
         App { dom0: self, name }
@@ -212,26 +212,25 @@ impl Dom0 {
 
 impl Drop for Dom0 {
     fn drop(&mut self) {
-        // Whoever looks for it next takes it down.
+        // If this fails, the next user of the lab ends it.
         let _ = self.lab.down();
     }
 }
 
 impl Output {
-    /// The output of a command that must succeed.
+    /// Returns the output of a command that must succeed.
     ///
     /// # Panics
-    /// When it did not.
+    /// The command failed.
     pub fn expect_success(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");
         self
     }
 
-    /// Checks that the command failed as a user should see it: this code, and one line on stderr with
-    /// each of `words` in it.
+    /// Checks how the command failed: with this code, and with one line on stderr that contains each of `words`.
     ///
     /// # Panics
-    /// When one of these does not hold.
+    /// One of these is not true.
     pub fn expect_failure(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
         assert_eq!(self.stderr.lines().count(), 1, "not one line: {self:?}");
@@ -242,17 +241,17 @@ impl Output {
     }
 }
 
-/// A running app that goes away with this value.
+/// A running app; dropping this value removes it.
 pub struct App<'a> {
     dom0: &'a Dom0,
     name: &'a str,
 }
 
 impl App<'_> {
-    /// What `launch inspect` says about it.
+    /// The output of `launch inspect` about it.
     ///
     /// # Panics
-    /// When it is not there.
+    /// The app does not exist.
     #[must_use]
     pub fn inspect(&self) -> serde_json::Value {
         let text = self.dom0.launch(&["inspect", self.name]).expect_success().stdout;
@@ -263,7 +262,7 @@ impl App<'_> {
     /// Its address on `launch0`.
     ///
     /// # Panics
-    /// When it has none.
+    /// It has no address.
     #[must_use]
     pub fn address(&self) -> String {
         let about = self.inspect();
@@ -277,7 +276,7 @@ impl App<'_> {
 impl Drop for App<'_> {
     fn drop(&mut self) {
         let output = self.dom0.launch(&["rm", "-f", self.name]);
-        // A test that fails already has more to say than this.
+        // If the test already fails, its own message says more.
         if !std::thread::panicking() {
             output.expect_success();
         }

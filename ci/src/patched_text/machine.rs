@@ -16,8 +16,7 @@ pub(super) const SAID: &str = "SMP alternatives: this kernel's code is patched l
 /// How long a boot may take on a busy machine; on an idle one it takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A serial console, a reboot after a panic, and no timer check, which would take a late emulated timer for a broken
-/// one.
+/// A serial console, a reboot after a panic, and no timer check, which a late emulated timer would fail.
 const PARAMETERS: &str = "earlyprintk=serial,ttyS0,115200,keep panic=-1 no_timer_check";
 
 /// A processor that QEMU emulates, and boot parameters for it.
@@ -109,7 +108,8 @@ impl Boot {
             let file = self.memory.to_string_lossy();
             let range = json!({ "val": address, "size": size, "filename": file });
             qmp.execute("pmemsave", &range)?;
-            let contents = fs::read(&self.memory).context("cannot read the memory that QEMU saved")?;
+            let contents =
+                fs::read(&self.memory).context("cannot read the memory that QEMU saved")?;
             if contents.len() != size {
                 bail!("QEMU saved {} of {size} bytes of {}", contents.len(), section.name);
             }

@@ -1,9 +1,9 @@
-//! The checker on small trees.
+//! Tests the checker on small trees.
 
 use crate::source::Files;
 use crate::{order, resolve, rings, source};
 
-/// The rings of a crate `made_up` of these files, as sentences.
+/// The rings of a crate `made_up` with these files, as sentences.
 fn rings_of(files: &[(&str, &str)]) -> Vec<String> {
     let files: Files = files.iter().map(|(name, text)| (name.into(), (*text).into())).collect();
     let modules = source::read(&files).unwrap();
@@ -220,7 +220,7 @@ fn a_table_that_is_no_order_or_not_the_truth_is_at_fault() {
         [
             "low -> top: allowed by docs/design.md, but not used",
             "new is not in the table of docs/design.md",
-            "top -> low: in docs/design.md, low does not stand below top",
+            "top -> low: in docs/design.md, low is not below top",
             "docs/design.md names a crate gone, which does not exist",
         ]
     );

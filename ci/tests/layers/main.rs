@@ -1,6 +1,6 @@
-//! Keeps the order of crates, folders and files: each uses only what stands below it.
+//! Keeps the order of crates, folders and files: each uses only what is below it.
 //!
-//! What counts as use is written in [`resolve`].
+//! [`resolve`] describes what counts as use.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod made_up;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// A crate under `launcher/` or `ci/`.
 struct Crate {
-    /// Below the project's root.
+    /// Its path below the project's root.
     folder: PathBuf,
     manifest: toml::Table,
 }
@@ -63,7 +63,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// All members of the workspace but `tests`.
+/// All members of the workspace except `tests`.
 fn crates() -> Vec<Crate> {
     let workspace: toml::Table =
         fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();

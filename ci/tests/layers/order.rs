@@ -1,4 +1,4 @@
-//! The order of the crates: the table in docs/design.md against what each crate depends on.
+//! The order of the crates: compares the table in docs/design.md with the crates' dependencies.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ const HEAD: &str = "| crate | may use |";
 /// Reads the table of crates: rows below [`HEAD`] and its ruler, of names in backquotes.
 ///
 /// # Errors
-/// There is no such table, or it is empty.
+/// The table does not exist or is empty.
 pub(crate) fn parse_table(document: &str) -> Result<Uses, String> {
     let rows: Uses = document
         .lines()
@@ -32,8 +32,8 @@ fn names(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The crates of this project among a manifest's dependencies, those of its tests too. `project` has
-/// what each package is called in the table.
+/// The crates of this project among a manifest's dependencies, including those of its tests. `project` has each
+/// package's name in the table.
 pub(crate) fn dependencies(
     manifest: &toml::Table,
     project: &BTreeMap<String, String>,
@@ -46,8 +46,8 @@ pub(crate) fn dependencies(
         .collect()
 }
 
-/// What is wrong with the order, as sentences: each crate may use only crates that the table grants it,
-/// and the table grants only crates that stand below, each of them needed.
+/// The violations of the order, as sentences. Each crate may use only crates that the table grants it; the table may
+/// grant only crates that are below and in use.
 pub(crate) fn faults(table: &Uses, real: &Uses) -> Vec<String> {
     let place: BTreeMap<&str, usize> =
         table.iter().enumerate().map(|(place, (name, _))| (name.as_str(), place)).collect();
@@ -75,7 +75,7 @@ pub(crate) fn faults(table: &Uses, real: &Uses) -> Vec<String> {
         }
         let below = |used: &&String| place.get(used.as_str()) > place.get(name.as_str());
         faults.extend(uses.iter().filter(|used| !below(used)).map(|used| {
-            format!("{name} -> {used}: in docs/design.md, {used} does not stand below {name}")
+            format!("{name} -> {used}: in docs/design.md, {used} is not below {name}")
         }));
     }
     faults

@@ -1,12 +1,12 @@
-//! Which file a path leads to.
+//! Finds the file to which a path leads.
 //!
-//! What counts as use of another file:
-//! - A path counts for the file that defines its item. Imports are followed to it, so a facade (a file
-//!   of `mod` and `pub use` only) neither hides a ring nor makes one.
+//! These rules define the use of another file:
+//! - A path counts for the file that defines its item. Imports are followed to it, so a facade (a file with
+//!   only `mod` and `pub use`) neither hides a ring nor makes one.
 //! - A re-export is a use of what it exports. So a parent that has items of its own and re-exports a
 //!   child's is in a ring with that child if the child uses an item of the parent.
-//! - `mod x;` is no use, and a `use` that names a module only is none either: paths through it are.
-//! - Methods are not seen: a call names no file.
+//! - `mod x;` is not a use, nor is a `use` that names a module only; paths through it are.
+//! - Methods are not seen, because a call names no file.
 
 use crate::source::{ALL, Module, Modules, Reference};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,13 +15,13 @@ use std::path::PathBuf;
 /// Why one file needs another: the first path in it that leads there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reason {
-    /// The path as it is written.
+    /// The path in the source.
     pub(crate) path: String,
     /// Its line, from 1.
     pub(crate) line: usize,
 }
 
-/// For each file the other files of the crate that it uses.
+/// For each file, the other files of the crate that it uses.
 pub(crate) type Graph = BTreeMap<PathBuf, BTreeMap<PathBuf, Reason>>;
 
 /// Makes the graph of a crate whose library is called `library`.
@@ -47,16 +47,16 @@ fn reason(reference: &Reference) -> Reason {
     Reason { path, line: reference.line }
 }
 
-/// Where a path leads.
+/// The destination of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// To this module.
+    /// This module.
     Module(usize),
-    /// To an item that this module defines.
+    /// An item that this module defines.
     Item(usize),
 }
 
-/// Names that are being looked for, each with the module. A name that is met again leads nowhere.
+/// The names being resolved, each with its module. A name that occurs again leads nowhere.
 type Trail = Vec<(usize, String)>;
 
 struct Resolver<'a> {
@@ -69,7 +69,7 @@ impl Resolver<'_> {
         &self.modules.all[index]
     }
 
-    /// The files that `reference` in module `from` leads to: none, one, or in a glob import several.
+    /// The files to which `reference` in module `from` leads: none, one, or for a glob import several.
     fn files(&self, from: usize, reference: &Reference) -> Vec<PathBuf> {
         let path = &reference.path;
         if let Some(name) = path.first().and_then(|name| name.strip_suffix('!')) {
@@ -92,7 +92,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The files that define what a module offers.
+    /// The files that define the names of a module.
     fn names_of(&self, index: usize, seen: &mut BTreeSet<usize>) -> Vec<PathBuf> {
         let module = self.module(index);
         if !seen.insert(index) {
@@ -141,7 +141,7 @@ impl Resolver<'_> {
         match self.lookup(module, first, trail) {
             Some(next) => self.walk(next, rest, trail),
             None if trail.iter().any(|met| *met == (module, first.clone())) => None,
-            // A macro has made it.
+            // A macro has generated it.
             None => Some(Place::Item(module)),
         }
     }
@@ -166,7 +166,7 @@ impl Resolver<'_> {
 
     fn lookup_imported(&self, index: usize, name: &str, trail: &mut Trail) -> Option<Place> {
         let module = self.module(index);
-        // A path that begins with the name it gives, as in `use tar;`, is another crate's.
+        // If a path begins with the name that it gives, as in `use tar;`, it names another crate.
         let path = module.imports.get(name);
         let path = path.filter(|path| path.first().is_some_and(|first| first != name));
         if let Some(place) = path.and_then(|path| self.resolve(index, path, trail)) {

@@ -1,4 +1,4 @@
-//! Rings in a crate: files, or folders, that reach themselves over what they use.
+//! Finds rings in a crate: files or folders that use each other in a circle.
 
 use crate::resolve::{Graph, Reason};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 /// One arrow of a ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// The file or folder that uses the next step's.
+    /// The file or folder that uses that of the next step.
     pub(crate) from: PathBuf,
-    /// The file in which `reason` stands.
+    /// The file with `reason`.
     pub(crate) file: PathBuf,
-    /// Why.
+    /// The reason for the use.
     pub(crate) reason: Reason,
 }
 
-/// Files or folders each of which uses the next, and the last one the first.
+/// Files or folders, each of which uses the next, and the last of which uses the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ring(pub(crate) Vec<Step>);
 
@@ -35,8 +35,8 @@ impl fmt::Display for Ring {
     }
 }
 
-/// The rings of a crate: among files, then in each folder among what lies in it (files and folders,
-/// a folder with the file that declares its modules). Each member of any ring is in at least one.
+/// The rings of a crate: among files, then in each folder among its files and folders (a folder together with the file
+/// that declares its modules). Each member of any ring is in at least one of them.
 pub(crate) fn rings(graph: &Graph) -> Vec<Ring> {
     let mut steps = Vec::new();
     for (file, uses) in graph {
@@ -63,7 +63,7 @@ pub(crate) fn rings(graph: &Graph) -> Vec<Ring> {
     found
 }
 
-/// What of `folder` a file belongs to: a file in it, or a folder in it. None: it is not below it.
+/// The file or folder in `folder` to which a file belongs; `None` if the file is not below `folder`.
 fn unit(folder: &Path, file: &Path, folders: &BTreeSet<PathBuf>) -> Option<PathBuf> {
     let first = file.strip_prefix(folder).ok()?.components().next()?;
     let unit = folder.join(first);

@@ -1,4 +1,4 @@
-//! A crate's modules, and the paths that each of them uses, read with `syn`.
+//! Reads a crate's modules, and the paths that each of them uses, with `syn`.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +15,9 @@ pub(crate) type Files = BTreeMap<PathBuf, String>;
 pub(crate) struct Reference {
     /// Its segments, without generic arguments; the last one is [`ALL`] in a glob import.
     pub(crate) path: Vec<String>,
-    /// The line it stands in, from 1.
+    /// Its line, from 1.
     pub(crate) line: usize,
-    /// Whether it stands in a `use` declaration.
+    /// Whether it is in a `use` declaration.
     pub(crate) imported: bool,
 }
 
@@ -27,23 +27,23 @@ pub(crate) const ALL: &str = "*";
 /// One module of a crate.
 #[derive(Debug, Default)]
 pub(crate) struct Module {
-    /// The file it stands in.
+    /// The file with its code.
     pub(crate) file: PathBuf,
-    /// The module around it; none: it is the root of a library or program.
+    /// The module around it; `None` for the root of a library or program.
     pub(crate) parent: Option<usize>,
     /// The modules declared in it, by name.
     pub(crate) children: BTreeMap<String, usize>,
-    /// Names of its own items.
+    /// Names of the items that it defines.
     pub(crate) items: BTreeSet<String>,
-    /// Names that it imports, each with the path it stands for.
+    /// Names that it imports, each with its path.
     pub(crate) imports: BTreeMap<String, Vec<String>>,
-    /// Paths of which it imports all names.
+    /// Paths whose names it imports with a glob.
     pub(crate) globs: Vec<Vec<String>>,
-    /// Every path it uses outside tests.
+    /// Every path that it uses outside tests.
     pub(crate) references: Vec<Reference>,
-    /// Where its children's files lie.
+    /// The folder with its children's files.
     folder: PathBuf,
-    /// Whether it is compiled for tests only.
+    /// Whether it is compiled only for tests.
     is_test: bool,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Modules {
 /// Reads all modules of a crate, beginning with `src/lib.rs`, `src/main.rs` and `src/bin/*.rs`.
 ///
 /// # Errors
-/// A file does not parse, or is no module's, or a module has no file: a sentence about it.
+/// A file cannot be parsed or belongs to no module, or a module has no file. The error is a sentence about it.
 pub(crate) fn read(files: &Files) -> Result<Modules, String> {
     let mut modules = Modules::default();
     for file in files.keys().filter(|file| is_root(file)) {
@@ -192,7 +192,7 @@ impl Module {
     }
 }
 
-/// Collects the paths in an item, those in macros' arguments and in serde's attributes too.
+/// Collects the paths in an item, including those in macros' arguments and in serde's attributes.
 struct Paths<'a>(&'a mut Module);
 
 impl Paths<'_> {
@@ -230,7 +230,7 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         match item {
             item if is_for_tests(attributes(item)) => {}
-            // Inside a function; taken for the whole module's.
+            // An import inside a function counts for the whole module.
             Item::Use(item) => self.0.import(&item.tree, &mut Vec::new()),
             item => visit::visit_item(self, item),
         }
@@ -288,7 +288,7 @@ fn named_file(attributes: &[Attribute]) -> Option<String> {
     })
 }
 
-/// Whether something is compiled for tests only.
+/// Whether an item is compiled only for tests.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::List(list) if list.path.is_ident("cfg") => {
