@@ -58,7 +58,7 @@ pub(crate) struct Filled {
     /// Why no more were started.
     pub(crate) ended: String,
     pub(crate) answered_at_end: u16,
-    /// The memory used at some numbers of running apps.
+    /// Memory in use, at several numbers of running apps.
     pub(crate) memory: Vec<Memory>,
     pub(crate) idle: Option<Idle>,
     /// Time to remove one while all run: the whole time divided by their number.
