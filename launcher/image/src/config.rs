@@ -202,8 +202,8 @@ mod tests {
     fn what_cannot_be_taken_is_named() {
         for (json, message) in [
             (r#"{"config":{"Env":["A=b",5]}}"#, "config.Env[1] is a number, not a text"),
-            (r#"{"config":{"User":{}}}"#, "config.User is an object, not a text"),
-            (r#"{"config":[]}"#, "config is a list, not an object"),
+            (r#"{"config":{"User":{"a":1}}}"#, "config.User is an object, not a text"),
+            (r#"{"config":["a"]}"#, "config is a list, not an object"),
             (r#"{"rootfs":{"diff_ids":["x"]}}"#, "rootfs.diff_ids[0] is not valid"),
         ] {
             assert_eq!(Config::parse(json.as_bytes()).unwrap_err().to_string(), message);

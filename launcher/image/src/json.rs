@@ -1,8 +1,8 @@
 //! JSON of images, taken as Go's `encoding/json` takes it, by which Docker, containerd and podman read it.
 //!
 //! `null` is the same as absent, names of fields count whatever their case, of two fields of one name the
-//! last counts, unknown fields and bytes that are not UTF-8 are passed over. Besides, one text may stand for a list of
-//! one, and a whole number may be written as `5.0`. An error names the field.
+//! last counts, unknown fields are passed over. Besides, one text may stand for a list of one, nothing of one kind for
+//! nothing of another, and a whole number may be written as `5.0`. An error names the field.
 
 use crate::digest::{Digest, DigestError};
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -65,6 +65,17 @@ impl Json {
         }
     }
 
+    /// Nothing, of whatever kind: some tools write an empty list where an object belongs.
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Text(text) => text.is_empty(),
+            Self::List(items) => items.is_empty(),
+            Self::Object(fields) => fields.is_empty(),
+            Self::Flag | Self::Fraction | Self::Integer(_) => false,
+        }
+    }
+
     fn no(&self, field: &str, wanted: &'static str) -> JsonError {
         let field = if field.is_empty() { "the document" } else { field };
         JsonError::Kind { field: field.to_owned(), found: self.kind(), wanted }
@@ -73,8 +84,7 @@ impl Json {
     /// The items of a list; one text is a list of one, unless it is empty.
     pub(crate) fn items(&self, field: &str) -> Result<&[Json], JsonError> {
         match self {
-            Self::Null => Ok(&[]),
-            Self::Text(text) if text.is_empty() => Ok(&[]),
+            nothing if nothing.is_nothing() => Ok(&[]),
             Self::Text(_) => Ok(std::slice::from_ref(self)),
             Self::List(items) => Ok(items),
             other => Err(other.no(field, "a list")),
@@ -83,7 +93,7 @@ impl Json {
 
     fn text(&self, field: &str) -> Result<&str, JsonError> {
         match self {
-            Self::Null => Ok(""),
+            nothing if nothing.is_nothing() => Ok(""),
             Self::Text(text) => Ok(text),
             other => Err(other.no(field, "a text")),
         }
@@ -139,7 +149,8 @@ impl<'a> Fields<'a> {
     pub(crate) fn object(&self, name: &'a str) -> Result<Self, JsonError> {
         let mut fields = Self { path: self.path(name), all: Vec::new() };
         let path = fields.path.clone();
-        self.named(name).try_for_each(|value| fields.add(value, &path))?;
+        let mut values = self.named(name).filter(|value| !value.is_nothing());
+        values.try_for_each(|value| fields.add(value, &path))?;
         Ok(fields)
     }
 
@@ -171,9 +182,6 @@ impl<'a> Fields<'a> {
 
     /// Texts by name.
     pub(crate) fn pairs(&self, name: &'a str) -> Result<Vec<(&'a str, &'a str)>, JsonError> {
-        if self.get(name).is_some_and(|value| value.items("").is_ok_and(<[Json]>::is_empty)) {
-            return Ok(Vec::new());
-        }
         let fields = self.object(name)?;
         let pair =
             |(name, value): &(&'a str, &'a Json)| Ok((*name, value.text(&fields.path(name))?));
@@ -185,6 +193,7 @@ impl<'a> Fields<'a> {
         match self.get(name) {
             None => Ok(None),
             Some(Json::Integer(value)) => Ok(Some(*value)),
+            Some(nothing) if nothing.is_nothing() => Ok(None),
             Some(other) => Err(other.no(&self.path(name), "a whole number")),
         }
     }
@@ -318,16 +327,27 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_any_kind_is_nothing() {
+        for nothing in ["null", "\"\"", "[]", "{}"] {
+            let json = parse(&format!(r#"{{"a":{nothing}}}"#));
+            let fields = Fields::of(&json, "").unwrap();
+            assert_eq!(fields.text("a").unwrap(), "");
+            assert_eq!(fields.texts("a").unwrap(), [""; 0]);
+            assert_eq!(fields.names("a").unwrap(), [""; 0]);
+            assert_eq!(fields.pairs("a").unwrap(), []);
+            assert_eq!(fields.size("a").unwrap(), 0);
+            assert!(fields.object("a").unwrap().all.is_empty());
+        }
+    }
+
+    #[test]
     fn one_text_is_a_list_and_a_set_may_be_a_list() {
-        let json = parse(r#"{"a":"x","b":"","c":["x",null],"d":{"x":null,"y":{}},"e":[],"f":""}"#);
+        let json = parse(r#"{"a":"x","c":["x",null],"d":{"x":null,"y":{}}}"#);
         let fields = Fields::of(&json, "").unwrap();
         assert_eq!(fields.texts("a").unwrap(), ["x"]);
-        assert_eq!(fields.texts("b").unwrap(), [""; 0]);
         assert_eq!(fields.texts("c").unwrap(), ["x", ""]);
         assert_eq!(fields.names("a").unwrap(), ["x"]);
         assert_eq!(fields.names("d").unwrap(), ["x", "y"]);
-        assert_eq!(fields.pairs("e").unwrap(), []);
-        assert_eq!(fields.pairs("f").unwrap(), []);
     }
 
     #[test]
@@ -346,7 +366,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_field() {
-        let json = parse(r#"{"a":{"b":["x",{}]},"c":5,"d":{"k":1},"e":"sha256:0"}"#);
+        let json = parse(r#"{"a":{"b":["x",{"y":1}]},"c":5,"d":{"k":1},"e":"sha256:0"}"#);
         let fields = Fields::of(&json, "").unwrap();
         let error = fields.object("a").unwrap().texts("b").unwrap_err();
         assert_eq!(error.to_string(), "a.b[1] is an object, not a text");
