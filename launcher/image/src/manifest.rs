@@ -271,12 +271,8 @@ pub(crate) fn candidates<'a>(
 ) -> Result<Vec<&'a Entry>, ManifestError> {
     let index: Vec<&Entry> =
         index.into_iter().filter(|entry| entry.kind != EntryKind::Attestation).collect();
-    let fitting = index.iter().filter_map(|entry| {
-        let fit = entry.platform.fit()?;
-        // Of those that say nothing, one that is whole may still be the image.
-        let broken = fit == Fit::Unsaid && entry.target.is_err();
-        Some(((broken, &entry.kind, fit), *entry))
-    });
+    let fitting =
+        index.iter().filter_map(|entry| Some(((&entry.kind, entry.platform.fit()?), *entry)));
     let mut fitting: Vec<_> = fitting.collect();
     fitting.sort_by(|(a, _), (b, _)| a.cmp(b));
     if !fitting.is_empty() {

@@ -134,8 +134,9 @@ impl Search<'_> {
         levels: usize,
         several: bool,
     ) -> Result<(Vec<u8>, Vec<String>, Manifest), Failure> {
+        let target = entry.target(self.image)?;
         self.read += 1;
-        let json = self.blobs.manifest(entry.target(self.image)?)?;
+        let json = self.blobs.manifest(target)?;
         let check = several && entry.is_unsaid();
         let (documents, manifest) = self.descend(json.clone(), levels, check)?;
         Ok((json, documents, manifest))
