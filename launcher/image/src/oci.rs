@@ -66,7 +66,7 @@ pub(crate) fn choose<'e>(
     let candidates = manifest::candidates(entries, image)?;
     match candidates.first() {
         Some(best) if !best.is_unsaid() => blobs.manifest(best.target(image)?),
-        _ => Ok(Search { blobs, image, read: 0 }.among(&candidates, MAX_NESTING)?.0),
+        _ => Ok(Search { blobs, image, read: 0 }.among(&candidates, MAX_NESTING, false)?.0),
     }
 }
 
@@ -98,7 +98,7 @@ impl Search<'_> {
             }
             Parsed::Index(index) => {
                 let candidates = manifest::candidates(&index, image)?;
-                let (_, documents, manifest) = self.among(&candidates, levels)?;
+                let (_, documents, manifest) = self.among(&candidates, levels, check)?;
                 (documents, manifest)
             }
         };
@@ -107,15 +107,17 @@ impl Search<'_> {
     }
 
     /// The first of `candidates` that is for this machine: its document, and what [`Self::descend`] gives for it.
+    /// With `check`, also the config of an only one has to say so.
     fn among(
         &mut self,
         candidates: &[&Entry],
         levels: usize,
+        check: bool,
     ) -> Result<(Vec<u8>, Vec<String>, Manifest), Failure> {
-        let several = candidates.len() > 1;
+        let check = check || candidates.len() > 1;
         let mut first = None;
         for entry in candidates {
-            let failure = match self.try_entry(entry, levels, several) {
+            let failure = match self.try_entry(entry, levels, check) {
                 // One that does not say what it is for may be anything.
                 Err(failure) if entry.is_unsaid() && is_of_its_own(failure.kind) => failure,
                 found => return found,
@@ -132,13 +134,13 @@ impl Search<'_> {
         &mut self,
         entry: &Entry,
         levels: usize,
-        several: bool,
+        check: bool,
     ) -> Result<(Vec<u8>, Vec<String>, Manifest), Failure> {
         let target = entry.target(self.image)?;
         self.read += 1;
         let json = self.blobs.manifest(target)?;
-        let check = several && entry.is_unsaid();
-        let (documents, manifest) = self.descend(json.clone(), levels, check)?;
+        let (documents, manifest) =
+            self.descend(json.clone(), levels, check && entry.is_unsaid())?;
         Ok((json, documents, manifest))
     }
 }

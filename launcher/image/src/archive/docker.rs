@@ -73,10 +73,16 @@ impl Saved {
 impl DockerArchive {
     pub(crate) fn open(files: TarIndex, wanted: Option<&Chosen>) -> Result<Self, Failure> {
         let archive = || files.name.clone();
-        let (_, manifest) = files.open(MANIFEST).map_err(|_| ArchiveError::Kind {
-            archive: archive(),
-            kind: "a docker-archive",
-            file: MANIFEST,
+        let (_, manifest) = files.open(MANIFEST).map_err(|_| match files.open("index.json") {
+            Ok(_) => ArchiveError::OtherKind {
+                archive: archive(),
+                there: "an OCI layout's index.json",
+                missing: MANIFEST,
+                write: "oci-archive:",
+            },
+            Err(_) => {
+                ArchiveError::Kind { archive: archive(), kind: "a docker-archive", file: MANIFEST }
+            }
         })?;
         let json = read_small(manifest, MANIFEST, &files.name, MAX_MANIFEST_BYTES)?;
         let error = |source| ArchiveError::Json { archive: archive(), file: MANIFEST, source };

@@ -21,6 +21,8 @@ pub(crate) enum ArchiveError {
     Unpacked { archive: String, source: LimitError },
     #[error("{archive} is not {kind}: it has no {file}")]
     Kind { archive: String, kind: &'static str, file: &'static str },
+    #[error("{archive} has {there} and no {missing}; write {write} in place of its prefix")]
+    OtherKind { archive: String, there: &'static str, missing: &'static str, write: &'static str },
     #[error("{archive} has more than {allowed} entries")]
     Entries { archive: String, allowed: usize },
     #[error("{file} of {archive} is not there")]

@@ -11,6 +11,7 @@ use crate::{
     json::{Fields, Json},
     manifest::{self, Descriptor, Entry, MAX_MANIFEST_BYTES, ManifestError, Parsed},
     oci::{self, Blobs},
+    reference::Reference,
     source::is_id,
 };
 use std::{collections::BTreeSet, io::Read, sync::Arc};
@@ -60,15 +61,7 @@ impl Layout {
         let json = match layout.read(file, 4096) {
             // Other tools do not look for it either, if the index is there.
             Err(failure) if failure.kind == FailureKind::NotFound => {
-                return match layout.files.open("index.json") {
-                    Ok(_) => Ok(layout),
-                    Err(_) => Err(ArchiveError::Kind {
-                        archive: name.to_owned(),
-                        kind: "an OCI layout",
-                        file,
-                    }
-                    .into()),
-                };
+                return layout.without_marker(file);
             }
             json => json?,
         };
@@ -81,6 +74,25 @@ impl Layout {
             return Err(ArchiveError::Version { archive: name.to_owned(), version }.into());
         }
         Ok(layout)
+    }
+
+    /// The layout, if it has an index at least.
+    fn without_marker(self, file: &'static str) -> Result<Self, Failure> {
+        const INDEX: &str = "index.json";
+        if self.files.open(INDEX).is_ok() {
+            return Ok(self);
+        }
+        let archive = self.name.clone();
+        Err(match self.files.open("manifest.json") {
+            Ok(_) => ArchiveError::OtherKind {
+                archive,
+                there: "a docker-archive's manifest.json",
+                missing: INDEX,
+                write: "docker-archive:",
+            },
+            Err(_) => ArchiveError::Kind { archive, kind: "an OCI layout", file },
+        }
+        .into())
     }
 
     /// The manifest or index that `tag` names; without a tag, the only one there. `@N` is the Nth one, the first
@@ -146,8 +158,9 @@ impl Blobs for Layout {
 
 /// The entries that `tag` stands for: several where an image is there for several platforms.
 fn find<'a>(all: &'a [Entry], tag: &str) -> Vec<&'a Entry> {
-    let named: Vec<_> =
-        all.iter().filter(|entry| entry.names.iter().any(|name| name == tag)).collect();
+    let full = tag.parse::<Reference>().map(|name| name.to_string()).unwrap_or_default();
+    let fits = |name: &String| name == tag || *name == full;
+    let named: Vec<_> = all.iter().filter(|entry| entry.names.iter().any(fits)).collect();
     let number = tag.strip_prefix('@').and_then(|number| number.parse::<usize>().ok());
     if !named.is_empty() {
         return named;

@@ -249,6 +249,8 @@ fn a_layouts_image_is_chosen_by_tag_or_by_being_the_only_one() {
     assert_eq!(top(&two[..1], None).unwrap(), r#"{"n":0}"#);
     assert_eq!(top(&two, None).unwrap_err(), "x has several images; name one, as in x:1: 1, 2");
     assert_eq!(top(&two, Some("3")).unwrap_err(), "x has no image with tag \"3\"; there are 1, 2");
+    let named = [(Some("docker.io/library/app:1"), None), (Some("2"), None)];
+    assert_eq!(top(&named, Some("app:1")).unwrap(), r#"{"n":0}"#);
     let bare = [(Some("1"), None), (None, None)];
     assert_eq!(top(&bare, Some("@1")).unwrap(), r#"{"n":1}"#);
     let digest = Digest::of(br#"{"n":1}"#);
@@ -283,8 +285,9 @@ fn what_an_index_does_not_say_is_seen_in_the_configs() {
     let config = put(serde_json::json!({ "os": "linux" }));
     let right = put(serde_json::json!({ "config": config }));
     let lost = serde_json::json!({ "digest": Digest::of(b"lost"), "size": 4 });
-    let nested = put(serde_json::json!({ "manifests": [lost, other.clone(), right.clone()] }));
-    let index = serde_json::json!({ "manifests": [nested.clone()] });
+    let foreign = put(serde_json::json!({ "manifests": [other.clone()] }));
+    let nested = put(serde_json::json!({ "manifests": [lost, other, right.clone()] }));
+    let index = serde_json::json!({ "manifests": [foreign, nested.clone()] });
     files.insert("index.json".to_owned(), index.to_string().into_bytes());
     let layout = Layout::open(Box::new(Memory(files)), "x").unwrap();
     let top = layout.top(None).unwrap();
@@ -387,6 +390,18 @@ fn a_changed_manifest_in_a_layout_is_told() {
     let bad = Layout::open(Box::new(Memory(files.into())), "x").unwrap();
     let failure = bad.top(None).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Mismatch, "{failure}");
+}
+
+#[test]
+fn an_archive_of_the_other_kind_says_so() {
+    let files = |name: &str| TarIndex::read(archive(&[(name, b"[]")], &[]), "docker-archive:/x:1");
+    let failure = DockerArchive::open(files("index.json").unwrap(), None).map(drop).unwrap_err();
+    let message = "docker-archive:/x:1 has an OCI layout's index.json and no manifest.json; write oci-archive:";
+    assert!(failure.message.starts_with(message), "{failure}");
+    let files = files("manifest.json").unwrap();
+    let failure = Layout::open(Box::new(files), "oci-archive:/x").map(drop).unwrap_err();
+    let message = "oci-archive:/x has a docker-archive's manifest.json and no index.json; write docker-archive:";
+    assert!(failure.message.starts_with(message), "{failure}");
 }
 
 #[test]
