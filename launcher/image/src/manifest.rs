@@ -93,7 +93,7 @@ struct Platform {
 }
 
 /// One image for one platform.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     pub(crate) config: Descriptor,
     pub(crate) layers: Vec<Descriptor>,

@@ -13,8 +13,12 @@ use std::io::Read;
 pub(crate) trait Blobs: Send + Sync {
     /// A manifest or index; its digest has been checked.
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Failure>;
-    /// A config or layer; digest and size are the caller's to check.
-    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, Failure>;
+    /// A config or layer; digest and size are the caller's to check. `part` is its name for messages.
+    fn blob(&self, descriptor: &Descriptor, part: &str) -> Result<Box<dyn Read + Send>, Failure>;
+    /// After a part with a wrong digest: does without the place it came from, if there is another one.
+    fn avoid_source(&self) -> bool {
+        false
+    }
 }
 
 /// What [`crate::layers::convert`] works through.
@@ -68,13 +72,13 @@ pub(crate) fn plan<'a>(
     let json = read_config(blobs, &manifest.config, image)?;
     let (_, diff_ids) = parse_config(&json, image)?;
     check_count(image, manifest.layers.len(), diff_ids.len(), limits)?;
-    let layer = |(descriptor, diff_id): (Descriptor, Digest)| Layer {
+    let layer = |(number, (descriptor, diff_id)): (usize, (Descriptor, Digest))| Layer {
         bytes: Some(descriptor.size),
         digest: Some(descriptor.digest),
         diff_id: Some(diff_id),
-        open: Box::new(move || blobs.blob(&descriptor)),
+        open: Box::new(move || blobs.blob(&descriptor, &format!("layer {number}"))),
     };
-    let layers = manifest.layers.into_iter().zip(diff_ids).map(layer).collect();
+    let layers = (1..).zip(manifest.layers.into_iter().zip(diff_ids)).map(layer).collect();
     Ok(Plan { config: Some(text(json, "config", image)?), layers })
 }
 
@@ -135,7 +139,7 @@ fn read_config(
     }
     let mut json = Vec::new();
     blobs
-        .blob(descriptor)?
+        .blob(descriptor, "the config")?
         .take(descriptor.size.saturating_add(1))
         .read_to_end(&mut json)
         .map_err(|error| Failure::from_io(error, &format!("read the config of {image}")))?;

@@ -3,10 +3,11 @@
 use super::messages::{Done, Input, Request};
 use crate::{
     archive::{DockerArchive, Folder, Layout, TarIndex, rootfs},
-    failure::Failure,
+    failure::{Failure, FailureKind},
     host::{Host, Identity, Resolved},
     layers,
     oci::{self, Blobs, Plan},
+    progress::Event,
     registry::Remote,
 };
 use std::{fs::File, io, sync::Arc};
@@ -27,6 +28,7 @@ pub(crate) fn run(
                 reference.clone(),
                 &request.settings,
                 request.credentials,
+                &request.certificates,
                 Arc::new(move |event| notify.event(event)),
             )?;
             job.oci(&remote, remote.top()?)
@@ -68,8 +70,19 @@ impl Job<'_> {
         let (documents, manifest) = oci::resolve(blobs, top, self.name)?;
         let identity = Identity::Manifests(documents);
         let Some(out) = self.resolved(identity, Vec::new())? else { return Ok(None) };
-        let plan = oci::plan(blobs, manifest, self.name, &self.settings.limits)?;
-        self.convert(plan, out).map(Some)
+        loop {
+            // The converter drops what the disk holds already.
+            let again =
+                out.try_clone().map_err(|error| Failure::from_io(error, "write the disk"))?;
+            let plan = oci::plan(blobs, manifest.clone(), self.name, &self.settings.limits);
+            match plan.and_then(|plan| self.convert(plan, again)) {
+                Err(failure) if failure.kind == FailureKind::Mismatch && blobs.avoid_source() => {
+                    let reason = format!("{failure}; reading all of it elsewhere").into();
+                    self.host.event(Event::Retry { reason });
+                }
+                converted => return converted.map(Some),
+            }
+        }
     }
 
     fn resolved(&self, identity: Identity, names: Vec<String>) -> Result<Option<File>, Failure> {

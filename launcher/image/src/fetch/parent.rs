@@ -10,15 +10,17 @@ use super::{
     watch::{Stop, Watch},
 };
 use crate::{
+    certificates,
     config::Config,
     credentials,
     digest::Digest,
-    failure::plain,
+    failure::{FailureKind, plain},
     progress::{Event, Progress},
     reference::Reference,
     settings::Settings,
     source::Source,
 };
+use contract::Untrusted;
 use std::{
     fs::File,
     io::{self, Read as _},
@@ -83,14 +85,22 @@ pub(crate) fn fetch<E: From<FetchError>>(
 ) -> Result<Fetched, E> {
     let name = source.to_string();
     let opened = Opened::of(source)?;
+    let (logins, certificates) = match source {
+        Source::Registry(reference) => {
+            let certificates = certificates::find(reference, settings).map_err(|error| {
+                let message = error.to_string().into();
+                FetchError::Failed { kind: FailureKind::Other, message }
+            })?;
+            (credentials::find(reference, settings), certificates)
+        }
+        _ => Default::default(),
+    };
     let request = Request {
         name: name.clone(),
         input: input(source),
         settings: settings.clone(),
-        credentials: match source {
-            Source::Registry(reference) => credentials::find(reference, settings),
-            _ => Default::default(),
-        },
+        credentials: logins.credentials,
+        certificates,
         uid: settings.fetch_uid.unwrap_or_else(user_id),
     };
     progress.event(&Event::Resolving { name: name.clone() });
@@ -108,8 +118,21 @@ pub(crate) fn fetch<E: From<FetchError>>(
             Conversation { source, settings, name: &name, opened: &opened, watch: &watch };
         conversation.hold(&mut running.channel, progress, decide)
     });
+    if !matches!(&answered, Err(Ended::Fetch(FetchError::Failed { kind: FailureKind::Denied, .. })))
+    {
+        for problem in &logins.problems {
+            progress.event(&Event::LoginProblem { problem: problem.as_str().into() });
+        }
+    }
     match (answered, watch.failed()) {
         (Ok(Some(fetched)), _) => Ok(fetched),
+        (
+            Err(Ended::Fetch(FetchError::Failed { kind: kind @ FailureKind::Denied, message })),
+            None,
+        ) => {
+            Err(FetchError::Failed { kind, message: with_problems(&message, &logins.problems) }
+                .into())
+        }
         (_, Some(failed)) => Err(failed.into()),
         // It ended without a result; its exit status says more than a broken socket.
         (Ok(None) | Err(Ended::Fetch(FetchError::Child { .. })), None) => {
@@ -211,6 +234,12 @@ impl Conversation<'_> {
     }
 }
 
+/// A refusal, with what kept logins from being found.
+fn with_problems(message: &Untrusted, problems: &[String]) -> Untrusted {
+    let parts = std::iter::once(message.raw()).chain(problems.iter().map(String::as_str));
+    one_line(&parts.collect::<Vec<_>>().join("; "))
+}
+
 fn broken(source: io::Error) -> FetchError {
     FetchError::Child { action: "talk to the child that fetches", source }
 }
@@ -228,6 +257,7 @@ fn believable(event: Event, max_layers: u32) -> Option<Event> {
         Event::Resolving { .. }
         | Event::Waiting { .. }
         | Event::Present { .. }
+        | Event::LoginProblem { .. }
         | Event::Named { .. } => None,
     }
 }

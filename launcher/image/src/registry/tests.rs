@@ -7,6 +7,7 @@ use crate::{
     failure::{Failure, FailureKind},
     fetch::{Request, run},
     host::{Host, Identity, Resolved},
+    progress::Event,
 };
 use server::{Answer, Registry, answer};
 use std::{fs::File, io, sync::Mutex};
@@ -55,6 +56,7 @@ fn pull_with(
         input: crate::fetch::Input::Registry(name.parse().unwrap()),
         settings,
         credentials,
+        certificates: Certificates::default(),
         uid: 0,
     };
     let listener = Arc::new(Listener::default());
@@ -146,7 +148,10 @@ fn an_unknown_image_is_named_with_its_registry() {
     assert_eq!(kind, FailureKind::NotFound);
     assert_eq!(
         message,
-        format!("image not found: {name} at http://{}; check its name and tag", registry.host())
+        format!(
+            "image not found: {name} at registry http://{}: MANIFEST_UNKNOWN; check its name and tag",
+            registry.host()
+        )
     );
 }
 
