@@ -15,6 +15,10 @@ pub(crate) trait Blobs: Send + Sync {
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Failure>;
     /// A config or layer; digest and size are the caller's to check. `part` is its name for messages.
     fn blob(&self, descriptor: &Descriptor, part: &str) -> Result<Box<dyn Read + Send>, Failure>;
+    /// Where parts come from, for messages, if there is more to say than the image's name.
+    fn source(&self) -> Option<String> {
+        None
+    }
     /// After a part with a wrong digest: does without the place it came from, if there is another one.
     fn avoid_source(&self) -> bool {
         false

@@ -168,6 +168,11 @@ impl Blobs for Remote {
         Ok(Box::new(reader))
     }
 
+    fn source(&self) -> Option<String> {
+        let client = self.clients.get(self.chosen.load(Ordering::Relaxed))?;
+        Some(client.place(&client.url("").ok()?))
+    }
+
     fn avoid_source(&self) -> bool {
         let next = self.chosen.load(Ordering::Relaxed) + 1;
         if next < self.clients.len() {

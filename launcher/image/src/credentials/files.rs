@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs, io,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +19,8 @@ use std::{
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// All hosts that are Docker Hub's.
 const DOCKER_HUB_HOSTS: &[&str] = &[DEFAULT_REGISTRY, "index.docker.io", "registry-1.docker.io"];
+/// The variable that has a whole file, for Docker's own tools and CI.
+const IN_VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 /// Tools write it with and without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -71,6 +74,13 @@ pub(super) fn read_all(
         config.map(|dir| dir.join("containers/auth.json")),
     ];
     let mut logins = Vec::new();
+    let in_variable = variable(IN_VARIABLE).filter(|json| !json.is_empty());
+    if let Some(json) = in_variable {
+        match parse(json.as_bytes()) {
+            Ok(config) => logins.push(Login { name: IN_VARIABLE.to_owned(), config }),
+            Err(cause) => problems.push(format!("cannot read logins from {IN_VARIABLE}: {cause}")),
+        }
+    }
     for file in files.into_iter().flatten() {
         match read(&file) {
             Ok(config) => logins
@@ -91,7 +101,12 @@ fn read(file: &Path) -> Result<Option<DockerConfig>, String> {
     if json.trim_ascii().is_empty() {
         return Ok(None);
     }
-    serde_json::from_slice(&json).map(Some).map_err(|error| {
+    parse(&json).map(Some)
+}
+
+fn parse(json: &[u8]) -> Result<DockerConfig, String> {
+    let config: Result<Option<DockerConfig>, _> = serde_json::from_slice(json);
+    config.map(Option::unwrap_or_default).map_err(|error| {
         if error.is_data() {
             // serde's own words would show the value, which may be a password.
             let (line, column) = (error.line(), error.column());
@@ -311,12 +326,16 @@ mod tests {
         let mut problems = Vec::new();
         let logins = read_all(
             |name| {
+                if name == IN_VARIABLE {
+                    return Some("null".into());
+                }
                 let (_, path) = variables.iter().find(|(own, _)| *own == name)?;
                 Some(top.path().join(path).into())
             },
             &mut problems,
         );
-        let names: Vec<_> = logins.iter().map(|login| login.name.as_str()).collect();
+        let mut names: Vec<_> = logins.iter().map(|login| login.name.as_str()).collect();
+        assert_eq!(names.remove(0), IN_VARIABLE);
         assert!(names[0].ends_with("run/containers/auth.json"), "{names:?}");
         assert!(names[1].ends_with("home/.config/containers/auth.json"), "{names:?}");
         assert_eq!((names.len(), problems.len()), (2, 2), "{problems:?}");

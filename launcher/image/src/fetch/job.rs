@@ -75,13 +75,19 @@ impl Job<'_> {
             let again =
                 out.try_clone().map_err(|error| Failure::from_io(error, "write the disk"))?;
             let plan = oci::plan(blobs, manifest.clone(), self.name, &self.settings.limits);
-            match plan.and_then(|plan| self.convert(plan, again)) {
-                Err(failure) if failure.kind == FailureKind::Mismatch && blobs.avoid_source() => {
-                    let reason = format!("{failure}; reading all of it elsewhere").into();
-                    self.host.event(Event::Retry { reason });
-                }
+            let mut failure = match plan.and_then(|plan| self.convert(plan, again)) {
+                Err(failure) if failure.kind == FailureKind::Mismatch => failure,
                 converted => return converted.map(Some),
+            };
+            if let Some(source) = blobs.source().filter(|source| !failure.message.contains(source))
+            {
+                failure.message = format!("{}; it came from {source}", failure.message);
             }
+            if !blobs.avoid_source() {
+                return Err(failure);
+            }
+            let reason = format!("{failure}; reading all of it elsewhere").into();
+            self.host.event(Event::Retry { reason });
         }
     }
 

@@ -156,7 +156,7 @@ impl Client {
 
     /// Whether `url` is the endpoint itself, not where it leads.
     pub(super) fn is_endpoint(&self, url: &Url) -> bool {
-        self.url("").is_ok_and(|own| own.origin() == url.origin())
+        self.url("").is_ok_and(|own| url.origin().stands_for(&own.origin()))
     }
 
     /// From now on the endpoint is asked over TLS, or over plain HTTP again.

@@ -23,6 +23,10 @@ pub(crate) enum RegistryError {
     )]
     Denied { image: String, at: String, said: String },
     #[error(
+        "{at} wants a login for {image} ({said}); log in with `docker login`, whose credentials are used"
+    )]
+    Login { image: String, at: String, said: String },
+    #[error(
         "{at} does not take the credentials for {image} ({said}); log in again with `docker login`"
     )]
     Credentials { image: String, at: String, said: String },
@@ -74,6 +78,7 @@ fn registry_kind(error: &RegistryError) -> FailureKind {
     match error {
         RegistryError::NotFound { .. } | RegistryError::Lost { .. } => FailureKind::NotFound,
         RegistryError::Denied { .. }
+        | RegistryError::Login { .. }
         | RegistryError::Credentials { .. }
         | RegistryError::Forbidden { .. } => FailureKind::Denied,
         RegistryError::Unreachable { .. } | RegistryError::Status { .. } => {

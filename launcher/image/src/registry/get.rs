@@ -104,12 +104,12 @@ fn go(client: &Client, wanted: &Wanted<'_>, from: u64) -> Result<Went, RegistryE
                 let key = (url.origin(), scope.clone());
                 client.authorizations().remove(&key);
                 let Some(login) = log_in(client, &url, &answer, &scope, wanted)? else {
-                    return Err(refused(client, &url, answer, wanted));
+                    return Err(refused(client, &url, answer, wanted, false));
                 };
                 let _ = said(answer);
                 client.authorizations().insert(key, login);
             }
-            401 | 403 => return Err(refused(client, &url, answer, wanted)),
+            401 | 403 => return Err(refused(client, &url, answer, wanted, asked)),
             404 => return Err(missing(client, &url, answer, wanted)),
             407 => {
                 let obstacle = Obstacle::proxy_login(client, &url, answer);
@@ -147,7 +147,13 @@ fn log_in(
     auth::answer(client, url, account, &challenge, scope, wanted.image)
 }
 
-fn refused(client: &Client, url: &Url, answer: Answer, wanted: &Wanted<'_>) -> RegistryError {
+fn refused(
+    client: &Client,
+    url: &Url,
+    answer: Answer,
+    wanted: &Wanted<'_>,
+    has_token: bool,
+) -> RegistryError {
     let (status, at) = (answer.status().as_u16(), client.place(url));
     if !client.is_endpoint(url) {
         return other_status(client, url, status, answer, wanted);
@@ -156,6 +162,8 @@ fn refused(client: &Client, url: &Url, answer: Answer, wanted: &Wanted<'_>) -> R
     let image = wanted.image.to_owned();
     match (client.account(), wanted.part) {
         (Some(_), _) if status == 401 => RegistryError::Credentials { image, at, said },
+        // It did not come to a token, with which a registry tells images that do not exist from private ones.
+        (None, _) if status == 401 && !has_token => RegistryError::Login { image, at, said },
         (None, None) => RegistryError::Denied { image, at, said },
         (account, _) => RegistryError::Forbidden {
             at,

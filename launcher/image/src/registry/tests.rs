@@ -139,7 +139,7 @@ fn a_password_is_sent_where_basic_is_asked_for_and_only_then() {
     assert_eq!(registry.requests()[0].header("authorization"), None);
     let (kind, message) = kind_and_message(pull(&registry));
     assert_eq!(kind, FailureKind::Denied);
-    assert!(message.contains("or it needs credentials"), "{message}");
+    assert!(message.contains("wants a login for"), "{message}");
 }
 
 #[test]
@@ -291,6 +291,8 @@ fn changed_contents_are_told_by_their_digest() {
     assert_eq!(kind, FailureKind::Mismatch);
     assert!(message.starts_with("layer 1 of "), "{message}");
     assert!(message.contains(" has digest sha256:"), "{message}");
+    let source = format!("; it came from registry http://{}", registry.host());
+    assert!(message.ends_with(&source), "{message}");
 }
 
 #[test]

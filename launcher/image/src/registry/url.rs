@@ -103,6 +103,13 @@ impl Origin {
         Self { https, host, port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }) }
     }
 
+    /// Whether a request that was meant for `other` may be answered here with its login: this is the same, or the
+    /// same host over TLS, each at its scheme's own port.
+    pub(super) fn stands_for(&self, other: &Self) -> bool {
+        let upgraded = self.https && self.port == 443 && !other.https && other.port == 80;
+        self == other || (upgraded && self.host == other.host)
+    }
+
     /// The host as addresses are written, without brackets.
     pub(super) fn bare_host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
@@ -196,6 +203,23 @@ mod tests {
         assert_ne!(url.origin(), other("http://example.org/"));
         assert_ne!(url.origin(), other("https://example.org:5000/"));
         assert_eq!(other("http://[::1]:5000").bare_host(), "::1");
+    }
+
+    #[test]
+    fn only_the_same_host_stands_for_another_and_tls_for_plain_http() {
+        let origin = |text: &str| Url::parse(text.as_bytes()).unwrap().origin();
+        let stands = |one: &str, other: &str| origin(one).stands_for(&origin(other));
+        assert!(stands("http://a.example:5000/x", "http://A.example:5000/"));
+        assert!(stands("https://a.example", "http://a.example"));
+        for (one, other) in [
+            ("http://a.example", "https://a.example"),
+            ("https://a.example:5001", "http://a.example:5000"),
+            ("http://a.example:5001", "http://a.example:5000"),
+            ("https://b.a.example", "https://a.example"),
+            ("https://a.example", "https://b.a.example"),
+        ] {
+            assert!(!stands(one, other), "{one} {other}");
+        }
     }
 
     proptest::proptest! {
