@@ -75,6 +75,10 @@ impl Progress for Bars {
                 let line = format_args!("fetching without a whole sandbox, which lacks {missing}");
                 self.all.suspend(|| say(line));
             }
+            // Also without a progress bar: the user thinks that there is a login.
+            Event::LoginProblem { problem } => {
+                self.all.suspend(|| say(format_args!("{problem}; going on without")));
+            }
             Event::Retry { reason } if self.on => {
                 // A closed stderr does not matter to the pull.
                 drop(self.all.println(reason.to_string()));

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod archive;
+mod certificates;
 mod config;
 mod converter;
 mod credentials;

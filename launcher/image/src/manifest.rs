@@ -90,7 +90,7 @@ enum EntryKind {
 }
 
 /// One image for one platform.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     pub(crate) config: Descriptor,
     pub(crate) layers: Vec<Descriptor>,

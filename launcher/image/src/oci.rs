@@ -16,8 +16,16 @@ use std::io::Read;
 pub(crate) trait Blobs: Send + Sync {
     /// A manifest or index; its digest has been checked.
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Failure>;
-    /// A config or layer; digest and size are the caller's to check.
-    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, Failure>;
+    /// A config or layer; digest and size are the caller's to check. `part` is its name for messages.
+    fn blob(&self, descriptor: &Descriptor, part: &str) -> Result<Box<dyn Read + Send>, Failure>;
+    /// Where parts come from, for messages, if there is more to say than the image's name.
+    fn source(&self) -> Option<String> {
+        None
+    }
+    /// After a part with a wrong digest: does without the place it came from, if there is another one.
+    fn avoid_source(&self) -> bool {
+        false
+    }
 }
 
 /// What [`crate::layers::convert`] works through.
@@ -179,7 +187,7 @@ fn open_layer(
     image: String,
     layer: usize,
 ) -> Result<Box<dyn Read + Send>, Failure> {
-    match blobs.blob(descriptor) {
+    match blobs.blob(descriptor, &format!("layer {layer}")) {
         Err(failure) if failure.kind == FailureKind::NotFound && descriptor.is_foreign() => {
             let media_type = descriptor.media_type();
             Err(ManifestError::Foreign { image, layer, media_type }.into())
@@ -237,7 +245,7 @@ fn read_config(
     }
     let mut json = Vec::new();
     blobs
-        .blob(descriptor)?
+        .blob(descriptor, "the config")?
         .take(descriptor.size.saturating_add(1))
         .read_to_end(&mut json)
         .map_err(|error| Failure::from_io(error, &format!("read the config of {image}")))?;

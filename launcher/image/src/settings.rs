@@ -1,6 +1,6 @@
 //! Settings: the `[image]` section of `/etc/launch/config.toml`.
 
-use crate::limits::Limits;
+use crate::{limits::Limits, reference::Reference};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -20,7 +20,7 @@ pub struct Settings {
     /// addresses always may.
     pub plain_http: Vec<String>,
     /// Certificates to trust, in PEM; by default `SSL_CERT_FILE`, else the system's, else
-    /// Mozilla's as of the build.
+    /// Mozilla's as of the build. Those of one registry are in `/etc/docker/certs.d`.
     pub certificates: Option<PathBuf>,
     /// The program that fetches and converts.
     pub fetcher: PathBuf,
@@ -56,5 +56,18 @@ impl Default for Settings {
             idle_timeout_s: 60,
             limits: Limits::default(),
         }
+    }
+}
+
+impl Settings {
+    /// The `HOST[:PORT]` of every place that `reference` may be fetched from: mirrors, then its registry.
+    pub(crate) fn hosts_of<'a>(
+        &'a self,
+        reference: &'a Reference,
+    ) -> impl Iterator<Item = &'a str> {
+        let mirrors = self.mirrors.get(reference.registry()).into_iter().flatten();
+        let mirrors = mirrors.filter_map(|mirror| mirror.split_once("://"));
+        let mirrors = mirrors.map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+        mirrors.chain([reference.registry()])
     }
 }

@@ -54,7 +54,7 @@ impl Blobs for Dir {
         }
     }
 
-    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, Failure> {
+    fn blob(&self, descriptor: &Descriptor, _: &str) -> Result<Box<dyn Read + Send>, Failure> {
         Ok(self.files.open(&descriptor.digest.hex())?.1)
     }
 }

@@ -151,7 +151,7 @@ impl Blobs for Layout {
         }
     }
 
-    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, Failure> {
+    fn blob(&self, descriptor: &Descriptor, _: &str) -> Result<Box<dyn Read + Send>, Failure> {
         Ok(self.files.open(&blob_path(&descriptor.digest))?.1)
     }
 }

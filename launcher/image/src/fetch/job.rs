@@ -3,10 +3,11 @@
 use super::messages::{Done, Input, Request};
 use crate::{
     archive::{Dir, DockerArchive, Folder, Layout, TarIndex, rootfs, seekable},
-    failure::Failure,
+    failure::{Failure, FailureKind},
     host::{Host, Identity, Resolved},
     layers,
     oci::{self, Blobs, Plan},
+    progress::Event,
     registry::Remote,
 };
 use std::{fs::File, io, sync::Arc};
@@ -29,6 +30,7 @@ pub(crate) fn run(
                 reference.clone(),
                 &request.settings,
                 request.credentials,
+                &request.certificates,
                 Arc::new(move |event| notify.event(event)),
             )?;
             job.oci(&remote, remote.top()?)
@@ -79,8 +81,25 @@ impl Job<'_> {
         let (documents, manifest) = oci::resolve(blobs, top, self.name)?;
         let identity = Identity::Manifests(documents);
         let Some(out) = self.resolved(identity, Vec::new())? else { return Ok(None) };
-        let plan = oci::plan(blobs, manifest, self.name, &self.settings.limits)?;
-        self.convert(plan, out).map(Some)
+        loop {
+            // The converter drops what the disk holds already.
+            let again =
+                out.try_clone().map_err(|error| Failure::from_io(error, "write the disk"))?;
+            let plan = oci::plan(blobs, manifest.clone(), self.name, &self.settings.limits);
+            let mut failure = match plan.and_then(|plan| self.convert(plan, again)) {
+                Err(failure) if failure.kind == FailureKind::Mismatch => failure,
+                converted => return converted.map(Some),
+            };
+            if let Some(source) = blobs.source().filter(|source| !failure.message.contains(source))
+            {
+                failure.message = format!("{}; it came from {source}", failure.message);
+            }
+            if !blobs.avoid_source() {
+                return Err(failure);
+            }
+            let reason = format!("{failure}; reading all of it elsewhere").into();
+            self.host.event(Event::Retry { reason });
+        }
     }
 
     fn resolved(&self, identity: Identity, names: Vec<String>) -> Result<Option<File>, Failure> {

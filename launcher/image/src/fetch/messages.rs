@@ -1,8 +1,8 @@
 //! What launcher and child say to each other.
 
 use crate::{
-    credentials::Credentials, failure::FailureKind, host::Resolved, progress::Event,
-    reference::Reference, settings::Settings, source::Chosen,
+    certificates::Certificates, credentials::Credentials, failure::FailureKind, host::Resolved,
+    progress::Event, reference::Reference, settings::Settings, source::Chosen,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,6 +37,7 @@ pub(crate) struct Request {
     pub(crate) settings: Settings,
     /// By the registry's or mirror's `HOST[:PORT]`.
     pub(crate) credentials: BTreeMap<String, Credentials>,
+    pub(crate) certificates: Certificates,
     /// The user to become, when started by root.
     pub(crate) uid: u32,
 }

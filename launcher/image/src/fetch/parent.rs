@@ -7,29 +7,25 @@ use super::{
     messages::{Answer, Done, Input, Order, Request},
     opened::Opened,
     running::{Running, one_line},
+    scratch::make_scratch,
     watch::{Stop, Watch},
 };
 use crate::{
+    certificates,
     config::Config,
     credentials,
     digest::Digest,
-    failure::plain,
+    failure::{FailureKind, plain},
     progress::{Event, Progress},
     reference::Reference,
     settings::Settings,
     source::Source,
 };
-use rustix::{
-    fs::{Mode, OFlags},
-    io::Errno,
-};
+use contract::Untrusted;
 use std::{
     fs::File,
     io::{self, Read as _},
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::OpenOptionsExt as _,
-    },
+    os::fd::{AsFd as _, OwnedFd},
     path::Path,
 };
 
@@ -92,14 +88,22 @@ pub(crate) fn fetch<E: From<FetchError>>(
 ) -> Result<Fetched, E> {
     let name = source.to_string();
     let opened = Opened::of(source)?;
+    let (logins, certificates) = match source {
+        Source::Registry(reference) => {
+            let certificates = certificates::find(reference, settings).map_err(|error| {
+                let message = error.to_string().into();
+                FetchError::Failed { kind: FailureKind::Other, message }
+            })?;
+            (credentials::find(reference, settings), certificates)
+        }
+        _ => Default::default(),
+    };
     let request = Request {
         name: name.clone(),
         input: input(source),
         settings: settings.clone(),
-        credentials: match source {
-            Source::Registry(reference) => credentials::find(reference, settings),
-            _ => Default::default(),
-        },
+        credentials: logins.credentials,
+        certificates,
         uid: settings.fetch_uid.unwrap_or_else(user_id),
     };
     progress.event(&Event::Resolving { name: name.clone() });
@@ -117,8 +121,21 @@ pub(crate) fn fetch<E: From<FetchError>>(
             Conversation { source, settings, name: &name, opened: &opened, scratch, watch: &watch };
         conversation.hold(&mut running.channel, progress, decide)
     });
+    if !matches!(&answered, Err(Ended::Fetch(FetchError::Failed { kind: FailureKind::Denied, .. })))
+    {
+        for problem in &logins.problems {
+            progress.event(&Event::LoginProblem { problem: problem.as_str().into() });
+        }
+    }
     match (answered, watch.failed()) {
         (Ok(Some(fetched)), _) => Ok(fetched),
+        (
+            Err(Ended::Fetch(FetchError::Failed { kind: kind @ FailureKind::Denied, message })),
+            None,
+        ) => {
+            Err(FetchError::Failed { kind, message: with_problems(&message, &logins.problems) }
+                .into())
+        }
         (_, Some(failed)) => Err(failed.into()),
         // It ended without a result; its exit status says more than a broken socket.
         (Ok(None) | Err(Ended::Fetch(FetchError::Child { .. })), None) => {
@@ -233,20 +250,10 @@ fn send_file(channel: &mut Channel, file: io::Result<OwnedFd>) -> Result<(), Fet
     sent.map_err(broken)
 }
 
-/// A file without a name in `folder`, so that it goes with whoever has it open.
-fn make_scratch(folder: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-    match rustix::fs::open(folder, flags, Mode::from(0o600)) {
-        // Not every file system has files without names.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
-            let path = folder.join(format!(".archive.{}.part", std::process::id()));
-            let mut options = File::options();
-            let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-            std::fs::remove_file(&path)?;
-            Ok(file.into())
-        }
-        file => Ok(file?),
-    }
+/// A refusal, with what kept logins from being found.
+fn with_problems(message: &Untrusted, problems: &[String]) -> Untrusted {
+    let parts = std::iter::once(message.raw()).chain(problems.iter().map(String::as_str));
+    one_line(&parts.collect::<Vec<_>>().join("; "))
 }
 
 fn broken(source: io::Error) -> FetchError {
@@ -266,6 +273,7 @@ fn believable(event: Event, max_layers: u32) -> Option<Event> {
         Event::Resolving { .. }
         | Event::Waiting { .. }
         | Event::Present { .. }
+        | Event::LoginProblem { .. }
         | Event::Named { .. } => None,
     }
 }

@@ -49,6 +49,7 @@ const TESTS: &[Test] = &[
     ("the_settings_can_do_without_a_fence", rights::the_settings_can_do_without_a_fence),
     ("a_registry_is_reached_from_within_the_sandbox", rights::a_registry_is_reached),
     ("credentials_come_from_dockers_settings_and_its_helpers", rights::credentials_are_found),
+    ("problems_with_logins_are_told", rights::problems_with_logins_are_told),
     ("a_child_that_is_killed_is_told_and_leaves_nothing", death::a_killed_child_leaves_nothing),
     ("what_a_killed_pull_left_is_removed_by_the_next", death::a_killed_pull_is_cleaned_up),
     ("of_many_pulls_at_once_one_does_the_work", death::of_many_pulls_one_does_the_work),
