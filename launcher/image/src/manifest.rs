@@ -66,6 +66,7 @@ pub(crate) const MAX_NESTING: usize = 4;
 pub(crate) struct Descriptor {
     media_type: String,
     pub(crate) digest: Digest,
+    /// 0: the manifest does not say it.
     pub(crate) size: u64,
 }
 

@@ -169,7 +169,7 @@ pub(crate) fn plan<'a>(
     let (_, diff_ids) = parse_config(&json, image)?;
     check_count(image, manifest.layers.len(), diff_ids.len(), limits)?;
     let layer = |(number, (descriptor, diff_id)): (usize, (Descriptor, Digest))| Layer {
-        bytes: Some(descriptor.size),
+        bytes: Some(descriptor.size).filter(|bytes| *bytes > 0),
         digest: Some(descriptor.digest),
         diff_id: Some(diff_id),
         open: {
@@ -246,7 +246,7 @@ fn read_config(
     let mut json = Vec::new();
     blobs
         .blob(descriptor, "the config")?
-        .take(descriptor.size.saturating_add(1))
+        .take(if descriptor.size == 0 { MAX_CONFIG_BYTES } else { descriptor.size + 1 })
         .read_to_end(&mut json)
         .map_err(|error| Failure::from_io(error, &format!("read the config of {image}")))?;
     if Digest::of(&json) != descriptor.digest {
