@@ -70,7 +70,7 @@ impl Remote {
         proxies: Proxies,
         reference: Reference,
         settings: &Settings,
-        mut credentials: BTreeMap<String, Credentials>,
+        credentials: BTreeMap<String, Credentials>,
         certificates: &Certificates,
         notify: Notify,
     ) -> Result<Self, RegistryError> {
@@ -79,7 +79,7 @@ impl Remote {
         let guards: Vec<_> =
             endpoints.iter().map(|_| Guard::new(&endpoints, Arc::clone(&proxies))).collect();
         let client = |(endpoint, guard): (Endpoint, Guard)| {
-            let account = credentials.remove(&endpoint.account);
+            let account = credentials.get(&endpoint.account).cloned();
             let notify = Arc::clone(&notify);
             Client::new(endpoint, settings, guard, account, certificates, notify).map(Arc::new)
         };
