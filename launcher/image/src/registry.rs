@@ -13,6 +13,7 @@ mod obstacle;
 mod proxy;
 mod redirect;
 mod said;
+mod socks;
 #[cfg(test)]
 mod tests;
 mod tls;
