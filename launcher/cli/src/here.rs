@@ -3,7 +3,7 @@
 use crate::output::say;
 use crate::progress::Bars;
 use crate::settings::Settings;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use app::life;
 use app::{Apps, Repair};
 use image::{Image, Naming, Source, Store};
@@ -70,7 +70,7 @@ impl Here {
             bail!("no such image: {name}; pull it with `launch pull`, or leave out --pull never");
         }
         // The user did not ask for the names that an archive gives its image.
-        self.pull(&store, &source, Naming::AsAsked, quiet)
+        say_how_read(self.pull(&store, &source, Naming::AsAsked, quiet), name, &source)
     }
 
     /// Fetches and converts `source`, with bars on a terminal unless `quiet`.
@@ -83,6 +83,15 @@ impl Here {
     ) -> Result<Image> {
         let mut bars = if quiet { Bars::hidden() } else { Bars::new() };
         Ok(store.pull(source, naming, &self.settings.image, &mut bars)?)
+    }
+}
+
+/// Where fetching `source` failed, says how it was read if it was typed as a URL.
+pub(crate) fn say_how_read<T>(result: Result<T>, typed: &str, source: &Source) -> Result<T> {
+    match (typed.split_once("://"), source) {
+        (Some((scheme, _)), Source::Registry(reference)) => result
+            .with_context(|| format!("{typed} is read without its {scheme}://, as {reference}")),
+        _ => result,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::messages::{Done, Input, Request};
 use crate::{
-    archive::{DockerArchive, Folder, Layout, TarIndex, rootfs},
+    archive::{Dir, DockerArchive, Folder, Layout, TarIndex, rootfs, seekable},
     failure::{Failure, FailureKind},
     host::{Host, Identity, Resolved},
     layers,
@@ -19,8 +19,10 @@ pub(crate) fn run(
     host: &Arc<dyn Host>,
 ) -> Result<Option<Done>, Failure> {
     let job = Job { name: &request.name, settings: &request.settings, host };
-    let archive = || archive.ok_or(io::Error::from(io::ErrorKind::NotFound));
-    let archive = || archive().map_err(|error| Failure::from_io(error, "find the archive"));
+    let archive = || {
+        let archive = archive.ok_or(io::Error::from(io::ErrorKind::NotFound));
+        archive.map_err(|error| Failure::from_io(error, "find the archive"))
+    };
     match &request.input {
         Input::Registry(reference) => {
             let notify = Arc::clone(host);
@@ -38,14 +40,17 @@ pub(crate) fn run(
             let layout = Layout::open(Box::new(folder), &request.name)?;
             job.oci(&layout, layout.top(tag.as_deref())?)
         }
+        Input::Dir => {
+            let folder = Folder { host: Arc::clone(host), name: request.name.clone() };
+            let dir = Dir::new(Box::new(folder), &request.name);
+            job.oci(&dir, dir.top()?)
+        }
         Input::OciArchive { tag } => {
-            let files = TarIndex::read(archive()?, &request.name)?;
-            let layout = Layout::open(Box::new(files), &request.name)?;
+            let layout = Layout::open(Box::new(job.files(archive()?)?), &request.name)?;
             job.oci(&layout, layout.top(tag.as_deref())?)
         }
         Input::DockerArchive { image } => {
-            let files = TarIndex::read(archive()?, &request.name)?;
-            let saved = DockerArchive::open(files, image.as_ref())?;
+            let saved = DockerArchive::open(job.files(archive()?)?, image.as_ref())?;
             let identity = Identity::Config(saved.config().to_owned());
             let Some(out) = job.resolved(identity, saved.names())? else { return Ok(None) };
             job.convert(saved.plan(&job.settings.limits)?, out).map(Some)
@@ -66,6 +71,12 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    fn files(&self, archive: File) -> Result<TarIndex, Failure> {
+        let limits = &self.settings.limits;
+        let file = seekable(archive, self.name, limits, || self.host.scratch())?;
+        Ok(TarIndex::read(file, self.name)?)
+    }
+
     fn oci(&self, blobs: &dyn Blobs, top: Vec<u8>) -> Result<Option<Done>, Failure> {
         let (documents, manifest) = oci::resolve(blobs, top, self.name)?;
         let identity = Identity::Manifests(documents);

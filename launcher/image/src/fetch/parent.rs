@@ -7,6 +7,7 @@ use super::{
     messages::{Answer, Done, Input, Order, Request},
     opened::Opened,
     running::{Running, one_line},
+    scratch::make_scratch,
     watch::{Stop, Watch},
 };
 use crate::{
@@ -24,7 +25,8 @@ use contract::Untrusted;
 use std::{
     fs::File,
     io::{self, Read as _},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
 };
 
 /// The uid that fetches if the user [`USER`] does not exist.
@@ -73,13 +75,14 @@ impl<E> From<FetchError> for Ended<E> {
     }
 }
 
-/// Fetches and converts `source` in a child without root.
+/// Fetches and converts `source` in a child without root; an archive that has to be unpacked first, in `scratch`.
 ///
 /// # Errors
 /// Those of `decide`, and [`FetchError`] for everything else.
 pub(crate) fn fetch<E: From<FetchError>>(
     source: &Source,
     settings: &Settings,
+    scratch: &Path,
     progress: &mut dyn Progress,
     decide: Decide<'_, E>,
 ) -> Result<Fetched, E> {
@@ -115,7 +118,7 @@ pub(crate) fn fetch<E: From<FetchError>>(
         scope.spawn(|| watch.run(|| drop(other.shut())));
         sent.map_err(broken).map_err(Ended::Fetch)?;
         let conversation =
-            Conversation { source, settings, name: &name, opened: &opened, watch: &watch };
+            Conversation { source, settings, name: &name, opened: &opened, scratch, watch: &watch };
         conversation.hold(&mut running.channel, progress, decide)
     });
     if !matches!(&answered, Err(Ended::Fetch(FetchError::Failed { kind: FailureKind::Denied, .. })))
@@ -149,6 +152,7 @@ struct Conversation<'a> {
     settings: &'a Settings,
     name: &'a str,
     opened: &'a Opened,
+    scratch: &'a Path,
     watch: &'a Watch<'a>,
 }
 
@@ -161,6 +165,7 @@ impl Conversation<'_> {
         decide: Decide<'_, E>,
     ) -> Result<Option<Fetched>, Ended<E>> {
         let mut resolved: Option<(Claim, Vec<String>)> = None;
+        let mut scratched = false;
         while let Some((answer, _)) = channel.receive::<Answer>().map_err(broken)? {
             match answer {
                 Answer::Event(event) => {
@@ -168,7 +173,18 @@ impl Conversation<'_> {
                         progress.event(&event);
                     }
                 }
-                Answer::Open { path } => self.open(channel, &path)?,
+                Answer::Open { path } => send_file(channel, self.opened.open(&path))?,
+                Answer::Scratch => {
+                    let scratch = match std::mem::replace(&mut scratched, true) {
+                        true => return Err(self.lie("it wants a second file").into()),
+                        false => make_scratch(self.scratch),
+                    };
+                    // It is on the disk's own file system, and takes its space as well.
+                    if let Ok(Ok(file)) = scratch.as_ref().map(OwnedFd::try_clone) {
+                        self.watch.disk(file.into());
+                    }
+                    send_file(channel, scratch)?;
+                }
                 Answer::Resolved(_) if resolved.is_some() => {
                     return Err(self.lie("it changed its mind about the image").into());
                 }
@@ -205,17 +221,6 @@ impl Conversation<'_> {
         Ok(None)
     }
 
-    fn open(&self, channel: &mut Channel, path: &str) -> Result<(), FetchError> {
-        let sent = match self.opened.open(path) {
-            Ok(file) => channel.send(&Order::File, Some(file.as_fd())),
-            Err(error) => {
-                let missing = error.kind() == io::ErrorKind::NotFound;
-                channel.send(&Order::NoFile { missing, cause: plain(&error) }, None)
-            }
-        };
-        sent.map_err(broken)
-    }
-
     fn finish(&self, claim: Claim, done: Done) -> Result<FetchedImage, FetchError> {
         let digest = claim.digest();
         let config = claim.config(done.config, self.name).map_err(|what| self.lie(&what))?;
@@ -232,6 +237,17 @@ impl Conversation<'_> {
     fn lie(&self, what: &str) -> FetchError {
         FetchError::Untrue { name: self.name.to_owned(), what: one_line(what) }
     }
+}
+
+fn send_file(channel: &mut Channel, file: io::Result<OwnedFd>) -> Result<(), FetchError> {
+    let sent = match file {
+        Ok(file) => channel.send(&Order::File, Some(file.as_fd())),
+        Err(error) => {
+            let missing = error.kind() == io::ErrorKind::NotFound;
+            channel.send(&Order::NoFile { missing, cause: plain(&error) }, None)
+        }
+    };
+    sent.map_err(broken)
 }
 
 /// A refusal, with what kept logins from being found.
@@ -268,6 +284,7 @@ fn input(source: &Source) -> Input {
         Source::DockerArchive { image, .. } => Input::DockerArchive { image: image.clone() },
         Source::OciArchive { tag, .. } => Input::OciArchive { tag: tag.clone() },
         Source::OciLayout { tag, .. } => Input::OciLayout { tag: tag.clone() },
+        Source::Dir(_) => Input::Dir,
         Source::Rootfs(_) => Input::Rootfs,
     }
 }
@@ -295,7 +312,8 @@ mod tests {
             let (source, settings) = (source.parse().unwrap(), Settings::default());
             let (opened, watch) = (Opened::default(), Watch::new("x", &settings.limits));
             let (source, settings, opened, watch) = (&source, &settings, &opened, &watch);
-            Conversation { source, settings, name: "x", opened, watch }.archived_names(&told)
+            Conversation { source, settings, name: "x", opened, scratch: Path::new("/"), watch }
+                .archived_names(&told)
         };
         assert_eq!(names("docker-archive:/a.tar"), ["docker.io/library/nginx:latest"]);
         assert_eq!(names("example.org/app"), [""; 0]);

@@ -87,6 +87,10 @@ impl BlobReader {
         let skip = if resumes { 0 } else { self.offset };
         let length = answer.headers().get(header::CONTENT_LENGTH);
         let length: Option<u64> = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        // A manifest does not have to say it.
+        if self.size == 0 {
+            self.size = length.unwrap_or(0);
+        }
         if let Some(length) = length.filter(|length| *length != self.size - (self.offset - skip)) {
             let all = length.saturating_add(self.offset - skip);
             let cause = format!("{all} bytes are announced, not {}", self.size);

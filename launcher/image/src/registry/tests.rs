@@ -33,6 +33,9 @@ impl Host for Listener {
         Err(io::ErrorKind::NotFound.into())
     }
 
+    fn scratch(&self) -> io::Result<File> {
+        tempfile::tempfile()
+    }
     fn resolved(&self, resolved: Resolved) -> io::Result<Option<File>> {
         if let Identity::Manifests(documents) = resolved.identity {
             *self.manifest.lock().unwrap() =

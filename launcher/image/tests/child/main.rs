@@ -30,6 +30,11 @@ const TESTS: &[Test] = &[
         "every_kind_of_source_gives_the_same_disk",
         contents::every_kind_of_source_gives_the_same_disk,
     ),
+    ("an_archive_is_read_through_a_pipe", contents::an_archive_is_read_through_a_pipe),
+    (
+        "images_with_the_same_layers_share_one_disk_and_one_that_lies_gets_none",
+        contents::images_with_the_same_layers_share_one_disk,
+    ),
     ("a_private_layout_is_read_though_the_child_is_not_root", contents::a_private_layout_is_read),
     ("a_second_pull_reads_no_layer", contents::a_second_pull_reads_no_layer),
     (

@@ -96,7 +96,7 @@ pub(crate) struct Spec {
     /// Seconds that the app has to stop before it is killed [default: the image's, or 10]
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
-    /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE; what follows
+    /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, dir:DIR, rootfs:FILE (- is stdin); what follows
     /// it are arguments for the app, in place of the image's
     // One argument for both: our own flags end with the first value of it, as with Docker.
     #[arg(required = true, trailing_var_arg = true, num_args = 1.., value_names = ["IMAGE", "ARG"])]

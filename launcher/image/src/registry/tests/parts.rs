@@ -139,3 +139,15 @@ fn a_page_in_place_of_a_manifest_is_told_and_gives_way_to_the_next() {
         "{message}"
     );
 }
+
+#[test]
+fn a_size_that_the_manifest_does_not_say_is_the_registrys() {
+    let mut registry = Registry::with_image();
+    registry.on("manifests", |request, _| {
+        let mut json: serde_json::Value = serde_json::from_slice(request.blob.as_ref()?).unwrap();
+        json["config"]["size"] = serde_json::Value::Null;
+        json["layers"][0].as_object_mut().unwrap().remove("size");
+        Some(answer(200, &[], json.to_string().as_bytes()))
+    });
+    pull(&registry).unwrap();
+}

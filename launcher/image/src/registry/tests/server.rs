@@ -129,7 +129,8 @@ impl Registry {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(&tar).unwrap();
         let layer = gzip.finish().unwrap();
-        let (os, architecture) = crate::manifest::machine();
+        let crate::platform::Platform { os, architecture, .. } =
+            crate::platform::Platform::machine();
         let config = format!(
             r#"{{"os":"{os}","architecture":"{architecture}","rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
             Digest::of(&tar)
