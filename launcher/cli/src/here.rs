@@ -3,7 +3,7 @@
 use crate::output::say;
 use crate::progress::Bars;
 use crate::settings::Settings;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use app::life;
 use app::{Apps, Repair};
 use image::{Image, Naming, Source, Store};
@@ -70,7 +70,7 @@ impl Here {
             bail!("no such image: {name}; pull it with `launch pull`, or leave out --pull never");
         }
         // Names that an archive gives its image are not taken over: the user did not ask for them.
-        self.pull(&store, &source, Naming::AsAsked, quiet)
+        say_how_read(self.pull(&store, &source, Naming::AsAsked, quiet), name, &source)
     }
 
     /// Fetches and converts `source`, with bars on a terminal unless `quiet`.
@@ -83,6 +83,15 @@ impl Here {
     ) -> Result<Image> {
         let mut bars = if quiet { Bars::hidden() } else { Bars::new() };
         Ok(store.pull(source, naming, &self.settings.image, &mut bars)?)
+    }
+}
+
+/// If fetching `source` failed and the user typed it as a URL, says how it was read.
+pub(crate) fn say_how_read<T>(result: Result<T>, typed: &str, source: &Source) -> Result<T> {
+    match (typed.split_once("://"), source) {
+        (Some((scheme, _)), Source::Registry(reference)) => result
+            .with_context(|| format!("{typed} is read without its {scheme}://, as {reference}")),
+        _ => result,
     }
 }
 
@@ -113,4 +122,25 @@ fn require_root(what: &str) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::one_line;
+
+    #[test]
+    fn a_name_that_was_typed_as_a_url_is_said_as_it_was_read_where_fetching_fails() {
+        let failed = |typed: &str| {
+            let source = typed.parse().unwrap();
+            let error = say_how_read(Err::<(), _>(anyhow::anyhow!("no route")), typed, &source);
+            one_line(&error.unwrap_err())
+        };
+        assert_eq!(
+            failed("docker://nginx"),
+            "docker://nginx is read without its docker://, as docker.io/library/nginx:latest: no route"
+        );
+        assert_eq!(failed("nginx"), "no route");
+        assert_eq!(failed("oci:///layout"), "no route");
+    }
 }

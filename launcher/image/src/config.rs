@@ -1,7 +1,12 @@
 //! Image configs: what an image says about the app in it, as OCI's image-spec and Docker have it.
 
+use crate::{
+    digest::Digest,
+    json::{Fields, Json, JsonError, parse_digest},
+    platform::Platform,
+};
 use contract::Untrusted;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What an image says about itself: OCI's image config with the nesting taken out.
@@ -45,96 +50,81 @@ pub struct Config {
 #[serde(default)]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", args…]` or `["CMD-SHELL", command]`.
-    #[serde(alias = "Test", deserialize_with = "null_is_default")]
     pub test: Vec<Untrusted>,
     /// Time between two checks.
-    #[serde(alias = "Interval")]
     pub interval_ns: u64,
     /// Time a check may take.
-    #[serde(alias = "Timeout")]
     pub timeout_ns: u64,
     /// Time after the start in which failures do not count.
-    #[serde(alias = "StartPeriod")]
     pub start_period_ns: u64,
     /// Failures in a row that make the app unhealthy.
-    #[serde(alias = "Retries")]
     pub retries: u32,
 }
 
-/// An image config as it is stored, as far as it matters here.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Stored {
-    #[serde(deserialize_with = "null_is_default")]
-    architecture: Untrusted,
-    #[serde(deserialize_with = "null_is_default")]
-    os: Untrusted,
-    #[serde(deserialize_with = "null_is_default")]
-    created: Untrusted,
-    #[serde(deserialize_with = "null_is_default")]
-    config: StoredProcess,
-    #[serde(deserialize_with = "null_is_default")]
-    pub(crate) rootfs: StoredRootfs,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct StoredProcess {
-    #[serde(deserialize_with = "null_is_default")]
-    entrypoint: Vec<Untrusted>,
-    #[serde(deserialize_with = "null_is_default")]
-    cmd: Vec<Untrusted>,
-    #[serde(deserialize_with = "null_is_default")]
-    env: Vec<Untrusted>,
-    #[serde(deserialize_with = "null_is_default")]
-    working_dir: Untrusted,
-    #[serde(deserialize_with = "null_is_default")]
-    user: Untrusted,
-    stop_signal: Option<Untrusted>,
-    stop_timeout: Option<u64>,
-    #[serde(deserialize_with = "null_is_default")]
-    volumes: BTreeMap<Untrusted, serde::de::IgnoredAny>,
-    #[serde(deserialize_with = "null_is_default")]
-    exposed_ports: BTreeMap<Untrusted, serde::de::IgnoredAny>,
-    #[serde(deserialize_with = "null_is_default")]
-    labels: BTreeMap<Untrusted, Untrusted>,
-    healthcheck: Option<Healthcheck>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct StoredRootfs {
-    #[serde(deserialize_with = "null_is_default")]
-    pub(crate) diff_ids: Vec<String>,
-}
-
-/// Docker writes `null` for what is empty.
-fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-impl From<Stored> for Config {
-    fn from(stored: Stored) -> Self {
-        let process = stored.config;
-        Self {
-            architecture: stored.architecture,
-            os: stored.os,
-            created: stored.created,
-            entrypoint: process.entrypoint,
-            cmd: process.cmd,
-            env: process.env,
-            working_dir: process.working_dir,
-            user: process.user,
-            stop_signal: process.stop_signal.filter(|signal| !signal.is_empty()),
-            stop_timeout_s: process.stop_timeout,
-            volumes: process.volumes.into_keys().collect(),
-            exposed_ports: process.exposed_ports.into_keys().collect(),
-            labels: process.labels,
-            healthcheck: process.healthcheck,
-        }
+impl Config {
+    /// Parses an image config as it is stored; gives its diff IDs, too.
+    pub(crate) fn parse(json: &[u8]) -> Result<(Self, Vec<Digest>), JsonError> {
+        let json = Json::parse(json)?;
+        let whole = Fields::of(&json, "")?;
+        let platform = Platform::of(&whole)?.or_machine();
+        let process = whole.object("config")?;
+        let text = |name| process.text(name).map(Untrusted::from);
+        let texts = |name| process.texts(name).map(untrusted);
+        let set = |name| process.names(name).map(sorted);
+        let labels = process.pairs("Labels")?;
+        let config = Self {
+            architecture: platform.architecture.into(),
+            os: platform.os.into(),
+            // Only shown, so not worth failing.
+            created: whole.text("created").unwrap_or_default().into(),
+            entrypoint: texts("Entrypoint")?,
+            cmd: texts("Cmd")?,
+            env: texts("Env")?,
+            working_dir: text("WorkingDir")?,
+            user: text("User")?,
+            stop_signal: Some(text("StopSignal")?).filter(|signal| !signal.is_empty()),
+            // Docker waits for ever where it is negative.
+            stop_timeout_s: (process.integer("StopTimeout")?)
+                .map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX)),
+            volumes: set("Volumes")?,
+            exposed_ports: set("ExposedPorts")?,
+            labels: labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            healthcheck: match process.get("Healthcheck") {
+                None => None,
+                Some(_) => Some(Healthcheck::of(&process.object("Healthcheck")?)?),
+            },
+        };
+        let rootfs = whole.object("rootfs")?;
+        let diff_ids = rootfs.texts("diff_ids")?.into_iter().zip(0..);
+        let diff_ids = diff_ids
+            .map(|(text, at)| parse_digest(text, &format!("{}[{at}]", rootfs.path("diff_ids"))))
+            .collect::<Result<_, _>>()?;
+        Ok((config, diff_ids))
     }
+}
+
+impl Healthcheck {
+    fn of(fields: &Fields<'_>) -> Result<Self, JsonError> {
+        let number = |name| Ok(fields.integer(name)?.unwrap_or(0).max(0).unsigned_abs());
+        Ok(Self {
+            test: fields.texts("Test").map(untrusted)?,
+            interval_ns: number("Interval")?,
+            timeout_ns: number("Timeout")?,
+            start_period_ns: number("StartPeriod")?,
+            retries: number("Retries").map(|many| u32::try_from(many).unwrap_or(u32::MAX))?,
+        })
+    }
+}
+
+fn untrusted(texts: Vec<&str>) -> Vec<Untrusted> {
+    texts.into_iter().map(Untrusted::from).collect()
+}
+
+fn sorted(mut names: Vec<&str>) -> Vec<Untrusted> {
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| !name.is_empty());
+    untrusted(names)
 }
 
 #[cfg(test)]
@@ -142,7 +132,7 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> Config {
-        serde_json::from_str::<Stored>(json).unwrap().into()
+        Config::parse(json.as_bytes()).unwrap().0
     }
 
     #[test]
@@ -171,5 +161,52 @@ mod tests {
         );
         let plain = parse(r#"{"architecture":"amd64","os":"linux"}"#);
         assert_eq!(config, plain);
+    }
+
+    #[test]
+    fn what_go_takes_is_taken() {
+        let plain = parse(r#"{"config":{"Cmd":["a"],"Volumes":{"/v":{}},"Labels":{"k":""}}}"#);
+        for same in [
+            r#"{"architecture":"x86_64","config":{"Cmd":"a","Volumes":"/v","Labels":{"k":null}}}"#,
+            r#"{"OS":"Linux","Config":{"cmd":["a"],"VOLUMES":["/v"],"labels":{"k":""}}}"#,
+            r#"{"config":{"Cmd":["b"],"Cmd":["a"]},"config":{"Volumes":{"/v":null},
+            "Labels":{"k":"x","k":""},"Entrypoint":"","Env":[],"ExposedPorts":[],"User":""}}"#,
+            r#"{"created":5,"history":7,"config":{"Cmd":["a"],"Volumes":{"/v":{}},
+            "Labels":{"k":""},"Hostname":1,"OnBuild":{}}}"#,
+        ] {
+            let config = parse(same);
+            let config = Config { architecture: plain.architecture.clone(), ..config };
+            assert_eq!(config, plain, "{same}");
+        }
+        let (os, architecture) = (Platform::machine().os, Platform::machine().architecture);
+        assert_eq!((plain.os.raw(), plain.architecture.raw()), (&*os, &*architecture));
+        for nothing in ["null", "{}", r#"{"config":null,"rootfs":null}"#] {
+            assert_eq!(parse(nothing).cmd, [""; 0]);
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_the_way_are_bounded() {
+        let config = parse(
+            r#"{"config":{"StopTimeout":-1,"Healthcheck":{"Test":"NONE","Interval":3e9,"Timeout":-1,
+            "Retries":1e12}}}"#,
+        );
+        assert_eq!(config.stop_timeout_s, Some(u64::MAX));
+        let check = config.healthcheck.unwrap();
+        assert_eq!(check.test, ["NONE"]);
+        assert_eq!(check.interval_ns, 3_000_000_000);
+        assert_eq!((check.timeout_ns, check.retries), (0, u32::MAX));
+    }
+
+    #[test]
+    fn what_cannot_be_taken_is_named() {
+        for (json, message) in [
+            (r#"{"config":{"Env":["A=b",5]}}"#, "config.Env[1] is a number, not a text"),
+            (r#"{"config":{"User":{"a":1}}}"#, "config.User is an object, not a text"),
+            (r#"{"config":["a"]}"#, "config is a list, not an object"),
+            (r#"{"rootfs":{"diff_ids":["x"]}}"#, "rootfs.diff_ids[0] is not valid"),
+        ] {
+            assert_eq!(Config::parse(json.as_bytes()).unwrap_err().to_string(), message);
+        }
     }
 }

@@ -14,6 +14,7 @@ mod opened;
 mod parent;
 mod running;
 mod sandbox;
+mod scratch;
 mod watch;
 
 pub use child::fetch_child;

@@ -10,6 +10,8 @@ pub(crate) trait Host: Send + Sync {
     fn event(&self, event: Event);
     /// A file of the layout folder.
     fn open(&self, path: &str) -> io::Result<File>;
+    /// An empty file that goes with the child.
+    fn scratch(&self) -> io::Result<File>;
     /// It is known which image it is; `None`: the disk is there already.
     fn resolved(&self, resolved: Resolved) -> io::Result<Option<File>>;
 }

@@ -336,7 +336,7 @@ impl<R: Read> Read for Counted<R> {
 
 /// How a layer is compressed, by its first bytes, as Docker does: media types are often wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compression {
+pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
@@ -344,7 +344,8 @@ enum Compression {
 }
 
 impl Compression {
-    fn of(head: &[u8]) -> Self {
+    /// `head` is the first six bytes.
+    pub(crate) fn of(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, ..] => Self::Gzip,
             // A skippable frame may come first, as in zstd:chunked.

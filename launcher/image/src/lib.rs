@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod archive;
+mod certificates;
 mod config;
 mod converter;
 mod credentials;
@@ -13,11 +14,13 @@ mod erofs;
 mod failure;
 mod fetch;
 mod host;
+mod json;
 mod layer;
 mod layers;
 mod limits;
 mod manifest;
 mod oci;
+mod platform;
 mod progress;
 mod reference;
 mod registry;
@@ -36,5 +39,5 @@ pub use limits::{LimitError, Limits};
 pub use progress::{Event, Progress};
 pub use reference::{DEFAULT_REGISTRY, Reference, ReferenceError};
 pub use settings::Settings;
-pub use source::{Source, SourceError};
+pub use source::{Chosen, Source, SourceError};
 pub use store::{Image, Naming, Removed, Store, StoreError, convert};

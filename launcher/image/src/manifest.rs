@@ -1,10 +1,10 @@
 //! Manifests and indexes, OCI's and Docker's, which have the same shape.
 
-use crate::digest::{Digest, DigestError};
+use crate::digest::Digest;
 use crate::failure::{Failure, FailureKind};
+use crate::json::{Fields, Json, JsonError};
 use crate::limits::LimitError;
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use crate::platform::{Fit, Platform};
 
 /// Longest manifest or index taken, as containerd has it.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 4 << 20;
@@ -21,12 +21,16 @@ pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation in which containerd and Docker put the whole name.
 const FULL_NAME: &str = "io.containerd.image.name";
+/// The annotation by which BuildKit tells attestations from images.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 /// What is wrong with a manifest, an index or what they point to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManifestError {
     #[error("the {what} of {image} is not valid")]
-    Json { what: &'static str, image: String, source: serde_json::Error },
+    Json { what: &'static str, image: String, source: JsonError },
+    #[error("the manifest of {image} is not valid: {cause}")]
+    Entry { image: String, cause: String },
     #[error("the {what} of {image} is not valid: it is not UTF-8")]
     NotText { what: &'static str, image: String },
     #[error(
@@ -38,9 +42,7 @@ pub(crate) enum ManifestError {
     Both { image: String },
     #[error("{image} is not an image that can run: {what} has the media type {media_type:?}")]
     MediaType { image: String, what: String, media_type: String },
-    #[error(
-        "layer {layer} of {image} may not be distributed ({media_type:?}) and is not in the registry"
-    )]
+    #[error("layer {layer} of {image} may not be distributed ({media_type:?}) and is not there")]
     Foreign { image: String, layer: usize, media_type: String },
     #[error("{image} is for {there}; this machine runs {wanted}")]
     Platform { image: String, there: String, wanted: String },
@@ -48,8 +50,6 @@ pub(crate) enum ManifestError {
     DiffIds { image: String, layers: usize, diff_ids: usize },
     #[error("{image} has {layers} layers")]
     Layers { image: String, layers: usize, source: LimitError },
-    #[error("a diff ID of {image} is not valid")]
-    DiffId { image: String, source: DigestError },
     #[error("the config of {image} is longer than {MAX_CONFIG_BYTES} bytes")]
     LongConfig { image: String },
     #[error("the config of {image} has digest {found}, not {wanted}")]
@@ -61,39 +61,37 @@ pub(crate) enum ManifestError {
 /// How many indexes may point to one another.
 pub(crate) const MAX_NESTING: usize = 4;
 
-/// A manifest or an index, told apart by what is in it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    schema_version: u32,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
-    fs_layers: Option<serde::de::IgnoredAny>,
-}
-
 /// Points to a blob.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub(crate) struct Descriptor {
-    #[serde(default)]
     media_type: String,
     pub(crate) digest: Digest,
+    /// 0: the manifest does not say it.
     pub(crate) size: u64,
-    platform: Option<Platform>,
-    annotations: Option<BTreeMap<String, String>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-struct Platform {
-    architecture: String,
-    os: String,
-    variant: Option<String>,
+/// An image, an index or something else that an index has.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The names it has in an OCI layout.
+    pub(crate) names: Vec<String>,
+    platform: Platform,
+    kind: EntryKind,
+    /// What is wrong with an entry matters only if that entry is wanted.
+    target: Result<Descriptor, JsonError>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum EntryKind {
+    Image,
+    /// A signature, a chart, or what nobody knows.
+    Artifact,
+    /// Build attestations stand in the index beside images and are none.
+    Attestation,
 }
 
 /// One image for one platform.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     pub(crate) config: Descriptor,
     pub(crate) layers: Vec<Descriptor>,
@@ -102,26 +100,35 @@ pub(crate) struct Manifest {
 #[derive(Debug)]
 pub(crate) enum Parsed {
     Manifest(Manifest),
-    Index(Vec<Descriptor>),
+    Index(Vec<Entry>),
 }
 
 /// Parses a manifest or an index; `image` is for messages.
 pub(crate) fn parse(json: &[u8], image: &str) -> Result<Parsed, ManifestError> {
-    let document: Document = serde_json::from_slice(json).map_err(|source| {
-        ManifestError::Json { what: "manifest", image: image.to_owned(), source }
-    })?;
-    if document.schema_version == 1 || document.fs_layers.is_some() {
+    let error = |source| ManifestError::Json { what: "manifest", image: image.to_owned(), source };
+    let json = Json::parse(json).map_err(error)?;
+    let fields = Fields::of(&json, "").map_err(error)?;
+    let old = fields.get("fsLayers").is_some();
+    if old || matches!(fields.integer("schemaVersion"), Ok(Some(1))) {
         return Err(ManifestError::Schema1 { image: image.to_owned() });
     }
+    let manifests = fields.list("manifests").map_err(error)?;
+    let layers = fields.list("layers").map_err(error)?;
     // One that can be read both ways would be another image to other engines.
-    match (document.config, document.layers, document.manifests) {
-        (Some(config), layers, None) => {
-            let manifest = Manifest { config, layers: layers.unwrap_or_default() };
+    match (fields.get("config").is_some(), !layers.is_empty(), fields.has("manifests")) {
+        (true, ..) if manifests.is_empty() => {
+            let descriptor = |(path, json): &(String, &Json)| Descriptor::of(json, path);
+            let config = fields.object("config").and_then(|config| Descriptor::of_fields(&config));
+            let layers = layers.iter().map(descriptor).collect::<Result<_, _>>();
+            let manifest =
+                Manifest { config: config.map_err(error)?, layers: layers.map_err(error)? };
             manifest.check(image)?;
             Ok(Parsed::Manifest(manifest))
         }
-        (None, None, Some(manifests)) => Ok(Parsed::Index(manifests)),
-        (None, _, None) => Err(ManifestError::MediaType {
+        (false, false, true) => {
+            Ok(Parsed::Index(manifests.iter().map(|(path, json)| Entry::of(json, path)).collect()))
+        }
+        (false, _, false) => Err(ManifestError::MediaType {
             image: image.to_owned(),
             what: "its manifest".to_owned(),
             media_type: "neither an index nor a manifest".to_owned(),
@@ -133,88 +140,146 @@ pub(crate) fn parse(json: &[u8], image: &str) -> Result<Parsed, ManifestError> {
 impl Manifest {
     /// Whether config and layers are of kinds that make an image.
     fn check(&self, image: &str) -> Result<(), ManifestError> {
-        const CONFIGS: &[&str] = &[
-            "application/vnd.oci.image.config.v1+json",
-            "application/vnd.docker.container.image.v1+json",
-            "application/octet-stream",
-        ];
-        let media_type = |what: String, descriptor: &Descriptor| ManifestError::MediaType {
+        let wrong = |what: String, descriptor: &Descriptor| ManifestError::MediaType {
             image: image.to_owned(),
             what,
             media_type: shortened(&descriptor.media_type),
         };
-        if !CONFIGS.contains(&self.config.media_type.as_str()) {
-            return Err(media_type("its config".to_owned(), &self.config));
+        if !is_config(&self.config.media_type) {
+            return Err(wrong("its config".to_owned(), &self.config));
         }
-        for (number, layer) in (1..).zip(&self.layers) {
-            let kind = layer.media_type.as_str();
-            if kind.contains(".nondistributable.") || kind.contains(".foreign.") {
-                return Err(ManifestError::Foreign {
-                    image: image.to_owned(),
-                    layer: number,
-                    media_type: shortened(kind),
-                });
-            }
-            let rest = kind
-                .strip_prefix("application/vnd.oci.image.layer.v1.tar")
-                .or_else(|| kind.strip_prefix("application/vnd.docker.image.rootfs.diff.tar"));
-            // How it is compressed is seen in its first bytes; other suffixes mean encryption.
-            if !matches!(rest, Some("" | "+gzip" | "+zstd" | ".gzip" | ".zstd")) {
-                return Err(media_type(format!("layer {number}"), layer));
-            }
+        match (1..).zip(&self.layers).find(|(_, layer)| !is_layer(&layer.media_type)) {
+            Some((number, layer)) => Err(wrong(format!("layer {number}"), layer)),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// Old versions of Docker and registries gave configs and layers types that say nothing, such as `text/html` or none.
+/// What the content is shows in it; only a type that is another thing's own name is believed.
+fn says_nothing(media_type: &str) -> bool {
+    !media_type.starts_with("application/vnd.")
+}
+
+fn is_config(media_type: &str) -> bool {
+    const CONFIGS: [&str; 2] = [
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.docker.container.image.v1+json",
+    ];
+    CONFIGS.contains(&media_type) || says_nothing(media_type)
+}
+
+/// How a layer is compressed is seen in its first bytes; other suffixes mean encryption.
+fn is_layer(media_type: &str) -> bool {
+    let oci = media_type.strip_prefix("application/vnd.oci.image.layer.");
+    let oci = oci.map(|rest| rest.strip_prefix("nondistributable.").unwrap_or(rest));
+    let docker = media_type.strip_prefix("application/vnd.docker.image.rootfs.");
+    let docker = docker.map(|rest| rest.strip_prefix("foreign.").unwrap_or(rest));
+    let rest = oci.and_then(|rest| rest.strip_prefix("v1.tar"));
+    let rest = rest.or_else(|| docker.and_then(|rest| rest.strip_prefix("diff.tar")));
+    match rest {
+        Some(rest) => !rest.contains("encrypted"),
+        None => says_nothing(media_type),
     }
 }
 
 impl Descriptor {
-    /// The names this has in an OCI layout.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        let annotations = self.annotations.iter();
-        annotations
-            .flat_map(|all| [REF_NAME, FULL_NAME].map(|key| all.get(key)))
-            .flatten()
-            .map(String::as_str)
+    fn of(json: &Json, path: &str) -> Result<Self, JsonError> {
+        Self::of_fields(&Fields::of(json, path)?)
     }
 
-    /// Build attestations stand in the index beside images and are none.
-    fn is_attestation(&self) -> bool {
-        self.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
+    fn of_fields(fields: &Fields<'_>) -> Result<Self, JsonError> {
+        Ok(Self {
+            media_type: media_type(fields),
+            digest: fields.digest("digest")?,
+            size: fields.size("size")?,
+        })
+    }
+
+    /// Whether it may be missing in a registry: a layer that only its maker may give out.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.media_type.contains(".nondistributable.") || self.media_type.contains(".foreign.")
+    }
+
+    pub(crate) fn media_type(&self) -> String {
+        shortened(&self.media_type)
     }
 }
 
-/// This machine's platform by its Go names, e.g. `linux` and `amd64`.
-pub(crate) fn machine() -> (&'static str, &'static str) {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    ("linux", architecture)
+/// Without case and parameters, which mean nothing; empty where there is none.
+fn media_type(fields: &Fields<'_>) -> String {
+    let text = fields.text("mediaType").unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Picks this machine's image out of an index.
-pub(crate) fn select(index: &[Descriptor], image: &str) -> Result<Descriptor, ManifestError> {
-    let (os, architecture) = machine();
-    // Lower is better: the plain architecture, then a variant (the lowest comes first), then an
-    // entry that says nothing, whose config is looked at later.
-    let rank = |descriptor: &Descriptor| match &descriptor.platform {
-        None => Some((2, String::new())),
-        Some(platform) if platform.os == os && platform.architecture == architecture => {
-            let variant = platform.variant.clone().unwrap_or_default();
-            Some((usize::from(!variant.is_empty()), variant))
+impl Entry {
+    fn of(json: &Json, path: &str) -> Self {
+        let (fields, broken) = match Fields::of(json, path) {
+            Ok(fields) => (fields, None),
+            Err(error) => (Fields::default(), Some(error)),
+        };
+        let platform = fields.object("platform").and_then(|platform| Platform::of(&platform));
+        let (platform, broken) = match platform {
+            Ok(platform) => (platform, broken),
+            Err(error) => (Platform::default(), broken.or(Some(error))),
+        };
+        let annotations = fields.object("annotations").unwrap_or_default();
+        let annotation = |key| annotations.text(key).unwrap_or_default();
+        let names = [REF_NAME, FULL_NAME].map(annotation).into_iter();
+        let kind = match (platform.os.as_str(), annotation(REFERENCE_TYPE)) {
+            ("unknown", _) | (_, "attestation-manifest") => EntryKind::Attestation,
+            _ if fields.get("artifactType").is_some() => EntryKind::Artifact,
+            _ => match media_type(&fields).as_str() {
+                kind if ACCEPTED.contains(kind) || says_nothing(kind) => EntryKind::Image,
+                _ => EntryKind::Artifact,
+            },
+        };
+        Self {
+            names: names.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            platform,
+            kind,
+            target: broken.map_or_else(|| Descriptor::of_fields(&fields), Err),
         }
-        Some(_) => None,
-    };
-    let best = index.iter().filter_map(|descriptor| Some((rank(descriptor)?, descriptor)));
-    if let Some((_, best)) = best.min_by(|(a, _), (b, _)| a.cmp(b)) {
-        return Ok(best.clone());
     }
-    let mut there: Vec<String> = index
-        .iter()
-        .filter(|descriptor| !descriptor.is_attestation())
-        .filter_map(|descriptor| descriptor.platform.as_ref().map(Platform::show))
-        .collect();
+
+    /// What it points to; `image` is for messages.
+    pub(crate) fn target(&self, image: &str) -> Result<&Descriptor, ManifestError> {
+        let error = |error: &JsonError| ManifestError::Entry {
+            image: image.to_owned(),
+            cause: match std::error::Error::source(error) {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            },
+        };
+        self.target.as_ref().map_err(error)
+    }
+
+    /// Its digest, where it has one.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        self.target.as_ref().ok().map(|target| target.digest)
+    }
+
+    /// Whether its config has to show what machine it is for.
+    pub(crate) fn is_unsaid(&self) -> bool {
+        self.platform.fit() == Some(Fit::Unsaid)
+    }
+}
+
+/// The entries of an index that may be this machine's image, the best first.
+pub(crate) fn candidates<'a>(
+    index: impl IntoIterator<Item = &'a Entry>,
+    image: &str,
+) -> Result<Vec<&'a Entry>, ManifestError> {
+    let index: Vec<&Entry> =
+        index.into_iter().filter(|entry| entry.kind != EntryKind::Attestation).collect();
+    let fitting =
+        index.iter().filter_map(|entry| Some(((&entry.kind, entry.platform.fit()?), *entry)));
+    let mut fitting: Vec<_> = fitting.collect();
+    fitting.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if !fitting.is_empty() {
+        return Ok(fitting.into_iter().map(|(_, entry)| entry).collect());
+    }
+    let mut there: Vec<String> = index.iter().map(|entry| entry.platform.to_string()).collect();
     there.sort();
     there.dedup();
     let there = if there.is_empty() { "no platform at all".to_owned() } else { there.join(", ") };
@@ -223,19 +288,10 @@ pub(crate) fn select(index: &[Descriptor], image: &str) -> Result<Descriptor, Ma
 
 /// The error for an image of another platform.
 pub(crate) fn other_platform(image: &str, there: &str) -> ManifestError {
-    let (os, architecture) = machine();
     ManifestError::Platform {
         image: image.to_owned(),
         there: there.to_owned(),
-        wanted: format!("{os}/{architecture}"),
-    }
-}
-
-impl Platform {
-    fn show(&self) -> String {
-        let variant = self.variant.as_deref().filter(|variant| !variant.is_empty());
-        let variant = variant.map(|variant| format!("/{variant}")).unwrap_or_default();
-        format!("{}/{}{variant}", self.os, self.architecture)
+        wanted: Platform::machine().to_string(),
     }
 }
 
@@ -255,95 +311,4 @@ impl From<ManifestError> for Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn descriptor(media_type: &str, more: &str) -> String {
-        let digest = Digest::of(b"");
-        format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":1{more}}}"#)
-    }
-
-    fn platform(os: &str, architecture: &str, variant: &str) -> String {
-        let platform = format!(
-            r#","platform":{{"os":"{os}","architecture":"{architecture}","variant":"{variant}"}}"#
-        );
-        descriptor("application/vnd.oci.image.manifest.v1+json", &platform)
-    }
-
-    fn pick(entries: &[String]) -> Result<Descriptor, ManifestError> {
-        let json = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","));
-        match parse(json.as_bytes(), "x").unwrap() {
-            Parsed::Index(index) => select(&index, "x"),
-            Parsed::Manifest(_) => panic!("taken for a manifest"),
-        }
-    }
-
-    fn manifest(config: &str, layer: &str) -> Result<Parsed, ManifestError> {
-        let (config, layer) = (descriptor(config, ""), descriptor(layer, ""));
-        let json = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}]}}"#);
-        parse(json.as_bytes(), "x")
-    }
-
-    const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-
-    #[test]
-    fn the_plain_architecture_is_preferred_and_attestations_are_no_images() {
-        let (_, here) = machine();
-        let picked = pick(&[
-            platform("unknown", "unknown", ""),
-            platform("linux", here, "v3"),
-            platform("linux", here, "v2"),
-            platform("linux", here, ""),
-        ]);
-        assert_eq!(picked.unwrap().platform.unwrap().variant.as_deref(), Some(""));
-        let picked = pick(&[platform("linux", here, "v3"), platform("linux", here, "v2")]);
-        assert_eq!(picked.unwrap().platform.unwrap().variant.as_deref(), Some("v2"));
-    }
-
-    #[test]
-    fn an_image_for_other_machines_lists_them() {
-        let error = pick(&[
-            platform("linux", "s390x", ""),
-            platform("linux", "arm", "v7"),
-            platform("unknown", "unknown", ""),
-        ]);
-        let error = error.unwrap_err().to_string();
-        assert!(error.starts_with("x is for linux/arm/v7, linux/s390x; this machine"), "{error}");
-    }
-
-    #[test]
-    fn docker_and_oci_layers_are_taken_and_others_are_named() {
-        for good in [
-            "application/vnd.oci.image.layer.v1.tar",
-            "application/vnd.oci.image.layer.v1.tar+gzip",
-            "application/vnd.oci.image.layer.v1.tar+zstd",
-            "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        ] {
-            manifest(CONFIG, good).unwrap_or_else(|error| panic!("{good}: {error}"));
-        }
-        manifest(
-            "application/vnd.docker.container.image.v1+json",
-            "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        )
-        .unwrap();
-        let foreign = manifest(CONFIG, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
-        assert!(matches!(foreign, Err(ManifestError::Foreign { layer: 1, .. })));
-        for bad in ["application/vnd.oci.image.layer.v1.tar+gzip+encrypted", "text/plain"] {
-            assert!(matches!(manifest(CONFIG, bad), Err(ManifestError::MediaType { .. })), "{bad}");
-        }
-        let chart = manifest("application/vnd.cncf.helm.config.v1+json", "text/plain");
-        assert!(matches!(chart, Err(ManifestError::MediaType { .. })));
-    }
-
-    #[test]
-    fn old_ambiguous_and_broken_manifests_are_refused() {
-        let one = r#"{"schemaVersion":1,"name":"x","fsLayers":[]}"#;
-        assert!(matches!(parse(one.as_bytes(), "x"), Err(ManifestError::Schema1 { .. })));
-        let config = descriptor(CONFIG, "");
-        let both = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[],"manifests":[]}}"#);
-        assert!(matches!(parse(both.as_bytes(), "x"), Err(ManifestError::Both { .. })));
-        assert!(matches!(parse(b"[]", "x"), Err(ManifestError::Json { .. })));
-        let bad = br#"{"schemaVersion":2,"manifests":[{"digest":"md5:0","size":1}]}"#;
-        assert!(matches!(parse(bad, "x"), Err(ManifestError::Json { .. })));
-    }
-}
+mod tests;

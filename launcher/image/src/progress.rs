@@ -39,6 +39,11 @@ pub enum Event {
         /// What is missing and why; one line.
         missing: Untrusted,
     },
+    /// A file of logins cannot be read, or a program that keeps them fails; the fetch went on without.
+    LoginProblem {
+        /// What is wrong with which file; one line.
+        problem: Untrusted,
+    },
     /// Layers are about to be read.
     Layers {
         /// The size of each as stored, in bytes, in the order they are read; 0: not known.

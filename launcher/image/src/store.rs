@@ -4,6 +4,7 @@
 //! DIR/lock                             held while names.json or the set of images changes
 //! DIR/names.json                       name -> digest
 //! DIR/sha256/HEX/{disk.erofs,image.json}   whole images; a folder comes here by one rename
+//!                                      images with equal disks have one file, by several links
 //! DIR/work/NAME/                       an image being made; its maker holds a lock on the folder
 //! ```
 
@@ -13,6 +14,9 @@ mod images;
 mod names;
 mod pull;
 mod work;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::StoreError;
 pub use images::{Image, Removed, Store};

@@ -16,6 +16,7 @@ fn launch(config: Config) -> RunRequest {
         digest: Digest::of(b"manifest"),
         disk: "/images/disk.erofs".into(),
         disk_bytes: 4096,
+        disk_file: (0, 0),
         config,
         names: vec![],
         created_unix: 0,

@@ -48,6 +48,7 @@ impl Host {
             digest: Digest::of(b"manifest"),
             disk: self.root.path().join("disk.erofs"),
             disk_bytes: 4,
+            disk_file: (0, 0),
             config: Config { cmd: vec!["nginx".into()], ..Config::default() },
             names: vec![],
             created_unix: 0,

@@ -32,7 +32,7 @@ pub(crate) const VERBS: [(&str, &str); 34] = [
     ("load", "`launch pull docker-archive:FILE` reads what `docker save` wrote"),
     (
         "login",
-        "credentials are read from ~/.docker/config.json; write them with `docker login` or `podman login`",
+        "credentials are read from ~/.docker/config.json and podman's auth.json; write them with `docker login` or `podman login`",
     ),
     ("logout", "credentials are read from ~/.docker/config.json"),
     ("manifest", "create and push manifests with docker or podman"),

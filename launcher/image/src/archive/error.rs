@@ -3,6 +3,8 @@
 use crate::{
     digest::Digest,
     failure::{Failure, FailureKind},
+    json::JsonError,
+    limits::LimitError,
 };
 use std::io;
 
@@ -15,10 +17,12 @@ pub(crate) enum ArchiveError {
     NotTar { archive: String, source: io::Error },
     #[error("{archive} is compressed with {method}; decompress it first")]
     Compressed { archive: String, method: &'static str },
-    #[error("{archive} is a pipe; save it to a file first")]
-    Pipe { archive: String },
+    #[error("{archive} is too large when it is decompressed")]
+    Unpacked { archive: String, source: LimitError },
     #[error("{archive} is not {kind}: it has no {file}")]
     Kind { archive: String, kind: &'static str, file: &'static str },
+    #[error("{archive} has {there} and no {missing}; write {write} in place of its prefix")]
+    OtherKind { archive: String, there: &'static str, missing: &'static str, write: &'static str },
     #[error("{archive} has more than {allowed} entries")]
     Entries { archive: String, allowed: usize },
     #[error("{file} of {archive} is not there")]
@@ -26,7 +30,7 @@ pub(crate) enum ArchiveError {
     #[error("{file} of {archive} is longer than {allowed} bytes")]
     Long { archive: String, file: String, allowed: u64 },
     #[error("{file} of {archive} is not valid")]
-    Json { archive: String, file: &'static str, source: serde_json::Error },
+    Json { archive: String, file: &'static str, source: JsonError },
     #[error("{archive} has OCI layout version {version:?}; only 1.x is known")]
     Version { archive: String, version: String },
     #[error("{archive} has no image {wanted}; there {there}")]

@@ -41,12 +41,6 @@ impl TarIndex {
         let read_error = |source| ArchiveError::Read { archive: archive(), source };
         let file = Arc::new(file);
         let mut head = [0; 6];
-        match (&*file).stream_position() {
-            Err(error) if error.raw_os_error() == Some(libc::ESPIPE) => {
-                return Err(ArchiveError::Pipe { archive: archive() });
-            }
-            position => position.map_err(read_error)?,
-        };
         let count = file.read_at(&mut head, 0).map_err(read_error)?;
         if let Some(method) = crate::layers::compression_of(&head[..count]) {
             return Err(ArchiveError::Compressed { archive: archive(), method });

@@ -8,10 +8,12 @@ use crate::{
     digest::Digest,
     failure::{Failure, FailureKind},
     host::Host,
-    manifest::{self, Descriptor, MAX_MANIFEST_BYTES, ManifestError, Parsed},
-    oci::Blobs,
+    json::{Fields, Json},
+    manifest::{self, Descriptor, Entry, MAX_MANIFEST_BYTES, ManifestError, Parsed},
+    oci::{self, Blobs},
+    reference::Reference,
+    source::is_id,
 };
-use serde::Deserialize;
 use std::{collections::BTreeSet, io::Read, sync::Arc};
 
 /// The files of a layout, wherever they are.
@@ -51,70 +53,84 @@ pub(crate) struct Layout {
     name: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Marker {
-    image_layout_version: String,
-}
-
 impl Layout {
     /// `name` is for messages.
     pub(crate) fn open(files: Box<dyn Files>, name: &str) -> Result<Self, Failure> {
         let layout = Self { files, name: name.to_owned() };
         let file = "oci-layout";
-        let json = layout.read(file, 4096).map_err(|failure| match failure.kind {
-            FailureKind::NotFound => {
-                ArchiveError::Kind { archive: name.to_owned(), kind: "an OCI layout", file }.into()
+        let json = match layout.read(file, 4096) {
+            // Other tools do not look for it either, if the index is there.
+            Err(failure) if failure.kind == FailureKind::NotFound => {
+                return layout.without_marker(file);
             }
-            _ => failure,
-        })?;
-        let marker: Marker = serde_json::from_slice(&json)
-            .map_err(|source| ArchiveError::Json { archive: name.to_owned(), file, source })?;
-        let version = marker.image_layout_version;
-        if !version.starts_with("1.") {
+            json => json?,
+        };
+        let error = |source| ArchiveError::Json { archive: name.to_owned(), file, source };
+        let json = Json::parse(&json).map_err(error)?;
+        let version = Fields::of(&json, "").and_then(|marker| marker.text("imageLayoutVersion"));
+        let version = version.map_err(error)?;
+        if !version.is_empty() && !version.starts_with("1.") {
             let version = version.chars().take(40).collect();
             return Err(ArchiveError::Version { archive: name.to_owned(), version }.into());
         }
         Ok(layout)
     }
 
-    /// The manifest or index that `tag` names; without a tag, the only one there.
+    /// The layout, if it has an index at least.
+    fn without_marker(self, file: &'static str) -> Result<Self, Failure> {
+        const INDEX: &str = "index.json";
+        if self.files.open(INDEX).is_ok() {
+            return Ok(self);
+        }
+        let archive = self.name.clone();
+        Err(match self.files.open("manifest.json") {
+            Ok(_) => ArchiveError::OtherKind {
+                archive,
+                there: "a docker-archive's manifest.json",
+                missing: INDEX,
+                write: "docker-archive:",
+            },
+            Err(_) => ArchiveError::Kind { archive, kind: "an OCI layout", file },
+        }
+        .into())
+    }
+
+    /// The manifest or index that `tag` names; without a tag, the only one there. `@N` is the Nth one, the first
+    /// of which is `@0`, and the beginning of a digest will do.
     pub(crate) fn top(&self, tag: Option<&str>) -> Result<Vec<u8>, Failure> {
         let json = self.read("index.json", MAX_MANIFEST_BYTES)?;
         let Parsed::Index(all) = manifest::parse(&json, &self.name)? else {
             return Err(ManifestError::Both { image: self.name.clone() }.into());
         };
-        let names: BTreeSet<String> =
-            all.iter().flat_map(Descriptor::names).map(str::to_owned).collect();
-        let names: Vec<String> = names.into_iter().collect();
-        let chosen: Vec<Descriptor> = match tag {
-            Some(tag) => {
-                let named = |entry: &&Descriptor| entry.names().any(|name| name == tag);
-                all.iter().filter(named).cloned().collect()
-            }
+        let chosen: Vec<&Entry> = match tag {
+            Some(tag) => find(&all, tag),
             None => {
-                let tags: BTreeSet<_> = all.iter().map(|entry| entry.names().next()).collect();
-                if tags.len() > 1 {
+                let mut names: Vec<_> = all.iter().map(|entry| entry.names.first()).collect();
+                names.sort();
+                names.dedup();
+                // Without names they may be one image for several platforms.
+                if names.len() > 1 {
+                    let there = list(&all);
                     return Err(ArchiveError::Several {
                         archive: self.name.clone(),
-                        example: format!("{}:{}", self.name, names.first().map_or("TAG", |n| n)),
-                        names: names.join(", "),
+                        example: format!("{}:{}", self.name, first_word(&there)),
+                        names: there.join(", "),
                     }
                     .into());
                 }
-                all
+                all.iter().collect()
             }
         };
         match chosen.as_slice() {
             [] => Err(ArchiveError::NoImage {
                 archive: self.name.clone(),
                 wanted: tag.map_or_else(|| "at all".to_owned(), |tag| format!("with tag {tag:?}")),
-                there: list_names(&names),
+                there: list_names(&list(&all)),
             }
             .into()),
-            [only] => self.manifest(only),
+            [only] => self.manifest(only.target(&self.name)?),
             // The same image for several platforms.
-            several => self.manifest(&manifest::select(several, &self.name)?),
+            several => oci::choose(self, several.iter().copied(), &self.name),
         }
     }
 
@@ -135,9 +151,42 @@ impl Blobs for Layout {
         }
     }
 
-    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, Failure> {
+    fn blob(&self, descriptor: &Descriptor, _: &str) -> Result<Box<dyn Read + Send>, Failure> {
         Ok(self.files.open(&blob_path(&descriptor.digest))?.1)
     }
+}
+
+/// The entries that `tag` stands for: several where an image is there for several platforms.
+fn find<'a>(all: &'a [Entry], tag: &str) -> Vec<&'a Entry> {
+    let full = tag.parse::<Reference>().map(|name| name.to_string()).unwrap_or_default();
+    let fits = |name: &String| name == tag || *name == full;
+    let named: Vec<_> = all.iter().filter(|entry| entry.names.iter().any(fits)).collect();
+    let number = tag.strip_prefix('@').and_then(|number| number.parse::<usize>().ok());
+    if !named.is_empty() {
+        return named;
+    }
+    if let Some(number) = number {
+        return all.get(number).into_iter().collect();
+    }
+    let id = tag.strip_prefix("sha256:").unwrap_or(tag);
+    let fits = |digest: Digest| is_id(id) && digest.hex().starts_with(id);
+    all.iter().filter(|entry| entry.digest().is_some_and(fits)).take(1).collect()
+}
+
+/// What can be written to choose each image: its names, or its number.
+fn list(all: &[Entry]) -> Vec<String> {
+    let mut there = BTreeSet::new();
+    for (number, entry) in all.iter().enumerate() {
+        match entry.names.is_empty() {
+            true => drop(there.insert(format!("@{number}"))),
+            false => there.extend(entry.names.iter().cloned()),
+        }
+    }
+    there.into_iter().collect()
+}
+
+fn first_word(there: &[String]) -> &str {
+    there.first().map_or("TAG", |first| first)
 }
 
 fn blob_path(digest: &Digest) -> String {

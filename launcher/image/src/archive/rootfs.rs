@@ -2,8 +2,8 @@
 
 use crate::{
     config::Config,
-    manifest,
     oci::{Layer, Plan},
+    platform::Platform,
 };
 use std::fs::File;
 
@@ -21,6 +21,6 @@ pub(crate) fn rootfs(file: File) -> Plan<'static> {
 
 /// The config that such an image would have.
 pub(crate) fn rootfs_config() -> Config {
-    let (os, architecture) = manifest::machine();
+    let Platform { os, architecture, .. } = Platform::machine();
     Config { os: os.into(), architecture: architecture.into(), ..Config::default() }
 }

@@ -2,7 +2,8 @@
 
 use super::error::ArchiveError;
 use super::*;
-use crate::{FailureKind, digest::Digest, failure::Failure, manifest};
+use crate::manifest::{Parsed, parse};
+use crate::{FailureKind, digest::Digest, failure::Failure, platform::Platform};
 use std::io;
 use std::{collections::BTreeMap, fs::File, io::Read, io::Write as _, sync::Arc};
 use tar::{Builder, EntryType, Header};
@@ -138,10 +139,9 @@ fn of_several_images_one_is_named_as_docker_would() {
     let message = docker_failure(two, None);
     assert!(message.starts_with("x has several images; name one, as in x:docker.io/"), "{message}");
     let message = docker_failure(two, Some("c"));
-    assert!(
-        message.ends_with("there are docker.io/library/a:1, docker.io/library/b:2"),
-        "{message}"
-    );
+    let id = &Digest::of(b"{}").hex()[..12];
+    let there = format!("there are docker.io/library/a:1, docker.io/library/b:2, @1 ({id})");
+    assert!(message.ends_with(&there), "{message}");
     assert!(docker_failure("[]", None).starts_with("x has no image at all"));
     assert!(docker_failure("{", None).starts_with("manifest.json of x is not valid: "));
     let missing = r#"[{"Config":"none.json","RepoTags":[],"Layers":[]}]"#;
@@ -149,8 +149,48 @@ fn of_several_images_one_is_named_as_docker_would() {
 }
 
 #[test]
+fn of_several_images_without_a_name_one_is_chosen_by_id_or_place() {
+    let one = r#"{"os":"linux"}"#;
+    let manifest =
+        r#"[{"Config":"1","RepoTags":null,"Layers":"l"},{"config":"2"},{"Config":5},null]"#;
+    let open = |wanted: &str| {
+        let files = [
+            ("manifest.json", manifest.as_bytes()),
+            ("1", b"{}"),
+            ("2", one.as_bytes()),
+            ("l", b""),
+        ];
+        let index = TarIndex::read(archive(&files, &[]), "x").unwrap();
+        let wanted = (!wanted.is_empty()).then(|| wanted.parse().unwrap());
+        let opened = DockerArchive::open(index, wanted.as_ref());
+        opened.map(|image| image.config().to_owned()).map_err(|failure| failure.message)
+    };
+    let (first, second) = (Digest::of(b"{}").hex(), Digest::of(one.as_bytes()).hex());
+    for (wanted, config) in [
+        ("@0", "{}"),
+        ("@1", one),
+        (&second, one),
+        (&second[..12], one),
+        (&format!("sha256:{first}"), "{}"),
+    ] {
+        assert_eq!(open(wanted).unwrap(), config, "{wanted}");
+    }
+    let message = format!(
+        "x has several images; name one, as in x:@0: @0 ({}), @1 ({}), @2, @3",
+        &first[..12],
+        &second[..12]
+    );
+    assert_eq!(open("").unwrap_err(), message);
+    assert!(open("@4").unwrap_err().starts_with("x has no image @4; there are @0 ("));
+    assert!(open("abcdef").unwrap_err().starts_with("x has no image abcdef; there are "));
+    let error = open("@2").unwrap_err();
+    assert_eq!(error, "manifest.json of x is not valid: [2].Config is a number, not a text");
+    assert_eq!(open("@3").unwrap_err(), "manifest.json of x is not valid: [3].Config is missing");
+}
+
+#[test]
 fn layers_and_diff_ids_have_to_be_as_many() {
-    let (os, architecture) = manifest::machine();
+    let Platform { os, architecture, .. } = Platform::machine();
     let config = format!(r#"{{"os":"{os}","architecture":"{architecture}"}}"#);
     let manifest = br#"[{"Config":"c.json","RepoTags":[],"Layers":["l.tar"]}]"#;
     let files = [("manifest.json", &manifest[..]), ("c.json", config.as_bytes()), ("l.tar", b"")];
@@ -209,16 +249,133 @@ fn a_layouts_image_is_chosen_by_tag_or_by_being_the_only_one() {
     assert_eq!(top(&two[..1], None).unwrap(), r#"{"n":0}"#);
     assert_eq!(top(&two, None).unwrap_err(), "x has several images; name one, as in x:1: 1, 2");
     assert_eq!(top(&two, Some("3")).unwrap_err(), "x has no image with tag \"3\"; there are 1, 2");
+    let named = [(Some("docker.io/library/app:1"), None), (Some("2"), None)];
+    assert_eq!(top(&named, Some("app:1")).unwrap(), r#"{"n":0}"#);
+    let bare = [(Some("1"), None), (None, None)];
+    assert_eq!(top(&bare, Some("@1")).unwrap(), r#"{"n":1}"#);
+    let digest = Digest::of(br#"{"n":1}"#);
+    for wanted in [&digest.to_string(), &digest.hex()[..12]] {
+        assert_eq!(top(&bare, Some(wanted)).unwrap(), r#"{"n":1}"#, "{wanted}");
+    }
+    assert_eq!(top(&bare, None).unwrap_err(), "x has several images; name one, as in x:1: 1, @1");
     assert_eq!(top(&[], None).unwrap_err(), "x has no image at all; there are no names");
 }
 
 #[test]
 fn one_image_for_several_platforms_is_one_image() {
-    let (_, here) = manifest::machine();
-    let both = [(Some("1"), Some("s390x")), (Some("1"), Some(here))];
+    let here = Platform::machine().architecture;
+    let both = [(Some("1"), Some("s390x")), (Some("1"), Some(&here))];
     assert_eq!(top(&both, None).unwrap(), r#"{"n":1}"#);
     let error = top(&[(None, Some("s390x")), (None, Some("riscv64"))], None).unwrap_err();
     assert!(error.starts_with("x is for linux/riscv64, linux/s390x; "), "{error}");
+}
+
+#[test]
+fn what_an_index_does_not_say_is_seen_in_the_configs() {
+    let mut files = BTreeMap::new();
+    let mut put = |json: serde_json::Value| {
+        let blob = json.to_string().into_bytes();
+        let digest = Digest::of(&blob);
+        let entry = serde_json::json!({ "digest": digest, "size": blob.len() });
+        files.insert(format!("blobs/sha256/{}", digest.hex()), blob);
+        entry
+    };
+    let config = put(serde_json::json!({ "os": "linux", "architecture": "s390x" }));
+    let other = put(serde_json::json!({ "config": config }));
+    let config = put(serde_json::json!({ "os": "linux" }));
+    let right = put(serde_json::json!({ "config": config }));
+    let lost = serde_json::json!({ "digest": Digest::of(b"lost"), "size": 4 });
+    let foreign = put(serde_json::json!({ "manifests": [other.clone()] }));
+    let nested = put(serde_json::json!({ "manifests": [lost, other, right.clone()] }));
+    let index = serde_json::json!({ "manifests": [foreign, nested.clone()] });
+    files.insert("index.json".to_owned(), index.to_string().into_bytes());
+    let layout = Layout::open(Box::new(Memory(files)), "x").unwrap();
+    let top = layout.top(None).unwrap();
+    let (documents, manifest) = crate::oci::resolve(&layout, top, "x").unwrap();
+    let found: Vec<String> =
+        documents.iter().map(|json| Digest::of(json.as_bytes()).to_string()).collect();
+    assert_eq!(
+        found,
+        [&nested["digest"], &right["digest"]].map(|d| d.as_str().unwrap().to_owned())
+    );
+    assert_eq!(manifest.config.digest.to_string(), config["digest"].as_str().unwrap());
+}
+
+#[test]
+fn a_layer_that_is_nowhere_because_it_may_not_be_distributed_is_told_as_such() {
+    let mut files = BTreeMap::new();
+    let config = br#"{"rootfs":{"diff_ids":["sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"]}}"#;
+    let digest = Digest::of(config);
+    files.insert(format!("blobs/sha256/{}", digest.hex()), config.to_vec());
+    files.insert("index.json".to_owned(), b"{}".to_vec());
+    let layout = Layout::open(Box::new(Memory(files)), "x").unwrap();
+    let kind = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+    let manifest = serde_json::json!({
+        "config": { "digest": digest, "size": config.len() },
+        "layers": [{ "digest": Digest::of(b"{}"), "size": 2, "mediaType": kind }],
+    });
+    let manifest = manifest.to_string();
+    let Ok(Parsed::Manifest(manifest)) = parse(manifest.as_bytes(), "x") else {
+        panic!("no manifest")
+    };
+    let plan = crate::oci::plan(&layout, manifest, "x", &crate::Limits::default()).unwrap();
+    let open = plan.layers.into_iter().next().unwrap().open;
+    let failure = open().map(drop).unwrap_err();
+    assert_eq!(
+        failure.message,
+        format!("layer 1 of x may not be distributed ({kind:?}) and is not there")
+    );
+}
+
+#[test]
+fn what_skopeo_makes_for_dir_is_read() {
+    let manifest = br#"{"config":{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}}"#;
+    let entry = serde_json::json!({ "digest": Digest::of(manifest), "size": manifest.len() });
+    let index = serde_json::json!({ "manifests": [entry] }).to_string().into_bytes();
+    let files = [
+        ("manifest.json".to_owned(), index),
+        (format!("{}.manifest.json", Digest::of(manifest).hex()), manifest.to_vec()),
+        (Digest::of(b"{}").hex(), b"{}".to_vec()),
+    ];
+    let dir = Dir::new(Box::new(Memory(files.into())), "x");
+    let (_, manifest) = crate::oci::resolve(&dir, dir.top().unwrap(), "x").unwrap();
+    let plan = crate::oci::plan(&dir, manifest, "x", &crate::Limits::default()).unwrap();
+    assert_eq!(plan.config.unwrap(), "{}");
+    let failure = Dir::new(Box::new(Memory(BTreeMap::new())), "x").top().unwrap_err();
+    assert!(failure.message.ends_with("it has no manifest.json"), "{failure}");
+}
+
+#[test]
+fn an_archive_that_is_compressed_or_a_pipe_is_unpacked_first() {
+    let plain = std::io::read_to_string(archive(&[("f", b"contents")], &[])).unwrap().into_bytes();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).unwrap();
+    let zstd = zstd::encode_all(&plain[..], 1).unwrap();
+    let file = |bytes: &[u8]| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        file
+    };
+    let pipe = |bytes: &[u8]| {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(bytes).unwrap();
+        File::from(std::os::fd::OwnedFd::from(reader))
+    };
+    let limits = crate::Limits::default();
+    let gzip = gzip.finish().unwrap();
+    for stored in [file(&plain), file(&gzip), file(&zstd), pipe(&plain), pipe(&gzip)] {
+        let file = seekable(stored, "x", &limits, tempfile::tempfile).unwrap();
+        assert_eq!(read(&TarIndex::read(file, "x").unwrap(), "f").unwrap(), b"contents");
+    }
+    let nowhere = || Err(io::ErrorKind::Unsupported.into());
+    seekable(file(&plain), "x", &limits, nowhere).unwrap();
+    let xz = seekable(file(b"\xfd7zXZ\0 and more"), "x", &limits, nowhere).unwrap_err();
+    assert_eq!(xz.message, "x is compressed with xz; decompress it first");
+    let few = crate::Limits { max_disk_bytes: 1000, ..limits };
+    let failure = seekable(file(&gzip), "x", &few, tempfile::tempfile).unwrap_err();
+    let message = "x is too large when it is decompressed: more than 1000; raise max_disk_bytes";
+    assert!(failure.message.starts_with(message), "{failure}");
 }
 
 #[test]
@@ -236,12 +393,27 @@ fn a_changed_manifest_in_a_layout_is_told() {
 }
 
 #[test]
+fn an_archive_of_the_other_kind_says_so() {
+    let files = |name: &str| TarIndex::read(archive(&[(name, b"[]")], &[]), "docker-archive:/x:1");
+    let failure = DockerArchive::open(files("index.json").unwrap(), None).map(drop).unwrap_err();
+    let message = "docker-archive:/x:1 has an OCI layout's index.json and no manifest.json; write oci-archive:";
+    assert!(failure.message.starts_with(message), "{failure}");
+    let files = files("manifest.json").unwrap();
+    let failure = Layout::open(Box::new(files), "oci-archive:/x").map(drop).unwrap_err();
+    let message = "oci-archive:/x has a docker-archive's manifest.json and no index.json; write docker-archive:";
+    assert!(failure.message.starts_with(message), "{failure}");
+}
+
+#[test]
 fn a_folder_that_is_no_layout_is_said_to_be_none() {
     struct Nothing;
     impl crate::host::Host for Nothing {
         fn event(&self, _: crate::Event) {}
         fn open(&self, _: &str) -> io::Result<File> {
             Err(io::ErrorKind::NotFound.into())
+        }
+        fn scratch(&self) -> io::Result<File> {
+            Err(io::ErrorKind::Unsupported.into())
         }
         fn resolved(&self, _: crate::host::Resolved) -> io::Result<Option<File>> {
             Ok(None)

@@ -90,6 +90,14 @@ impl Host for Launcher {
         }
     }
 
+    fn scratch(&self) -> io::Result<File> {
+        match self.ask(&Answer::Scratch)? {
+            (Order::File, Some(file)) => Ok(file),
+            (Order::NoFile { cause, .. }, _) => Err(io::Error::other(cause)),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
     fn resolved(&self, resolved: Resolved) -> io::Result<Option<File>> {
         match self.ask(&Answer::Resolved(resolved))? {
             (Order::Write, Some(file)) => Ok(Some(file)),

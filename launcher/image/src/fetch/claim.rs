@@ -8,8 +8,9 @@ use crate::{
     archive::rootfs_config,
     config::Config,
     digest::Digest,
+    failure::Failure,
     host::Identity,
-    manifest::{self, Descriptor, Parsed},
+    manifest::{self, Entry, ManifestError, Parsed},
     oci::parse_config,
     source::Source,
 };
@@ -38,11 +39,10 @@ impl Claim {
             }
             (
                 Identity::Manifests(documents),
-                Source::OciArchive { .. } | Source::OciLayout { .. },
+                Source::OciArchive { .. } | Source::OciLayout { .. } | Source::Dir(_),
             ) => manifests(&documents, None, &name),
             (Identity::Config(json), Source::DockerArchive { .. }) => {
-                let (config, _) =
-                    parse_config(json.as_bytes(), &name).map_err(|error| error.to_string())?;
+                let (config, _) = parse_config(json.as_bytes(), &name).map_err(told)?;
                 let digest = Digest::of(json.as_bytes());
                 Ok(Self::Config { digest, config: Box::new(config) })
             }
@@ -72,7 +72,7 @@ impl Claim {
                     return Err(format!("it sent a config of digest {found}, not {config}"));
                 }
                 let parsed = parse_config(json.as_bytes(), name);
-                Ok(parsed.map_err(|error| error.to_string())?.0)
+                Ok(parsed.map_err(told)?.0)
             }
             Self::Config { config, .. } => Ok(*config),
             Self::Contents => Ok(rootfs_config()),
@@ -88,21 +88,27 @@ fn manifests(documents: &[String], asked: Option<&Digest>, name: &str) -> Result
         if asked.is_some_and(|asked| !asked.contains(&found)) {
             return Err(format!("it sent a manifest of digest {found}, which nothing names"));
         }
-        match manifest::parse(json.as_bytes(), name).map_err(|error| error.to_string())? {
+        match manifest::parse(json.as_bytes(), name).map_err(told)? {
             Parsed::Manifest(manifest) => {
                 return Ok(Claim::Manifest { digest: found, config: manifest.config.digest });
             }
             Parsed::Index(index) => {
-                asked = Some(index.iter().map(|Descriptor { digest, .. }| *digest).collect());
+                asked = Some(index.iter().filter_map(Entry::digest).collect());
             }
         }
     }
     Err("it sent no manifest".to_owned())
 }
 
+/// The whole of an error, which may name the field at fault in its cause.
+fn told(error: ManifestError) -> String {
+    Failure::from(error).message
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::Platform;
 
     fn manifest(config: &[u8]) -> String {
         let digest = Digest::of(config);
@@ -118,7 +124,7 @@ mod tests {
     }
 
     fn config() -> String {
-        let (os, architecture) = manifest::machine();
+        let Platform { os, architecture, .. } = Platform::machine();
         format!(r#"{{"os":"{os}","architecture":"{architecture}","config":{{"Cmd":["/a"]}}}}"#)
     }
 

@@ -2,11 +2,12 @@
 
 use super::messages::{Done, Input, Request};
 use crate::{
-    archive::{DockerArchive, Folder, Layout, TarIndex, rootfs},
-    failure::Failure,
+    archive::{Dir, DockerArchive, Folder, Layout, TarIndex, rootfs, seekable},
+    failure::{Failure, FailureKind},
     host::{Host, Identity, Resolved},
     layers,
     oci::{self, Blobs, Plan},
+    progress::Event,
     registry::Remote,
 };
 use std::{fs::File, io, sync::Arc};
@@ -18,8 +19,10 @@ pub(crate) fn run(
     host: &Arc<dyn Host>,
 ) -> Result<Option<Done>, Failure> {
     let job = Job { name: &request.name, settings: &request.settings, host };
-    let archive = || archive.ok_or(io::Error::from(io::ErrorKind::NotFound));
-    let archive = || archive().map_err(|error| Failure::from_io(error, "find the archive"));
+    let archive = || {
+        let archive = archive.ok_or(io::Error::from(io::ErrorKind::NotFound));
+        archive.map_err(|error| Failure::from_io(error, "find the archive"))
+    };
     match &request.input {
         Input::Registry(reference) => {
             let notify = Arc::clone(host);
@@ -27,6 +30,7 @@ pub(crate) fn run(
                 reference.clone(),
                 &request.settings,
                 request.credentials,
+                &request.certificates,
                 Arc::new(move |event| notify.event(event)),
             )?;
             job.oci(&remote, remote.top()?)
@@ -36,14 +40,17 @@ pub(crate) fn run(
             let layout = Layout::open(Box::new(folder), &request.name)?;
             job.oci(&layout, layout.top(tag.as_deref())?)
         }
+        Input::Dir => {
+            let folder = Folder { host: Arc::clone(host), name: request.name.clone() };
+            let dir = Dir::new(Box::new(folder), &request.name);
+            job.oci(&dir, dir.top()?)
+        }
         Input::OciArchive { tag } => {
-            let files = TarIndex::read(archive()?, &request.name)?;
-            let layout = Layout::open(Box::new(files), &request.name)?;
+            let layout = Layout::open(Box::new(job.files(archive()?)?), &request.name)?;
             job.oci(&layout, layout.top(tag.as_deref())?)
         }
         Input::DockerArchive { image } => {
-            let files = TarIndex::read(archive()?, &request.name)?;
-            let saved = DockerArchive::open(files, image.as_ref())?;
+            let saved = DockerArchive::open(job.files(archive()?)?, image.as_ref())?;
             let identity = Identity::Config(saved.config().to_owned());
             let Some(out) = job.resolved(identity, saved.names())? else { return Ok(None) };
             job.convert(saved.plan(&job.settings.limits)?, out).map(Some)
@@ -64,12 +71,35 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    fn files(&self, archive: File) -> Result<TarIndex, Failure> {
+        let limits = &self.settings.limits;
+        let file = seekable(archive, self.name, limits, || self.host.scratch())?;
+        Ok(TarIndex::read(file, self.name)?)
+    }
+
     fn oci(&self, blobs: &dyn Blobs, top: Vec<u8>) -> Result<Option<Done>, Failure> {
         let (documents, manifest) = oci::resolve(blobs, top, self.name)?;
         let identity = Identity::Manifests(documents);
         let Some(out) = self.resolved(identity, Vec::new())? else { return Ok(None) };
-        let plan = oci::plan(blobs, manifest, self.name, &self.settings.limits)?;
-        self.convert(plan, out).map(Some)
+        loop {
+            // The converter drops what the disk holds already.
+            let again =
+                out.try_clone().map_err(|error| Failure::from_io(error, "write the disk"))?;
+            let plan = oci::plan(blobs, manifest.clone(), self.name, &self.settings.limits);
+            let mut failure = match plan.and_then(|plan| self.convert(plan, again)) {
+                Err(failure) if failure.kind == FailureKind::Mismatch => failure,
+                converted => return converted.map(Some),
+            };
+            if let Some(source) = blobs.source().filter(|source| !failure.message.contains(source))
+            {
+                failure.message = format!("{}; it came from {source}", failure.message);
+            }
+            if !blobs.avoid_source() {
+                return Err(failure);
+            }
+            let reason = format!("{failure}; reading all of it elsewhere").into();
+            self.host.event(Event::Retry { reason });
+        }
     }
 
     fn resolved(&self, identity: Identity, names: Vec<String>) -> Result<Option<File>, Failure> {

@@ -1,8 +1,8 @@
 //! What launcher and child say to each other.
 
 use crate::{
-    credentials::Credentials, failure::FailureKind, host::Resolved, progress::Event,
-    reference::Reference, settings::Settings,
+    certificates::Certificates, credentials::Credentials, failure::FailureKind, host::Resolved,
+    progress::Event, reference::Reference, settings::Settings, source::Chosen,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ pub(super) enum Order {
     Write,
     /// Answers [`Answer::Resolved`]: the disk is there already.
     Stop,
-    /// Answers [`Answer::Open`], with the file.
+    /// Answers [`Answer::Open`] and [`Answer::Scratch`], with the file.
     File,
-    /// Answers [`Answer::Open`]: there is none.
+    /// Answers the same two: there is none.
     NoFile {
         /// It is simply not there.
         missing: bool,
@@ -37,6 +37,7 @@ pub(crate) struct Request {
     pub(crate) settings: Settings,
     /// By the registry's or mirror's `HOST[:PORT]`.
     pub(crate) credentials: BTreeMap<String, Credentials>,
+    pub(crate) certificates: Certificates,
     /// The user to become, when started by root.
     pub(crate) uid: u32,
 }
@@ -46,9 +47,10 @@ pub(crate) struct Request {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Input {
     Registry(Reference),
-    DockerArchive { image: Option<Reference> },
+    DockerArchive { image: Option<Chosen> },
     OciArchive { tag: Option<String> },
     OciLayout { tag: Option<String> },
+    Dir,
     Rootfs,
 }
 
@@ -63,6 +65,8 @@ pub(super) enum Answer {
     Open {
         path: String,
     },
+    /// A file is wanted for an archive that cannot be read to and fro as it is; once.
+    Scratch,
     Done(Box<Done>),
     Failed {
         kind: FailureKind,

@@ -7,22 +7,26 @@ use super::{
     messages::{Answer, Done, Input, Order, Request},
     opened::Opened,
     running::{Running, one_line},
+    scratch::make_scratch,
     watch::{Stop, Watch},
 };
 use crate::{
+    certificates,
     config::Config,
     credentials,
     digest::Digest,
-    failure::plain,
+    failure::{FailureKind, plain},
     progress::{Event, Progress},
     reference::Reference,
     settings::Settings,
     source::Source,
 };
+use contract::Untrusted;
 use std::{
     fs::File,
     io::{self, Read as _},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
 };
 
 /// The uid that fetches if the user [`USER`] does not exist.
@@ -71,26 +75,35 @@ impl<E> From<FetchError> for Ended<E> {
     }
 }
 
-/// Fetches and converts `source` in a child without root.
+/// Fetches and converts `source` in a child without root; an archive that has to be unpacked first, in `scratch`.
 ///
 /// # Errors
 /// Those of `decide`, and [`FetchError`] for everything else.
 pub(crate) fn fetch<E: From<FetchError>>(
     source: &Source,
     settings: &Settings,
+    scratch: &Path,
     progress: &mut dyn Progress,
     decide: Decide<'_, E>,
 ) -> Result<Fetched, E> {
     let name = source.to_string();
     let opened = Opened::of(source)?;
+    let (logins, certificates) = match source {
+        Source::Registry(reference) => {
+            let certificates = certificates::find(reference, settings).map_err(|error| {
+                let message = error.to_string().into();
+                FetchError::Failed { kind: FailureKind::Other, message }
+            })?;
+            (credentials::find(reference, settings), certificates)
+        }
+        _ => Default::default(),
+    };
     let request = Request {
         name: name.clone(),
         input: input(source),
         settings: settings.clone(),
-        credentials: match source {
-            Source::Registry(reference) => credentials::find(reference, settings),
-            _ => Default::default(),
-        },
+        credentials: logins.credentials,
+        certificates,
         uid: settings.fetch_uid.unwrap_or_else(user_id),
     };
     progress.event(&Event::Resolving { name: name.clone() });
@@ -105,11 +118,24 @@ pub(crate) fn fetch<E: From<FetchError>>(
         scope.spawn(|| watch.run(|| drop(other.shut())));
         sent.map_err(broken).map_err(Ended::Fetch)?;
         let conversation =
-            Conversation { source, settings, name: &name, opened: &opened, watch: &watch };
+            Conversation { source, settings, name: &name, opened: &opened, scratch, watch: &watch };
         conversation.hold(&mut running.channel, progress, decide)
     });
+    if !matches!(&answered, Err(Ended::Fetch(FetchError::Failed { kind: FailureKind::Denied, .. })))
+    {
+        for problem in &logins.problems {
+            progress.event(&Event::LoginProblem { problem: problem.as_str().into() });
+        }
+    }
     match (answered, watch.failed()) {
         (Ok(Some(fetched)), _) => Ok(fetched),
+        (
+            Err(Ended::Fetch(FetchError::Failed { kind: kind @ FailureKind::Denied, message })),
+            None,
+        ) => {
+            Err(FetchError::Failed { kind, message: with_problems(&message, &logins.problems) }
+                .into())
+        }
         (_, Some(failed)) => Err(failed.into()),
         // It ended without a result; its exit status says more than a broken socket.
         (Ok(None) | Err(Ended::Fetch(FetchError::Child { .. })), None) => {
@@ -126,6 +152,7 @@ struct Conversation<'a> {
     settings: &'a Settings,
     name: &'a str,
     opened: &'a Opened,
+    scratch: &'a Path,
     watch: &'a Watch<'a>,
 }
 
@@ -138,6 +165,7 @@ impl Conversation<'_> {
         decide: Decide<'_, E>,
     ) -> Result<Option<Fetched>, Ended<E>> {
         let mut resolved: Option<(Claim, Vec<String>)> = None;
+        let mut scratched = false;
         while let Some((answer, _)) = channel.receive::<Answer>().map_err(broken)? {
             match answer {
                 Answer::Event(event) => {
@@ -145,7 +173,18 @@ impl Conversation<'_> {
                         progress.event(&event);
                     }
                 }
-                Answer::Open { path } => self.open(channel, &path)?,
+                Answer::Open { path } => send_file(channel, self.opened.open(&path))?,
+                Answer::Scratch => {
+                    let scratch = match std::mem::replace(&mut scratched, true) {
+                        true => return Err(self.lie("it wants a second file").into()),
+                        false => make_scratch(self.scratch),
+                    };
+                    // It is on the disk's own file system, and takes its space as well.
+                    if let Ok(Ok(file)) = scratch.as_ref().map(OwnedFd::try_clone) {
+                        self.watch.disk(file.into());
+                    }
+                    send_file(channel, scratch)?;
+                }
                 Answer::Resolved(_) if resolved.is_some() => {
                     return Err(self.lie("it changed its mind about the image").into());
                 }
@@ -182,17 +221,6 @@ impl Conversation<'_> {
         Ok(None)
     }
 
-    fn open(&self, channel: &mut Channel, path: &str) -> Result<(), FetchError> {
-        let sent = match self.opened.open(path) {
-            Ok(file) => channel.send(&Order::File, Some(file.as_fd())),
-            Err(error) => {
-                let missing = error.kind() == io::ErrorKind::NotFound;
-                channel.send(&Order::NoFile { missing, cause: plain(&error) }, None)
-            }
-        };
-        sent.map_err(broken)
-    }
-
     fn finish(&self, claim: Claim, done: Done) -> Result<FetchedImage, FetchError> {
         let digest = claim.digest();
         let config = claim.config(done.config, self.name).map_err(|what| self.lie(&what))?;
@@ -209,6 +237,23 @@ impl Conversation<'_> {
     fn lie(&self, what: &str) -> FetchError {
         FetchError::Untrue { name: self.name.to_owned(), what: one_line(what) }
     }
+}
+
+fn send_file(channel: &mut Channel, file: io::Result<OwnedFd>) -> Result<(), FetchError> {
+    let sent = match file {
+        Ok(file) => channel.send(&Order::File, Some(file.as_fd())),
+        Err(error) => {
+            let missing = error.kind() == io::ErrorKind::NotFound;
+            channel.send(&Order::NoFile { missing, cause: plain(&error) }, None)
+        }
+    };
+    sent.map_err(broken)
+}
+
+/// A refusal, with what kept logins from being found.
+fn with_problems(message: &Untrusted, problems: &[String]) -> Untrusted {
+    let parts = std::iter::once(message.raw()).chain(problems.iter().map(String::as_str));
+    one_line(&parts.collect::<Vec<_>>().join("; "))
 }
 
 fn broken(source: io::Error) -> FetchError {
@@ -228,6 +273,7 @@ fn believable(event: Event, max_layers: u32) -> Option<Event> {
         Event::Resolving { .. }
         | Event::Waiting { .. }
         | Event::Present { .. }
+        | Event::LoginProblem { .. }
         | Event::Named { .. } => None,
     }
 }
@@ -238,6 +284,7 @@ fn input(source: &Source) -> Input {
         Source::DockerArchive { image, .. } => Input::DockerArchive { image: image.clone() },
         Source::OciArchive { tag, .. } => Input::OciArchive { tag: tag.clone() },
         Source::OciLayout { tag, .. } => Input::OciLayout { tag: tag.clone() },
+        Source::Dir(_) => Input::Dir,
         Source::Rootfs(_) => Input::Rootfs,
     }
 }
@@ -265,7 +312,8 @@ mod tests {
             let (source, settings) = (source.parse().unwrap(), Settings::default());
             let (opened, watch) = (Opened::default(), Watch::new("x", &settings.limits));
             let (source, settings, opened, watch) = (&source, &settings, &opened, &watch);
-            Conversation { source, settings, name: "x", opened, watch }.archived_names(&told)
+            Conversation { source, settings, name: "x", opened, scratch: Path::new("/"), watch }
+                .archived_names(&told)
         };
         assert_eq!(names("docker-archive:/a.tar"), ["docker.io/library/nginx:latest"]);
         assert_eq!(names("example.org/app"), [""; 0]);

@@ -23,7 +23,6 @@ const ENVIRONMENT: &[&str] = &[
     "ALL_PROXY",
     "no_proxy",
     "NO_PROXY",
-    "SSL_CERT_FILE",
     "LOCALDOMAIN",
     "RES_OPTIONS",
     "RUST_BACKTRACE",

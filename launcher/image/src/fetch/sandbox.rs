@@ -11,7 +11,7 @@ use sandbox::{Access, Calls, Gaps, Landlock, Resource, Sandbox, SandboxError, Te
 use std::{
     fs, io,
     os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
+    path::Path,
 };
 
 /// What a registry's name, address and certificate are looked up in: the resolver's settings and
@@ -75,7 +75,7 @@ fn confine(
     enter: impl FnOnce(&Sandbox<'_>) -> Result<Gaps, SandboxError>,
 ) -> Result<(), SandboxError> {
     let network = matches!(request.input, Input::Registry(_));
-    let places = readable(request, network)
+    let places = readable(network)
         .map_err(|source| SandboxError::Step { step: "open the resolver's files", source })?;
     let files: Vec<_> = places.iter().map(|place| (place.as_fd(), Access::Read)).collect();
     let limits = &request.settings.limits;
@@ -119,14 +119,9 @@ fn confine(
 }
 
 /// The files and folders that may be read, opened; those that are not there are left out.
-fn readable(request: &Request, network: bool) -> io::Result<Vec<OwnedFd>> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    if network {
-        paths.extend(READABLE.iter().map(PathBuf::from));
-        paths.extend(request.settings.certificates.clone());
-        paths.extend(std::env::var_os("SSL_CERT_FILE").map(PathBuf::from));
-    }
-    paths.iter().filter_map(|path| open_place(path).transpose()).collect()
+fn readable(network: bool) -> io::Result<Vec<OwnedFd>> {
+    let paths = if network { READABLE } else { &[] };
+    paths.iter().filter_map(|path| open_place(Path::new(path)).transpose()).collect()
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! the registry itself is on this machine. The user names the registry and the admin its mirrors and
 //! proxies, so these may be anywhere.
 
-use super::endpoint::Endpoint;
-use std::net::IpAddr;
+use super::{endpoint::Endpoint, proxy::Proxies};
+use std::{net::IpAddr, sync::Arc};
 use ureq::{
     config::Config,
     http::Uri,
@@ -21,20 +21,28 @@ use ureq::{
 #[error("it leads to {0}, an address of this machine or of its link")]
 pub(super) struct LedInside(String);
 
-/// Looks up names, and refuses addresses as the module says.
+/// A proxy's variable has something else than a proxy that is known.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable} has no proxy of HTTP or SOCKS 5")]
+pub(super) struct UnusableProxy {
+    pub(super) variable: &'static str,
+}
+
+/// Looks up names, those of proxies in place of what is behind them, and refuses addresses as the module says.
 #[derive(Debug)]
 pub(super) struct Guard {
     /// Names of hosts that may be anywhere.
     trusted: Vec<String>,
     /// The registry or a mirror is on this machine.
     local: bool,
+    pub(super) proxies: Arc<Proxies>,
     names: DefaultResolver,
 }
 
 impl Guard {
-    pub(super) fn new<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> Self {
-        let mut guard =
-            Self { trusted: Vec::new(), local: false, names: DefaultResolver::default() };
+    pub(super) fn new(endpoints: &[Endpoint], proxies: Arc<Proxies>) -> Self {
+        let names = DefaultResolver::default();
+        let mut guard = Self { trusted: Vec::new(), local: false, proxies, names };
         for endpoint in endpoints {
             guard.trusted.push(endpoint.host_name().to_owned());
             guard.local |= endpoint.loopback;
@@ -42,9 +50,8 @@ impl Guard {
         guard
     }
 
-    fn allows(&self, host: &str, proxy: Option<&str>, address: IpAddr) -> bool {
-        let trusted =
-            self.local || proxy == Some(host) || self.trusted.iter().any(|own| own == host);
+    fn allows(&self, host: &str, address: IpAddr) -> bool {
+        let trusted = self.local || self.trusted.iter().any(|own| own == host);
         trusted || !is_inside(address)
     }
 }
@@ -56,10 +63,15 @@ impl Resolver for Guard {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        // The proxy looks up what is behind it, and it is where the admin wants it.
+        if let Some(proxy) = self.proxies.on_the_way_to(uri) {
+            let unusable = UnusableProxy { variable: proxy.variable };
+            let url = proxy.url.as_ref().ok_or(ureq::Error::Other(Box::new(unusable)))?;
+            return self.names.resolve(url.uri(), config, timeout);
+        }
         let found = self.names.resolve(uri, config, timeout)?;
         let host = uri.host().unwrap_or_default();
-        let proxy = config.proxy().map(ureq::Proxy::host);
-        match found.iter().all(|address| self.allows(host, proxy, address.ip())) {
+        match found.iter().all(|address| self.allows(host, address.ip())) {
             true => Ok(found),
             false => Err(ureq::Error::Other(Box::new(LedInside(host.chars().take(200).collect())))),
         }
@@ -85,7 +97,7 @@ mod tests {
 
     fn guard(registry: &str) -> Guard {
         let endpoints = Endpoint::all(registry, &Settings::default()).unwrap();
-        Guard::new(endpoints.iter())
+        Guard::new(&endpoints, Arc::default())
     }
 
     #[test]
@@ -102,18 +114,17 @@ mod tests {
             "::ffff:127.0.0.1",
         ] {
             let address = inside.parse().unwrap();
-            assert!(!guard.allows("elsewhere.example", None, address), "{inside}");
-            assert!(guard.allows("registry.example", None, address), "{inside} of the registry");
-            assert!(guard.allows("proxy", Some("proxy"), address), "{inside} of the proxy");
+            assert!(!guard.allows("elsewhere.example", address), "{inside}");
+            assert!(guard.allows("registry.example", address), "{inside} of the registry");
         }
         for outside in ["192.0.2.1", "10.0.2.2", "2001:db8::1", "fd00::1"] {
-            assert!(guard.allows("elsewhere.example", None, outside.parse().unwrap()), "{outside}");
+            assert!(guard.allows("elsewhere.example", outside.parse().unwrap()), "{outside}");
         }
     }
 
     #[test]
     fn a_registry_on_this_machine_may_lead_to_its_other_ports() {
         let address = "127.0.0.1".parse().unwrap();
-        assert!(guard("localhost:5000").allows("127.0.0.1", None, address));
+        assert!(guard("localhost:5000").allows("127.0.0.1", address));
     }
 }

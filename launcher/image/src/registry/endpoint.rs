@@ -2,7 +2,6 @@
 
 use super::error::RegistryError;
 use crate::{reference::DEFAULT_REGISTRY, settings::Settings};
-use std::fmt;
 
 /// Docker Hub's registry answers elsewhere than at its name.
 const DOCKER_HUB: &str = "registry-1.docker.io";
@@ -17,8 +16,10 @@ pub(super) struct Endpoint {
     /// The name by which credentials are found.
     pub(super) account: String,
     pub(super) https: bool,
-    /// On this machine: never through a proxy.
+    /// On this machine.
     pub(super) loopback: bool,
+    /// Whether it speaks plain HTTP or TLS is for it to say: it is on this machine, and no setting says which.
+    pub(super) may_speak_tls: bool,
 }
 
 impl Endpoint {
@@ -28,13 +29,14 @@ impl Endpoint {
         let mut all = mirrors.map(|text| Self::parse(text)).collect::<Result<Vec<_>, _>>()?;
         let host = if registry == DEFAULT_REGISTRY { DOCKER_HUB } else { registry };
         let loopback = is_loopback(host);
-        let plain = loopback || settings.plain_http.iter().any(|plain| plain == registry);
+        let listed = settings.plain_http.iter().any(|plain| plain == registry);
         all.push(Self {
             host: host.to_owned(),
             prefix: String::new(),
             account: registry.to_owned(),
-            https: !plain,
+            https: !loopback && !listed,
             loopback,
+            may_speak_tls: loopback && !listed,
         });
         Ok(all)
     }
@@ -55,6 +57,7 @@ impl Endpoint {
             account: host.to_owned(),
             https: scheme == "https",
             loopback: is_loopback(host),
+            may_speak_tls: false,
         })
     }
 
@@ -67,19 +70,19 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn url(&self, repository: &str, path: &str) -> String {
-        format!("{self}/v2/{}{repository}/{path}", self.prefix)
+    /// Scheme and host of its URLs.
+    pub(super) fn start(&self, https: bool) -> String {
+        format!("{}://{}", if https { "https" } else { "http" }, self.host)
+    }
+
+    /// The rest of the URL of one part of a repository.
+    pub(super) fn path(&self, repository: &str, part: &str) -> String {
+        format!("/v2/{}{repository}/{part}", self.prefix)
     }
 
     /// What a token must allow, unless the registry says.
     pub(super) fn scope(&self, repository: &str) -> String {
         format!("repository:{}{repository}:pull", self.prefix)
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}://{}", if self.https { "https" } else { "http" }, self.host)
     }
 }
 
@@ -98,7 +101,10 @@ mod tests {
 
     fn urls(registry: &str, settings: &Settings) -> Vec<String> {
         let all = Endpoint::all(registry, settings).unwrap();
-        all.iter().map(|endpoint| endpoint.url("library/nginx", "manifests/1")).collect()
+        let url = |endpoint: &Endpoint| {
+            endpoint.start(endpoint.https) + &endpoint.path("library/nginx", "manifests/1")
+        };
+        all.iter().map(url).collect()
     }
 
     #[test]
@@ -131,6 +137,18 @@ mod tests {
             ("localhost.example", "https://"),
         ] {
             assert!(urls(registry, &settings)[0].starts_with(start), "{registry}");
+        }
+    }
+
+    #[test]
+    fn a_registry_on_this_machine_may_speak_tls_unless_the_settings_say_plain_http() {
+        let settings =
+            Settings { plain_http: vec!["localhost:5000".into()], ..Settings::default() };
+        for (registry, may) in
+            [("localhost:5000", false), ("localhost:5001", true), ("a.example", false)]
+        {
+            let all = Endpoint::all(registry, &settings).unwrap();
+            assert_eq!(all[0].may_speak_tls, may, "{registry}");
         }
     }
 

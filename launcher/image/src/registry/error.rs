@@ -1,6 +1,7 @@
 //! Errors of registries, and of reaching them.
 
 use crate::{
+    certificates::CertificatesError,
     digest::Digest,
     failure::{Failure, FailureKind},
 };
@@ -9,22 +10,33 @@ use std::io;
 /// An error of a registry, or of reaching it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
-    #[error("image not found: {image} at {at}; check its name and tag")]
-    NotFound { image: String, at: String },
+    #[error("image not found: {image} at {at}{said}; check its name and tag")]
+    NotFound { image: String, at: String, said: String },
+    #[error(
+        "{at} does not have {what}{said}; the name is right, so have the image pushed again, or ask the \
+         registry's administrator"
+    )]
+    Lost { at: String, what: String, said: String },
     #[error(
         "image not found: {image} at {at}, or it needs credentials ({said}); check its name, or \
          log in with `docker login`, whose credentials are used"
     )]
     Denied { image: String, at: String, said: String },
     #[error(
+        "{at} wants a login for {image} ({said}); log in with `docker login`, whose credentials are used"
+    )]
+    Login { image: String, at: String, said: String },
+    #[error(
         "{at} does not take the credentials for {image} ({said}); log in again with `docker login`"
     )]
     Credentials { image: String, at: String, said: String },
-    #[error("registry {at} cannot be reached: {cause}; {next}")]
-    Unreachable { at: String, cause: String, next: &'static str },
-    #[error("registry {at} answers {status} for {what}{said}")]
+    #[error("{at} does not give out {what} ({said}); {next}")]
+    Forbidden { at: String, what: String, said: String, next: &'static str },
+    #[error("{at} cannot be reached: {cause}; {next}")]
+    Unreachable { at: String, cause: String, next: String },
+    #[error("{at} answers {status} for {what}{said}")]
     Status { at: String, status: u16, what: String, said: String },
-    #[error("registry {at} sends {what} that breaks the protocol: {cause}")]
+    #[error("{at} sends {what} that breaks the protocol: {cause}")]
     Protocol { at: String, what: String, cause: String },
     #[error("{what} from {at} is longer than {allowed} bytes")]
     Long { at: String, what: String, allowed: u64 },
@@ -32,8 +44,10 @@ pub(crate) enum RegistryError {
     Digest { at: String, what: String, found: Digest, wanted: Digest },
     #[error("mirror {text:?} in the settings is not http[s]://HOST[:PORT][/PREFIX]")]
     Mirror { text: String },
-    #[error("cannot read certificates from {path}: {cause}")]
-    Certificates { path: String, cause: String },
+    #[error("{url:?} is no URL of HTTP; check the registry's name")]
+    Url { url: String },
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
     #[error("{error}; and {others}")]
     Several { error: Box<RegistryError>, others: String },
 }
@@ -44,7 +58,9 @@ impl RegistryError {
     pub(super) fn of(mut errors: Vec<Self>) -> Self {
         let last = errors.len().saturating_sub(1);
         let out_of_reach = matches!(errors.last(), Some(Self::Unreachable { .. }));
-        let not_found = errors.iter().position(|error| matches!(error, Self::NotFound { .. }));
+        let not_found = errors
+            .iter()
+            .position(|error| matches!(error, Self::NotFound { .. } | Self::Lost { .. }));
         let error = errors.swap_remove(not_found.filter(|_| out_of_reach).unwrap_or(last));
         if errors.is_empty() {
             return error;
@@ -62,15 +78,20 @@ impl From<RegistryError> for Failure {
 
 fn registry_kind(error: &RegistryError) -> FailureKind {
     match error {
-        RegistryError::NotFound { .. } => FailureKind::NotFound,
-        RegistryError::Denied { .. } | RegistryError::Credentials { .. } => FailureKind::Denied,
+        RegistryError::NotFound { .. } | RegistryError::Lost { .. } => FailureKind::NotFound,
+        RegistryError::Denied { .. }
+        | RegistryError::Login { .. }
+        | RegistryError::Credentials { .. }
+        | RegistryError::Forbidden { .. } => FailureKind::Denied,
         RegistryError::Unreachable { .. } | RegistryError::Status { .. } => {
             FailureKind::Unreachable
         }
         RegistryError::Protocol { .. }
         | RegistryError::Long { .. }
         | RegistryError::Digest { .. } => FailureKind::Mismatch,
-        RegistryError::Mirror { .. } | RegistryError::Certificates { .. } => FailureKind::Other,
+        RegistryError::Mirror { .. }
+        | RegistryError::Url { .. }
+        | RegistryError::Certificates(_) => FailureKind::Other,
         RegistryError::Several { error, .. } => registry_kind(error),
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -29,6 +29,8 @@ pub struct Image {
     pub disk: PathBuf,
     /// Its size.
     pub disk_bytes: u64,
+    /// Device and inode of the disk's file: images whose disks are equal have one.
+    pub disk_file: (u64, u64),
     /// What the image says about the app.
     pub config: Config,
     /// The full names that point here, sorted.
@@ -58,6 +60,8 @@ pub struct Removed {
     pub names: Vec<String>,
     /// The image itself, when no name was left.
     pub image: Option<Digest>,
+    /// What its disk took; 0 where another image has the same disk.
+    pub freed_bytes: u64,
 }
 
 /// A folder of images.
@@ -129,6 +133,7 @@ impl Store {
         };
         let last = names.of(&digest).len() == going.len();
         let disk = self.image_folder(&digest).join(DISK);
+        let bytes = fs::metadata(&disk).map_or(0, |disk| disk.len());
         let _exclusive = match last {
             true => lock_disk(&disk, FlockOperation::LockExclusive)?,
             false => None,
@@ -138,10 +143,23 @@ impl Store {
         }
         going.iter().for_each(|name| names.unset(name));
         names.write(&self.folder)?;
+        let mut freed_bytes = 0;
         if last {
+            let file = self.disk_file(&digest);
             self.delete(&digest)?;
+            let others = self.digests()?;
+            if !others.iter().any(|other| self.disk_file(other).is_some_and(|it| Some(it) == file))
+            {
+                freed_bytes = bytes;
+            }
         }
-        Ok(Removed { names: going, image: last.then_some(digest) })
+        Ok(Removed { names: going, image: last.then_some(digest), freed_bytes })
+    }
+
+    /// Device and inode of an image's disk.
+    pub(super) fn disk_file(&self, digest: &Digest) -> Option<(u64, u64)> {
+        let disk = fs::symlink_metadata(self.image_folder(digest).join(DISK)).ok()?;
+        Some((disk.dev(), disk.ino()))
     }
 
     /// The digest that `name` stands for, with the full name when it is one.
@@ -171,7 +189,7 @@ impl Store {
         }
     }
 
-    fn digests(&self) -> Result<Vec<Digest>, StoreError> {
+    pub(super) fn digests(&self) -> Result<Vec<Digest>, StoreError> {
         let folder = self.images();
         let entries = fs::read_dir(&folder).map_err(io_error("read", &folder))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -188,6 +206,7 @@ impl Store {
             digest,
             disk: self.image_folder(&digest).join(DISK),
             disk_bytes: description.disk_bytes,
+            disk_file: self.disk_file(&digest).unwrap_or_default(),
             config: description.config,
             names: names.of(&digest),
             created_unix: description.created_unix,

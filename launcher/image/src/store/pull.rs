@@ -16,6 +16,7 @@ use crate::{
     source::Source,
 };
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -61,26 +62,27 @@ impl Store {
                 return Ok(image);
             }
         }
-        let origin = source.origin();
         let mut work = None;
         let mut present = None;
-        let fetched = fetch::fetch(&source, settings, progress, &mut |digest, progress| {
-            let Some(digest) = digest else {
-                return self.start_disk(Work::create(&self.folder)?, &mut work);
-            };
-            if !self.came_from(&digest, &origin)? {
-                let mut wait = || progress.event(&Event::Waiting { digest });
-                let claimed = Work::of(&self.folder, &digest, &mut wait)?;
-                // It may have been made while this process waited for the lock.
-                if !self.came_from(&digest, &origin)? {
-                    return self.start_disk(claimed, &mut work);
+        let scratch = self.folder.join(work::FOLDER);
+        let fetched =
+            fetch::fetch(&source, settings, &scratch, progress, &mut |digest, progress| {
+                let Some(digest) = digest else {
+                    return self.start_disk(Work::create(&self.folder)?, &mut work);
+                };
+                if !self.came_from(&digest, &source)? {
+                    let mut wait = || progress.event(&Event::Waiting { digest });
+                    let claimed = Work::of(&self.folder, &digest, &mut wait)?;
+                    // It may have been made while this process waited for the lock.
+                    if !self.came_from(&digest, &source)? {
+                        return self.start_disk(claimed, &mut work);
+                    }
                 }
-            }
-            progress.event(&Event::Present { digest });
-            present = Some(digest);
-            Ok(Decision::Stop)
-        })
-        .map_err(|error| full(error, &self.folder, &source))?;
+                progress.event(&Event::Present { digest });
+                present = Some(digest);
+                Ok(Decision::Stop)
+            })
+            .map_err(|error| full(error, &self.folder, &source))?;
         let digest = match (fetched.image, work, present) {
             (Some(image), Some(work), _) => self.install(&work, image, &source)?,
             (_, _, Some(digest)) => digest,
@@ -105,18 +107,23 @@ impl Store {
         self.image_folder(digest).join(DESCRIPTION).exists()
     }
 
-    /// Whether the image is there and was made from what `origin` has.
-    fn came_from(&self, digest: &Digest, origin: &str) -> Result<bool, StoreError> {
+    /// Whether the image is there and was made from what the origin of `source` has. Standard input has another image
+    /// each time.
+    pub(super) fn came_from(&self, digest: &Digest, source: &Source) -> Result<bool, StoreError> {
+        if source.is_stdin() {
+            return Ok(false);
+        }
         let description = self.read_description(digest)?;
+        let origin = source.origin();
         // Older launchers did not record where an image came from.
-        let fits = |known: Description| known.origins.is_empty() || known.origins.contains(origin);
+        let fits = |known: Description| known.origins.is_empty() || known.origins.contains(&origin);
         Ok(description.is_some_and(fits))
     }
 
     /// Moves a finished image to its place; everything in it is on the disk before it is there.
     ///
     /// The process that wrote the disk has ended, so what is read of the disk here stays so.
-    fn install(
+    pub(super) fn install(
         &self,
         work: &Work,
         image: FetchedImage,
@@ -137,9 +144,10 @@ impl Store {
             config: image.config,
             origins: [source.origin()].into(),
         };
-        write_description(work.folder(), &description)?;
         let target = self.image_folder(&digest);
         let _lock = self.lock()?;
+        self.share_disk(work.folder(), image.disk_bytes)?;
+        write_description(work.folder(), &description)?;
         match fs::rename(work.folder(), &target) {
             // It was there already, from elsewhere: this copy goes with `work`.
             Err(_) if self.has(&digest) => self.confirm(digest, &description, &disk, source)?,
@@ -147,6 +155,28 @@ impl Store {
         }
         sync_folder(&self.images())?;
         Ok(digest)
+    }
+
+    /// If an image here has an equal disk, puts that file in place of the one in `folder`, so that the bytes are there once.
+    /// The caller holds the store's lock.
+    ///
+    /// The bytes themselves are compared: layers' digests that an image claims choose no disk.
+    fn share_disk(&self, folder: &Path, bytes: u64) -> Result<(), StoreError> {
+        let (made, link) = (folder.join(DISK), folder.join("shared.erofs"));
+        let mut different = BTreeSet::new();
+        for digest in self.digests()? {
+            let there = self.image_folder(&digest).join(DISK);
+            let same_size = fs::symlink_metadata(&there).is_ok_and(|disk| disk.len() == bytes);
+            if !same_size || self.disk_file(&digest).is_none_or(|file| !different.insert(file)) {
+                continue;
+            }
+            // A disk that cannot be read, or not be linked once more, is no reason to fail: this image has its own.
+            if same_contents(&there, &made).unwrap_or(false) && fs::hard_link(&there, &link).is_ok()
+            {
+                return fs::rename(&link, &made).map_err(io_error("write", &made));
+            }
+        }
+        Ok(())
     }
 
     /// Notes that `source` has an image that is there, too, if it gave the same disk. The caller
@@ -224,7 +254,7 @@ pub fn convert(
     let source = source.absolute().map_err(io_error("find", Path::new(".")))?;
     // Made first, so that a folder that cannot be written is reported before anything is fetched.
     let mut disk = Some(create_disk(&part.0, 0o666)?);
-    let fetched = fetch::fetch(&source, settings, progress, &mut |_, _| {
+    let fetched = fetch::fetch(&source, settings, folder, progress, &mut |_, _| {
         Ok(disk.take().map_or(Decision::Stop, Decision::Write))
     })
     .map_err(|error| full(error, folder, &source))?;

@@ -5,8 +5,6 @@ use crate::limits::LimitError;
 /// Why an entry cannot be put where its name says.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TreeError {
-    #[error("`{0}` on its path is a symbolic link made by the same layer")]
-    ThroughSymlink(String),
     #[error("`{0}` on its path is a symbolic link that leads round in a circle")]
     SymlinkLoop(String),
     #[error("`{0}` on its path is not a directory")]

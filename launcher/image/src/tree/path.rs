@@ -6,8 +6,6 @@ const MAX_NAME_BYTES: usize = 255;
 /// Why a name in an archive is not a path inside the image.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PathError {
-    #[error("its name has a `..` in it")]
-    DotDot,
     #[error("its name is empty")]
     Empty,
     #[error("a part of its name is longer than {MAX_NAME_BYTES} bytes")]
@@ -20,7 +18,8 @@ pub(crate) enum PathError {
 ///
 /// A leading slash is dropped, as by Docker, containerd and umoci, which all take names relative to
 /// the image's root: Jib and Kaniko write such names in honest images. `.` and double slashes mean
-/// nothing. `..` is refused even where it would stay inside: no builder writes it.
+/// nothing. `..` takes back the part before it, as umoci and containerd have it, and nothing where there is none: the
+/// root has no parent.
 pub(crate) fn components(name: &[u8]) -> Result<Vec<&[u8]>, PathError> {
     if name.is_empty() {
         return Err(PathError::Empty);
@@ -29,7 +28,7 @@ pub(crate) fn components(name: &[u8]) -> Result<Vec<&[u8]>, PathError> {
     for part in name.split(|&byte| byte == b'/') {
         match part {
             b"" | b"." => {}
-            b".." => return Err(PathError::DotDot),
+            b".." => drop(parts.pop()),
             _ if part.len() > MAX_NAME_BYTES => return Err(PathError::NameTooLong),
             _ if part.contains(&0) => return Err(PathError::Nul),
             _ => parts.push(part),
@@ -65,9 +64,16 @@ mod tests {
     }
 
     #[test]
-    fn a_dot_dot_anywhere_is_refused() {
-        for name in ["..", "../etc", "/..", "a/../b", "a/.."] {
-            assert_eq!(joined(name), Err(PathError::DotDot), "{name}");
+    fn a_dot_dot_never_leads_out() {
+        for (name, path) in [
+            ("a/../b", "b"),
+            ("a/b/../../c", "c"),
+            ("a/..", ""),
+            ("..", ""),
+            ("../etc", "etc"),
+            ("/../../etc/../x", "x"),
+        ] {
+            assert_eq!(joined(name).unwrap(), path, "{name}");
         }
         assert_eq!(joined("..a/b..").unwrap(), "..a/b..");
     }

@@ -20,10 +20,9 @@ impl Tree {
 
     /// The directory that `parts` lead to; missing ones are made as 0755 and root's.
     ///
-    /// A symbolic link that a lower layer left on the path is followed inside the image, as
-    /// container runtimes do: real images write below `var/run` where the base links it to `/run`.
-    /// Nothing here is a file of the host, so following can lead nowhere else. A link that this
-    /// same layer made is refused: no builder packs a tree that way, only attacks do.
+    /// A symbolic link on the path is followed inside the image, as umoci and container runtimes do, whichever
+    /// layer made it: real images write below `var/run` where the base or they themselves link it to `/run`.
+    /// Nothing here is a file of the host, so following can lead nowhere else.
     pub(crate) fn make_directories(&mut self, parts: &[&[u8]]) -> Result<InodeId, TreeError> {
         match self.walk(parts, true)? {
             Some(id) => Ok(id),
@@ -40,29 +39,28 @@ impl Tree {
         let mut at = Self::ROOT;
         let mut todo: VecDeque<Cow<'_, [u8]>> = parts.iter().map(|&p| Cow::Borrowed(p)).collect();
         let mut symlinks = 0;
+        // Directories on the path that are not there yet; a `..` takes them back unmade.
+        let mut missing: Vec<Cow<'_, [u8]>> = Vec::new();
         while let Some(part) = todo.pop_front() {
             self.step()?;
             // Only link targets hold these two; archive names are checked before.
             match part.as_ref() {
                 b"" | b"." => continue,
                 b".." => {
-                    at = self.parent(at);
+                    if missing.pop().is_none() {
+                        at = self.parent(at);
+                    }
                     continue;
                 }
                 _ => {}
             }
-            let Some(link) = self.lookup(at, &part) else {
-                if !make {
-                    return Ok(None);
-                }
-                at = self.add_directory(at, &part, Attributes::missing_directory())?;
+            let found = if missing.is_empty() { self.lookup(at, &part) } else { None };
+            let Some(link) = found else {
+                missing.push(part);
                 continue;
             };
             match &self.inode(link.id).node {
                 Node::Directory { .. } => at = link.id,
-                Node::Symlink(_) if link.layer == self.layer => {
-                    return Err(TreeError::ThroughSymlink(show(&part)));
-                }
                 Node::Symlink(target) => {
                     symlinks += 1;
                     if symlinks > MAX_SYMLINKS {
@@ -77,6 +75,12 @@ impl Tree {
                 }
                 _ => return Err(TreeError::NotADirectory(show(&part))),
             }
+        }
+        if !make && !missing.is_empty() {
+            return Ok(None);
+        }
+        for part in missing {
+            at = self.add_directory(at, &part, Attributes::missing_directory())?;
         }
         Ok(Some(at))
     }

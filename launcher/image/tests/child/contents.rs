@@ -1,10 +1,13 @@
 //! What comes out of each kind of source, and how it is kept.
 
 use crate::{Verdict, assert_tidy, entries, pull, registry::Sample, settings};
+use flate2::{Compression, write::GzEncoder};
 use image::{Event, FailureKind, FetchError, Naming, Store, StoreError};
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, chown},
+    io::Write as _,
+    os::unix::fs::{PermissionsExt as _, chown, symlink},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -16,6 +19,13 @@ pub(crate) fn every_kind_of_source_gives_the_same_disk() -> Verdict {
     sample.write_layout(&path("layout"));
     sample.write_oci_archive(&path("oci.tar"));
     sample.write_docker_archive(&path("docker.tar"));
+    sample.write_dir(&path("dir"));
+    compress(&path("docker.tar"), &path("docker.tar.gz"));
+    compress(&path("oci.tar"), &path("oci.tar.gz"));
+    // A layout whose blobs are links out of it, as build tools make them.
+    fs::create_dir_all(path("linked/blobs")).unwrap();
+    symlink(path("layout/index.json"), path("linked/index.json")).unwrap();
+    symlink(path("layout/blobs/sha256"), path("linked/blobs/sha256")).unwrap();
     let sources = [
         format!("{}/sample:1.0", sample.serve()),
         format!("oci:{}", path("layout").display()),
@@ -23,6 +33,10 @@ pub(crate) fn every_kind_of_source_gives_the_same_disk() -> Verdict {
         format!("oci-archive:{}", path("oci.tar").display()),
         format!("docker-archive:{}", path("docker.tar").display()),
         format!("docker-archive:{}:docker.io/library/sample:1.0", path("docker.tar").display()),
+        format!("docker-archive:{}:@0", path("docker.tar.gz").display()),
+        format!("oci-archive:{}", path("oci.tar.gz").display()),
+        format!("oci:{}", path("linked").display()),
+        format!("dir:{}", path("dir").display()),
     ];
     let mut disks = Vec::new();
     for (number, source) in sources.iter().enumerate() {
@@ -42,6 +56,64 @@ pub(crate) fn every_kind_of_source_gives_the_same_disk() -> Verdict {
         disks.push(disk);
     }
     assert!(disks.windows(2).all(|pair| pair[0] == pair[1]), "disks differ");
+    Verdict::Passed
+}
+
+fn compress(from: &Path, to: &Path) {
+    let mut gzip = GzEncoder::new(fs::File::create(to).unwrap(), Compression::fast());
+    gzip.write_all(&fs::read(from).unwrap()).unwrap();
+    gzip.finish().unwrap();
+}
+
+pub(crate) fn an_archive_is_read_through_a_pipe() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let path = |name: &str| folder.path().join(name);
+    sample.write_docker_archive(&path("docker.tar"));
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let (from, to) = (path("docker.tar"), path("pipe"));
+    let writer = thread::spawn(move || fs::write(to, fs::read(from).unwrap()).unwrap());
+    let source = format!("docker-archive:{}:sample:1.0", path("pipe").display());
+    assert_eq!(pull(&path("store"), &source).unwrap().config.cmd, ["/bin/sh"]);
+    // What cannot be read to and fro was kept in a file that has no name.
+    assert_tidy(&path("store"));
+    writer.join().unwrap();
+    Verdict::Passed
+}
+
+pub(crate) fn images_with_the_same_layers_share_one_disk() -> Verdict {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let images = ["1", "2", "3"].map(|label| {
+        let sample = Sample::labelled(architecture, label);
+        let layout = folder.path().join(label);
+        sample.write_layout(&layout);
+        pull(&store, &format!("oci:{}", layout.display())).unwrap()
+    });
+    for image in &images {
+        assert_eq!(image.disk_file, images[0].disk_file);
+    }
+    let labels = images.each_ref().map(|image| image.config.labels["l"].raw().to_owned());
+    assert_eq!(labels, ["1", "2", "3"]);
+    assert_tidy(&store);
+    // An image that claims the same layers and has others gets no disk at all.
+    let mut liar = Sample::labelled(architecture, "4");
+    let layer = liar.blobs.values_mut().find(|blob| blob.starts_with(b"\x1f\x8b")).unwrap();
+    *layer = b"another layer".to_vec();
+    let layout = folder.path().join("liar");
+    liar.write_layout(&layout);
+    let error = pull(&store, &format!("oci:{}", layout.display())).unwrap_err();
+    let StoreError::Fetch(FetchError::Failed { kind, message }) = &error else { panic!("{error}") };
+    assert_eq!(*kind, FailureKind::Mismatch, "{message}");
+    assert_eq!(entries(&store.join("sha256")).len(), 3);
+    assert_tidy(&store);
     Verdict::Passed
 }
 

@@ -30,6 +30,11 @@ const TESTS: &[Test] = &[
         "every_kind_of_source_gives_the_same_disk",
         contents::every_kind_of_source_gives_the_same_disk,
     ),
+    ("an_archive_is_read_through_a_pipe", contents::an_archive_is_read_through_a_pipe),
+    (
+        "images_with_the_same_layers_share_one_disk_and_one_that_lies_gets_none",
+        contents::images_with_the_same_layers_share_one_disk,
+    ),
     ("a_private_layout_is_read_though_the_child_is_not_root", contents::a_private_layout_is_read),
     ("a_second_pull_reads_no_layer", contents::a_second_pull_reads_no_layer),
     (
@@ -44,6 +49,7 @@ const TESTS: &[Test] = &[
     ("the_settings_can_do_without_a_fence", rights::the_settings_can_do_without_a_fence),
     ("a_registry_is_reached_from_within_the_sandbox", rights::a_registry_is_reached),
     ("credentials_come_from_dockers_settings_and_its_helpers", rights::credentials_are_found),
+    ("problems_with_logins_are_told", rights::problems_with_logins_are_told),
     ("a_child_that_is_killed_is_told_and_leaves_nothing", death::a_killed_child_leaves_nothing),
     ("what_a_killed_pull_left_is_removed_by_the_next", death::a_killed_pull_is_cleaned_up),
     ("of_many_pulls_at_once_one_does_the_work", death::of_many_pulls_one_does_the_work),

@@ -20,6 +20,11 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn new(architecture: &str) -> Self {
+        Self::labelled(architecture, "1")
+    }
+
+    /// The same layers for each label, which stands in the config.
+    pub(crate) fn labelled(architecture: &str, label: &str) -> Self {
         let tars =
             [tar(&[("etc/motd", b"one"), ("big", &[7; 300_000])]), tar(&[("etc/motd", b"two")])];
         let layers = tars.clone().map(|tar| {
@@ -30,7 +35,7 @@ impl Sample {
         let config = serde_json::to_vec(&serde_json::json!({
             "os": "linux",
             "architecture": architecture,
-            "config": { "Cmd": ["/bin/sh"], "ExposedPorts": { "80/tcp": {} } },
+            "config": { "Cmd": ["/bin/sh"], "ExposedPorts": { "80/tcp": {} }, "Labels": { "l": label } },
             "rootfs": { "type": "layers", "diff_ids": tars.each_ref().map(|tar| Digest::of(tar)) },
         }))
         .unwrap();
@@ -97,6 +102,18 @@ impl Sample {
         .map(|(path, contents)| (path, contents.to_vec()));
         let files: Vec<_> = files.iter().map(|(path, c)| (*path, c.as_slice())).collect();
         fs::write(file, tar(&files)).unwrap();
+    }
+
+    /// A folder as skopeo makes it for `dir:`.
+    pub(crate) fn write_dir(&self, folder: &Path) {
+        fs::create_dir(folder).unwrap();
+        for (digest, blob) in &self.blobs {
+            let name = match *digest == self.manifest.to_string() {
+                true => "manifest.json",
+                false => digest.trim_start_matches("sha256:"),
+            };
+            fs::write(folder.join(name), blob).unwrap();
+        }
     }
 
     /// Serves it as `sample:1.0` until the process ends; the registry's `HOST:PORT`.

@@ -155,6 +155,31 @@ pub(crate) fn a_registry_is_reached() -> Verdict {
     Verdict::Passed
 }
 
+pub(crate) fn problems_with_logins_are_told() -> Verdict {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
+    let (open, locked) = (sample.serve(), sample.serve_to(Some("Basic dTpw")));
+    let said = |host: &str, config: &str| {
+        fs::write(folder.path().join("config.json"), config).unwrap();
+        let mut pull = pulling(&folder.path().join("store"), &format!("{host}/sample:1.0"));
+        pull.env("DOCKER_CONFIG", folder.path());
+        String::from_utf8(pull.output().unwrap().stdout).unwrap()
+    };
+    for (config, problem) in [
+        ("{},", "config.json: it is no JSON: trailing characters"),
+        (r#"{"credsStore":"none"}"#, "docker-credential-none, which "),
+        (r#"{"auths":{"HOST":{"auth":"dTp"}}}"#, "config.json is not valid: its auth is no base64"),
+    ] {
+        let refused = said(&locked, &config.replace("HOST", &locked));
+        let line = refused.lines().find(|line| line.starts_with("failed ")).unwrap();
+        assert!(line.contains("docker login") && line.contains(problem), "{line}");
+        // What needs no login is pulled, and the user hears of it all the same.
+        let pulled = said(&open, &config.replace("HOST", &open));
+        let told = pulled.lines().find(|line| line.starts_with("LoginProblem")).unwrap_or_default();
+        assert!(pulled.contains("pulled sha256:") && told.contains(problem), "{pulled}");
+    }
+    Verdict::Passed
+}
+
 pub(crate) fn credentials_are_found() -> Verdict {
     let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::for_this_machine());
     let path = |name: &str| folder.path().join(name);
@@ -168,7 +193,7 @@ pub(crate) fn credentials_are_found() -> Verdict {
         String::from_utf8(pull.output().unwrap().stdout).unwrap()
     };
     let asked = said("{}");
-    assert!(asked.contains("failed image not found") && asked.contains("docker login"), "{asked}");
+    assert!(asked.contains("wants a login for") && asked.contains("docker login"), "{asked}");
     let wrong = said(&format!(r#"{{"auths":{{"{host}":{{"auth":"dTp4"}}}}}}"#));
     assert!(wrong.contains("does not take the credentials"), "{wrong}");
     let right = said(&format!(r#"{{"auths":{{"{host}":{{"auth":"dTpw"}}}}}}"#));

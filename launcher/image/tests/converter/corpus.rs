@@ -20,6 +20,14 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Layer>)> {
     ]
 }
 
+/// Layers whose names lead elsewhere than they read. umoci gives folders that it wrote into so the time of that.
+pub(crate) fn odd_paths() -> Vec<(&'static str, Vec<Layer>)> {
+    vec![
+        ("a symlink of the same layer on the path", through_own()),
+        ("names with `..`", dot_dots()),
+    ]
+}
+
 fn root() -> Layer {
     Layer::new().directory("./")
 }
@@ -163,6 +171,56 @@ fn through() -> Vec<Layer> {
             .file("usr/lib/old", b"")
             .symlink("lib", "usr/lib"),
         Layer::new().file("var/run/pid", b"1").file("lib/new", b"n").file("lib/.wh.old", b""),
+    ]
+}
+
+fn through_own() -> Vec<Layer> {
+    vec![
+        root()
+            .directory("d")
+            .file("d/lower", b"")
+            .directory("run")
+            .directory("var")
+            .symlink("var/run", "/run")
+            .file("var/run/pid", b"1")
+            .directory("var/run/app")
+            .symlink("var/run/app/self", "../../run")
+            .file("var/run/app/self/self", b"s"),
+        root()
+            .directory("usr")
+            .symlink("lib", "usr/lib")
+            .file("lib/made", b"m")
+            .symlink("one", "two")
+            .symlink("two", "three/four")
+            .file("one/file", b"f")
+            .hard_link("one/link", "two/file")
+            .symlink("out", "../../../../etc")
+            .file("out/passwd", b"p")
+            .symlink("through", "missing/../found")
+            .file("through/file", b"t")
+            .symlink("upper", "d")
+            .file("upper/new", b"n")
+            .file("upper/.wh.lower", b"")
+            .file("var/run/pid/.wh.x", b"")
+            .file("var/run/pid/.wh..wh..opq", b""),
+    ]
+}
+
+fn dot_dots() -> Vec<Layer> {
+    vec![
+        root()
+            .directory("a")
+            .file("a/../b", b"b")
+            .file("a/./c/../../d", b"d")
+            .file("../out", b"o")
+            .file("/../../further", b"f")
+            .symlink("link", "a/deep")
+            // The link is taken back before it is followed.
+            .file("link/../beside", b"l")
+            .hard_link("hard", "a/../b")
+            .hard_link("x/../harder", "../out")
+            .directory("a/new/.."),
+        root().file("a/../.wh.d", b"").file("a/../b", b"new"),
     ]
 }
 

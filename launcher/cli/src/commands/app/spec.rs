@@ -96,8 +96,8 @@ pub(crate) struct Spec {
     /// Seconds that the app has to stop before it is killed [default: the image's, or 10]
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
-    /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE; then arguments for
-    /// the app, which replace the image's
+    /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, dir:DIR, rootfs:FILE (- is standard input);
+    /// then arguments for the app, which replace the image's
     // One argument for both, so that the flags of `launch` end at its first value, as in Docker.
     #[arg(required = true, trailing_var_arg = true, num_args = 1.., value_names = ["IMAGE", "ARG"])]
     image_and_args: Vec<String>,

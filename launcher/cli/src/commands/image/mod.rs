@@ -6,7 +6,7 @@ pub(crate) mod pull;
 pub(crate) mod rmi;
 
 use crate::commands::inspect;
-use crate::here::Here;
+use crate::here::{Here, say_how_read};
 use crate::progress::Bars;
 use anyhow::Result;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Inspect(inspect::ImageArgs),
     /// Write an image's guest disk to a path; the image is not kept in the store
     Convert {
-        /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, rootfs:FILE
+        /// An image's name, or docker-archive:FILE, oci-archive:FILE, oci:DIR, dir:DIR, rootfs:FILE; - is stdin
         source: String,
         /// The disk to write, an EROFS image
         out: PathBuf,
@@ -45,7 +45,9 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
         Command::Inspect(args) => inspect::run_images(args),
         Command::Convert { source, out } => {
             let settings = Here::new()?.settings;
-            image::convert(&source.parse()?, out, &settings.image, &mut Bars::new())?;
+            let parsed = source.parse()?;
+            let done = image::convert(&parsed, out, &settings.image, &mut Bars::new());
+            say_how_read(done.map_err(Into::into), source, &parsed)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -33,8 +33,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for image in images {
         let digest = image.digest.to_string();
         match store.remove(&digest, &in_use) {
-            Ok(_) => {
-                bytes += image.disk_bytes;
+            Ok(removed) => {
+                bytes += removed.freed_bytes;
                 print(&format!("deleted: {digest}\n"))?;
             }
             // An app has begun to use it meanwhile.

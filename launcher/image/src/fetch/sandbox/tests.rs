@@ -68,6 +68,7 @@ fn request(input: Input) -> Request {
         input,
         settings: Settings::default(),
         credentials: Default::default(),
+        certificates: Default::default(),
         uid: 64321,
     }
 }

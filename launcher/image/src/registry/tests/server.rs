@@ -44,13 +44,17 @@ enum Then {
 }
 
 pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    Answer { bytes: answer_bytes(status, headers, body), then: Then::Close }
+}
+
+pub(super) fn answer_bytes(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {status} X\r\nconnection: close\r\n").into_bytes();
     for (name, value) in headers {
         write!(bytes, "{name}: {value}\r\n").unwrap();
     }
     write!(bytes, "content-length: {}\r\n\r\n", body.len()).unwrap();
     bytes.extend(body);
-    Answer { bytes, then: Then::Close }
+    bytes
 }
 
 impl Answer {
@@ -125,7 +129,8 @@ impl Registry {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(&tar).unwrap();
         let layer = gzip.finish().unwrap();
-        let (os, architecture) = crate::manifest::machine();
+        let crate::platform::Platform { os, architecture, .. } =
+            crate::platform::Platform::machine();
         let config = format!(
             r#"{{"os":"{os}","architecture":"{architecture}","rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
             Digest::of(&tar)
@@ -171,6 +176,11 @@ impl Registry {
 
     pub(super) fn requests(&self) -> Vec<Request> {
         self.state.lock().unwrap().requests.clone()
+    }
+
+    /// What an honest registry sends, by path.
+    pub(super) fn blobs(&self) -> BTreeMap<String, Vec<u8>> {
+        self.state.lock().unwrap().blobs.clone()
     }
 
     pub(super) fn on(
