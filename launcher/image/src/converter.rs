@@ -273,8 +273,12 @@ impl Converter {
         if matches!(hidden, b"" | b"." | b"..") {
             return Err(Problem::Whiteout);
         }
-        // A missing directory hides nothing, and a marker never makes one.
-        if let Some(parent) = self.tree.find_directory(parents)? {
+        // Nothing is hidden below a missing directory or a file, and a marker never makes one.
+        let parent = match self.tree.find_directory(parents) {
+            Err(TreeError::NotADirectory(_)) => None,
+            found => found?,
+        };
+        if let Some(parent) = parent {
             if name == OPAQUE {
                 self.tree.make_opaque(parent)?;
             } else {

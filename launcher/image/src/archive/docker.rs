@@ -88,31 +88,11 @@ impl DockerArchive {
         let error = |source| ArchiveError::Json { archive: archive(), file: MANIFEST, source };
         let json = Json::parse(&json).map_err(error)?;
         let images = json.items("").map_err(error)?.iter().take(MAX_IMAGES).zip(0..);
-        let images: Vec<_> =
+        let mut images: Vec<_> =
             images.map(|(json, number)| Saved::of(json, &format!("[{number}]"))).collect();
         let Some(at) = find(&images, wanted, &files) else {
-            let there = list(&images, &files);
-            let names = list_names(&there);
-            return Err(match (wanted, there.first()) {
-                (None, Some(first)) => ArchiveError::Several {
-                    archive: archive(),
-                    example: format!("{}:{}", files.name, first.split(' ').next().unwrap_or("@0")),
-                    names: there.join(", "),
-                },
-                (None, None) => ArchiveError::NoImage {
-                    archive: archive(),
-                    wanted: "at all".to_owned(),
-                    there: names,
-                },
-                (Some(wanted), _) => ArchiveError::NoImage {
-                    archive: archive(),
-                    wanted: wanted.to_string(),
-                    there: names,
-                },
-            }
-            .into());
+            return Err(not_chosen(list(&images, &files), wanted, archive()).into());
         };
-        let mut images = images;
         let image = images.swap_remove(at).map_err(error)?;
         let config = oci::text(image.read_config(&files)?, "config", &files.name)?;
         Ok(Self { files, image, config })
@@ -165,6 +145,22 @@ fn find(
             let id = id.strip_prefix("sha256:").unwrap_or(id);
             place(&|image| image.id(files).is_some_and(|whole| whole.starts_with(id)))
         }),
+    }
+}
+
+/// Why none of the images that are `there` is the one.
+fn not_chosen(there: Vec<String>, wanted: Option<&Chosen>, archive: String) -> ArchiveError {
+    match (wanted, there.first()) {
+        (None, Some(first)) => ArchiveError::Several {
+            example: format!("{archive}:{}", first.split(' ').next().unwrap_or_default()),
+            names: there.join(", "),
+            archive,
+        },
+        _ => ArchiveError::NoImage {
+            wanted: wanted.map_or_else(|| "at all".to_owned(), ToString::to_string),
+            there: list_names(&there),
+            archive,
+        },
     }
 }
 

@@ -13,10 +13,13 @@ use rustix::{
 };
 use std::{
     fs::File,
-    io::{self, Read as _, Seek as _},
+    io::{self, IsTerminal as _, Read as _, Seek as _},
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::Path,
 };
+
+/// The largest file that is read behind a link: what a layer may have by default.
+const MAX_LINKED_BYTES: u64 = 64 << 30;
 
 /// The open archive or folder; a registry has neither.
 #[derive(Default)]
@@ -44,6 +47,11 @@ impl Opened {
             | Source::OciArchive { file: path, .. }
             | Source::Rootfs(path) => {
                 let file = match path == Path::new(STDIN) {
+                    true if io::stdin().is_terminal() => {
+                        let message =
+                            format!("{source} is standard input, which is a terminal; pipe it in");
+                        return Err(told(message));
+                    }
                     true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
                     false => File::open(path),
                 };
@@ -120,6 +128,10 @@ fn open_linked(folder: &OwnedFd, path: &str, name: &Name) -> io::Result<OwnedFd>
         return Err(io::Error::other("the link does not lead to a regular file"));
     }
     let mut file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
+    // Files that the kernel makes up have no size, or an absurd one; reading them may never end.
+    if !(1..=MAX_LINKED_BYTES).contains(&file.metadata()?.len()) {
+        return Err(io::Error::other("the link leads to a file that is empty or too large"));
+    }
     let as_promised = match name {
         // It says no more than that this is a layout.
         Name::Marker => return Err(io::ErrorKind::NotFound.into()),
@@ -210,6 +222,7 @@ mod tests {
         link("index.json", r#"{"manifests":[]}"#);
         link("oci-layout", "{}");
         symlink("/dev/zero", folder.path().join(path(b"device"))).unwrap();
+        symlink("/proc/self/status", folder.path().join(path(b"made up"))).unwrap();
         symlink(store.path().join("none"), folder.path().join(path(b"none"))).unwrap();
         let source = Source::OciLayout { folder: folder.path().into(), tag: None };
         let opened = Opened::of(&source).unwrap();
@@ -219,6 +232,7 @@ mod tests {
         for (path, kind) in [
             ("oci-layout", io::ErrorKind::NotFound),
             (&path(b"device"), io::ErrorKind::Other),
+            (&path(b"made up"), io::ErrorKind::Other),
             (&path(b"none"), io::ErrorKind::NotFound),
         ] {
             assert_eq!(opened.open(path).unwrap_err().kind(), kind, "{path}");

@@ -200,7 +200,9 @@ fn through_own() -> Vec<Layer> {
             .file("through/file", b"t")
             .symlink("upper", "d")
             .file("upper/new", b"n")
-            .file("upper/.wh.lower", b""),
+            .file("upper/.wh.lower", b"")
+            .file("var/run/pid/.wh.x", b"")
+            .file("var/run/pid/.wh..wh..opq", b""),
     ]
 }
 
