@@ -159,9 +159,9 @@ impl Client {
         self.url("").is_ok_and(|own| url.origin().stands_for(&own.origin()))
     }
 
-    /// From now on the endpoint is asked over TLS, or over plain HTTP again.
-    pub(super) fn speak_tls(&self, tls: bool) {
-        self.speaks_tls.store(tls, Ordering::Relaxed);
+    /// From now on the endpoint is asked over TLS.
+    pub(super) fn speak_tls(&self) {
+        self.speaks_tls.store(true, Ordering::Relaxed);
     }
 
     /// Whether the endpoint may speak TLS instead, by all that is known.

@@ -74,19 +74,11 @@ fn go(client: &Client, wanted: &Wanted<'_>, from: u64) -> Result<Went, RegistryE
             authorization: login.as_deref(),
             ..Question::default()
         };
-        let mut sent = client.send(&url, &question);
-        if client.may_speak_tls() && redirects == 0 && may_be_tls(&sent) {
-            client.speak_tls(true);
-            let other = client.url(&path)?;
-            match client.send(&other, &question) {
-                Err(error) if is_not_tls(&error) => client.speak_tls(false),
-                answered => (url, sent) = (other, answered),
-            }
-        }
-        let answer = match sent {
+        let answer = match send(client, &mut url, &question) {
             Ok(answer) => answer,
             Err(error) => {
-                return Ok(Went::Against(url.clone(), Obstacle::of(client, &url, &error)));
+                let obstacle = Obstacle::of(client, &url, &error);
+                return Ok(Went::Against(url, obstacle));
             }
         };
         client.settle();
@@ -119,6 +111,21 @@ fn go(client: &Client, wanted: &Wanted<'_>, from: u64) -> Result<Went, RegistryE
                 return Ok(Went::Against(url, Obstacle::busy(answer)));
             }
             status => return Err(other_status(client, &url, status, answer, wanted)),
+        }
+    }
+}
+
+/// Sends a question; over TLS in place of plain HTTP where that is for the endpoint to say.
+fn send(client: &Client, url: &mut Url, question: &Question<'_>) -> Result<Answer, ureq::Error> {
+    let sent = client.send(url, question);
+    let over_tls = url.over_tls().filter(|_| client.may_speak_tls() && may_be_tls(&sent));
+    let Some(over_tls) = over_tls else { return sent };
+    match client.send(&over_tls, question) {
+        Err(error) if is_not_tls(&error) => sent,
+        answered => {
+            client.speak_tls();
+            *url = over_tls;
+            answered
         }
     }
 }

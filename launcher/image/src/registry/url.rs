@@ -95,6 +95,11 @@ impl Url {
         (self.uri.path(), query)
     }
 
+    /// The same over TLS.
+    pub(super) fn over_tls(&self) -> Option<Self> {
+        Self::parse(self.uri.to_string().replacen("http:", "https:", 1).as_bytes())
+    }
+
     pub(super) fn uri(&self) -> &Uri {
         &self.uri
     }
