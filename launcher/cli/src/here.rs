@@ -127,14 +127,14 @@ fn require_root(what: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::one_line;
+    use contract::one_line;
 
     #[test]
     fn a_name_that_was_typed_as_a_url_is_said_as_it_was_read_where_fetching_fails() {
         let failed = |typed: &str| {
             let source = typed.parse().unwrap();
             let error = say_how_read(Err::<(), _>(anyhow::anyhow!("no route")), typed, &source);
-            one_line(&error.unwrap_err())
+            one_line(error.unwrap_err().as_ref())
         };
         assert_eq!(
             failed("docker://nginx"),
