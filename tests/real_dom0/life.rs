@@ -45,8 +45,9 @@ fn logs_tell_output_and_errors_apart_whichever_toolstack_and_kind() {
 
 #[test]
 fn a_signal_that_kills_the_app_is_told_as_128_plus_its_number() {
-    let output =
-        Dom0::shared().launch(&["--rm", "--name", "killed", "python", "sh", "-c", "kill -9 $$"]);
+    let flags = ["--rm", "--init", "--name", "killed"];
+    let app = ["python", "sh", "-c", "kill -9 $$"];
+    let output = Dom0::shared().launch(&[&flags[..], &app].concat());
     assert_eq!(output.code, 137, "{output:?}");
 }
 

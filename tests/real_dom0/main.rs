@@ -19,6 +19,7 @@ mod killed;
 mod life;
 mod manage;
 mod network;
+mod pid_1;
 mod pool;
 mod restart;
 mod serving;

@@ -81,6 +81,10 @@ pub struct Process {
     /// Whether it runs on a terminal.
     #[serde(default, skip_serializing_if = "is_false")]
     pub terminal: bool,
+    /// Whether `init` stands before it as PID 1, passes signals on and reaps orphans: Docker's
+    /// `--init`. Without it the app is PID 1.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub init: bool,
     /// Limits of the app's processes that differ from the usual ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limit>,

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_guests_control_characters_do_not_reach_the_terminal() {
-        let json = r#"{"version":4,"exit":{"not-started":{"code":127,"message":"a\u001b[2Jb\nc"}},"marks":[]}"#;
+        let json = r#"{"version":5,"exit":{"not-started":{"code":127,"message":"a\u001b[2Jb\nc"}},"marks":[]}"#;
         let report = Report::parse(json).unwrap();
         let Some(Exit::NotStarted { message, .. }) = report.exit else { panic!("wrong exit") };
         assert_eq!(message.to_string(), "a\u{fffd}[2Jb c");
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_oversized_report_is_refused() {
-        let json = format!(r#"{{"version":4,"exit":null,"marks":[]}}{}"#, " ".repeat(MAX_BYTES));
+        let json = format!(r#"{{"version":5,"exit":null,"marks":[]}}{}"#, " ".repeat(MAX_BYTES));
         assert!(matches!(Report::parse(&json), Err(ReportError::TooLarge(_))));
     }
 }

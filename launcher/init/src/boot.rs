@@ -8,12 +8,12 @@ use crate::program::{self, Program};
 use crate::relay::Relay;
 use crate::root::{self, EarlyMounts, Root};
 use crate::signals::{self, Signals};
-use crate::spawn::spawn;
+use crate::spawn::{Place, spawn};
 use crate::start_set::Recorder;
 use crate::streams::{Kind, Stdio, Target};
 use crate::supervise::{Stop, Supervisor};
 use crate::talk::GuestServer;
-use crate::{clock, end, etc, file_systems, marks, network, orders};
+use crate::{clock, end, etc, file_systems, marks, network, orders, systemd};
 use contract::talk::Size;
 use contract::{Exit, Orders, Process, devices};
 use rustix::mount::{MountFlags, mount};
@@ -101,7 +101,7 @@ impl Domain {
         }
         let recorder = Recorder::begin(root.image());
         let children = Arc::new(Children::default());
-        children.set_app(Some(app));
+        children.set_app(app)?;
         let bulk_output = relay.bulk_output();
         GuestServer::begin(hostname, Arc::clone(&children), input, bulk_output);
         let xenstore = Some(&*xenstore);
@@ -172,9 +172,12 @@ pub fn set_up_root(orders: &Orders) -> Result<(), Failure> {
 /// directory.
 ///
 /// # Errors
-/// No such user, no command, or no such folder can be made.
+/// No such user, no command, a command that this kernel cannot run, or no such folder can be made.
 pub fn prepare(orders: &Orders) -> Result<Program, Failure> {
     let program = program::find(&orders.process, &orders.hostname)?;
+    if program.may_be_systemd() {
+        systemd::refuse_without_cgroups(&program, systemd::KERNEL_LIST.as_ref())?;
+    }
     file_systems::make_folder(&program.cwd.to_string_lossy())?;
     Ok(program)
 }
@@ -194,7 +197,9 @@ pub fn start(
         false => Kind::Pipes { stdin: process.stdin },
     };
     let stdio = Stdio::open(kind, program.user.uid)?;
-    let app = spawn(program, stdio.streams())?;
+    let own = process.init.then(program::own).transpose()?;
+    let place = own.as_ref().map_or(Place::Pid1, |own| Place::BehindReaper(own.as_fd()));
+    let app = spawn(program, stdio.streams(), place)?;
     Ok((app, Relay::new(stdio.outputs, bulk_output), stdio.input))
 }
 

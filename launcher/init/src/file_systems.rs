@@ -22,7 +22,9 @@ struct FileSystem {
     optional: bool,
 }
 
-const NO_FILES: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+/// How what the kernel shows as files is mounted: no programs, devices or rights come from there.
+pub(crate) const NO_FILES: MountFlags =
+    MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// In the order of mounting, with Docker's options. `/dev` allows execution because programs map
 /// `/dev/zero` executable.

@@ -103,11 +103,24 @@ impl From<&contract::Exit> for Outcome {
     fn from(exit: &contract::Exit) -> Self {
         match exit {
             contract::Exit::Code(code) => Self::with_code(*code),
-            contract::Exit::Signal(signal) => Self { end: End::Signal(*signal), message: None },
+            contract::Exit::Signal(signal) => {
+                let message = told_by_signal(*signal).map(Into::into);
+                Self { end: End::Signal(*signal), message }
+            }
             contract::Exit::NotStarted { code, message } => {
                 Self { end: End::Code(*code), message: Some(message.clone()) }
             }
         }
+    }
+}
+
+/// What the app has asked its kernel for, if it ended so. The kernel ends a PID 1 by these signals for
+/// `reboot(2)` only: sent by a process, they do nothing or reach a handler of the app's.
+fn told_by_signal(signal: u8) -> Option<&'static str> {
+    match signal {
+        1 => Some("the app asked for a restart of its machine (reboot), which ends the app"),
+        2 => Some("the app asked to switch its machine off (halt or poweroff), which ends the app"),
+        _ => None,
     }
 }
 
@@ -125,6 +138,16 @@ mod tests {
             let json = serde_json::to_string(&outcome).unwrap();
             assert_eq!(serde_json::from_str::<Outcome>(&json).unwrap(), outcome, "{json}");
         }
+    }
+
+    #[test]
+    fn an_app_that_restarts_its_machine_or_switches_it_off_is_told_so() {
+        for (signal, word) in [(1, "(reboot)"), (2, "poweroff")] {
+            let outcome = Outcome::from(&contract::Exit::Signal(signal));
+            assert_eq!(outcome.code(), 128 + signal);
+            assert!(outcome.message.unwrap().raw().contains(word));
+        }
+        assert_eq!(Outcome::from(&contract::Exit::Signal(9)).message, None);
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub(crate) fn process(
         stop_timeout_ms: stop_timeout_s.saturating_mul(1000),
         stdin: request.stdin,
         terminal: request.terminal,
+        init: request.init,
         limits: request.limits.clone(),
     })
 }

@@ -38,6 +38,8 @@ pub struct RunRequest {
     pub stdin: bool,
     /// Whether it runs on a terminal.
     pub terminal: bool,
+    /// Whether a small init stands before the app as PID 1.
+    pub init: bool,
     /// Labels of the app, besides the image's.
     pub labels: BTreeMap<String, String>,
     /// What is wanted of the domain.
@@ -95,6 +97,7 @@ impl RunRequest {
             detached: false,
             stdin: false,
             terminal: false,
+            init: false,
             labels: BTreeMap::new(),
             shape: ShapeRequest::default(),
             network: net::NetworkRequest::default(),

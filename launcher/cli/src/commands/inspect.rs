@@ -150,6 +150,7 @@ fn about_app(apps: &Apps, app: &App) -> Value {
             "CpuWeight": record.schedule.weight(),
             "RestartPolicy": { "Name": record.restart.name(), "MaximumRetryCount": most },
             "AutoRemove": record.remove_on_exit,
+            "Init": record.process.init,
             "ReadonlyRootfs": record.writable == app::WritableChoice::Nothing,
             "NetworkMode": network(app),
             "Dns": record.dns,

@@ -59,7 +59,7 @@ const IPV4: &str = "networks are IPv4 only; use --ip";
 const WINDOWS: &str = "it is for Windows";
 const PINNING: &str = "use --cpus or --vcpus, and `xl vcpu-pin` to choose processors";
 
-const FLAGS: [Flag; 67] = [
+const FLAGS: [Flag; 66] = [
     flag("annotation", Note("nothing reads annotations; use --label")),
     short('a', flag("attach", Note("a foreground app shows both of its output streams"))),
     flag("blkio-weight", Note(NO_DISK_LIMITS)),
@@ -95,7 +95,6 @@ const FLAGS: [Flag; 67] = [
     flag("health-start-interval", Note(NO_HEALTH)),
     flag("health-start-period", Note(NO_HEALTH)),
     flag("health-timeout", Note(NO_HEALTH)),
-    switch("init", Always),
     flag("io-maxbandwidth", Refuse(WINDOWS)),
     flag("io-maxiops", Refuse(WINDOWS)),
     flag("ip6", Refuse(IPV4)),
@@ -247,7 +246,6 @@ mod tests {
         for line in [
             "--privileged",
             "--cap-add NET_ADMIN --cap-drop=ALL",
-            "--init",
             "--memory-swap -1",
             "--ipc private",
             "--privileged=false",

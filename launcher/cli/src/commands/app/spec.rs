@@ -77,6 +77,9 @@ pub(crate) struct Spec {
     /// Limit of the app's processes; -1 is none
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::parse_limit)]
     ulimit: Vec<Limit>,
+    /// Let a small init be PID 1 before the app: it passes signals on and reaps orphans
+    #[arg(long)]
+    init: bool,
     /// Size of the app's writable layer [default: 8g]; room is taken as it is written
     #[arg(long, value_name = "SIZE", value_parser = parse_size_mib)]
     storage_size: Option<u32>,
@@ -136,6 +139,7 @@ impl Spec {
             launch.tmpfs.push(Tmpfs { path: "/dev/shm".into(), options });
         }
         launch.limits = self.ulimit;
+        launch.init = self.init;
         launch.storage_mib = self.storage_size.or(self.storage_opt).map(u64::from);
         launch.stop_timeout_s = self.stop_timeout;
         launch.name = self.name;
