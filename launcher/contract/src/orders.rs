@@ -27,6 +27,9 @@ pub struct Orders {
     /// Memory file systems to mount over the root.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tmpfs: Vec<Tmpfs>,
+    /// Settings of the guest's kernel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sysctls: Vec<Sysctl>,
     /// Entropy that `init` credits to the kernel, in lower-case hex; 32 bytes are enough.
     pub seed: String,
     /// Dom0's real-time clock when the orders were written, in seconds since 1970; 0: keep the
@@ -157,6 +160,16 @@ pub struct Tmpfs {
     pub path: String,
     /// Mount options as `mount -o` takes them for tmpfs, e.g. `size=16m,mode=1777`.
     pub options: String,
+}
+
+/// A setting of the guest's kernel (`sysctl(8)`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sysctl {
+    /// Its name, with dots or slashes, e.g. `net.core.somaxconn`.
+    pub name: String,
+    /// What is written to it.
+    pub value: String,
 }
 
 /// Why orders cannot be used.

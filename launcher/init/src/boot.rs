@@ -13,19 +13,16 @@ use crate::start_set::Recorder;
 use crate::streams::{Kind, Stdio, Target};
 use crate::supervise::{Stop, Supervisor};
 use crate::talk::GuestServer;
-use crate::{clock, end, etc, file_systems, marks, network, orders, systemd};
+use crate::{clock, end, etc, file_systems, limits, marks, network, orders, systemd};
 use contract::talk::Size;
 use contract::{Exit, Orders, Process, devices};
 use rustix::mount::{MountFlags, mount};
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::Pid;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use xen::store::Store;
 
-/// Open files that the app may have, soft and hard; Docker's usual value and the kernel's
-/// `fs.nr_open`.
-const MAX_OPEN_FILES: u64 = 1 << 20;
 /// The size of the app's terminal until a client in dom0 sends its own.
 const USUAL_SIZE: Size = Size { rows: 24, columns: 80 };
 /// How long the last output may take without any progress.
@@ -83,6 +80,8 @@ impl Domain {
         let root = self.root.insert(Root::mount(writable, early, &signals)?);
         root.enter()?;
         set_up_root(&orders)?;
+        limits::raise_kernels();
+        limits::set_sysctls(&orders.sysctls)?;
         marks::note("furnished");
         let program = prepare(&orders)?;
         root.seal()?;
@@ -160,7 +159,6 @@ fn sleep_when_idle() {
 pub fn set_up_root(orders: &Orders) -> Result<(), Failure> {
     file_systems::mount_kernel_file_systems()?;
     signals::register_stop_command()?;
-    network::relax_limits();
     sleep_when_idle();
     rustix::system::sethostname(orders.hostname.as_bytes())
         .or_fail(|| format!("set the host name to '{}'", orders.hostname))?;
@@ -190,25 +188,17 @@ pub fn start(
     program: &Program,
     process: &Process,
 ) -> Result<(Pid, Relay, Option<Target>), Failure> {
-    raise_open_files();
     let bulk_output = Arc::new(BulkOutput::new().or_fail(|| "make an event".into())?);
     let kind = match process.terminal {
         true => Kind::Terminal(USUAL_SIZE),
         false => Kind::Pipes { stdin: process.stdin },
     };
+    limits::raise_own();
     let stdio = Stdio::open(kind, program.user.uid)?;
     let own = process.init.then(program::own).transpose()?;
     let place = own.as_ref().map_or(Place::Pid1, |own| Place::BehindReaper(own.as_fd()));
     let app = spawn(program, stdio.streams(), place)?;
     Ok((app, Relay::new(stdio.outputs, bulk_output), stdio.input))
-}
-
-/// Raises the limit as far as the kernel allows. An app that needs more reports it itself.
-fn raise_open_files() {
-    let both = |limit| Rlimit { current: limit, maximum: limit };
-    if setrlimit(Resource::Nofile, both(Some(MAX_OPEN_FILES))).is_err() {
-        let _ = setrlimit(Resource::Nofile, both(getrlimit(Resource::Nofile).maximum));
-    }
 }
 
 fn stop_rule(process: &Process) -> Stop {

@@ -18,6 +18,7 @@ pub mod etc;
 pub mod failure;
 pub mod file_systems;
 pub mod layer;
+pub mod limits;
 pub mod marks;
 pub mod namespaces;
 pub mod netlink;

@@ -55,6 +55,7 @@ pub(crate) fn render_orders(
         }),
         hosts: record.hosts.clone(),
         tmpfs: record.tmpfs.clone(),
+        sysctls: record.sysctls.clone(),
         seed: hex::encode(seed),
         // Xen gives the guest dom0's clock; seconds pass before these orders are read.
         unix_time: 0,

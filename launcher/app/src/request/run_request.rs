@@ -2,7 +2,7 @@
 
 use crate::record::restart_policy::RestartPolicy;
 use crate::record::writable_choice::WritableChoice;
-use contract::{Host, Limit, Tmpfs};
+use contract::{Host, Limit, Sysctl, Tmpfs};
 use image::Image;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -62,6 +62,8 @@ pub struct RunRequest {
     pub storage_mib: Option<u64>,
     /// Memory file systems.
     pub tmpfs: Vec<Tmpfs>,
+    /// Settings of the guest's kernel.
+    pub sysctls: Vec<Sysctl>,
     /// Removes the app as soon as it ends.
     pub remove_on_exit: bool,
     /// When it is started again after it ended.
@@ -109,6 +111,7 @@ impl RunRequest {
             writable: WritableChoice::default(),
             storage_mib: None,
             tmpfs: Vec::new(),
+            sysctls: Vec::new(),
             remove_on_exit: false,
             restart: RestartPolicy::No,
             schedule: Schedule::default(),

@@ -152,6 +152,7 @@ fn about_app(apps: &Apps, app: &App) -> Value {
             "AutoRemove": record.remove_on_exit,
             "Init": record.process.init,
             "ReadonlyRootfs": record.writable == app::WritableChoice::Nothing,
+            "Sysctls": sysctls(app),
             "NetworkMode": network(app),
             "Dns": record.dns,
             "DnsSearch": record.dns_search,
@@ -168,6 +169,12 @@ fn about_app(apps: &Apps, app: &App) -> Value {
 }
 
 /// `{"80/tcp": [{"HostIp": …, "HostPort": "8080"}]}`.
+/// `{"net.core.somaxconn": "1024"}`.
+fn sysctls(app: &App) -> Map<String, Value> {
+    let sysctls = app.record.sysctls.iter();
+    sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone().into())).collect()
+}
+
 fn ports(app: &App, bound: bool) -> Value {
     let mut ports = Map::new();
     for publish in app.record.publish.iter().filter(|_| bound) {

@@ -46,8 +46,8 @@ const OWN_KERNEL: &str =
 const ROOT_THERE: &str =
     "an app has its domain to itself, with all rights in it; the domain is what confines it";
 const OPEN_TO_ROOT: &str = "root has all rights in the app's domain, which is what confines it; \
-    --extra 'sysctl.kernel.unprivileged_userns_clone=1 sysctl.kernel.io_uring_disabled=0' gives its \
-    other users user namespaces and io_uring";
+    --sysctl kernel.unprivileged_userns_clone=1 --sysctl kernel.io_uring_disabled=0 gives its other users \
+    user namespaces and io_uring";
 const NO_VOLUMES: &str = "host folders and volumes are not there yet; what the app writes is kept \
     in its writable layer until `launch rm`";
 const NO_DEVICES: &str = "devices of dom0 cannot be passed to a domain yet";
@@ -59,7 +59,7 @@ const IPV4: &str = "networks are IPv4 only; use --ip";
 const WINDOWS: &str = "it is for Windows";
 const PINNING: &str = "use --cpus or --vcpus, and `xl vcpu-pin` to choose processors";
 
-const FLAGS: [Flag; 66] = [
+const FLAGS: [Flag; 65] = [
     flag("annotation", Note("nothing reads annotations; use --label")),
     short('a', flag("attach", Note("a foreground app shows both of its output streams"))),
     flag("blkio-weight", Note(NO_DISK_LIMITS)),
@@ -128,12 +128,6 @@ const FLAGS: [Flag; 66] = [
     flag("runtime", Refuse("apps are Xen domains; --type and --toolstack say which")),
     flag("security-opt", Note(OPEN_TO_ROOT)),
     switch("sig-proxy", Only(&["true"], "the first Ctrl-C always asks the app to stop")),
-    flag(
-        "sysctl",
-        Refuse(
-            "give it to the guest's kernel as --extra sysctl.NAME=VALUE, several in one --extra",
-        ),
-    ),
     switch("use-api-socket", Refuse("there is no engine, so no socket to pass on")),
     flag("userns", Refuse(OWN_KERNEL)),
     flag("uts", Refuse(OWN_KERNEL)),
@@ -234,7 +228,6 @@ mod tests {
             ("--ipc=host", "--ipc host"),
             ("--privileged -P", "-p HOST:GUEST"),
             ("--platform linux/arm64", "linux/amd64"),
-            ("--sysctl net.core.somaxconn=1024", "--extra sysctl.NAME=VALUE"),
         ] {
             let error = answer(line).unwrap_err().to_string();
             assert!(error.contains(word) && !error.contains('\n'), "{line}: {error}");

@@ -6,7 +6,7 @@ use crate::commands::shape::{CpuFlags, ShapeFlags};
 use anyhow::{Context, Result, bail};
 use app::request::parse_size_mib;
 use app::{RunRequest, WritableChoice};
-use contract::{Limit, Tmpfs};
+use contract::{Limit, Sysctl, Tmpfs};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -74,6 +74,9 @@ pub(crate) struct Spec {
     /// Size of /dev/shm [default: half of the memory]
     #[arg(long, value_name = "SIZE", value_parser = parse_size_mib)]
     shm_size: Option<u32>,
+    /// Setting of the guest's kernel
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::parse_sysctl)]
+    sysctl: Vec<Sysctl>,
     /// Limit of the app's processes; -1 is none
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::parse_limit)]
     ulimit: Vec<Limit>,
@@ -138,6 +141,7 @@ impl Spec {
             let options = format!("noexec,nosuid,nodev,mode=1777,size={mib}m");
             launch.tmpfs.push(Tmpfs { path: "/dev/shm".into(), options });
         }
+        launch.sysctls = self.sysctl;
         launch.limits = self.ulimit;
         launch.init = self.init;
         launch.storage_mib = self.storage_size.or(self.storage_opt).map(u64::from);
