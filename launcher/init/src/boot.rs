@@ -4,6 +4,7 @@ use crate::bulk_output::BulkOutput;
 use crate::children::Children;
 use crate::console::Console;
 use crate::failure::{Failure, OrFail};
+use crate::out_of_memory::OutOfMemory;
 use crate::program::{self, Program};
 use crate::relay::Relay;
 use crate::root::{self, EarlyMounts, Root};
@@ -47,6 +48,7 @@ struct Domain {
     xenstore: Option<Store>,
     early: Option<EarlyMounts>,
     root: Option<Root>,
+    out_of_memory: bool,
 }
 
 impl Domain {
@@ -95,7 +97,7 @@ impl Domain {
         let (stop, hostname) = (stop_rule(&orders.process), orders.hostname);
         // The app has its own copy; these take up to 2 MiB, twice.
         drop((program, orders.process));
-        if let Err(error) = end::report(xenstore, None, &marks::list()) {
+        if let Err(error) = end::report(xenstore, None, false) {
             console.say(&Failure::from_error(&error).message);
         }
         let recorder = Recorder::begin(root.image());
@@ -104,9 +106,16 @@ impl Domain {
         let bulk_output = relay.bulk_output();
         GuestServer::begin(hostname, Arc::clone(&children), input, bulk_output);
         let xenstore = Some(&*xenstore);
-        let mut supervisor =
-            Supervisor { signals: &signals, console, relay, children: &children, xenstore };
+        let mut supervisor = Supervisor {
+            signals: &signals,
+            console,
+            relay,
+            children: &children,
+            out_of_memory: OutOfMemory::look_out(),
+            xenstore,
+        };
         let exit = supervisor.watch(app, stop);
+        self.out_of_memory = supervisor.was_out_of_memory();
         supervisor.finish(LAST_WORDS);
         if let Some(recorder) = recorder {
             recorder.finish();
@@ -129,7 +138,7 @@ impl Domain {
             None => root::abandon(self.early.take()),
         }
         if let Some(xenstore) = &self.xenstore {
-            if let Err(error) = end::report(xenstore, Some(exit), &marks::list()) {
+            if let Err(error) = end::report(xenstore, Some(exit), self.out_of_memory) {
                 self.say(&Failure::from_error(&error).message);
             }
         }

@@ -24,6 +24,7 @@ pub mod namespaces;
 pub mod netlink;
 pub mod network;
 pub mod orders;
+pub mod out_of_memory;
 pub mod program;
 pub mod reaper;
 pub mod relay;

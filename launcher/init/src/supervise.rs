@@ -2,6 +2,7 @@
 
 use crate::children::{Children, send};
 use crate::console::Console;
+use crate::out_of_memory::OutOfMemory;
 use crate::relay::{Relay, Wait};
 use crate::signals::{Event, Signals};
 use contract::{Exit, store as nodes};
@@ -30,6 +31,8 @@ pub struct Supervisor<'a> {
     pub relay: Relay,
     /// Who else waits for children.
     pub children: &'a Children,
+    /// Who looks out for want of memory.
+    pub out_of_memory: OutOfMemory,
     /// Where dom0's requests arrive; `None` outside a domain.
     pub xenstore: Option<&'a Store>,
 }
@@ -64,8 +67,14 @@ impl Supervisor<'_> {
                 kill_at = None;
             }
             self.relay.copy(self.console);
+            self.out_of_memory.tell(self.console, self.xenstore);
             self.sleep(kill_at);
         }
+    }
+
+    /// Whether the kernel has ended any process for want of memory; for after the app's end.
+    pub fn was_out_of_memory(&mut self) -> bool {
+        self.out_of_memory.conclude(self.console, self.xenstore)
     }
 
     /// How long the app has to stop, if dom0 sets another time than the orders.
@@ -138,6 +147,8 @@ impl Supervisor<'_> {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+        let messages = self.out_of_memory.file();
+        fds.extend(messages.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)));
         fds.extend(self.xenstore.map(|xenstore| PollFd::new(xenstore, PollFlags::IN)));
         match self.relay.wait() {
             Wait::Nothing => {}

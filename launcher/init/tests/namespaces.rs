@@ -13,6 +13,7 @@ use init::children::Children;
 use init::console::Console;
 use init::failure::Failure;
 use init::namespaces;
+use init::out_of_memory::OutOfMemory;
 use init::program;
 use init::root::{self, EarlyMounts, Root};
 use init::signals::Signals;
@@ -214,6 +215,7 @@ impl Domain {
             console: &console,
             relay,
             children: &children,
+            out_of_memory: OutOfMemory::default(),
             xenstore: None,
         };
         let exit = supervisor.watch(app, stop);

@@ -128,6 +128,7 @@ fn about_app(apps: &Apps, app: &App) -> Value {
             "Running": matches!(state.phase(), Phase::Running | Phase::Restarting),
             "Paused": word == "paused",
             "Restarting": state.phase() == Phase::Restarting,
+            "OOMKilled": outcome.is_some_and(|outcome| outcome.oom_killed),
             "ExitCode": outcome.map_or(0, |outcome| outcome.code()),
             "Error": outcome.and_then(|outcome| outcome.message.clone()).unwrap_or_default(),
             "StartedAt": time(state.started_unix_ms()),
@@ -151,8 +152,8 @@ fn about_app(apps: &Apps, app: &App) -> Value {
             "RestartPolicy": { "Name": record.restart.name(), "MaximumRetryCount": most },
             "AutoRemove": record.remove_on_exit,
             "Init": record.process.init,
-            "ReadonlyRootfs": record.writable == app::WritableChoice::Nothing,
             "Sysctls": sysctls(app),
+            "ReadonlyRootfs": record.writable == app::WritableChoice::Nothing,
             "NetworkMode": network(app),
             "Dns": record.dns,
             "DnsSearch": record.dns_search,
@@ -168,13 +169,13 @@ fn about_app(apps: &Apps, app: &App) -> Value {
     })
 }
 
-/// `{"80/tcp": [{"HostIp": …, "HostPort": "8080"}]}`.
 /// `{"net.core.somaxconn": "1024"}`.
 fn sysctls(app: &App) -> Map<String, Value> {
     let sysctls = app.record.sysctls.iter();
     sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone().into())).collect()
 }
 
+/// `{"80/tcp": [{"HostIp": …, "HostPort": "8080"}]}`.
 fn ports(app: &App, bound: bool) -> Value {
     let mut ports = Map::new();
     for publish in app.record.publish.iter().filter(|_| bound) {
