@@ -82,9 +82,14 @@ fn an_app_that_is_there_but_cannot_run_ends_with_126_and_one_that_is_not_with_12
     for (program, code) in [("/etc/passwd", 126), ("/no/such/program", 127), ("nosuch", 127)] {
         let output = dom0.launch(&["--rm", "--name", "absent", "--entrypoint", program, "python"]);
         output.expect_failure(code, &[program]);
+        assert_eq!(output.stdout, "");
     }
     dom0.launch(&["--rm", "--name", "absent", "-u", "nobody-here", "python", "true"])
         .expect_failure(125, &["nobody-here"]);
+    // In the background nobody saw it, so the log's reader is told.
+    let _app = dom0.start("absent", &["python", "nosuch"]);
+    assert_eq!(dom0.launch(&["wait", "absent"]).expect_success().stdout, "127\n");
+    dom0.launch(&["logs", "absent"]).expect_failure(0, &["'nosuch'"]);
 }
 
 #[test]

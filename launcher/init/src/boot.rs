@@ -34,10 +34,9 @@ pub fn run() -> ! {
     end::install_panic_hook();
     let mut domain = Domain::default();
     marks::note("init");
-    let exit = domain.live().unwrap_or_else(|Failure { code, message }| {
-        domain.say(&message);
-        Exit::NotStarted { code, message: message.into() }
-    });
+    let not_started =
+        |Failure { code, message }| Exit::NotStarted { code, message: message.into() };
+    let exit = domain.live().unwrap_or_else(not_started);
     domain.end(exit)
 }
 
@@ -130,17 +129,20 @@ impl Domain {
         }
     }
 
-    /// Writes everything out, then reports: dom0 may destroy the domain once it sees the exit code.
+    /// Writes everything out, then reports: dom0 may destroy the domain once it sees the exit code. Why the
+    /// app never ran is in the report, and on the console only if dom0 cannot be told.
     fn end(&mut self, exit: Exit) -> ! {
         match self.root.as_ref().map(Root::close) {
             Some(Ok(())) => {}
             Some(Err(failure)) => self.say(&failure.message),
             None => root::abandon(self.early.take()),
         }
-        if let Some(xenstore) = &self.xenstore {
-            if let Err(error) = end::report(xenstore, Some(exit), self.out_of_memory) {
-                self.say(&Failure::from_error(&error).message);
-            }
+        let reported = self.xenstore.as_ref().is_some_and(|xenstore| {
+            let reported = end::report(xenstore, Some(exit.clone()), self.out_of_memory);
+            reported.map_err(|error| self.say(&Failure::from_error(&error).message)).is_ok()
+        });
+        if let (false, Exit::NotStarted { message, .. }) = (reported, &exit) {
+            self.say(message.raw());
         }
         end::power_off()
     }

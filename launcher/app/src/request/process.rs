@@ -36,7 +36,8 @@ pub(crate) fn process(
     if let Some(entry) = env.iter().find(|entry| entry.starts_with('=')) {
         return Err(ResolveError::Env(entry.clone()));
     }
-    let cwd = match request.cwd.as_deref() {
+    // An empty one is what a script's unset variable leaves.
+    let cwd = match request.cwd.as_deref().filter(|cwd| !cwd.is_empty()) {
         Some(cwd) if !cwd.starts_with('/') => return Err(ResolveError::Cwd(cwd.to_owned())),
         Some(cwd) => cwd.to_owned(),
         // Dockerfiles may have a relative one; it counts from the root.

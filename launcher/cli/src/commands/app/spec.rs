@@ -173,8 +173,7 @@ impl Spec {
 pub(super) fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>> {
     let mut env = Vec::new();
     for file in files {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read --env-file {}", file.display()))?;
+        let text = read_lines("--env-file", file)?;
         for (index, line) in text.lines().enumerate() {
             let line = line.trim_start();
             if line.is_empty() || line.starts_with('#') {
@@ -191,8 +190,7 @@ pub(super) fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<Str
 
 /// `KEY=VALUE` or a key each.
 fn labels(file: &Path) -> Result<Vec<(String, String)>> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read --label-file {}", file.display()))?;
+    let text = read_lines("--label-file", file)?;
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines
@@ -201,6 +199,22 @@ fn labels(file: &Path) -> Result<Vec<(String, String)>> {
             Err(error) => bail!("in --label-file {}, line {number}: {error}", file.display()),
         })
         .collect()
+}
+
+/// The text of a file given to `flag`, without the byte order mark that editors on Windows begin it with.
+fn read_lines(flag: &str, file: &Path) -> Result<String> {
+    let cannot = || format!("cannot read {flag} {}", file.display());
+    let bytes = std::fs::read(file).with_context(cannot)?;
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        bail!("{}: it is in UTF-16; save it as UTF-8", cannot());
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .split(|byte| *byte == b'\n')
+            .count();
+        anyhow::anyhow!("{}: line {line} has bytes that are not UTF-8", cannot())
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn place(file: &Path, line: usize) -> String {
@@ -222,6 +236,27 @@ fn variable(text: &str) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_name_and_other_encodings_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("list");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            environment(std::slice::from_ref(&file), &[])
+        };
+        assert_eq!(read(b"\xef\xbb\xbfA=1\r\nB=2\r\n").unwrap(), ["A=1", "B=2"]);
+        for (bytes, cause) in [
+            (&b"\xff\xfeA\0=\x001\0"[..], "UTF-16; save it as UTF-8"),
+            (b"\xfe\xff\0A\0=\x001", "UTF-16"),
+            (b"A=1\nB=\xff\n", "line 2 has bytes that are not UTF-8"),
+        ] {
+            let error = read(bytes).unwrap_err().to_string();
+            assert!(error.contains(cause) && error.contains("--env-file"), "{error}");
+        }
+        std::fs::write(&file, b"\xef\xbb\xbfa=1\n").unwrap();
+        assert_eq!(labels(&file).unwrap(), [("a".to_owned(), "1".to_owned())]);
+    }
 
     #[test]
     fn files_come_before_flags_and_a_name_without_a_value_needs_one_here() {
