@@ -34,10 +34,20 @@ fn only_root_reads_the_kernels_log_and_makes_user_namespaces_and_io_rings() {
 }
 
 #[test]
-fn extra_opens_user_namespaces_and_io_rings_to_every_user() {
-    let extra = "sysctl.kernel.unprivileged_userns_clone=1 sysctl.kernel.io_uring_disabled=0";
-    let told = python(&["-u", "daemon", "--extra", extra], ATTEMPTS).stdout;
-    assert_eq!(told, "kernel log EPERM\nio_uring done\nuser namespace done\n");
+fn sysctl_opens_user_namespaces_and_io_rings_to_every_user() {
+    let settings = ["kernel.unprivileged_userns_clone=1", "kernel.io_uring_disabled=0"];
+    let opened = "kernel log EPERM\nio_uring done\nuser namespace done\n";
+    let sysctl = ["-u", "daemon", "--sysctl", settings[0], "--sysctl", settings[1]];
+    assert_eq!(python(&sysctl, ATTEMPTS).stdout, opened);
+    let extra = settings.map(|setting| format!("sysctl.{setting}")).join(" ");
+    assert_eq!(python(&["-u", "daemon", "--extra", &extra], ATTEMPTS).stdout, opened);
+}
+
+#[test]
+fn an_app_can_fence_itself_in_by_landlock() {
+    // landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION)
+    let script = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1) >= 6)";
+    assert_eq!(python(&["-u", "daemon"], script).stdout, "True\n");
 }
 
 #[test]

@@ -44,6 +44,23 @@ fn an_exec_ends_with_137_when_its_domain_is_removed_destroyed_or_reboots_and_kee
 }
 
 #[test]
+fn an_attached_command_ends_when_its_domain_is_removed_or_destroyed() {
+    let dom0 = Dom0::shared();
+    for (script, code) in [("launch rm -f held", "137"), ("xl destroy held", "137")] {
+        let app = dom0.start("held", &[&["-i"], &SLEEP[..]].concat());
+        let _ = dom0.eventually(120, "launch exec held true");
+        let output = dom0.sh(&format!(
+            "sleep 60 | launch attach held & attach=$!; sleep 3; {script} >/dev/null; \
+            for i in $(seq 20); do kill -0 $attach 2>/dev/null || break; sleep 1; done; \
+            if kill -9 $attach 2>/dev/null; then echo hangs; else wait $attach; echo $?; fi"
+        ));
+        assert_eq!(output.stdout.trim(), code, "{script}: {output:?}");
+        std::mem::forget(app);
+        dom0.launch(&["rm", "-f", "held"]).expect_success();
+    }
+}
+
+#[test]
 fn an_exec_whose_reader_is_slow_still_hears_signals_and_the_end_of_its_domain() {
     let dom0 = Dom0::shared();
     let app = dom0.start("slow", &SLEEP);

@@ -123,13 +123,13 @@ fn a_guest_that_stalls_is_left_by_a_signal_and_one_that_does_not_end_is_not_wait
 
 /// Makes what is hard to copy, and keeps a log growing.
 const MAKES: &str = r#"
-import os, time
+import os, socket, time
 os.makedirs('/d')
 with open('/d/hole', 'wb') as file:
     file.seek(100 << 20); file.write(b'middle'); file.truncate(1 << 30)
 with open('/d/ahead', 'wb') as file:
     os.posix_fallocate(file.fileno(), 0, 1 << 20); file.write(b'log')
-os.mkfifo('/d/pipe'); os.link('/d/ahead', '/d/same'); os.symlink('ahead', '/d/link')
+os.mkfifo('/d/pipe'); socket.socket(socket.AF_UNIX).bind('/d/socket'); os.link('/d/ahead', '/d/same'); os.symlink('ahead', '/d/link')
 open('/d/z-behind', 'w').write('behind')
 log = open('/d/log', 'ab', 0)
 log.write(b'g' * 3000000)
@@ -148,9 +148,10 @@ fn files_with_holes_that_grow_or_are_the_kernels_are_copied() {
     let _ = dom0.eventually(120, "launch logs hard | grep made");
     let dest = empty(dom0);
     let output = dom0.launch(&["cp", "hard:/d", dest]).expect_success();
-    assert!(output.stderr.contains("left out pipe: "), "{output:?}");
+    assert!(output.stderr.contains("left out socket: "), "{output:?}");
     let check = "set -e; cd /tmp/out/d; stat -c %s hole; tail -c +104857601 hole | head -c 6; echo
         test $(du -k hole | cut -f1) -lt 1000; stat -c %s ahead same; head -c 3 same; echo
+        test ahead -ef same; test -p pipe
         cat z-behind; echo; readlink link; test $(stat -c %s log) -ge 3000000; tr -d 'g\\0' <log | wc -c";
     let told = dom0.sh(check).expect_success().stdout;
     let expected = "1073741824\nmiddle\n1048576\n1048576\nlog\nbehind\nahead\n0\n";
@@ -158,15 +159,21 @@ fn files_with_holes_that_grow_or_are_the_kernels_are_copied() {
     // As a tar: a hole is written out there, so without the large one.
     dom0.launch(&["exec", "hard", "rm", "/d/hole"]).expect_success();
     let told = dom0.sh("cd /tmp && rm -rf tar && mkdir tar && launch cp hard:/d - >d.tar && \
-        tar xf d.tar -C tar && cat tar/d/z-behind && tr -d 'g\\0' <tar/d/log | wc -c && ls -A tar/d");
-    assert_eq!(told.expect_success().stdout, "behind0\nahead\nlink\nlog\nsame\nz-behind\n");
+        tar xf d.tar -C tar && test tar/d/ahead -ef tar/d/same && test -p tar/d/pipe && cat tar/d/z-behind && tr -d 'g\\0' <tar/d/log | wc -c && ls -A tar/d");
+    assert_eq!(told.expect_success().stdout, "behind0\nahead\nlink\nlog\npipe\nsame\nz-behind\n");
     // Alone, and files of the kernel's.
     dom0.launch(&["cp", "hard:/d/log", dest]).expect_success();
     dom0.launch(&["cp", "hard:/proc/cpuinfo", dest]).expect_success();
     dom0.launch(&["cp", "hard:/sys/kernel/notes", dest]).expect_success();
     dom0.sh("grep -q processor /tmp/out/cpuinfo && test -s /tmp/out/notes").expect_success();
-    // Asked for by name, a device or pipe is an error.
-    dom0.launch(&["cp", "hard:/d/pipe", dest]).expect_failure(1, &["/d/pipe is a pipe"]);
+    // And in again, as a folder and as a tar.
+    dom0.sh("cd /tmp/out/d && rm hole log && launch cp /tmp/out/d hard:/in && \
+        tar cf - -C /tmp/out d | launch cp - hard:/srv")
+        .expect_success();
+    let check = "for d in /in /srv/d; do test $d/ahead -ef $d/same -a -p $d/pipe || exit 1; done";
+    dom0.launch(&["exec", "hard", "sh", "-c", check]).expect_success();
+    // Asked for by name, a device or socket is an error.
+    dom0.launch(&["cp", "hard:/d/socket", dest]).expect_failure(1, &["/d/socket is a socket"]);
     dom0.launch(&["cp", "hard:/dev/null", dest]).expect_failure(1, &["/dev/null is a device"]);
     // The root, with what is mounted there.
     let _small = dom0.start("small", &["hello"]);

@@ -45,8 +45,9 @@ fn logs_tell_output_and_errors_apart_whichever_toolstack_and_kind() {
 
 #[test]
 fn a_signal_that_kills_the_app_is_told_as_128_plus_its_number() {
-    let output =
-        Dom0::shared().launch(&["--rm", "--name", "killed", "python", "sh", "-c", "kill -9 $$"]);
+    let flags = ["--rm", "--init", "--name", "killed"];
+    let app = ["python", "sh", "-c", "kill -9 $$"];
+    let output = Dom0::shared().launch(&[&flags[..], &app].concat());
     assert_eq!(output.code, 137, "{output:?}");
 }
 
@@ -81,9 +82,14 @@ fn an_app_that_is_there_but_cannot_run_ends_with_126_and_one_that_is_not_with_12
     for (program, code) in [("/etc/passwd", 126), ("/no/such/program", 127), ("nosuch", 127)] {
         let output = dom0.launch(&["--rm", "--name", "absent", "--entrypoint", program, "python"]);
         output.expect_failure(code, &[program]);
+        assert_eq!(output.stdout, "");
     }
     dom0.launch(&["--rm", "--name", "absent", "-u", "nobody-here", "python", "true"])
         .expect_failure(125, &["nobody-here"]);
+    // In the background nobody saw it, so the log's reader is told.
+    let _app = dom0.start("absent", &["python", "nosuch"]);
+    assert_eq!(dom0.launch(&["wait", "absent"]).expect_success().stdout, "127\n");
+    dom0.launch(&["logs", "absent"]).expect_failure(0, &["'nosuch'"]);
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_guest_that_sends_for_ever_ends_by_a_limit_that_is_named() {
         bytes.split_off(16)
     };
     let link = records(&|out| out.link(OsStr::new("l"), &meta, OsStr::new("t")).unwrap());
-    let left = records(&|out| out.left_out(OsStr::new("l"), copy::LeftOut::Pipe).unwrap());
+    let left = records(&|out| out.left_out(OsStr::new("l"), copy::LeftOut::Socket).unwrap());
     let deep = records(&|out| out.folder(OsStr::new("d"), &meta).unwrap());
     let file = records(&|out| {
         out.file(OsStr::new("f"), &meta, 60_000).unwrap();

@@ -2,8 +2,8 @@
 //! which reads or writes a stream, so the image needs no program for it. The streams of [`SEND`] and
 //! [`RECEIVE`] are in the format of the crate `copy`.
 
-/// `init` itself, for a process beside it.
-pub const PROGRAM: &str = "/proc/1/exe";
+/// The name by which dom0 asks for `init` itself as a process beside the app, which has no file of it.
+pub const PROGRAM: &str = "launch:init";
 /// First argument: send the file or folder that the second names to standard output.
 pub const SEND: &str = "__send";
 /// First argument: receive from standard input what goes into the folder that the second names, or

@@ -22,7 +22,7 @@ mod version;
 
 pub use mac::{Mac, MacError};
 pub use one_line::one_line;
-pub use orders::{Host, Limit, Neighbour, Network, Orders, Process, Root, Tmpfs, Writable};
+pub use orders::{Host, Limit, Neighbour, Network, Orders, Process, Root, Sysctl, Tmpfs, Writable};
 pub use report::{Exit, Mark, Report};
 pub use start_set::StartSet;
 pub use streams::Stream;

@@ -27,6 +27,9 @@ pub struct Orders {
     /// Memory file systems to mount over the root.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tmpfs: Vec<Tmpfs>,
+    /// Settings of the guest's kernel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sysctls: Vec<Sysctl>,
     /// Entropy that `init` credits to the kernel, in lower-case hex; 32 bytes are enough.
     pub seed: String,
     /// Dom0's real-time clock when the orders were written, in seconds since 1970; 0: keep the
@@ -81,6 +84,10 @@ pub struct Process {
     /// Whether it runs on a terminal.
     #[serde(default, skip_serializing_if = "is_false")]
     pub terminal: bool,
+    /// Whether `init` stands before it as PID 1, passes signals on and reaps orphans: Docker's
+    /// `--init`. Without it the app is PID 1.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub init: bool,
     /// Limits of the app's processes that differ from the usual ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limit>,
@@ -153,6 +160,16 @@ pub struct Tmpfs {
     pub path: String,
     /// Mount options as `mount -o` takes them for tmpfs, e.g. `size=16m,mode=1777`.
     pub options: String,
+}
+
+/// A setting of the guest's kernel (`sysctl(8)`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sysctl {
+    /// Its name, with dots or slashes, e.g. `net.core.somaxconn`.
+    pub name: String,
+    /// What is written to it.
+    pub value: String,
 }
 
 /// Why orders cannot be used.

@@ -10,12 +10,20 @@ pub struct Report {
     pub version: u32,
     /// `None` while the app runs.
     pub exit: Option<Exit>,
+    /// Whether the kernel has ended a process for want of memory. Known at the app's end.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub out_of_memory: bool,
     /// When each step was done, in the order they were done.
     pub marks: Vec<Mark>,
     /// The guest's real-time clock, in microseconds since 1970, at the zero of the marks' clock.
     /// A guest takes it over from Xen, as dom0 does, so it tells when the marks were for dom0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zero_unix_us: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How the app ended.
@@ -138,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_guests_control_characters_do_not_reach_the_terminal() {
-        let json = r#"{"version":4,"exit":{"not-started":{"code":127,"message":"a\u001b[2Jb\nc"}},"marks":[]}"#;
+        let json = r#"{"version":5,"exit":{"not-started":{"code":127,"message":"a\u001b[2Jb\nc"}},"marks":[]}"#;
         let report = Report::parse(json).unwrap();
         let Some(Exit::NotStarted { message, .. }) = report.exit else { panic!("wrong exit") };
         assert_eq!(message.to_string(), "a\u{fffd}[2Jb c");
@@ -150,6 +158,7 @@ mod tests {
         let report = Report {
             version: crate::VERSION,
             exit: Some(Exit::NotStarted { code: 127, message: "\u{1f980}".repeat(4096).into() }),
+            out_of_memory: true,
             marks: vec![mark("network-is-up"); 24],
             zero_unix_us: Some(u64::MAX),
         };
@@ -159,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_oversized_report_is_refused() {
-        let json = format!(r#"{{"version":4,"exit":null,"marks":[]}}{}"#, " ".repeat(MAX_BYTES));
+        let json = format!(r#"{{"version":5,"exit":null,"marks":[]}}{}"#, " ".repeat(MAX_BYTES));
         assert!(matches!(Report::parse(&json), Err(ReportError::TooLarge(_))));
     }
 }

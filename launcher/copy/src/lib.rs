@@ -8,12 +8,14 @@
 //! and resolve them. This format has neither.
 #![forbid(unsafe_code)]
 
+mod error;
 mod reader;
 mod sender;
 mod tree;
 mod wire;
 
-pub use reader::{CopyError, Limit, Limits, Sink, Summary, read_preamble, receive};
+pub use error::{CopyError, Limit};
+pub use reader::{Limits, Sink, Summary, read_preamble, receive};
 pub use sender::{SendError, send};
 pub use tree::{Rights, Top, Tree};
 pub use wire::{Kind, LeftOut, Meta, Writer};

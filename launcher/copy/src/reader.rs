@@ -1,14 +1,16 @@
 //! Reads a stream that a hostile peer may have sent.
 
+use crate::error::{CopyError, Limit};
 use crate::wire::{
     HEADER_BYTES, Header, Kind, LeftOut, MAGIC, MAX_DATA, MAX_NAME, MAX_TARGET, Meta, tag,
 };
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+/// The most bytes of paths that are kept for files with further names.
+const MAX_NAMED: usize = 32 << 20;
 /// File systems allocate space in pages of this size.
 const PAGE: u64 = 4096;
 
@@ -37,73 +39,6 @@ pub struct Summary {
     pub left_out: u64,
     /// The first entry that was left out, as a path below the top entry.
     pub first_left_out: Option<(PathBuf, LeftOut)>,
-}
-
-/// The limit that was exceeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// [`Limits::bytes`].
-    Bytes(u64),
-    /// [`Limits::entries`].
-    Entries(u64),
-    /// [`Limits::depth`].
-    Depth(usize),
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bytes(most) => write!(f, "more than {most} bytes; --max-size allows more"),
-            Self::Entries(most) => {
-                write!(f, "more than {most} files and folders; --max-entries allows more")
-            }
-            Self::Depth(most) => {
-                write!(f, "folders more than {most} deep; --max-depth allows more")
-            }
-        }
-    }
-}
-
-/// Why a stream was not read to its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CopyError {
-    /// The stream cannot be read.
-    #[error("cannot read the stream")]
-    Read(#[source] io::Error),
-    /// The stream ends without an end record.
-    #[error("the stream ends early")]
-    Ended,
-    /// The stream does not begin with this version's preamble.
-    #[error("the other side has another version of launch; restart the app")]
-    Version,
-    /// A record is invalid at this place.
-    #[error("the stream is not valid: {0}")]
-    Invalid(&'static str),
-    /// The stream exceeds a limit.
-    #[error("{} has {limit}", name(.path))]
-    Limit {
-        /// The entry at which the limit was exceeded.
-        path: PathBuf,
-        /// The limit.
-        limit: Limit,
-    },
-    /// An entry cannot be written.
-    #[error("cannot write {}", name(.path))]
-    Write {
-        /// The entry, as a path below the top entry.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-}
-
-/// The name of an entry in an error, from its path below the top entry.
-pub(crate) fn name(path: &Path) -> String {
-    match path.as_os_str().is_empty() {
-        true => "the copy".into(),
-        false => path.display().to_string(),
-    }
 }
 
 /// Receives the entries. The reader calls these in a valid order: data only between a file and its end, at
@@ -139,6 +74,16 @@ pub trait Sink {
     /// # Errors
     /// See [`Sink::folder`].
     fn link(&mut self, name: &OsStr, meta: &Meta, target: &OsStr) -> io::Result<()>;
+    /// A named pipe.
+    ///
+    /// # Errors
+    /// See [`Sink::folder`].
+    fn pipe(&mut self, name: &OsStr, meta: &Meta) -> io::Result<()>;
+    /// One more name for a file that is complete, at `first` below the top entry, which is a folder.
+    ///
+    /// # Errors
+    /// See [`Sink::folder`].
+    fn same_file(&mut self, name: &OsStr, first: &Path) -> io::Result<()>;
 }
 
 /// Reads the beginning of a stream: the kind of its top entry.
@@ -172,6 +117,8 @@ pub fn receive(
         path: PathBuf::new(),
         depth: 0,
         sum: Summary::default(),
+        named: vec![],
+        named_bytes: 0,
         buffer: vec![0; MAX_DATA],
     };
     reader.run(top)
@@ -186,6 +133,9 @@ struct Reader<'a, R, S> {
     /// Number of folders that are still open.
     depth: usize,
     sum: Summary,
+    /// Where the files are that may get further names, and how much room these paths take.
+    named: Vec<PathBuf>,
+    named_bytes: usize,
     buffer: Vec<u8>,
 }
 
@@ -205,6 +155,7 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
                     self.path.pop();
                     self.depth -= 1;
                 }
+                (tag::SAME_FILE, _) => self.same_file(&header)?,
                 (tag::LEFT_OUT, _) => {
                     self.count_entry()?;
                     let name = self.name(&header, false)?;
@@ -242,7 +193,11 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
                 }
                 Ok(())
             }
-            Kind::File => self.file(header.size, &name, &meta),
+            Kind::File => {
+                self.file(header.size, &name, &meta)?;
+                if header.target == 0 { Ok(()) } else { self.remember(&name) }
+            }
+            Kind::Pipe => self.wrote(Path::new(&name), |sink| sink.pipe(&name, &meta)),
             Kind::Link => {
                 let length = header.target as usize;
                 if length == 0 || length > MAX_TARGET {
@@ -252,6 +207,27 @@ impl<R: Read, S: Sink> Reader<'_, R, S> {
                 self.wrote(Path::new(&name), |sink| sink.link(&name, &meta, &target))
             }
         }
+    }
+
+    /// Keeps the place of a file that may get further names.
+    fn remember(&mut self, name: &OsStr) -> Result<(), CopyError> {
+        let path = self.path.join(name);
+        self.named_bytes += path.as_os_str().len() + size_of::<PathBuf>();
+        if self.named_bytes > MAX_NAMED {
+            return Err(CopyError::Invalid("there are too many files with further names"));
+        }
+        self.named.push(path);
+        Ok(())
+    }
+
+    fn same_file(&mut self, header: &Header) -> Result<(), CopyError> {
+        self.count_entry()?;
+        let name = self.name(header, false)?;
+        let number = usize::try_from(header.size).ok();
+        let Some(first) = number.and_then(|number| self.named.get(number)).cloned() else {
+            return Err(CopyError::Invalid("a name is for a file that has not come"));
+        };
+        self.wrote(Path::new(&name), |sink| sink.same_file(&name, &first))
     }
 
     fn file(&mut self, size: u64, name: &OsStr, meta: &Meta) -> Result<(), CopyError> {

@@ -6,6 +6,7 @@ use rustix::fs::{
     seek, statat,
 };
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -49,7 +50,7 @@ pub enum SendError {
         source: io::Error,
     },
     /// The path names something without content to copy.
-    #[error("{} is {what}; only files, folders and links are copied", path.display())]
+    #[error("{} is {what}; only files, folders, links and pipes are copied", path.display())]
     NotCopied {
         /// The path.
         path: PathBuf,
@@ -72,14 +73,14 @@ pub fn send(path: &Path, out: impl Write) -> Result<(), SendError> {
         Ok(kind) => kind,
         Err(why) => {
             let what = match why {
-                LeftOut::Pipe => "a pipe or a socket",
+                LeftOut::Socket => "a socket",
                 _ => "a device",
             };
             return Err(SendError::NotCopied { path: path.to_owned(), what });
         }
     };
     let writer = Writer::begin(out, kind).map_err(SendError::Stream)?;
-    let mut sender = Sender { writer, path: path.to_owned() };
+    let mut sender = Sender { writer, path: path.to_owned(), named: HashMap::new() };
     sender.entry(CWD, path.as_os_str(), OsStr::new(""), &stat, kind)?;
     sender.writer.end().map_err(SendError::Stream)
 }
@@ -89,8 +90,9 @@ fn kind(stat: &Stat) -> Result<Kind, LeftOut> {
         FileType::Directory => Ok(Kind::Folder),
         FileType::RegularFile => Ok(Kind::File),
         FileType::Symlink => Ok(Kind::Link),
+        FileType::Fifo => Ok(Kind::Pipe),
         FileType::CharacterDevice | FileType::BlockDevice => Err(LeftOut::Device),
-        _ => Err(LeftOut::Pipe),
+        _ => Err(LeftOut::Socket),
     }
 }
 
@@ -98,6 +100,8 @@ struct Sender<W> {
     writer: Writer<W>,
     /// The current entry, for errors.
     path: PathBuf,
+    /// Files with further names, by device and inode: their numbers.
+    named: HashMap<(u64, u64), u64>,
 }
 
 impl<W: Write> Sender<W> {
@@ -124,6 +128,7 @@ impl<W: Write> Sender<W> {
                 let opened = opened.map_err(|error| self.failed(error))?;
                 self.file(File::from(opened), name)
             }
+            Kind::Pipe => self.writer.pipe(name, &meta(stat)).map_err(SendError::Stream),
             Kind::Link => {
                 let target = readlinkat(folder, at, vec![]).map_err(|error| self.failed(error))?;
                 let target = OsString::from_vec(target.into_bytes());
@@ -180,8 +185,16 @@ impl<W: Write> Sender<W> {
 
     fn file(&mut self, file: File, name: &OsStr) -> Result<(), SendError> {
         let stat = fstat(&file).map_err(|error| self.failed(error))?;
-        if let Err(why) = kind(&stat) {
-            return self.writer.left_out(name, why).map_err(SendError::Stream);
+        match kind(&stat) {
+            Ok(Kind::Pipe) => {
+                return self.writer.pipe(name, &meta(&stat)).map_err(SendError::Stream);
+            }
+            Ok(_) => {}
+            Err(why) => return self.writer.left_out(name, why).map_err(SendError::Stream),
+        }
+        let inode = (stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino));
+        if let Some(number) = inode.and_then(|inode| self.named.get(&inode)) {
+            return self.writer.same_file(name, *number).map_err(SendError::Stream);
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let meta = meta(&stat);
@@ -192,14 +205,14 @@ impl<W: Write> Sender<W> {
                     let error = "it has no size and more than 16 MiB of content";
                     return Err(self.failed(io::Error::other(error)));
                 }
-                self.whole(&content, name, &meta)
+                self.whole(&content, name, &meta, inode)
             }
             1..=SMALL_FILE => {
                 let content = self.read_all(&file, size)?;
-                self.whole(&content, name, &meta)
+                self.whole(&content, name, &meta, inode)
             }
             _ => {
-                self.writer.file(name, &meta, size).map_err(SendError::Stream)?;
+                self.begin_file(name, &meta, size, inode).map_err(SendError::Stream)?;
                 let end = self.pieces(&file, size)?;
                 self.writer.end_of_file(end).map_err(SendError::Stream)
             }
@@ -216,10 +229,31 @@ impl<W: Write> Sender<W> {
         }
     }
 
-    fn whole(&mut self, content: &[u8], name: &OsStr, meta: &Meta) -> Result<(), SendError> {
+    /// Begins a file; one with an `inode` may be met by further names, and is numbered.
+    fn begin_file(
+        &mut self,
+        name: &OsStr,
+        meta: &Meta,
+        size: u64,
+        inode: Option<(u64, u64)>,
+    ) -> io::Result<()> {
+        let number = self.named.len() as u64;
+        if let Some(inode) = inode {
+            self.named.insert(inode, number);
+        }
+        self.writer.file_with_names(name, meta, size, inode.is_some())
+    }
+
+    fn whole(
+        &mut self,
+        content: &[u8],
+        name: &OsStr,
+        meta: &Meta,
+        inode: Option<(u64, u64)>,
+    ) -> Result<(), SendError> {
         let stream = SendError::Stream;
         let size = content.len() as u64;
-        self.writer.file(name, meta, size).map_err(stream)?;
+        self.begin_file(name, meta, size, inode).map_err(stream)?;
         let pieces = content.chunks(MAX_DATA);
         for (piece, offset) in pieces.zip((0..).step_by(MAX_DATA)) {
             self.writer.data(offset, piece).map_err(stream)?;

@@ -3,8 +3,8 @@
 use crate::reader::Sink;
 use crate::wire::Meta;
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, fchmod, fchown, futimens, mkdirat,
-    openat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, fchmod, fchown, futimens,
+    linkat, mkdirat, mknodat, openat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// The destination of the top entry.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub struct Rights {
     pub follow: bool,
 }
 
-/// Writes entries. A file or link replaces a file or link; an existing folder stays unchanged.
+/// Writes entries. A file, link or pipe replaces one of these; an existing folder stays unchanged.
 #[derive(Debug)]
 pub struct Tree {
     /// The destination of the top entry, until that entry is received.
@@ -164,6 +165,43 @@ impl Sink for Tree {
         }
         Ok(())
     }
+
+    fn pipe(&mut self, name: &OsStr, meta: &Meta) -> io::Result<()> {
+        let named = self.top.take();
+        let (folder, name) = self.place(&named, name)?;
+        remove(folder, name)?;
+        mknodat(folder, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        // Open for both it never waits for anybody.
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.set(openat(folder, name, flags, Mode::empty())?.as_fd(), meta)
+    }
+
+    fn same_file(&mut self, name: &OsStr, first: &Path) -> io::Result<()> {
+        let (Some(top), Some(folder)) = (self.folders.first(), self.folders.last()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let (top, folder) = (top.folder.as_fd(), folder.folder.as_fd());
+        remove(folder, name)?;
+        link_or_copy(top, first, folder, name)
+    }
+}
+
+/// Gives the file at `first` in `top` one more name, or a copy where the file system has no such names.
+fn link_or_copy(
+    top: BorrowedFd<'_>,
+    first: &Path,
+    folder: BorrowedFd<'_>,
+    name: &OsStr,
+) -> io::Result<()> {
+    match linkat(top, first, folder, name, AtFlags::empty()) {
+        Err(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP) => {}
+        result => return Ok(result?),
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut from = File::from(openat(top, first, flags | OFlags::RDONLY, Mode::empty())?);
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&from)?.st_mode);
+    let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    io::copy(&mut from, &mut File::from(openat(folder, name, flags, mode)?)).map(drop)
 }
 
 /// Makes room for an entry: removes what has its name, unless that is a folder.

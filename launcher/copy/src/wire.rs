@@ -5,11 +5,16 @@
 //! | folder | name's length, mode, owner, time | name; then the folder's entries, then a leave |
 //! | file | the same, size | name; then its data in order, then its end |
 //! | link | the same, target's length | name, target |
+//! | pipe | name's length, rights, owner, time | name |
+//! | same file | name's length, number of an earlier file | name |
 //! | data | length, offset in the file | that many bytes; the space between two of them is a hole |
 //! | end of file | the file's final size | |
 //! | leave | | |
 //! | left out | name's length, reason | name |
 //! | end | | |
+//!
+//! A file that may have further names says so. These files are numbered from 0, and each further name gives its
+//! file's number.
 //!
 //! A name is that of one entry in its folder; the first entry's name is empty, because the receiver decides where it
 //! goes. All numbers are little-endian.
@@ -19,7 +24,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
 /// The beginning of each stream; the top entry's kind follows in one byte.
-pub(crate) const MAGIC: [u8; 15] = *b"launch copy 01\n";
+pub(crate) const MAGIC: [u8; 15] = *b"launch copy 02\n";
 /// The size of each record's header in bytes.
 pub(crate) const HEADER_BYTES: usize = 40;
 /// The longest name in Linux (`NAME_MAX`).
@@ -38,6 +43,8 @@ pub(crate) mod tag {
     pub(crate) const LEAVE: u8 = 6;
     pub(crate) const LEFT_OUT: u8 = 7;
     pub(crate) const END: u8 = 8;
+    pub(crate) const PIPE: u8 = 9;
+    pub(crate) const SAME_FILE: u8 = 10;
 }
 
 /// The kind of an entry.
@@ -49,6 +56,8 @@ pub enum Kind {
     File,
     /// A symbolic link.
     Link,
+    /// A named pipe.
+    Pipe,
 }
 
 impl Kind {
@@ -57,19 +66,22 @@ impl Kind {
             Self::Folder => tag::FOLDER,
             Self::File => tag::FILE,
             Self::Link => tag::LINK,
+            Self::Pipe => tag::PIPE,
         }
     }
 
     pub(crate) fn from_tag(tag: u8) -> Option<Self> {
-        [Self::Folder, Self::File, Self::Link].into_iter().find(|kind| kind.tag() == tag)
+        [Self::Folder, Self::File, Self::Link, Self::Pipe]
+            .into_iter()
+            .find(|kind| kind.tag() == tag)
     }
 }
 
 /// Why the sender left an entry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut {
-    /// A named pipe or a socket: it has no content, and opening a copied pipe might block for ever.
-    Pipe,
+    /// A socket: it has no content, and no process listens on a copy of it.
+    Socket,
     /// A device node.
     Device,
     /// The files of a file system that the kernel generates, such as `/proc`, mounted below the copied folder.
@@ -77,7 +89,7 @@ pub enum LeftOut {
 }
 
 impl LeftOut {
-    const ALL: [Self; 3] = [Self::Pipe, Self::Device, Self::KernelFiles];
+    const ALL: [Self; 3] = [Self::Socket, Self::Device, Self::KernelFiles];
 
     pub(crate) fn from_number(number: u16) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
@@ -109,11 +121,11 @@ pub(crate) struct Header {
     pub(crate) gid: u32,
     /// The length of a name or of data.
     pub(crate) length: u32,
-    /// The length of a link's target.
+    /// The length of a link's target; for a file 1 if further names of it may follow.
     pub(crate) target: u32,
     pub(crate) mtime: i64,
     pub(crate) mtime_nanos: u32,
-    /// The size of a file, or the offset of data.
+    /// The size of a file, the offset of data, or the number of the file that has a further name.
     pub(crate) size: u64,
 }
 
@@ -207,8 +219,39 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// See [`Writer::begin`].
     pub fn file(&mut self, name: &OsStr, meta: &Meta, size: u64) -> io::Result<()> {
-        let header = Header { size, ..Header::new(tag::FILE, meta, name)? };
+        self.file_with_names(name, meta, size, false)
+    }
+
+    /// The same; with `more`, it is counted, and [`Writer::same_file`] may give it further names.
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn file_with_names(
+        &mut self,
+        name: &OsStr,
+        meta: &Meta,
+        size: u64,
+        more: bool,
+    ) -> io::Result<()> {
+        let header = Header { size, target: more.into(), ..Header::new(tag::FILE, meta, name)? };
         self.put(&header, name.as_bytes())
+    }
+
+    /// Writes a further name of the file with this number, which is complete.
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn same_file(&mut self, name: &OsStr, number: u64) -> io::Result<()> {
+        let header = Header::new(tag::SAME_FILE, &Meta::default(), name)?;
+        self.put(&Header { size: number, ..header }, name.as_bytes())
+    }
+
+    /// Writes a named pipe.
+    ///
+    /// # Errors
+    /// See [`Writer::begin`].
+    pub fn pipe(&mut self, name: &OsStr, meta: &Meta) -> io::Result<()> {
+        self.put(&Header::new(tag::PIPE, meta, name)?, name.as_bytes())
     }
 
     /// Writes a symbolic link.

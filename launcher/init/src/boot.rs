@@ -4,28 +4,26 @@ use crate::bulk_output::BulkOutput;
 use crate::children::Children;
 use crate::console::Console;
 use crate::failure::{Failure, OrFail};
+use crate::out_of_memory::OutOfMemory;
 use crate::program::{self, Program};
 use crate::relay::Relay;
 use crate::root::{self, EarlyMounts, Root};
 use crate::signals::{self, Signals};
-use crate::spawn::spawn;
+use crate::spawn::{Place, spawn};
 use crate::start_set::Recorder;
 use crate::streams::{Kind, Stdio, Target};
 use crate::supervise::{Stop, Supervisor};
 use crate::talk::GuestServer;
-use crate::{clock, end, etc, file_systems, marks, network, orders};
+use crate::{clock, end, etc, file_systems, limits, marks, network, orders, systemd};
 use contract::talk::Size;
 use contract::{Exit, Orders, Process, devices};
 use rustix::mount::{MountFlags, mount};
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::Pid;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use xen::store::Store;
 
-/// Open files that the app may have, soft and hard; Docker's usual value and the kernel's
-/// `fs.nr_open`.
-const MAX_OPEN_FILES: u64 = 1 << 20;
 /// The size of the app's terminal until a client in dom0 sends its own.
 const USUAL_SIZE: Size = Size { rows: 24, columns: 80 };
 /// How long the last output may take without any progress.
@@ -36,10 +34,9 @@ pub fn run() -> ! {
     end::install_panic_hook();
     let mut domain = Domain::default();
     marks::note("init");
-    let exit = domain.live().unwrap_or_else(|Failure { code, message }| {
-        domain.say(&message);
-        Exit::NotStarted { code, message: message.into() }
-    });
+    let not_started =
+        |Failure { code, message }| Exit::NotStarted { code, message: message.into() };
+    let exit = domain.live().unwrap_or_else(not_started);
     domain.end(exit)
 }
 
@@ -50,6 +47,7 @@ struct Domain {
     xenstore: Option<Store>,
     early: Option<EarlyMounts>,
     root: Option<Root>,
+    out_of_memory: bool,
 }
 
 impl Domain {
@@ -83,6 +81,8 @@ impl Domain {
         let root = self.root.insert(Root::mount(writable, early, &signals)?);
         root.enter()?;
         set_up_root(&orders)?;
+        limits::raise_kernels();
+        limits::set_sysctls(&orders.sysctls)?;
         marks::note("furnished");
         let program = prepare(&orders)?;
         root.seal()?;
@@ -96,18 +96,25 @@ impl Domain {
         let (stop, hostname) = (stop_rule(&orders.process), orders.hostname);
         // The app has its own copy; these take up to 2 MiB, twice.
         drop((program, orders.process));
-        if let Err(error) = end::report(xenstore, None, &marks::list()) {
+        if let Err(error) = end::report(xenstore, None, false) {
             console.say(&Failure::from_error(&error).message);
         }
         let recorder = Recorder::begin(root.image());
         let children = Arc::new(Children::default());
-        children.set_app(Some(app));
+        children.set_app(app)?;
         let bulk_output = relay.bulk_output();
         GuestServer::begin(hostname, Arc::clone(&children), input, bulk_output);
         let xenstore = Some(&*xenstore);
-        let mut supervisor =
-            Supervisor { signals: &signals, console, relay, children: &children, xenstore };
+        let mut supervisor = Supervisor {
+            signals: &signals,
+            console,
+            relay,
+            children: &children,
+            out_of_memory: OutOfMemory::look_out(),
+            xenstore,
+        };
         let exit = supervisor.watch(app, stop);
+        self.out_of_memory = supervisor.was_out_of_memory();
         supervisor.finish(LAST_WORDS);
         if let Some(recorder) = recorder {
             recorder.finish();
@@ -122,17 +129,20 @@ impl Domain {
         }
     }
 
-    /// Writes everything out, then reports: dom0 may destroy the domain once it sees the exit code.
+    /// Writes everything out, then reports: dom0 may destroy the domain once it sees the exit code. Why the
+    /// app never ran is in the report, and on the console only if dom0 cannot be told.
     fn end(&mut self, exit: Exit) -> ! {
         match self.root.as_ref().map(Root::close) {
             Some(Ok(())) => {}
             Some(Err(failure)) => self.say(&failure.message),
             None => root::abandon(self.early.take()),
         }
-        if let Some(xenstore) = &self.xenstore {
-            if let Err(error) = end::report(xenstore, Some(exit), &marks::list()) {
-                self.say(&Failure::from_error(&error).message);
-            }
+        let reported = self.xenstore.as_ref().is_some_and(|xenstore| {
+            let reported = end::report(xenstore, Some(exit.clone()), self.out_of_memory);
+            reported.map_err(|error| self.say(&Failure::from_error(&error).message)).is_ok()
+        });
+        if let (false, Exit::NotStarted { message, .. }) = (reported, &exit) {
+            self.say(message.raw());
         }
         end::power_off()
     }
@@ -160,7 +170,6 @@ fn sleep_when_idle() {
 pub fn set_up_root(orders: &Orders) -> Result<(), Failure> {
     file_systems::mount_kernel_file_systems()?;
     signals::register_stop_command()?;
-    network::relax_limits();
     sleep_when_idle();
     rustix::system::sethostname(orders.hostname.as_bytes())
         .or_fail(|| format!("set the host name to '{}'", orders.hostname))?;
@@ -172,9 +181,12 @@ pub fn set_up_root(orders: &Orders) -> Result<(), Failure> {
 /// directory.
 ///
 /// # Errors
-/// No such user, no command, or no such folder can be made.
+/// No such user, no command, a command that this kernel cannot run, or no such folder can be made.
 pub fn prepare(orders: &Orders) -> Result<Program, Failure> {
     let program = program::find(&orders.process, &orders.hostname)?;
+    if program.may_be_systemd() {
+        systemd::refuse_without_cgroups(&program, systemd::KERNEL_LIST.as_ref())?;
+    }
     file_systems::make_folder(&program.cwd.to_string_lossy())?;
     Ok(program)
 }
@@ -187,23 +199,17 @@ pub fn start(
     program: &Program,
     process: &Process,
 ) -> Result<(Pid, Relay, Option<Target>), Failure> {
-    raise_open_files();
     let bulk_output = Arc::new(BulkOutput::new().or_fail(|| "make an event".into())?);
     let kind = match process.terminal {
         true => Kind::Terminal(USUAL_SIZE),
         false => Kind::Pipes { stdin: process.stdin },
     };
+    limits::raise_own();
     let stdio = Stdio::open(kind, program.user.uid)?;
-    let app = spawn(program, stdio.streams())?;
+    let own = process.init.then(program::own).transpose()?;
+    let place = own.as_ref().map_or(Place::Pid1, |own| Place::BehindReaper(own.as_fd()));
+    let app = spawn(program, stdio.streams(), place)?;
     Ok((app, Relay::new(stdio.outputs, bulk_output), stdio.input))
-}
-
-/// Raises the limit as far as the kernel allows. An app that needs more reports it itself.
-fn raise_open_files() {
-    let both = |limit| Rlimit { current: limit, maximum: limit };
-    if setrlimit(Resource::Nofile, both(Some(MAX_OPEN_FILES))).is_err() {
-        let _ = setrlimit(Resource::Nofile, both(getrlimit(Resource::Nofile).maximum));
-    }
 }
 
 fn stop_rule(process: &Process) -> Stop {

@@ -3,7 +3,7 @@
 use crate::failure::{Failure, OrFail};
 use contract::Exit;
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,8 +16,15 @@ pub struct Children(Mutex<Inner>);
 struct Inner {
     /// No more are started: the domain ends.
     closed: bool,
-    app: Option<Pid>,
+    app: Option<App>,
     awaited: HashMap<Pid, Arc<Ended>>,
+}
+
+#[derive(Debug)]
+struct App {
+    pid: Pid,
+    /// The same process, by a descriptor that never means another one.
+    pidfd: Arc<OwnedFd>,
 }
 
 /// The end of one child, to be.
@@ -60,7 +67,7 @@ impl Children {
         // Held until the child is noted: its end may be seen before this thread goes on.
         let mut inner = self.lock();
         if inner.closed {
-            return Err(Failure::set_up("the app has ended"));
+            return Err(app_has_ended());
         }
         let pid = start()?;
         let ended = Arc::new(Ended { exit: OnceLock::new(), event });
@@ -79,18 +86,33 @@ impl Children {
 
     /// Sends a signal to the app. Returns whether the app runs and the signal exists.
     pub fn signal_app(&self, number: i32) -> bool {
-        self.lock().app.is_some_and(|app| send(app, number))
+        self.lock().app.as_ref().is_some_and(|app| send(app.pid, number))
     }
 
-    /// Notes which the app is; `None` once it has ended.
-    pub(crate) fn set_app(&self, app: Option<Pid>) {
-        self.lock().app = app;
+    /// The app, as a pidfd.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn app(&self) -> Result<Arc<OwnedFd>, Failure> {
+        let inner = self.lock();
+        inner.app.as_ref().map(|app| Arc::clone(&app.pidfd)).ok_or_else(app_has_ended)
+    }
+
+    /// Notes which the app is. It must not have been reaped.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn set_app(&self, pid: Pid) -> Result<(), Failure> {
+        let pidfd =
+            pidfd_open(pid, PidfdFlags::empty()).or_fail(|| "open the app's process".into())?;
+        self.lock().app = Some(App { pid, pidfd: Arc::new(pidfd) });
+        Ok(())
     }
 
     /// Notes that a child has ended.
     pub(crate) fn has_ended(&self, pid: Pid, exit: &Exit) {
         let mut inner = self.lock();
-        if inner.app == Some(pid) {
+        if inner.app.as_ref().is_some_and(|app| app.pid == pid) {
             inner.app = None;
         }
         if let Some(ended) = inner.awaited.remove(&pid) {
@@ -103,6 +125,10 @@ impl Children {
     pub(crate) fn close(&self) {
         self.lock().closed = true;
     }
+}
+
+fn app_has_ended() -> Failure {
+    Failure::set_up("the app has ended")
 }
 
 /// Says whether it could be sent.

@@ -1,6 +1,7 @@
 //! The domain's console: the app's output goes there as it is, and so do lines of `init`'s own.
 
 use crate::failure::{Failure, OrFail};
+use contract::Stream;
 use contract::untrusted::printable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
@@ -38,11 +39,12 @@ impl Console {
         Self(file)
     }
 
-    /// Writes one line of `init`'s own. If the console stays full, the line is lost.
+    /// Writes one line of `init`'s own, marked as standard error. If the console stays full, the line is lost.
     pub fn say(&self, text: &str) {
         // It may name what the image or the app chose.
         let line = format!("launch-init: {}\n", printable(text));
-        let mut rest = line.as_bytes();
+        let line = [&Stream::Stderr.mark(), line.as_bytes(), &Stream::Stdout.mark()].concat();
+        let mut rest = &line[..];
         while !rest.is_empty() {
             match write(&self.0, rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
@@ -68,16 +70,19 @@ impl AsFd for Console {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::streams::Splitter;
     use rustix::io::read;
     use rustix::pipe::{PipeFlags, pipe_with};
 
     #[test]
-    fn a_line_of_ours_stays_one_line() {
+    fn a_line_of_ours_stays_one_line_and_is_no_output_of_the_apps() {
         let flags = PipeFlags::NONBLOCK | PipeFlags::CLOEXEC;
         let (console_out, console_in) = pipe_with(flags).unwrap();
         Console::over(console_in).say("a\nb\rc");
         let mut text = [0u8; 64];
         let got = read(&console_out, &mut text[..]).unwrap();
-        assert_eq!(&text[..got], b"launch-init: a b c\n");
+        let mut streams = Splitter::default();
+        let parts = streams.split(&text[..got]);
+        assert_eq!(parts, [(Stream::Stderr, b"launch-init: a b c\n".to_vec())]);
     }
 }

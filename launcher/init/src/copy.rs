@@ -4,12 +4,13 @@
 use crate::failure::cause;
 use contract::copy::{OWNERS, RECEIVE, SEND, UNPACK};
 use copy::{CopyError, Kind, Limits, Rights, SendError, Top, Tree};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{CWD, FileType, Mode, OFlags, chmod, mknodat, open};
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};
-use tar::Archive;
+use tar::{Archive, EntryType};
 
 /// The guest's own disk is the only limit.
 const LIMITS: Limits =
@@ -107,9 +108,38 @@ fn unpack(path: &Path, owners: bool, stream: impl Read) -> io::Result<()> {
             continue;
         }
         let target = join(path, &below);
-        entry.unpack(&target).map_err(|error| about(&target, &error))?;
+        let unpacked = match entry.header().entry_type() {
+            // The crate would make an empty file of a pipe, and look for the file from the working directory.
+            EntryType::Fifo => make_pipe(&target, entry.header(), owners),
+            EntryType::Link => {
+                let first = entry.link_name()?.ok_or(io::ErrorKind::InvalidData)?;
+                let first: PathBuf = plain(&first)?.components().skip(dropped).collect();
+                replace(&target).and_then(|()| fs::hard_link(join(path, &first), &target))
+            }
+            _ => entry.unpack(&target).map(drop),
+        };
+        unpacked.map_err(|error| about(&target, &error))?;
     }
     Ok(())
+}
+
+fn make_pipe(target: &Path, header: &tar::Header, owners: bool) -> io::Result<()> {
+    replace(target)?;
+    let mode = Mode::from_raw_mode(header.mode()? & 0o7777);
+    mknodat(CWD, target, FileType::Fifo, mode, 0)?;
+    if owners {
+        let id = |id: u64| u32::try_from(id).map_err(|_| io::ErrorKind::InvalidData);
+        std::os::unix::fs::lchown(target, Some(id(header.uid()?)?), Some(id(header.gid()?)?))?;
+    }
+    Ok(chmod(target, mode)?)
+}
+
+/// Makes room for an entry.
+fn replace(target: &Path) -> io::Result<()> {
+    match fs::remove_file(target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A path that stays below where it begins.
@@ -144,7 +174,6 @@ fn about(path: &Path, error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     fn sent(path: &Path) -> Vec<u8> {
         let mut bytes = vec![];
@@ -207,6 +236,23 @@ mod tests {
         fs::create_dir(folder.path().join("below")).unwrap();
         unpack(&folder.path().join("."), false, &stream[..]).unwrap();
         assert_eq!(fs::read_to_string(folder.path().join("below/file")).unwrap(), "text");
+        // Pipes and further names of a file, which the crate does not make as they are.
+        let mut builder = tar::Builder::new(vec![]);
+        header.set_mode(0o640);
+        builder.append_data(&mut header, "f", &b"text"[..]).unwrap();
+        header.set_size(0);
+        header.set_entry_type(EntryType::Link);
+        builder.append_link(&mut header, "again", "f").unwrap();
+        header.set_entry_type(EntryType::Fifo);
+        builder.append_data(&mut header, "pipe", io::empty()).unwrap();
+        let several = builder.into_inner().unwrap();
+        for _ in 0..2 {
+            use std::os::unix::fs::{FileTypeExt, MetadataExt};
+            unpack(&folder.path().join("."), false, &several[..]).unwrap();
+            let kind = |name: &str| fs::metadata(folder.path().join(name)).unwrap();
+            assert_eq!((kind("again").ino(), kind("again").nlink()), (kind("f").ino(), 2));
+            assert!(kind("pipe").file_type().is_fifo() && kind("pipe").mode() & 0o777 == 0o640);
+        }
         // The system's words, and not only what was done when it failed.
         let error = words(unpack(&folder.path().join("none/below"), false, &stream[..]));
         assert!(error.ends_with(": no such file or directory"), "{error}");

@@ -1,7 +1,7 @@
 //! The end of the domain: the report to dom0, and power-off. Nothing here may fail.
 
 use crate::marks;
-use contract::{Exit, Mark, Report, store};
+use contract::{Exit, Report, store};
 use rustix::system::{RebootCommand, reboot};
 use std::sync::atomic::{AtomicBool, Ordering};
 use xen::store::{Store, StoreError};
@@ -15,9 +15,14 @@ const QUIET: u32 = 4;
 ///
 /// # Errors
 /// xenstored refuses, or is not there.
-pub fn report(xenstore: &Store, exit: Option<Exit>, marks: &[Mark]) -> Result<(), StoreError> {
-    let zero_unix_us = marks::zero_unix_us();
-    let report = Report { version: contract::VERSION, exit, marks: marks.to_vec(), zero_unix_us };
+pub fn report(xenstore: &Store, exit: Option<Exit>, out_of_memory: bool) -> Result<(), StoreError> {
+    let report = Report {
+        version: contract::VERSION,
+        exit,
+        out_of_memory,
+        marks: marks::list(),
+        zero_unix_us: marks::zero_unix_us(),
+    };
     xenstore.write(store::REPORT, &report.render())
 }
 
@@ -53,7 +58,7 @@ pub fn install_panic_hook() {
             // A connection of its own: the one in use may be in the middle of an exchange.
             if let Ok(xenstore) = Store::connect() {
                 let exit = Exit::NotStarted { code: 125, message: message.into() };
-                let _ = report(&xenstore, Some(exit), &[]);
+                let _ = report(&xenstore, Some(exit), false);
             }
             rustix::fs::sync();
         }

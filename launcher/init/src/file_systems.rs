@@ -10,8 +10,13 @@ use rustix::fs::{CWD, Mode, mkdirat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use std::ffi::{CStr, CString};
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+/// How many links are followed one after the other, as the kernel has it.
+const MAX_LINKS: u32 = 40;
 
 struct FileSystem {
     kind: &'static str,
@@ -22,7 +27,9 @@ struct FileSystem {
     optional: bool,
 }
 
-const NO_FILES: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+/// How what the kernel shows as files is mounted: no programs, devices or rights come from there.
+pub(crate) const NO_FILES: MountFlags =
+    MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// In the order of mounting, with Docker's options. `/dev` allows execution because programs map
 /// `/dev/zero` executable.
@@ -123,13 +130,29 @@ pub fn mount_tmpfs(wanted: &[Tmpfs]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes a folder and its parents in the app's root; a folder that exists stays as it is.
+/// Makes a folder and its parents in the app's root; a folder that exists stays as it is. Where the path
+/// has a link whose target is missing, the target is made.
 ///
 /// # Errors
 /// Something else has its name, or the root cannot be written.
 pub fn make_folder(path: &str) -> Result<(), Failure> {
-    let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-    made.or_fail(|| format!("make the folder {path}"))
+    make_below_links(Path::new(path), MAX_LINKS).or_fail(|| format!("make the folder {path}"))
+}
+
+fn make_below_links(path: &Path, links: u32) -> io::Result<()> {
+    let create = || DirBuilder::new().recursive(true).mode(0o755).create(path);
+    let refused = match create() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => error,
+        result => return result,
+    };
+    let dangles = |part: &&Path| part.is_symlink() && !part.exists();
+    let Some(link) = path.ancestors().filter(dangles).last() else { return Err(refused) };
+    if links == 0 {
+        return Err(Errno::LOOP.into());
+    }
+    let target = link.parent().unwrap_or(link).join(fs::read_link(link)?);
+    make_below_links(&target, links - 1)?;
+    create()
 }
 
 /// Splits mount options into the kernel's flags and those for tmpfs itself.
@@ -164,6 +187,24 @@ mod tests {
         let (flags, rest) = parse_options("rw,noexec,nosuid,exec,size=16m,,mode=1777");
         assert_eq!(flags, MountFlags::NOSUID);
         assert_eq!(rest, "size=16m,mode=1777");
+    }
+
+    #[test]
+    fn a_folder_is_made_where_a_link_leads_to_nothing_and_not_where_a_file_is() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let make = |name: &str| make_folder(at(name).to_str().unwrap());
+        symlink("new/target", at("relative")).unwrap();
+        symlink(at("relative/below"), at("twice")).unwrap();
+        symlink("circle", at("circle")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        make("twice/inside").unwrap();
+        assert!(at("new/target/below/inside").is_dir());
+        for (name, cause) in [("file", "file exists"), ("circle", "symbolic links")] {
+            let failure = make(name).unwrap_err();
+            assert!(failure.message.contains(cause), "{failure}");
+        }
     }
 
     #[test]

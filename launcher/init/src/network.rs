@@ -80,16 +80,6 @@ pub fn await_link(interface: &str, patience: Duration) -> bool {
     true
 }
 
-/// Lets every user open low ports and send pings, as Docker does; needs `/proc`. A kernel
-/// without these settings keeps its own rules.
-pub fn relax_limits() {
-    const FOLDER: &str = "/proc/sys/net/ipv4";
-    for (name, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")]
-    {
-        let _ = std::fs::write(format!("{FOLDER}/{name}"), value);
-    }
-}
-
 fn index_of(socket: &Socket, interface: &str) -> Result<Option<u32>, Failure> {
     match name_to_index(socket, interface) {
         Ok(index) => Ok(Some(index)),

@@ -3,10 +3,12 @@
 use crate::failure::{Failure, OrFail, cause};
 use crate::user::{self, User};
 use contract::{Limit, Process};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +18,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// All that is needed to run the app.
 #[derive(Debug)]
 pub struct Program {
-    /// Files to try, in order.
+    /// What to run, where it is open already.
+    pub file: Option<OwnedFd>,
+    /// Files to try otherwise, in order.
     pub candidates: Vec<CString>,
     /// Arguments, the program's name first.
     pub args: Vec<CString>,
@@ -47,6 +51,7 @@ impl Program {
         let path = value(&env, "PATH").unwrap_or_default().to_owned();
         let cwd = if process.cwd.is_empty() { "/" } else { &process.cwd };
         Ok(Self {
+            file: None,
             candidates: strings("PATH", candidates(name, &path))?,
             args: strings("an argument", process.args.iter().cloned())?,
             env: strings("the environment", env)?,
@@ -85,9 +90,25 @@ impl Program {
         }
     }
 
+    /// The name that was asked for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether its name is one of systemd's; tells without a look at any file.
+    #[must_use]
+    pub fn may_be_systemd(&self) -> bool {
+        self.name.ends_with("init") || self.name.ends_with("systemd")
+    }
+
+    /// The files that may be meant, in order.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.candidates.iter().map(|path| self.locate(path))
+    }
+
     fn explain_missing(&self) -> Failure {
-        let mut files = self.candidates.iter().map(|path| self.locate(path));
-        if let Some(file) = files.find(|file| file.is_file()) {
+        if let Some(file) = self.files().find(|file| file.is_file()) {
             return Failure::not_found(format!(
                 "cannot run {}: the interpreter or loader that it names is not in the image",
                 file.display()
@@ -117,6 +138,15 @@ pub fn find(process: &Process, hostname: &str) -> Result<Program, Failure> {
     let user = user::resolve(&process.user, &passwd, &group)
         .map_err(|error| Failure::from_error(&error))?;
     Program::prepare(process, hostname, user)
+}
+
+/// This program itself. The app's `/proc` does not show it, and its root has no file of it.
+///
+/// # Errors
+/// This process's own `/proc` is not mounted.
+pub fn own() -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    open("/proc/self/exe", flags, Mode::empty()).or_fail(|| "open init's own program".into())
 }
 
 fn strings(what: &str, texts: impl IntoIterator<Item = String>) -> Result<Vec<CString>, Failure> {

@@ -28,9 +28,10 @@ const SCRATCH: &str = "/upper/work";
 const SCRATCH_USED: &str = "/upper/work/work";
 
 /// Whole-folder renames and changes of mode or owner (`chown -R` in many entrypoints) are noted
-/// in the layer, not made by copying files. The layer only ever lies over this one image.
+/// in the layer, not made by copying files. The layer only ever lies over this one image. All files have the
+/// device number of the root, whichever disk they are on, or `du -x`, `df FILE` and others take them for mounts.
 const OVERLAY: &CStr =
-    c"lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work,redirect_dir=on,metacopy=on";
+    c"lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work,redirect_dir=on,metacopy=on,xino=on";
 
 /// Mounts of the root that are made while xenstore answers, disks appear and the network is set up.
 ///

@@ -16,17 +16,9 @@ pub const STOP_ARGUMENT: &str = "stop-app";
 /// The kernel's setting, as a file of `/proc`.
 const POWEROFF_COMMAND: &str = "/proc/sys/kernel/poweroff_cmd";
 
-/// Signals that are passed on to the app. Scripts in images send them to PID 1, which is the app
-/// in a container.
-const PASSED_ON: [libc::c_int; 7] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGTERM,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGWINCH,
-];
+/// Signals that mean something here. The app cannot send any: this process is not in its namespace.
+/// SIGTERM is how an image's `/sbin/reboot` passes on `xl reboot`.
+const HEARD: [libc::c_int; 3] = [libc::SIGCHLD, libc::SIGPWR, libc::SIGTERM];
 
 /// What a signal to PID 1 means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +27,6 @@ pub enum Event {
     Child,
     /// Dom0 wants the domain to shut down.
     Stop,
-    /// For the app.
-    PassOn(libc::c_int),
 }
 
 /// The signals of this process, readable as a file.
@@ -57,7 +47,7 @@ impl Signals {
         let set = unsafe {
             libc::sigemptyset(set.as_mut_ptr());
             let mut set = set.assume_init();
-            for signal in PASSED_ON.into_iter().chain([libc::SIGCHLD, libc::SIGPWR]) {
+            for signal in HEARD {
                 libc::sigaddset(&raw mut set, signal);
             }
             set
@@ -92,8 +82,7 @@ impl Signals {
         let number = unsafe { info.assume_init() }.ssi_signo;
         Some(match libc::c_int::try_from(number).unwrap_or(0) {
             libc::SIGCHLD => Event::Child,
-            libc::SIGPWR => Event::Stop,
-            other => Event::PassOn(other),
+            _ => Event::Stop,
         })
     }
 }

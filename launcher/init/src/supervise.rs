@@ -2,6 +2,7 @@
 
 use crate::children::{Children, send};
 use crate::console::Console;
+use crate::out_of_memory::OutOfMemory;
 use crate::relay::{Relay, Wait};
 use crate::signals::{Event, Signals};
 use contract::{Exit, store as nodes};
@@ -30,12 +31,14 @@ pub struct Supervisor<'a> {
     pub relay: Relay,
     /// Who else waits for children.
     pub children: &'a Children,
+    /// Who looks out for want of memory.
+    pub out_of_memory: OutOfMemory,
     /// Where dom0's requests arrive; `None` outside a domain.
     pub xenstore: Option<&'a Store>,
 }
 
 impl Supervisor<'_> {
-    /// Waits for the app's end; passes signals on to it, and stops it when dom0 asks.
+    /// Waits for the app's end, and stops it when dom0 asks.
     pub fn watch(&mut self, app: Pid, stop: Stop) -> Exit {
         let mut stopping = false;
         let mut kill_at = None;
@@ -46,7 +49,6 @@ impl Supervisor<'_> {
                 match event {
                     // Children are looked for in each round.
                     Event::Child => {}
-                    Event::PassOn(signal) => drop(send(app, signal)),
                     Event::Stop if stopping => {}
                     Event::Stop => {
                         stopping = true;
@@ -57,7 +59,7 @@ impl Supervisor<'_> {
                 }
             }
             self.pass_on_dom0s_signals(app);
-            if let Some(exit) = self.reap(Some(app)).exit {
+            if let Some(exit) = self.reap(app) {
                 return exit;
             }
             if kill_at.is_some_and(|at| at <= Instant::now()) {
@@ -65,8 +67,14 @@ impl Supervisor<'_> {
                 kill_at = None;
             }
             self.relay.copy(self.console);
+            self.out_of_memory.tell(self.console, self.xenstore);
             self.sleep(kill_at);
         }
+    }
+
+    /// Whether the kernel has ended any process for want of memory; for after the app's end.
+    pub fn was_out_of_memory(&mut self) -> bool {
+        self.out_of_memory.conclude(self.console, self.xenstore)
     }
 
     /// How long the app has to stop, if dom0 sets another time than the orders.
@@ -96,43 +104,40 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Kills everything that is left and passes on its last output; gives up after `patience`
-    /// without progress.
+    /// Passes on the last output; gives up after `patience` without progress. The kernel has ended all
+    /// processes of the app's namespace with it.
     pub fn finish(&mut self, patience: Duration) {
         self.children.close();
+        kill_all();
         let mut deadline = Instant::now() + patience;
         // There is no app for dom0's requests any more; their events must not keep this loop awake.
         self.xenstore = None;
         loop {
-            kill_all();
             while self.signals.take().is_some() {}
-            let alone = self.reap(None).alone;
             if self.relay.copy(self.console) {
                 deadline = Instant::now() + patience;
             }
-            let silent = self.relay.wait() != Wait::Room;
-            if (alone && silent) || deadline <= Instant::now() {
+            if self.relay.wait() != Wait::Room || deadline <= Instant::now() {
                 return self.relay.finish(patience);
             }
             self.sleep(Some(deadline));
         }
     }
 
-    /// Reaps all children that ended; orphans of the app are children too.
-    fn reap(&self, app: Option<Pid>) -> Reaped {
-        let mut reaped = Reaped::default();
+    /// Reaps all children that have ended. Returns how the app ended, if it has.
+    fn reap(&self, app: Pid) -> Option<Exit> {
+        let mut exit_of_app = None;
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
                     let exit = exit_of(status);
                     self.children.has_ended(pid, &exit);
-                    if Some(pid) == app {
-                        reaped.exit = Some(exit);
+                    if pid == app {
+                        exit_of_app = Some(exit);
                     }
                 }
                 Err(rustix::io::Errno::INTR) => {}
-                Ok(None) => return reaped,
-                Err(_) => return Reaped { alone: true, ..reaped },
+                Ok(None) | Err(_) => return exit_of_app,
             }
         }
     }
@@ -142,6 +147,8 @@ impl Supervisor<'_> {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+        let messages = self.out_of_memory.file();
+        fds.extend(messages.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)));
         fds.extend(self.xenstore.map(|xenstore| PollFd::new(xenstore, PollFlags::IN)));
         match self.relay.wait() {
             Wait::Nothing => {}
@@ -158,14 +165,6 @@ impl Supervisor<'_> {
     }
 }
 
-#[derive(Default)]
-struct Reaped {
-    /// How the app ended, if it did.
-    exit: Option<Exit>,
-    /// There is no child left.
-    alone: bool,
-}
-
 fn exit_of(status: WaitStatus) -> Exit {
     let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
     match (status.exit_status(), status.terminating_signal()) {
@@ -176,7 +175,8 @@ fn exit_of(status: WaitStatus) -> Exit {
     }
 }
 
-/// Kills every process but this one; only where this one is PID 1, of a domain or a namespace.
+/// Kills every process but this one, such as one that the kernel has started for a core file; only
+/// where this one is PID 1, of a domain or a namespace.
 fn kill_all() {
     if std::process::id() == 1 {
         // SAFETY: plain system call.

@@ -12,19 +12,26 @@ use init::boot;
 use init::children::Children;
 use init::console::Console;
 use init::failure::Failure;
+use init::namespaces;
+use init::out_of_memory::OutOfMemory;
+use init::program;
 use init::root::{self, EarlyMounts, Root};
 use init::signals::Signals;
+use init::spawn::{Place, spawn};
 use init::start_set::{find_out, read_ahead};
+use init::streams::{Kind, Stdio};
 use init::supervise::{Stop, Supervisor};
+use rustix::process::WaitOptions;
 use stage::Loop;
 use std::collections::HashSet;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 type Scenario = (&'static str, fn(&Stage));
 
-const SCENARIOS: [Scenario; 18] = [
+const SCENARIOS: [Scenario; 22] = [
     ("the root looks as Docker's does", root_looks_as_dockers),
     ("what the image keeps in run survives", run_survives),
     ("a writable disk is left clean and keeps its files", writable_disk_keeps_files),
@@ -40,7 +47,11 @@ const SCENARIOS: [Scenario; 18] = [
     ("the app starts with default signals and no files but its streams", clean_start),
     ("a stop request is the stop signal, then the end", stop_request),
     ("an app that does not stop is killed", stubborn_app),
-    ("signals to PID 1 reach the app", signals_passed_on),
+    ("the app is PID 1 and sees no process but its own", app_is_pid_1),
+    ("what the app's user writes to PID 1's streams is the app's output", streams_of_pid_1),
+    ("a signal that the app does not handle does nothing, and SIGKILL ends it", unhandled_signals),
+    ("an init before the app passes signals on and reaps orphans", init_before_the_app),
+    ("what runs beside the app sees its processes and mounts, and ends with it", beside_the_app),
     ("what the app leaves running is ended and its output kept", leftovers),
     ("an interface that comes late gets its address, route and neighbour", late_interface),
 ];
@@ -64,6 +75,9 @@ fn main() -> ExitCode {
     // What is ignored here (by `nohup`, say) would be ignored by the apps too, unlike in a domain.
     // SAFETY: plain system call; no handler is set.
     unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+    if let Some(code) = init::reaper::run(std::env::args_os().next().as_deref()) {
+        std::process::exit(code);
+    }
     if let Ok(index) = std::env::var("SCENARIO") {
         let (_, scenario) = SCENARIOS[index.parse::<usize>().unwrap()];
         let stage = Stage { folder: std::env::var_os("STAGE").unwrap().into() };
@@ -193,7 +207,7 @@ impl Domain {
             .unwrap();
         let console = Console::over(file.into());
         let began = Instant::now();
-        let (app, relay, _) = boot::start(&program, &Process::default())?;
+        let (app, relay, _) = boot::start(&program, &orders.process)?;
         during();
         let children = Children::default();
         let mut supervisor = Supervisor {
@@ -201,6 +215,7 @@ impl Domain {
             console: &console,
             relay,
             children: &children,
+            out_of_memory: OutOfMemory::default(),
             xenstore: None,
         };
         let exit = supervisor.watch(app, stop);
@@ -341,21 +356,24 @@ fn user_reopens_stdout(stage: &Stage) {
     process.user = "app".into();
     process.cwd = "/made/for/it".into();
     let ended = domain.run(process, || {}).unwrap();
+    let expected = "1000\n1000\n1000 44\nout\n/made/for/it\n";
+    assert_eq!(of_stream(&ended, Stream::Stdout), expected);
+    assert_eq!(of_stream(&ended, Stream::Stderr), "err\n");
+}
+
+fn of_stream(ended: &Ended, wanted: Stream) -> String {
     let mut streams = Splitter::default();
     let parts = [streams.split(ended.output.as_bytes()), streams.finish()].concat();
-    let of = |wanted| -> Vec<u8> {
-        let of_it = parts.iter().filter(|(stream, _)| *stream == wanted);
-        of_it.flat_map(|(_, bytes)| bytes.clone()).collect()
-    };
-    assert_eq!(of(Stream::Stdout), b"1000\n1000\n1000 44\nout\n/made/for/it\n");
-    assert_eq!(of(Stream::Stderr), b"err\n");
+    let of_it = parts.into_iter().filter(|(stream, _)| *stream == wanted);
+    String::from_utf8(of_it.flat_map(|(_, bytes)| bytes).collect()).unwrap()
 }
 
 fn exit_codes(stage: &Stage) {
     let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
     assert_eq!(domain.shell("exit 0").exit, Exit::Code(0));
     assert_eq!(domain.shell("exit 37").exit, Exit::Code(37));
-    assert_eq!(domain.shell("kill -SEGV $$").exit, Exit::Signal(11));
+    // A PID 1 takes no signal from its own processes that it does not handle; its children do.
+    assert_eq!(domain.shell("sh -c 'kill -SEGV $$'; exit $?").exit, Exit::Code(128 + 11));
 }
 
 fn cannot_run(stage: &Stage) {
@@ -434,12 +452,86 @@ fn stubborn_app(stage: &Stage) {
     assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
 }
 
-fn signals_passed_on(stage: &Stage) {
+fn app_is_pid_1(stage: &Stage) {
     let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
-    let app = shell(
-        "trap 'echo again; got=1' HUP; kill -HUP 1; until [ $got ]; do sleep 0.05; done; echo done",
-    );
-    assert_eq!(domain.run(app, || {}).unwrap().output, "again\ndone\n");
+    let mut app =
+        shell("echo $$ /proc/[0-9]*; cat /proc/1/environ; trap 'echo again' HUP; kill -HUP 1");
+    app.env = vec!["SECRET=words".into()];
+    let output = domain.run(app, || {}).unwrap().output;
+    assert!(output.starts_with("1 /proc/1\nSECRET=words\0"), "{output}");
+    assert!(output.ends_with("again\n"), "{output}");
+}
+
+fn streams_of_pid_1(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    let mut process = shell("sh -c 'echo out > /proc/1/fd/1; echo err > /proc/1/fd/2'");
+    process.user = "app".into();
+    let ended = domain.run(process, || {}).unwrap();
+    assert_eq!(of_stream(&ended, Stream::Stdout), "out\n");
+    assert_eq!(of_stream(&ended, Stream::Stderr), "err\n");
+}
+
+fn unhandled_signals(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    let app = shell("kill -TERM 1; kill -KILL 1; echo up; while :; do sleep 0.1; done");
+    let patience = Duration::from_millis(700);
+    let ended = domain.run_with(app, stop(patience), || stop_soon("0.3")).unwrap();
+    assert_eq!((&ended.exit, ended.output.as_str()), (&Exit::Signal(9), "up\n"));
+    assert!(ended.took >= patience, "{:?}", ended.took);
+}
+
+fn init_before_the_app(stage: &Stage) {
+    let domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    let run = |script| domain.run(Process { init: true, ..shell(script) }, || {}).unwrap();
+    let orphans = run("echo $$; (sleep 0.1 &); sleep 0.4; cat /proc/[0-9]*/stat; exit 7");
+    assert_eq!(orphans.exit, Exit::Code(7));
+    assert!(orphans.output.starts_with("2\n1 (launch-init)"), "{}", orphans.output);
+    assert!(!orphans.output.contains(") Z "), "{}", orphans.output);
+    assert_eq!(run("trap 'echo got; exit 0' HUP; kill -HUP 1; sleep 1").output, "got\n");
+    let app = Process { init: true, ..shell("sleep 20") };
+    assert_eq!(domain.run(app, || stop_soon("0.3")).unwrap().exit, Exit::Code(128 + 15));
+    let missing = Process { init: true, args: vec!["no-such".into()], ..Process::default() };
+    let failure = domain.run(missing, || {}).err().unwrap();
+    assert_eq!((failure.code, failure.message.contains("'no-such'")), (127, true), "{failure}");
+}
+
+fn beside_the_app(stage: &Stage) {
+    let _domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    let start = |process: &Process| {
+        let orders = Orders { process: process.clone(), ..Orders::default() };
+        boot::start(&boot::prepare(&orders).unwrap(), process).unwrap()
+    };
+    let app = "mount -t tmpfs tmpfs /srv; echo inside > /srv/file; while :; do sleep 1; done";
+    let (app, _relay, _) = start(&shell(app));
+    let children = Children::default();
+    children.set_app(app).unwrap();
+    let beside = |script: &str| {
+        let pidfd = children.app().unwrap();
+        namespaces::beside(pidfd.as_fd(), || {
+            let program = program::find(&shell(script), "web")?;
+            let stdio = Stdio::open(Kind::Pipes { stdin: false }, 0)?;
+            let pid = spawn(&program, stdio.streams(), Place::Here)?;
+            Ok((pid, stdio.outputs))
+        })
+        .unwrap()
+    };
+    let (pid, outputs) =
+        beside("until [ -f /srv/file ]; do sleep 0.05; done; echo /proc/1 $(cat /srv/file)");
+    let ended = rustix::process::waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap().1;
+    assert_eq!(ended.exit_status(), Some(0));
+    let mut text = [0; 64];
+    let count = rustix::io::read(&outputs[0].1, &mut text).unwrap();
+    assert_eq!(&text[..count], b"/proc/1 inside\n");
+    // Neither this process nor the scenario's own files are reached from there.
+    assert!(!Path::new("/srv/file").exists());
+
+    let (pid, _) = beside("trap '' TERM; sleep 1000");
+    rustix::process::kill_process(app, rustix::process::Signal::KILL).unwrap();
+    let ended = rustix::process::waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap().1;
+    assert_eq!(ended.terminating_signal(), Some(libc::SIGKILL));
+    rustix::process::waitpid(Some(app), WaitOptions::empty()).unwrap();
+    let failure = namespaces::beside(children.app().unwrap().as_fd(), || Ok(())).unwrap_err();
+    assert!(failure.message.starts_with("cannot join the app: "), "{failure}");
 }
 
 fn leftovers(stage: &Stage) {

@@ -291,7 +291,7 @@ def stdout_file(vchan, _request, path, code='0'):
 
 # What `launch cp APP:PATH` gets: the format of the crate `copy`.
 
-COPY = b'launch copy 01\n'
+COPY = b'launch copy 02\n'
 C_FOLDER, C_FILE, C_LINK, C_DATA, C_END_OF_FILE, C_LEAVE, C_LEFT_OUT, C_END = range(1, 9)
 
 

@@ -46,7 +46,7 @@ pub fn exec(apps: &Apps, app: &App, request: &ExecRequest) -> Result<Session, Ta
     let process = Process {
         args: request.args.clone(),
         env,
-        cwd: request.cwd.clone().unwrap_or_else(|| own.cwd.clone()),
+        cwd: request.cwd.clone().filter(|cwd| !cwd.is_empty()).unwrap_or_else(|| own.cwd.clone()),
         user: request.user.clone().unwrap_or_else(|| own.user.clone()),
         ..Process::default()
     };

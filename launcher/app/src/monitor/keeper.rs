@@ -225,7 +225,11 @@ impl Keeper<'_> {
         if !self.app.state.marks().is_empty() {
             self.refill.plan();
         }
-        report.exit.as_ref().map(Outcome::from)
+        let outcome = Outcome::from(report.exit.as_ref()?);
+        Some(match report.out_of_memory {
+            true => outcome.out_of_memory(self.app.record.shape.memory_mib),
+            false => outcome,
+        })
     }
 
     /// Continues the replacement of a domain that was taken out of a pool.

@@ -151,7 +151,8 @@ impl Word {
 
 fn put_report(out: &mut Vec<u8>, report: &Report) {
     out.extend(report.version.to_le_bytes());
-    out.push(u8::from(report.zero_unix_us.is_some()));
+    let flags = [report.zero_unix_us.is_some(), report.out_of_memory].map(u8::from);
+    out.extend(flags);
     out.extend(report.zero_unix_us.unwrap_or_default().to_le_bytes());
     match &report.exit {
         None => out.push(0),
@@ -170,7 +171,7 @@ fn put_report(out: &mut Vec<u8>, report: &Report) {
 
 fn take_report(input: &mut Input<'_>) -> Option<Report> {
     let version = u32::from_le_bytes(input.bytes()?);
-    let has_zero = input.byte()? != 0;
+    let [has_zero, out_of_memory] = input.bytes()?.map(|flag| flag != 0);
     let zero = input.number()?;
     let exit = match input.byte()? {
         0 => None,
@@ -183,7 +184,7 @@ fn take_report(input: &mut Input<'_>) -> Option<Report> {
     while !input.0.is_empty() && marks.len() < MAX_MARKS {
         marks.push(Mark { at_us: input.number()?, step: input.line()?.into() });
     }
-    Some(Report { version, exit, marks, zero_unix_us: has_zero.then_some(zero) })
+    Some(Report { version, exit, out_of_memory, marks, zero_unix_us: has_zero.then_some(zero) })
 }
 
 fn packet(kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -244,7 +245,7 @@ mod tests {
         let mark = |at_us| Mark { step: "exec".into(), at_us };
         let marks = (0..32).map(mark).collect();
         let exit = Some(Exit::NotStarted { code: 127, message: "no such file".into() });
-        Report { version: 3, exit, marks, zero_unix_us: Some(7) }
+        Report { version: 3, exit, out_of_memory: true, marks, zero_unix_us: Some(7) }
     }
 
     #[test]
@@ -267,6 +268,7 @@ mod tests {
             Word::Report(Some(report())),
             Word::Report(Some(Report {
                 exit: None,
+                out_of_memory: false,
                 marks: vec![],
                 zero_unix_us: None,
                 version: 3,

@@ -2,7 +2,7 @@
 
 use crate::record::restart_policy::RestartPolicy;
 use crate::record::writable_choice::WritableChoice;
-use contract::{Host, Process, Tmpfs, Untrusted};
+use contract::{Host, Process, Sysctl, Tmpfs, Untrusted};
 use net::{InterfaceName, Publish};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +39,9 @@ pub struct Record {
     pub storage_mib: u64,
     /// Memory file systems.
     pub tmpfs: Vec<Tmpfs>,
+    /// Settings of the guest's kernel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sysctls: Vec<Sysctl>,
     /// The network that the app is on.
     pub network: Network,
     /// Published ports.

@@ -84,7 +84,8 @@ mod tests {
     fn at(marks: &[u64], zero_unix_us: Option<u64>, read: u64) -> Vec<u64> {
         let mark = |at_us: &u64| Mark { step: "x".into(), at_us: *at_us };
         let marks = marks.iter().map(mark).collect();
-        let report = Report { version: contract::VERSION, exit: None, marks, zero_unix_us };
+        let version = contract::VERSION;
+        let report = Report { version, exit: None, out_of_memory: false, marks, zero_unix_us };
         moments(&report, read).iter().map(|moment| moment.at_unix_us).collect()
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn render_orders(
         }),
         hosts: record.hosts.clone(),
         tmpfs: record.tmpfs.clone(),
+        sysctls: record.sysctls.clone(),
         seed: hex::encode(seed),
         // The guest gets the time from Xen; a time written here would be seconds old when the guest reads it.
         unix_time: 0,

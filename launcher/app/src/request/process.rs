@@ -36,7 +36,8 @@ pub(crate) fn process(
     if let Some(entry) = env.iter().find(|entry| entry.starts_with('=')) {
         return Err(ResolveError::Env(entry.clone()));
     }
-    let cwd = match request.cwd.as_deref() {
+    // An empty one is what a script's unset variable leaves.
+    let cwd = match request.cwd.as_deref().filter(|cwd| !cwd.is_empty()) {
         Some(cwd) if !cwd.starts_with('/') => return Err(ResolveError::Cwd(cwd.to_owned())),
         Some(cwd) => cwd.to_owned(),
         // An image's working directory may be relative; it then starts at the root.
@@ -68,6 +69,7 @@ pub(crate) fn process(
         stop_timeout_ms: stop_timeout_s.saturating_mul(1000),
         stdin: request.stdin,
         terminal: request.terminal,
+        init: request.init,
         limits: request.limits.clone(),
     })
 }

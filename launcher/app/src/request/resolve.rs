@@ -53,6 +53,7 @@ pub(crate) fn resolve(
         writable: request.writable,
         storage_mib: request.storage_mib.unwrap_or(settings.storage_mib),
         tmpfs: request.tmpfs.clone(),
+        sysctls: request.sysctls.clone(),
         network,
         publish: request.publish.clone(),
         dns: request.dns.clone(),

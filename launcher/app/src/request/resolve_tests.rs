@@ -156,6 +156,13 @@ fn a_relative_folder_of_the_users_is_refused() {
 }
 
 #[test]
+fn an_empty_folder_of_the_users_is_none() {
+    let mut launch = nginx();
+    launch.cwd = Some(String::new());
+    assert_eq!(record(&launch).unwrap().process.cwd, "/srv");
+}
+
+#[test]
 fn memory_comes_from_flag_then_label_then_settings() {
     let mut launch = nginx();
     assert_eq!(record(&launch).unwrap().shape.memory_mib, 64);

@@ -2,7 +2,7 @@
 
 use crate::record::restart_policy::RestartPolicy;
 use crate::record::writable_choice::WritableChoice;
-use contract::{Host, Limit, Tmpfs};
+use contract::{Host, Limit, Sysctl, Tmpfs};
 use image::Image;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -38,6 +38,8 @@ pub struct RunRequest {
     pub stdin: bool,
     /// Whether the app runs on a terminal.
     pub terminal: bool,
+    /// Whether a small init stands before the app as PID 1.
+    pub init: bool,
     /// Labels of the app, besides the image's.
     pub labels: BTreeMap<String, String>,
     /// The requested shape of the domain.
@@ -60,6 +62,8 @@ pub struct RunRequest {
     pub storage_mib: Option<u64>,
     /// Memory file systems.
     pub tmpfs: Vec<Tmpfs>,
+    /// Settings of the guest's kernel.
+    pub sysctls: Vec<Sysctl>,
     /// Whether the app is removed as soon as it ends.
     pub remove_on_exit: bool,
     /// When the app is started again after it ended.
@@ -95,6 +99,7 @@ impl RunRequest {
             detached: false,
             stdin: false,
             terminal: false,
+            init: false,
             labels: BTreeMap::new(),
             shape: ShapeRequest::default(),
             network: net::NetworkRequest::default(),
@@ -106,6 +111,7 @@ impl RunRequest {
             writable: WritableChoice::default(),
             storage_mib: None,
             tmpfs: Vec::new(),
+            sysctls: Vec::new(),
             remove_on_exit: false,
             restart: RestartPolicy::No,
             schedule: Schedule::default(),

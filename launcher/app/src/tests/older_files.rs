@@ -2,7 +2,7 @@
 
 use crate::pool::pools::Pool;
 use crate::record::app::Record;
-use crate::record::outcome::{End, Outcome};
+use crate::record::outcome::Outcome;
 use crate::record::pooled_domain::PooledDomain;
 use crate::record::restart_policy::RestartPolicy;
 use crate::record::state::{Attempts, Last, State};
@@ -82,7 +82,7 @@ fn the_state_of_an_app_that_ended_is_read_and_kept() {
     let failed = last(None, Outcome::failed("no memory"));
     assert_eq!(state("restarting-not-started"), State::Restarting { last: failed, attempts });
     // The earlier version did not record the signal.
-    let ran = last(Some(STARTED), Outcome { end: End::Code(137), message: None });
+    let ran = last(Some(STARTED), Outcome::with_code(137));
     assert_eq!(state("exited"), State::Exited { last: ran, restarts: 0 });
     let killed = Outcome::failed("the launcher was killed while it started the app");
     let exited = State::Exited { last: last(None, killed), restarts: 1 };
@@ -103,6 +103,6 @@ fn a_record_pools_their_domains_and_the_outcome_in_a_lock_file_are_read_and_kept
     let lock = fs::read(path("lock")).unwrap();
     let outcome: Outcome = serde_json::from_slice(&lock).unwrap();
     let message = Some("the domain was destroyed".into());
-    assert_eq!(outcome, Outcome { end: End::Code(137), message });
+    assert_eq!(outcome, Outcome { message, ..Outcome::with_code(137) });
     assert_eq!(serde_json::to_vec(&outcome).unwrap(), lock);
 }

@@ -128,6 +128,7 @@ fn about_app(apps: &Apps, app: &App) -> Value {
             "Running": matches!(state.phase(), Phase::Running | Phase::Restarting),
             "Paused": word == "paused",
             "Restarting": state.phase() == Phase::Restarting,
+            "OOMKilled": outcome.is_some_and(|outcome| outcome.oom_killed),
             "ExitCode": outcome.map_or(0, |outcome| outcome.code()),
             "Error": outcome.and_then(|outcome| outcome.message.clone()).unwrap_or_default(),
             "StartedAt": time(state.started_unix_ms()),
@@ -150,6 +151,8 @@ fn about_app(apps: &Apps, app: &App) -> Value {
             "CpuWeight": record.schedule.weight(),
             "RestartPolicy": { "Name": record.restart.name(), "MaximumRetryCount": most },
             "AutoRemove": record.remove_on_exit,
+            "Init": record.process.init,
+            "Sysctls": sysctls(app),
             "ReadonlyRootfs": record.writable == app::WritableChoice::Nothing,
             "NetworkMode": network(app),
             "Dns": record.dns,
@@ -164,6 +167,12 @@ fn about_app(apps: &Apps, app: &App) -> Value {
         "app": record,
         "state": state,
     })
+}
+
+/// `{"net.core.somaxconn": "1024"}`.
+fn sysctls(app: &App) -> Map<String, Value> {
+    let sysctls = app.record.sysctls.iter();
+    sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone().into())).collect()
 }
 
 /// `{"80/tcp": [{"HostIp": …, "HostPort": "8080"}]}`.

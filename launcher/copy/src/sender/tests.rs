@@ -137,23 +137,46 @@ fn files_of_the_kernels_have_their_content_whatever_size_they_say() {
 }
 
 #[test]
-fn pipes_sockets_and_devices_are_left_out_and_told() {
+fn pipes_and_further_names_of_a_file_stay_what_they_are() {
+    use std::os::unix::fs::FileTypeExt;
+    let at = tempfile::tempdir().unwrap();
+    let path = |name: &str| at.path().join(name);
+    fs::create_dir_all(path("from/below")).unwrap();
+    rustix::fs::mkfifoat(CWD, path("from/pipe"), Mode::RWXU).unwrap();
+    fs::write(path("from/below/file"), vec![7; 100_000]).unwrap();
+    for name in ["from/z", "from/below/again"] {
+        fs::hard_link(path("from/below/file"), path(name)).unwrap();
+    }
+    let (bytes, summary) = copy(&path("from"), &path("to"));
+    assert_eq!((summary.entries, summary.left_out), (6, 0));
+    assert!(bytes.len() < 110_000, "the content comes once");
+    let pipe = fs::metadata(path("to/pipe")).unwrap();
+    assert!(pipe.file_type().is_fifo() && pipe.mode() & 0o777 == 0o700);
+    let file = fs::metadata(path("to/z")).unwrap();
+    assert_eq!((file.nlink(), file.len()), (3, 100_000));
+    // By itself, and over what is there.
+    for _ in 0..2 {
+        copy(&path("from/pipe"), &path("alone"));
+        assert!(fs::metadata(path("alone")).unwrap().file_type().is_fifo());
+    }
+    copy(&path("from/z"), &path("alone"));
+    assert_eq!(fs::metadata(path("alone")).unwrap().nlink(), 1);
+}
+
+#[test]
+fn sockets_and_devices_are_left_out_and_told() {
     let at = tempfile::tempdir().unwrap();
     let path = |name: &str| at.path().join(name);
     fs::create_dir(path("from")).unwrap();
-    let mode = Mode::RWXU;
-    rustix::fs::mkfifoat(CWD, path("from/pipe"), mode).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(path("from/socket")).unwrap();
     fs::write(path("from/file"), "x").unwrap();
     let (_, summary) = copy(&path("from"), &path("to"));
-    assert_eq!((summary.left_out, summary.entries), (2, 4));
+    assert_eq!((summary.left_out, summary.entries), (1, 3));
     assert_eq!(fs::read_dir(path("to")).unwrap().count(), 1);
     // If the user names one of them, it is an error.
-    for (path, what) in
-        [(path("from/pipe"), "a pipe or a socket"), ("/dev/null".into(), "a device")]
-    {
+    for (path, what) in [(path("from/socket"), "a socket"), ("/dev/null".into(), "a device")] {
         let error = send(&path, vec![]).unwrap_err().to_string();
-        let told = format!("{} is {what}; only files, folders and links", path.display());
+        let told = format!("{} is {what}; only files, folders, links", path.display());
         assert!(error.starts_with(&told), "{error}");
     }
 }

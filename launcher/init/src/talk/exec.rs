@@ -5,15 +5,16 @@ use super::guest::Guest;
 use super::input::Input;
 use crate::children::Ended;
 use crate::failure::Failure;
+use crate::namespaces::beside;
 use crate::program;
-use crate::spawn::spawn;
+use crate::spawn::{Place, spawn};
 use crate::streams::{Kind, Stdio};
 use contract::talk::{Answer, Ask, Exec};
 use contract::{Exit, Stream};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, read};
 use rustix::process::Pid;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// Runs the process until it has ended or the client has gone. A process whose client has gone
@@ -53,13 +54,21 @@ struct Output {
 }
 
 fn start(guest: &Guest, exec: &Exec) -> Result<Running, Failure> {
-    let program = program::find(&exec.process, &guest.hostname)?;
+    let app = guest.children.app()?;
+    let is_own = exec.process.args.first().is_some_and(|name| name == contract::copy::PROGRAM);
+    let own = is_own.then(program::own).transpose()?;
     let kind = match exec.terminal {
         Some(size) => Kind::Terminal(size),
         None => Kind::Pipes { stdin: exec.stdin },
     };
-    let stdio = Stdio::open(kind, program.user.uid)?;
-    let (pid, ended) = guest.children.start(|| spawn(&program, stdio.streams()))?;
+    // User database, program and terminal are those that the app sees.
+    let (stdio, (pid, ended)) = beside(app.as_fd(), || {
+        let mut program = program::find(&exec.process, &guest.hostname)?;
+        program.file = own;
+        let stdio = Stdio::open(kind, program.user.uid)?;
+        let started = guest.children.start(|| spawn(&program, stdio.streams(), Place::Here))?;
+        Ok((stdio, started))
+    })?;
     let output = |(stream, file)| {
         let answer = match stream {
             Stream::Stdout => Answer::Stdout,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Programs that the scenarios' apps use, taken from this machine with their libraries.
-const PROGRAMS: [&str; 8] = ["sh", "cat", "id", "ls", "mkdir", "mv", "sleep", "stat"];
+const PROGRAMS: [&str; 9] = ["sh", "cat", "id", "ls", "mkdir", "mount", "mv", "sleep", "stat"];
 
 /// Makes the tree of a small image in `tree`.
 pub(crate) fn make_tree(tree: &Path) {
@@ -19,6 +19,8 @@ pub(crate) fn make_tree(tree: &Path) {
     for program in PROGRAMS {
         copy_program(&Path::new("/bin").join(program), tree);
     }
+    // Scenarios run this test's own program there, in the place of init's, which is static.
+    copy_libraries(&std::env::current_exe().unwrap(), tree);
     let passwd = "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n";
     fs::write(tree.join("etc/passwd"), passwd).unwrap();
     fs::write(tree.join("etc/group"), "root:x:0:\nlog:x:44:app\n").unwrap();
@@ -39,6 +41,10 @@ fn script(tree: &Path, name: &str, text: &str, mode: u32) {
 fn copy_program(program: &Path, tree: &Path) {
     let name = program.file_name().unwrap();
     fs::copy(program, tree.join("bin").join(name)).unwrap();
+    copy_libraries(program, tree);
+}
+
+fn copy_libraries(program: &Path, tree: &Path) {
     let libraries = run("ldd", &[program.to_str().unwrap()]);
     for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
         let inside = tree.join(library.trim_start_matches('/'));

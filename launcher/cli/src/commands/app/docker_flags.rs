@@ -45,8 +45,8 @@ const OWN_KERNEL: &str =
     "a domain has a kernel of its own and shares nothing of it with dom0 or other apps";
 const ROOT_THERE: &str = "an app has all rights within its domain; the domain is what confines it";
 const OPEN_TO_ROOT: &str = "root has all rights in the app's domain, which is what confines it; \
-    --extra 'sysctl.kernel.unprivileged_userns_clone=1 sysctl.kernel.io_uring_disabled=0' gives its \
-    other users user namespaces and io_uring";
+    --sysctl kernel.unprivileged_userns_clone=1 --sysctl kernel.io_uring_disabled=0 gives its other users \
+    user namespaces and io_uring";
 const NO_VOLUMES: &str = "host folders and volumes are not supported yet; what the app writes is kept \
     in its writable layer until `launch rm`";
 const NO_DEVICES: &str = "devices of dom0 cannot be passed to a domain yet";
@@ -58,7 +58,7 @@ const IPV4: &str = "networks are IPv4 only; use --ip";
 const WINDOWS: &str = "it is for Windows only";
 const PINNING: &str = "use --cpus or --vcpus, and `xl vcpu-pin` to choose processors";
 
-const FLAGS: [Flag; 67] = [
+const FLAGS: [Flag; 65] = [
     flag("annotation", Note("nothing reads annotations; use --label")),
     short('a', flag("attach", Note("a foreground app shows both of its output streams"))),
     flag("blkio-weight", Note(NO_DISK_LIMITS)),
@@ -96,7 +96,6 @@ const FLAGS: [Flag; 67] = [
     flag("health-start-interval", Note(NO_HEALTH)),
     flag("health-start-period", Note(NO_HEALTH)),
     flag("health-timeout", Note(NO_HEALTH)),
-    switch("init", Always),
     flag("io-maxbandwidth", Refuse(WINDOWS)),
     flag("io-maxiops", Refuse(WINDOWS)),
     flag("ip6", Refuse(IPV4)),
@@ -133,12 +132,6 @@ const FLAGS: [Flag; 67] = [
     flag("runtime", Refuse("apps are Xen domains; choose with --type and --toolstack")),
     flag("security-opt", Note(OPEN_TO_ROOT)),
     switch("sig-proxy", Only(&["true"], "the first Ctrl-C always asks the app to stop")),
-    flag(
-        "sysctl",
-        Refuse(
-            "give it to the guest's kernel as --extra sysctl.NAME=VALUE, several in one --extra",
-        ),
-    ),
     switch("use-api-socket", Refuse("there is no container engine whose socket could be passed")),
     flag("userns", Refuse(OWN_KERNEL)),
     flag("uts", Refuse(OWN_KERNEL)),
@@ -239,7 +232,6 @@ mod tests {
             ("--ipc=host", "--ipc host"),
             ("--privileged -P", "-p HOST:GUEST"),
             ("--platform linux/arm64", "linux/amd64"),
-            ("--sysctl net.core.somaxconn=1024", "--extra sysctl.NAME=VALUE"),
         ] {
             let error = answer(line).unwrap_err().to_string();
             assert!(error.contains(word) && !error.contains('\n'), "{line}: {error}");
@@ -251,7 +243,6 @@ mod tests {
         for line in [
             "--privileged",
             "--cap-add NET_ADMIN --cap-drop=ALL",
-            "--init",
             "--memory-swap -1",
             "--ipc private",
             "--privileged=false",

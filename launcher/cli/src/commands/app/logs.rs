@@ -42,14 +42,25 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let apps = Here::new()?.apps()?;
     let mut follow = app::follow(&apps, &apps.find(&args.app)?, part)?;
     let mut output = Output::new(args.timestamps);
+    let mut nothing = true;
     // Without --follow, shows only the existing output.
     let patience = if args.follow { Duration::from_secs(3600) } else { Duration::ZERO };
     loop {
         match follow.next(patience)? {
-            Followed::Output(entries) => output.write(&entries)?,
+            Followed::Output(entries) => {
+                nothing = false;
+                output.write(&entries)?;
+            }
             Followed::Gap => tell_gap(),
             Followed::Nothing if args.follow => {}
-            Followed::Nothing | Followed::Ended(_) => return Ok(ExitCode::SUCCESS),
+            Followed::Nothing => return Ok(ExitCode::SUCCESS),
+            Followed::Ended(outcome) => {
+                // An app that never ran has written nothing that says why.
+                if let Some(message) = outcome.message.filter(|_| nothing) {
+                    say(message);
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
         }
     }
 }

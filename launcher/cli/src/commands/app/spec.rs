@@ -6,7 +6,7 @@ use crate::commands::shape::{CpuFlags, ShapeFlags};
 use anyhow::{Context, Result, bail};
 use app::request::parse_size_mib;
 use app::{RunRequest, WritableChoice};
-use contract::{Limit, Tmpfs};
+use contract::{Limit, Sysctl, Tmpfs};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -74,9 +74,15 @@ pub(crate) struct Spec {
     /// Size of /dev/shm [default: half of the memory]
     #[arg(long, value_name = "SIZE", value_parser = parse_size_mib)]
     shm_size: Option<u32>,
+    /// A setting of the guest's kernel
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::parse_sysctl)]
+    sysctl: Vec<Sysctl>,
     /// Limit of the app's processes; -1 means no limit
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::parse_limit)]
     ulimit: Vec<Limit>,
+    /// Run a small init as PID 1, which passes signals on to the app and reaps orphans
+    #[arg(long)]
+    init: bool,
     /// Size of the app's writable layer [default: 8g]; it takes space only as it is written
     #[arg(long, value_name = "SIZE", value_parser = parse_size_mib)]
     storage_size: Option<u32>,
@@ -135,7 +141,9 @@ impl Spec {
             let options = format!("noexec,nosuid,nodev,mode=1777,size={mib}m");
             launch.tmpfs.push(Tmpfs { path: "/dev/shm".into(), options });
         }
+        launch.sysctls = self.sysctl;
         launch.limits = self.ulimit;
+        launch.init = self.init;
         launch.storage_mib = self.storage_size.or(self.storage_opt).map(u64::from);
         launch.stop_timeout_s = self.stop_timeout;
         launch.name = self.name;
@@ -165,8 +173,7 @@ impl Spec {
 pub(super) fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>> {
     let mut env = Vec::new();
     for file in files {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read --env-file {}", file.display()))?;
+        let text = read_lines("--env-file", file)?;
         for (index, line) in text.lines().enumerate() {
             let line = line.trim_start();
             if line.is_empty() || line.starts_with('#') {
@@ -183,8 +190,7 @@ pub(super) fn environment(files: &[PathBuf], flags: &[String]) -> Result<Vec<Str
 
 /// Reads the labels of a file: `KEY=VALUE` or only a key on each line.
 fn labels(file: &Path) -> Result<Vec<(String, String)>> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read --label-file {}", file.display()))?;
+    let text = read_lines("--label-file", file)?;
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines
@@ -193,6 +199,22 @@ fn labels(file: &Path) -> Result<Vec<(String, String)>> {
             Err(error) => bail!("in --label-file {}, line {number}: {error}", file.display()),
         })
         .collect()
+}
+
+/// The text of a file given to `flag`, without the byte order mark that editors on Windows begin it with.
+fn read_lines(flag: &str, file: &Path) -> Result<String> {
+    let cannot = || format!("cannot read {flag} {}", file.display());
+    let bytes = std::fs::read(file).with_context(cannot)?;
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        bail!("{}: it is in UTF-16; save it as UTF-8", cannot());
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .split(|byte| *byte == b'\n')
+            .count();
+        anyhow::anyhow!("{}: line {line} has bytes that are not UTF-8", cannot())
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn place(file: &Path, line: usize) -> String {
@@ -214,6 +236,27 @@ fn variable(text: &str) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_name_and_other_encodings_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("list");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            environment(std::slice::from_ref(&file), &[])
+        };
+        assert_eq!(read(b"\xef\xbb\xbfA=1\r\nB=2\r\n").unwrap(), ["A=1", "B=2"]);
+        for (bytes, cause) in [
+            (&b"\xff\xfeA\0=\x001\0"[..], "UTF-16; save it as UTF-8"),
+            (b"\xfe\xff\0A\0=\x001", "UTF-16"),
+            (b"A=1\nB=\xff\n", "line 2 has bytes that are not UTF-8"),
+        ] {
+            let error = read(bytes).unwrap_err().to_string();
+            assert!(error.contains(cause) && error.contains("--env-file"), "{error}");
+        }
+        std::fs::write(&file, b"\xef\xbb\xbfa=1\n").unwrap();
+        assert_eq!(labels(&file).unwrap(), [("a".to_owned(), "1".to_owned())]);
+    }
 
     #[test]
     fn files_come_before_flags_and_a_name_without_a_value_needs_one_here() {

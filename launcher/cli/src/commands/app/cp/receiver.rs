@@ -144,7 +144,7 @@ pub(crate) fn run(job: Option<&str>) -> ExitCode {
 
 fn reason(why: LeftOut) -> &'static str {
     match why {
-        LeftOut::Pipe => "pipes and sockets have no content",
+        LeftOut::Socket => "sockets have no content",
         LeftOut::Device => "devices are not copied",
         LeftOut::KernelFiles => "its files are made by the guest's kernel",
     }
@@ -230,8 +230,12 @@ fn give_up_rights(job: &Job, place: &OwnedFd) -> Result<Option<Gaps>> {
         },
         calls: Calls {
             allowed: &[ALLOWED],
-            // Only the times of an open file.
-            checked: &[(libc::SYS_utimensat, &[&[Test::Null { argument: 1 }]])],
+            checked: &[
+                // Only the times of an open file.
+                (libc::SYS_utimensat, &[&[Test::Null { argument: 1 }]]),
+                // Only pipes, no devices.
+                (libc::SYS_mknodat, &[&[PIPE]]),
+            ],
             deadly: DEADLY,
         },
     };
@@ -245,6 +249,9 @@ fn give_up_rights(job: &Job, place: &OwnedFd) -> Result<Option<Gaps>> {
         Err(error) => bail!(line(&error)),
     }
 }
+
+/// The mode of `mknodat` for a pipe.
+const PIPE: Test = Test::Masked { argument: 2, mask: libc::S_IFMT, value: libc::S_IFIFO };
 
 /// The calls for reading, and for writing files below the folder.
 const ALLOWED: &[i64] = &[
@@ -260,6 +267,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_lseek,
     libc::SYS_mkdirat,
     libc::SYS_symlinkat,
+    libc::SYS_linkat,
     libc::SYS_unlinkat,
     libc::SYS_ftruncate,
     libc::SYS_fchmod,
@@ -295,7 +303,6 @@ const DEADLY: &[i64] = &[
     libc::SYS_chroot,
     libc::SYS_unshare,
     libc::SYS_setns,
-    libc::SYS_mknodat,
     libc::SYS_bpf,
     libc::SYS_io_uring_setup,
     libc::SYS_open_by_handle_at,

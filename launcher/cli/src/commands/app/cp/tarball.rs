@@ -109,6 +109,17 @@ impl<W: Write> Sink for Tarball<W> {
         let path = self.path(name);
         self.tar()?.append_link(&mut header(EntryType::Symlink, meta, 0), path, target)
     }
+
+    fn pipe(&mut self, name: &OsStr, meta: &Meta) -> io::Result<()> {
+        let path = self.path(name);
+        self.tar()?.append_data(&mut header(EntryType::Fifo, meta, 0), path, io::empty())
+    }
+
+    fn same_file(&mut self, name: &OsStr, first: &Path) -> io::Result<()> {
+        let (path, first) = (self.path(name), self.name.join(first));
+        let mut header = header(EntryType::Link, &Meta::default(), 0);
+        self.tar()?.append_link(&mut header, path, first)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Parses the values of `launch run`'s flags, in Docker's forms.
 
-use contract::{Host, Limit, Tmpfs};
+use contract::{Host, Limit, Sysctl, Tmpfs};
 use std::net::IpAddr;
 
 /// Docker's default options of a memory file system; later options override them.
@@ -64,6 +64,19 @@ pub(super) fn parse_limit(text: &str) -> Result<Limit, String> {
         return Err(format!("the soft limit is above the hard one in {values:?}"));
     }
     Ok(Limit { resource: *resource, soft, hard })
+}
+
+/// `NAME=VALUE`, the name with dots or slashes.
+pub(super) fn parse_sysctl(text: &str) -> Result<Sysctl, String> {
+    let wrong = || {
+        format!("{text:?} is not a valid setting; write NAME=VALUE, e.g. net.core.somaxconn=1024")
+    };
+    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    if name.split(['.', '/']).any(|part| part.is_empty() || !part.chars().all(plain)) {
+        return Err(wrong());
+    }
+    Ok(Sysctl { name: name.to_owned(), value: value.to_owned() })
 }
 
 /// A value of `--add-host`: a name, and an address or that of dom0 on the app's network.
