@@ -40,6 +40,10 @@ impl Bars {
     fn start_layers(&mut self, sizes: &[u64]) {
         const BAR: &str = "{prefix:>9} [{bar:40}] {bytes:>11} of {total_bytes:<11} {bytes_per_sec}";
         let known = ProgressStyle::with_template(BAR).map(|style| style.progress_chars("=> "));
+        // They come again where all is read anew, from another place.
+        for bar in self.layers.drain(..) {
+            bar.finish_and_clear();
+        }
         for (index, &size) in sizes.iter().enumerate() {
             let bar = if size == 0 { ProgressBar::new_spinner() } else { ProgressBar::new(size) };
             if let (Ok(style), true) = (&known, size > 0) {

@@ -91,7 +91,7 @@ pub(crate) fn find(
     let homes = home.iter().flat_map(|home| HOME_FOLDERS.iter().map(|path| home.join(path)));
     let folders: Vec<PathBuf> = homes.chain(FOLDERS.iter().map(PathBuf::from)).collect();
     let mut hosts = BTreeMap::new();
-    for host in settings.hosts_of(reference) {
+    for (host, _) in settings.places_of(reference) {
         let own = HostCertificates::read(host, &folders)?;
         hosts.insert(host.to_owned(), own);
     }

@@ -23,12 +23,14 @@ pub(crate) struct Found {
 pub(crate) fn find(reference: &Reference, settings: &Settings) -> Found {
     let mut found = Found::default();
     let logins = files::read_all(|name| std::env::var_os(name), &mut found.problems);
-    for host in settings.hosts_of(reference) {
-        let of_host = logins
-            .iter()
-            .find_map(|login| find_in(login, host, reference.repository(), &mut found.problems));
-        if let Some(credentials) = of_host {
-            found.credentials.insert(host.to_owned(), credentials);
+    for (host, repository) in settings.places_of(reference) {
+        let mut problems = Vec::new();
+        let mut logins = logins.iter();
+        match logins.find_map(|login| find_in(login, host, &repository, &mut problems)) {
+            Some(credentials) => {
+                found.credentials.entry(host.to_owned()).or_insert(credentials);
+            }
+            None => found.problems.extend(problems),
         }
     }
     found

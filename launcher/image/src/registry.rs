@@ -13,6 +13,7 @@ mod obstacle;
 mod proxy;
 mod redirect;
 mod said;
+mod socks;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -36,6 +37,7 @@ use endpoint::Endpoint;
 use error::RegistryError;
 use get::{Wanted, get};
 use proxy::Proxies;
+use serde::de::IgnoredAny;
 use std::{
     collections::BTreeMap,
     io::Read,
@@ -70,7 +72,7 @@ impl Remote {
         proxies: Proxies,
         reference: Reference,
         settings: &Settings,
-        mut credentials: BTreeMap<String, Credentials>,
+        credentials: BTreeMap<String, Credentials>,
         certificates: &Certificates,
         notify: Notify,
     ) -> Result<Self, RegistryError> {
@@ -79,7 +81,7 @@ impl Remote {
         let guards: Vec<_> =
             endpoints.iter().map(|_| Guard::new(&endpoints, Arc::clone(&proxies))).collect();
         let client = |(endpoint, guard): (Endpoint, Guard)| {
-            let account = credentials.remove(&endpoint.account);
+            let account = credentials.get(&endpoint.account).cloned();
             let notify = Arc::clone(&notify);
             Client::new(endpoint, settings, guard, account, certificates, notify).map(Arc::new)
         };
@@ -113,14 +115,14 @@ impl Remote {
             let told = told.and_then(|value| value.to_str().ok()?.parse::<Digest>().ok());
             let (at, what) = (client.place(&url), manifest.what());
             let body = client.read_body(at.clone(), answer, MAX_MANIFEST_BYTES, &what)?;
-            // A page of a firewall or a front end, say; another endpoint may be better.
-            if !body.trim_ascii_start().starts_with(b"{") {
+            // A page of a firewall or a front end, say, or the half of a document: another endpoint may be better.
+            let is_last = self.clients.last().is_some_and(|last| Arc::ptr_eq(last, client));
+            let broken = !body.trim_ascii_start().starts_with(b"{")
+                || !(is_last || serde_json::from_slice::<IgnoredAny>(&body).is_ok());
+            if broken {
                 let words = said::after_colon(&said::in_words(&body));
-                return Err(RegistryError::Protocol {
-                    at,
-                    what,
-                    cause: format!("it is no JSON{words}"),
-                });
+                let cause = format!("it is no JSON{words}");
+                return Err(RegistryError::Protocol { at, what, cause });
             }
             let found = Digest::of(&body);
             match wanted.copied().or(told).filter(|wanted| *wanted != found) {

@@ -60,14 +60,46 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The `HOST[:PORT]` of every place that `reference` may be fetched from: mirrors, then its registry.
-    pub(crate) fn hosts_of<'a>(
+    /// Every place that `reference` may be fetched from: `HOST[:PORT]`, and the repository there; mirrors, then its
+    /// registry.
+    pub(crate) fn places_of<'a>(
         &'a self,
         reference: &'a Reference,
-    ) -> impl Iterator<Item = &'a str> {
-        let mirrors = self.mirrors.get(reference.registry()).into_iter().flatten();
+    ) -> impl Iterator<Item = (&'a str, String)> {
+        let (registry, repository) = (reference.registry(), reference.repository());
+        let mirrors = self.mirrors.get(registry).into_iter().flatten();
         let mirrors = mirrors.filter_map(|mirror| mirror.split_once("://"));
-        let mirrors = mirrors.map(|(_, rest)| rest.split('/').next().unwrap_or_default());
-        mirrors.chain([reference.registry()])
+        let mirrors = mirrors.map(move |(_, rest)| match rest.split_once('/') {
+            Some((host, prefix)) if !prefix.is_empty() => {
+                (host, format!("{}/{repository}", prefix.trim_end_matches('/')))
+            }
+            _ => (rest.trim_end_matches('/'), repository.to_owned()),
+        });
+        mirrors.chain([(registry, repository.to_owned())])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_come_first_with_the_repository_below_their_path() {
+        let mirrors = ["https://a.example:5000/hub/", "http://b.example"].map(str::to_owned);
+        let settings = Settings {
+            mirrors: [("docker.io".to_owned(), mirrors.to_vec())].into(),
+            ..Settings::default()
+        };
+        let reference = "nginx".parse().unwrap();
+        let places: Vec<_> = settings.places_of(&reference).collect();
+        let places: Vec<_> = places.iter().map(|(host, path)| (*host, path.as_str())).collect();
+        assert_eq!(
+            places,
+            [
+                ("a.example:5000", "hub/library/nginx"),
+                ("b.example", "library/nginx"),
+                ("docker.io", "library/nginx"),
+            ]
+        );
     }
 }

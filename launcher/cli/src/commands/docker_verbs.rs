@@ -32,7 +32,7 @@ pub(crate) const VERBS: [(&str, &str); 34] = [
     ("load", "`launch pull docker-archive:FILE` takes what `docker save` wrote"),
     (
         "login",
-        "credentials are read from ~/.docker/config.json; `docker login` or `podman login` write it",
+        "credentials are read from ~/.docker/config.json and podman's auth.json; `docker login` or `podman login` write them",
     ),
     ("logout", "credentials are read from ~/.docker/config.json"),
     ("manifest", "make and push manifests with docker or podman"),

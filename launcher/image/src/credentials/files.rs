@@ -1,14 +1,16 @@
 //! The files that `docker login` and `podman login` write.
 
 use super::account::Credentials;
-use crate::{failure::plain, reference::DEFAULT_REGISTRY};
+use crate::{
+    failure::plain,
+    json::{Fields, Json, JsonError},
+    reference::DEFAULT_REGISTRY,
+};
 use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde::Deserialize;
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
     fs, io,
     os::unix::ffi::OsStrExt as _,
@@ -34,23 +36,21 @@ pub(super) struct Login {
     config: DockerConfig,
 }
 
-/// Docker's client settings, as far as they are about logins; podman's `auth.json` has the same form. What is null
-/// is absent, as in Go.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+/// Docker's client settings, as far as they are about logins; podman's `auth.json` has the same form.
+#[derive(Default)]
 struct DockerConfig {
-    auths: Option<BTreeMap<String, Option<Entry>>>,
-    cred_helpers: Option<BTreeMap<String, Option<String>>>,
-    creds_store: Option<String>,
+    auths: Vec<(String, Entry)>,
+    cred_helpers: Vec<(String, String)>,
+    creds_store: String,
 }
 
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
+/// A login; what is absent is empty.
+#[derive(Default)]
 pub(super) struct Entry {
-    auth: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
-    identitytoken: Option<String>,
+    auth: String,
+    username: String,
+    password: String,
+    identitytoken: String,
 }
 
 /// Reads all files there are, in the order in which they count: what a variable names, Docker's, podman's.
@@ -104,67 +104,87 @@ fn read(file: &Path) -> Result<Option<DockerConfig>, String> {
     parse(&json).map(Some)
 }
 
+/// An error names the field, never its value, which may be a password.
 fn parse(json: &[u8]) -> Result<DockerConfig, String> {
-    let config: Result<Option<DockerConfig>, _> = serde_json::from_slice(json);
-    config.map(Option::unwrap_or_default).map_err(|error| {
-        if error.is_data() {
-            // serde's own words would show the value, which may be a password.
-            let (line, column) = (error.line(), error.column());
-            return format!("a field before column {column} of line {line} is not of the type that Docker writes");
-        }
-        format!("it is not valid JSON: {error}")
-    })
+    let in_words = |error: JsonError| match error {
+        JsonError::Syntax { place, source } => format!("it is no JSON{place}: {source}"),
+        error => error.to_string(),
+    };
+    let json = Json::parse(json).map_err(in_words)?;
+    DockerConfig::of(&json).map_err(in_words)
+}
+
+impl DockerConfig {
+    fn of(json: &Json) -> Result<Self, JsonError> {
+        let fields = Fields::of(json, "")?;
+        let auths = fields.object("auths")?;
+        let entry = |host: &str| {
+            let entry = auths.object(host)?;
+            let text = |name| Ok(entry.text(name)?.to_owned());
+            Ok(Entry {
+                auth: text("auth")?,
+                username: text("username")?,
+                password: text("password")?,
+                identitytoken: text("identitytoken")?,
+            })
+        };
+        let hosts = fields.names("auths")?;
+        let helpers = fields.pairs("credHelpers")?.into_iter();
+        Ok(Self {
+            auths: hosts
+                .into_iter()
+                .map(|host| Ok((host.to_owned(), entry(host)?)))
+                .collect::<Result<_, JsonError>>()?,
+            cred_helpers: helpers.map(|(host, name)| (host.to_owned(), name.to_owned())).collect(),
+            creds_store: fields.text("credsStore")?.to_owned(),
+        })
+    }
 }
 
 impl Login {
     /// The helper program for a host.
     pub(super) fn helper(&self, host: &str) -> Option<&str> {
-        let of_hosts = self.config.cred_helpers.iter().flatten();
-        let of_host = of_hosts.into_iter().find(|(key, _)| same_registry(key, host));
-        let program = of_host.and_then(|(_, program)| program.as_ref());
-        let named = |program: &&String| !program.is_empty();
-        program.filter(named).or(self.config.creds_store.as_ref().filter(named)).map(String::as_str)
+        let of_host = self.config.cred_helpers.iter().filter(|(key, _)| same_registry(key, host));
+        let programs = of_host.map(|(_, program)| program).chain([&self.config.creds_store]);
+        programs.map(String::as_str).find(|program| !program.is_empty())
     }
 
     /// The entry for a repository: that of its longest path, as podman has them, else its registry's.
     pub(super) fn entry(&self, host: &str, repository: &str) -> Option<&Entry> {
-        let entries = || self.config.auths.iter().flatten();
-        let has_login = |entry: &&Option<Entry>| entry.as_ref().is_some_and(Entry::is_some);
+        let entries = || self.config.auths.iter().filter(|(_, entry)| entry.has_login());
         let mut path = repository;
         while !path.is_empty() {
-            let of_path = entries().find(|(key, entry)| {
-                has_login(entry) && path_of(key) == path && same_registry(key, host)
-            });
-            if let Some((_, entry)) = of_path {
-                return entry.as_ref();
+            let mut of_path =
+                entries().filter(|(key, _)| path_of(key) == path && same_registry(key, host));
+            if let Some((_, entry)) = of_path.next() {
+                return Some(entry);
             }
             path = path.rsplit_once('/').map_or("", |(start, _)| start);
         }
         // The host's own spelling before others of the same registry.
-        let exact = entries().filter(|(key, _)| key.as_str() == host);
+        let exact = entries().filter(|(key, _)| key == host);
         let others =
             entries().filter(|(key, _)| path_of(key).is_empty() && same_registry(key, host));
-        exact.chain(others).find(|(_, entry)| has_login(entry))?.1.as_ref()
+        exact.chain(others).next().map(|(_, entry)| entry)
     }
 }
 
 impl Entry {
-    fn is_some(&self) -> bool {
-        let given = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
-        given(&self.auth) || given(&self.username) || given(&self.identitytoken)
+    fn has_login(&self) -> bool {
+        [&self.auth, &self.username, &self.identitytoken].iter().any(|text| !text.is_empty())
     }
 
     /// The account in it, or why it has none.
     pub(super) fn credentials(&self) -> Result<Option<Credentials>, String> {
-        let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-        if let Some(token) = given(&self.identitytoken) {
-            return Ok(Some(Credentials::IdentityToken(token)));
+        if !self.identitytoken.is_empty() {
+            return Ok(Some(Credentials::IdentityToken(self.identitytoken.clone())));
         }
-        let Some(auth) = given(&self.auth) else {
-            let password = self.password.clone().unwrap_or_default();
-            return Ok(given(&self.username).map(|user| Credentials::Password { user, password }));
-        };
-        let decoded = BASE64.decode(auth.trim()).map_err(|_| "its auth is no base64".to_owned())?;
+        if self.auth.is_empty() {
+            let (user, password) = (self.username.clone(), self.password.clone());
+            return Ok((!user.is_empty()).then_some(Credentials::Password { user, password }));
+        }
+        let decoded =
+            BASE64.decode(self.auth.trim()).map_err(|_| "its auth is no base64".to_owned())?;
         let decoded = String::from_utf8(decoded).map_err(|_| "its auth is no text".to_owned())?;
         let (user, password) =
             decoded.split_once(':').ok_or_else(|| "its auth is not USER:PASSWORD".to_owned())?;
@@ -205,7 +225,7 @@ mod tests {
     use super::*;
 
     fn login(config: &str) -> Login {
-        Login { name: "config.json".to_owned(), config: serde_json::from_str(config).unwrap() }
+        Login { name: "config.json".to_owned(), config: parse(config.as_bytes()).unwrap() }
     }
 
     fn account(config: &str, host: &str, repository: &str) -> Option<String> {
@@ -306,7 +326,7 @@ mod tests {
         let file = folder.path().join("config.json");
         fs::write(&file, r#"{"auths":{"a":"secret"}}"#).unwrap();
         let error = read(&file).err().unwrap();
-        assert!(error.contains("not of the type") && !error.contains("secret"), "{error}");
+        assert!(error == "auths.a is a text, not an object", "{error}");
     }
 
     #[test]
@@ -339,7 +359,7 @@ mod tests {
         assert!(names[0].ends_with("run/containers/auth.json"), "{names:?}");
         assert!(names[1].ends_with("home/.config/containers/auth.json"), "{names:?}");
         assert_eq!((names.len(), problems.len()), (2, 2), "{problems:?}");
-        assert!(problems[0].contains("named.json: it is not valid JSON"), "{problems:?}");
-        assert!(problems[1].contains("config.json: it is not valid JSON"), "{problems:?}");
+        assert!(problems[0].contains("named.json: it is no JSON"), "{problems:?}");
+        assert!(problems[1].contains("config.json: it is no JSON"), "{problems:?}");
     }
 }

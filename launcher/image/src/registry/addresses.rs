@@ -21,9 +21,9 @@ use ureq::{
 #[error("it leads to {0}, an address of this machine or of its link")]
 pub(super) struct LedInside(String);
 
-/// A proxy's variable has something else than a proxy of HTTP.
+/// A proxy's variable has something else than a proxy that is known.
 #[derive(Debug, thiserror::Error)]
-#[error("{variable} is no proxy of HTTP")]
+#[error("{variable} has no proxy of HTTP or SOCKS 5")]
 pub(super) struct UnusableProxy {
     pub(super) variable: &'static str,
 }

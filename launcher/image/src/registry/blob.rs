@@ -150,7 +150,9 @@ impl BlobReader {
         self.retries_from = self.offset;
         let client = Arc::clone(&self.clients[0]);
         let at = client.place(&self.url()?);
-        if self.breaks >= client.retries() {
+        // Another endpoint is tried sooner than the same one for long.
+        let retries = client.retries().min(if self.clients.len() > 1 { 1 } else { u32::MAX });
+        if self.breaks >= retries {
             return Err(RegistryError::Unreachable {
                 at,
                 cause: format!(

@@ -201,7 +201,8 @@ impl Client {
         if question.from > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", question.from));
         }
-        if let Some(authorization) = question.authorization.or(url.login()) {
+        let of_url = url.login();
+        if let Some(authorization) = question.authorization.or(of_url.as_deref()) {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         request.call()

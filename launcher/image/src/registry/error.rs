@@ -58,7 +58,9 @@ impl RegistryError {
     pub(super) fn of(mut errors: Vec<Self>) -> Self {
         let last = errors.len().saturating_sub(1);
         let out_of_reach = matches!(errors.last(), Some(Self::Unreachable { .. }));
-        let not_found = errors.iter().position(|error| matches!(error, Self::NotFound { .. }));
+        let not_found = errors
+            .iter()
+            .position(|error| matches!(error, Self::NotFound { .. } | Self::Lost { .. }));
         let error = errors.swap_remove(not_found.filter(|_| out_of_reach).unwrap_or(last));
         if errors.is_empty() {
             return error;

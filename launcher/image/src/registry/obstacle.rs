@@ -118,7 +118,9 @@ fn special(client: &Client, url: &Url, error: &ureq::Error) -> Option<Obstacle> 
         return Some(Obstacle::new(cause, 0, "it does not work as a registry"));
     }
     if let Some(UnusableProxy { variable }) = error.downcast_ref() {
-        let next = format!("write http://HOST:PORT or https://HOST:PORT into {variable}");
+        let next = format!(
+            "write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT into {variable}"
+        );
         return Some(Obstacle::of_proxy(cause, 0, next));
     }
     if let Some(error) = error.downcast_ref() {
@@ -131,6 +133,9 @@ fn special(client: &Client, url: &Url, error: &ureq::Error) -> Option<Obstacle> 
                 (0, format!("ask the proxy's administrator, or check {variable} and NO_PROXY"))
             }
             ProxyError::NotHttp { variable, .. } => (0, format!("check {variable}")),
+            ProxyError::Socks { variable, .. } => {
+                (0, format!("ask the proxy's administrator, or check {variable} and NO_PROXY"))
+            }
         };
         return Some(Obstacle::of_proxy(cause, retries, next));
     }

@@ -16,6 +16,8 @@ pub(super) struct Proxies {
 pub(super) struct Proxy {
     /// Where it listens; `None`: the variable has no proxy that can be used.
     pub(super) url: Option<Url>,
+    /// It speaks SOCKS 5, not HTTP.
+    pub(super) socks: bool,
     /// The variable that names it.
     pub(super) variable: &'static str,
 }
@@ -48,9 +50,7 @@ impl Proxies {
         };
         let proxy = |names: &[&'static str]| {
             let (variable, value) = first(names)?;
-            let value = value.trim();
-            let whole = if value.contains("://") { value } else { &format!("http://{value}") };
-            Some(Proxy { url: Url::parse(whole.as_bytes()), variable })
+            Some(Proxy::new(value.trim(), variable))
         };
         let exempt = first(&["NO_PROXY", "no_proxy"]).map(|(_, value)| value).unwrap_or_default();
         let words = exempt.split([',', ' ', '\t', '\n']);
@@ -78,9 +78,31 @@ impl Proxies {
 }
 
 impl Proxy {
+    fn new(value: &str, variable: &'static str) -> Self {
+        let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
+        let socks = matches!(scheme, "socks5" | "socks5h");
+        let url = if socks {
+            // SOCKS has a port of its own, and a URL of HTTP the same parts.
+            let authority = rest.split('/').next().unwrap_or_default();
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            let port = if host.rsplit(']').next().unwrap_or_default().contains(':') {
+                ""
+            } else {
+                ":1080"
+            };
+            format!("http://{authority}{port}")
+        } else {
+            format!("{scheme}://{rest}")
+        };
+        Self { url: Url::parse(url.as_bytes()), socks, variable }
+    }
+
     /// The proxy without the account in it.
     pub(super) fn name(&self) -> String {
         match &self.url {
+            Some(url) if self.socks => {
+                format!("proxy {}", url.origin().to_string().replacen("http", "socks5", 1))
+            }
             Some(url) => format!("proxy {}", url.origin()),
             None => format!("the proxy in {}", self.variable),
         }
@@ -226,8 +248,21 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_http_proxy_names_its_variable() {
-        let proxies = proxies(&[("ALL_PROXY", "socks5://u:p@c:3")]);
+    fn socks_is_a_proxy_for_both_schemes() {
+        for (value, name) in [
+            ("socks5://u:p@c:3", "proxy socks5://c:3"),
+            ("socks5h://c", "proxy socks5://c:1080"),
+            ("socks5://[::1]/", "proxy socks5://[::1]:1080"),
+        ] {
+            let proxies = proxies(&[("ALL_PROXY", value)]);
+            assert_eq!(way(&proxies, "http://x").as_deref(), Some(name));
+            assert_eq!(way(&proxies, "https://x").as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_known_proxy_names_its_variable() {
+        let proxies = proxies(&[("ALL_PROXY", "socks4://u:p@c:3")]);
         assert_eq!(way(&proxies, "http://x").as_deref(), Some("the proxy in ALL_PROXY"));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     proxy::{Proxies, Proxy},
-    said, tls,
+    said, socks, tls,
     url::Origin,
 };
 use rustls::ClientConfig;
@@ -17,6 +17,8 @@ const MAX_ANSWER_BYTES: usize = 16 << 10;
 pub(super) enum ProxyError {
     #[error("{proxy} answers {status} to CONNECT{said}")]
     Refused { proxy: String, variable: &'static str, status: u16, said: String },
+    #[error("{proxy} makes no connection: {said}")]
+    Socks { proxy: String, variable: &'static str, said: String },
     #[error("{proxy} answers CONNECT with something else than HTTP")]
     NotHttp { proxy: String, variable: &'static str },
 }
@@ -47,6 +49,15 @@ impl<In: Transport> Connector<In> for Tunnel {
             transport = tls::wrap(transport, &url.origin(), &self.tls, details)?;
         }
         let origin = Origin::of(details.uri);
+        if proxy.socks {
+            let mut wire = SocksWire { transport: &mut *transport, timeout: details.timeout };
+            let asked = socks::ask(&mut wire, &origin, url.account())?;
+            let (proxy, variable) = (proxy.name(), proxy.variable);
+            asked.map_err(|said| {
+                ureq::Error::Other(Box::new(ProxyError::Socks { proxy, variable, said }))
+            })?;
+            return Ok(Some(transport));
+        }
         let login = url.login().map(|login| format!("Proxy-Authorization: {login}\r\n"));
         let login = login.unwrap_or_default();
         if details.needs_tls() {
@@ -127,6 +138,31 @@ fn send(
         left = &left[count..];
     }
     Ok(())
+}
+
+/// A connection on which SOCKS is spoken.
+struct SocksWire<'a> {
+    transport: &'a mut dyn Transport,
+    timeout: NextTimeout,
+}
+
+impl socks::Wire for SocksWire<'_> {
+    type Error = ureq::Error;
+
+    fn say(&mut self, bytes: &[u8]) -> Result<(), ureq::Error> {
+        send(self.transport, bytes, self.timeout)
+    }
+
+    fn hear(&mut self, count: usize) -> Result<Vec<u8>, ureq::Error> {
+        while self.transport.buffers().input().len() < count {
+            if !self.transport.await_input(self.timeout)? {
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+        let heard = self.transport.buffers().input()[..count].to_vec();
+        self.transport.buffers().input_consume(count);
+        Ok(heard)
+    }
 }
 
 /// A connection to a proxy that takes requests for others: their request lines have whole URLs.

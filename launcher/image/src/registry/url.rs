@@ -22,8 +22,20 @@ const RAW: &AsciiSet = &CONTROLS
 #[derive(Clone, Debug)]
 pub(super) struct Url {
     uri: Uri,
-    /// The `Authorization` of the account that the URL contains.
-    login: Option<String>,
+    account: Option<Account>,
+}
+
+/// The account that a URL contains.
+#[derive(Clone)]
+pub(super) struct Account {
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Account(…)")
+    }
 }
 
 /// Scheme, host and port: whom a request reaches.
@@ -45,12 +57,12 @@ impl Url {
         let slash = if path.starts_with('/') { "" } else { "/" };
         let uri: Uri = format!("{scheme}://{host}{slash}{path}").parse().ok()?;
         let known = matches!(uri.scheme_str(), Some("http" | "https"));
-        let login = (!account.is_empty()).then(|| {
+        let account = (!account.is_empty()).then(|| {
             let (user, password) = account.split_once(':').unwrap_or((account, ""));
-            let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
-            login::basic(&decoded(user), &decoded(password))
+            let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+            Account { user: decoded(user), password: decoded(password) }
         });
-        (known && uri.host().is_some_and(|host| !host.is_empty())).then_some(Self { uri, login })
+        (known && uri.host().is_some_and(|host| !host.is_empty())).then_some(Self { uri, account })
     }
 
     /// Where `location` leads from here: a URL, or one relative to this (RFC 3986).
@@ -87,8 +99,13 @@ impl Url {
         &self.uri
     }
 
-    pub(super) fn login(&self) -> Option<&str> {
-        self.login.as_deref()
+    pub(super) fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// The value of `Authorization` for the URL's account.
+    pub(super) fn login(&self) -> Option<String> {
+        self.account.as_ref().map(|account| login::basic(&account.user, &account.password))
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -197,7 +214,7 @@ mod tests {
     fn an_origin_has_scheme_host_and_port_and_never_the_account() {
         let url = Url::parse(b"https://u%40x:p@Example.org/c").unwrap();
         assert_eq!(url.origin().to_string(), "https://example.org");
-        assert_eq!(url.login(), Some("Basic dUB4OnA="));
+        assert_eq!(url.login().as_deref(), Some("Basic dUB4OnA="));
         let other = |text: &str| Url::parse(text.as_bytes()).unwrap().origin();
         assert_eq!(url.origin(), other("https://example.org:443/"));
         assert_ne!(url.origin(), other("http://example.org/"));

@@ -165,7 +165,7 @@ pub(crate) fn problems_with_logins_are_told() -> Verdict {
         String::from_utf8(pull.output().unwrap().stdout).unwrap()
     };
     for (config, problem) in [
-        ("{},", "config.json: it is not valid JSON: trailing characters"),
+        ("{},", "config.json: it is no JSON: trailing characters"),
         (r#"{"credsStore":"none"}"#, "docker-credential-none, which "),
         (r#"{"auths":{"HOST":{"auth":"dTp"}}}"#, "config.json is not valid: its auth is no base64"),
     ] {

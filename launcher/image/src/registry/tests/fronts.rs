@@ -83,14 +83,11 @@ impl Proxy {
             let mut behind = TcpStream::connect(&to).unwrap();
             if text.starts_with("CONNECT ") {
                 stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
-                let (mut from, mut into) =
-                    (stream.try_clone().unwrap(), behind.try_clone().unwrap());
-                std::thread::spawn(move || std::io::copy(&mut from, &mut into));
-            } else {
-                // The server behind it knows paths only.
-                let path = text.replacen(&format!("http://{}", host_of(&text)), "", 1);
-                behind.write_all(path.as_bytes()).unwrap();
+                return join(stream, behind);
             }
+            // The server behind it knows paths only.
+            let path = text.replacen(&format!("http://{}", host_of(&text)), "", 1);
+            behind.write_all(path.as_bytes()).unwrap();
             let _ = std::io::copy(&mut behind, &mut stream);
             let _ = stream.shutdown(std::net::Shutdown::Both);
         });
@@ -101,6 +98,31 @@ impl Proxy {
     pub(super) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
+}
+
+/// A proxy of SOCKS 5 without logins for one server; its port.
+pub(super) fn socks_to(to: &str) -> u16 {
+    let to = to.to_owned();
+    serve(move |mut stream| {
+        let mut hello = [0; 3];
+        stream.read_exact(&mut hello).unwrap();
+        assert_eq!(hello, [5, 1, 0]);
+        stream.write_all(&[5, 0]).unwrap();
+        let mut name = [0; 5];
+        stream.read_exact(&mut name).unwrap();
+        assert_eq!(name[..4], [5, 1, 0, 3]);
+        stream.read_exact(&mut vec![0; usize::from(name[4]) + 2]).unwrap();
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        join(stream, TcpStream::connect(&to).unwrap());
+    })
+}
+
+/// Passes on what each side says to the other.
+fn join(mut one: TcpStream, mut other: TcpStream) {
+    let (mut from, mut into) = (one.try_clone().unwrap(), other.try_clone().unwrap());
+    std::thread::spawn(move || std::io::copy(&mut from, &mut into));
+    let _ = std::io::copy(&mut other, &mut one);
+    let _ = one.shutdown(std::net::Shutdown::Both);
 }
 
 /// Answers anything, TLS too, as servers of plain HTTP do; the port.

@@ -128,6 +128,28 @@ fn a_mirror_with_damaged_bytes_gives_way_to_the_next() {
 }
 
 #[test]
+fn half_a_manifest_gives_way_to_the_next() {
+    let mut mirror = Registry::with_image();
+    mirror.on("manifests", |request, _| {
+        let manifest = request.blob.as_ref()?;
+        Some(answer(200, &[], &manifest[..manifest.len() / 2]))
+    });
+    pull_past(&mirror).unwrap();
+}
+
+#[test]
+fn a_mirror_that_breaks_off_is_tried_once_more_only() {
+    let mut mirror = Registry::with_image();
+    mirror.on("blobs", |request, _| {
+        let layer = request.blob.as_ref().filter(|_| is_layer(request))?;
+        Some(Answer::cut_short(layer, request.range_start(), request.range_start() + 10))
+    });
+    pull_past(&mirror).unwrap();
+    let layers = mirror.requests().iter().filter(|request| is_layer(request)).count();
+    assert_eq!(layers, 2);
+}
+
+#[test]
 fn a_page_in_place_of_a_manifest_is_told_and_gives_way_to_the_next() {
     let mut mirror = Registry::with_image();
     mirror.on("", |_, _| Some(answer(200, &[], b"<html><body>Log in to our wifi</body></html>")));

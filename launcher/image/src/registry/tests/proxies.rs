@@ -51,6 +51,17 @@ fn https_goes_through_a_proxy_by_connect() {
 }
 
 #[test]
+fn both_schemes_go_through_a_proxy_of_socks() {
+    let registry = Registry::with_image();
+    let url = format!("socks5://127.0.0.1:{}", fronts::socks_to(&registry.host()));
+    plain(&[("ALL_PROXY", url)]).unwrap();
+    let tls = fronts::tls("other", &registry.host(), None);
+    let url = format!("socks5h://127.0.0.1:{}", fronts::socks_to(&format!("127.0.0.1:{tls}")));
+    let trusted = Certificates { named: vec![fronts::file("root.crt")], ..Certificates::default() };
+    top(&[("HTTPS_PROXY", url)], "other.example", &trusted).unwrap();
+}
+
+#[test]
 fn a_proxy_that_fails_is_named_with_its_words_and_without_its_password() {
     let proxy = Proxy::to("127.0.0.1:1", Some("Basic dTpw"));
     let wrong = format!("http://u:secret@127.0.0.1:{}", proxy.port);
@@ -75,6 +86,6 @@ fn a_proxy_that_fails_is_named_with_its_words_and_without_its_password() {
              connection refused; check ALL_PROXY, or set NO_PROXY"
         )
     );
-    let error = plain(&[("ALL_PROXY", "socks5://127.0.0.1:1".into())]).unwrap_err().to_string();
-    assert!(error.contains("ALL_PROXY is no proxy of HTTP"), "{error}");
+    let error = plain(&[("ALL_PROXY", "socks4://127.0.0.1:1".into())]).unwrap_err().to_string();
+    assert!(error.contains("ALL_PROXY has no proxy of HTTP or SOCKS 5"), "{error}");
 }
