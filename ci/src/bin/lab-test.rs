@@ -25,6 +25,9 @@ struct Cli {
     /// The xenstored of that Xen
     #[arg(long, value_enum, default_value_t, env = "LAB_XENSTORED")]
     xenstored: Xenstored,
+    /// Also run the tests on nested Xen that take minutes each
+    #[arg(long)]
+    long: bool,
     /// Run only the checks that need no Xen
     #[arg(long)]
     no_lab: bool,
@@ -99,7 +102,7 @@ fn with_lab(run: &mut Run, cli: &Cli) -> Result<()> {
     let registry_ran = registry::runs()?;
     // Once for all tests; otherwise each of them would fail for the same reason.
     if run.phase("images", &mut registry::starter())? {
-        nested(run, cli.xen, cli.xenstored)?;
+        nested(run, cli)?;
     } else {
         run.skip("tests on nested Xen", "their images cannot be built or served");
     }
@@ -114,11 +117,11 @@ fn with_lab(run: &mut Run, cli: &Cli) -> Result<()> {
 /// QEMU's emulation of nested virtualization sometimes starts a PVH guest with the hypervisor's own registers, and Xen
 /// reports the triple fault that kills the guest. So in an emulated Xen, if at most as many tests failed as guests died
 /// this way, the failed tests run a second time, and that result counts. No other failure is tolerated.
-fn nested(run: &mut Run, xen: XenVersion, xenstored: Xenstored) -> Result<()> {
-    let name = format!("tests on Xen {xen} with {}", xenstored.program());
+fn nested(run: &mut Run, cli: &Cli) -> Result<()> {
+    let name = format!("tests on Xen {} with {}", cli.xen, cli.xenstored.program());
     let failed_before = run.tally.failed;
     let before = run.tally.failures.len();
-    let triple_faults = nested_once(run, &name, xen, xenstored, &[])?;
+    let triple_faults = nested_once(run, cli, &name, &[])?;
     let failures: Vec<String> =
         run.tally.failures[before..].iter().map(|failure| failure.test.clone()).collect();
     // A test program that ended before its last line has not run all its tests.
@@ -129,28 +132,25 @@ fn nested(run: &mut Run, xen: XenVersion, xenstored: Xenstored) -> Result<()> {
         run.tally.failed = failed_before;
         run.tally.failures.truncate(before);
         let again = format!("{name}, again ({triple_faults} triple faults in an emulated Xen)");
-        nested_once(run, &again, xen, xenstored, &failures)?;
+        nested_once(run, cli, &again, &failures)?;
     }
     Ok(())
 }
 
 /// Runs these tests on nested Xen, or all if none is named. Returns how many guests died of a triple fault.
-fn nested_once(
-    run: &mut Run,
-    phase: &str,
-    xen: XenVersion,
-    xenstored: Xenstored,
-    names: &[String],
-) -> Result<usize> {
+fn nested_once(run: &mut Run, cli: &Cli, phase: &str, names: &[String]) -> Result<usize> {
     let words = ["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"];
     let mut command = cargo(&words);
-    command.env("LAB_XEN", xen.to_string()).env("LAB_XENSTORED", xenstored.to_string());
+    command.env("LAB_XEN", cli.xen.to_string()).env("LAB_XENSTORED", cli.xenstored.to_string());
+    if cli.long {
+        command.arg("--include-ignored");
+    }
     if !names.is_empty() {
         command.arg("--exact").args(names);
     }
     run.phase(phase, &mut command)?;
     // Ends the lab. So a failing test can be examined with `ci/lab shell --name tests-4-20` only while it runs.
-    let Some(lab) = Instance::find(&test_lab_name(xen))? else { return Ok(0) };
+    let Some(lab) = Instance::find(&test_lab_name(cli.xen))? else { return Ok(0) };
     let triple_faults = lab.triple_faults();
     lab.down()?;
     Ok(triple_faults)
