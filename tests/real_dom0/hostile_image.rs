@@ -120,8 +120,8 @@ fn without_a_fence_nothing_is_fetched_unless_the_settings_say_so() {
 #[test]
 fn what_reads_an_image_has_its_fences_in_dom0() {
     let dom0 = Dom0::shared();
-    let script = "rm -f /tmp/pipe; mkfifo /tmp/pipe; exec 9<>/tmp/pipe; \
-        launch image convert rootfs:/tmp/pipe /tmp/pipe.erofs & \
+    let script = "rm -f /tmp/fenced.pipe; mkfifo /tmp/fenced.pipe; exec 9<>/tmp/fenced.pipe; \
+        launch image convert rootfs:/tmp/fenced.pipe /tmp/fenced.erofs & \
         until pid=$(pgrep -P $! -x fetch) && grep -q 'Seccomp_filters:.*1' /proc/$pid/status; do \
             kill -0 $! || exit; sleep 0.1; done; \
         grep -E '^(Uid|Groups|CapEff|CapPrm|NoNewPrivs|Seccomp):' /proc/$pid/status; \
