@@ -33,8 +33,8 @@ pub struct Landlock<'a> {
 pub enum Access {
     /// Read files, list folders.
     Read,
-    /// Besides: write, make, rename and remove files, folders and symbolic links; no devices,
-    /// sockets or named pipes.
+    /// Besides: write, make, rename and remove files, folders, symbolic links and named pipes; no devices
+    /// or sockets.
     Write,
 }
 
@@ -49,6 +49,7 @@ const FS_REMOVE_DIR: u64 = 1 << 4;
 const FS_REMOVE_FILE: u64 = 1 << 5;
 const FS_MAKE_DIR: u64 = 1 << 7;
 const FS_MAKE_REG: u64 = 1 << 8;
+const FS_MAKE_FIFO: u64 = 1 << 10;
 const FS_MAKE_SYM: u64 = 1 << 12;
 const FS_REFER: u64 = 1 << 13;
 const FS_TRUNCATE: u64 = 1 << 14;
@@ -67,6 +68,7 @@ const WRITE: u64 = READ
     | FS_TRUNCATE
     | FS_MAKE_REG
     | FS_MAKE_DIR
+    | FS_MAKE_FIFO
     | FS_MAKE_SYM
     | FS_REMOVE_FILE
     | FS_REMOVE_DIR
