@@ -23,7 +23,7 @@ print(threading.active_count()); stop.set()";
 #[test]
 fn limits_of_processes_files_watches_and_maps_are_those_of_a_large_host() {
     let dom0 = Dom0::shared();
-    let script = "ulimit -u; ulimit -n; cd /proc/sys; cat kernel/threads-max kernel/pid_max fs/nr_open \
+    let script = "ulimit -p; ulimit -n; cd /proc/sys; cat kernel/threads-max kernel/pid_max fs/nr_open \
         vm/max_map_count fs/inotify/max_user_watches fs/inotify/max_user_instances";
     let output = dom0.launch(&["--rm", "-u", "daemon", "python", "sh", "-c", script]);
     let limits = "unlimited 1048576 4194304 4194304 1073741816 1048576 1048576 1024";

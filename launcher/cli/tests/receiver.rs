@@ -85,6 +85,29 @@ fn a_receiver_writes_what_comes_and_can_do_nothing_else() {
 }
 
 #[test]
+fn a_receiver_makes_pipes_and_further_names_of_a_file() {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let folder = tempfile::tempdir().unwrap();
+    let (output, report) = receive(folder.path(), json!({}), |out| {
+        let meta = Meta { mode: 0o755, ..Meta::default() };
+        let mut writer = Writer::begin(out, Kind::Folder).unwrap();
+        writer.folder(OsStr::new(""), &meta).unwrap();
+        writer.folder(OsStr::new("below"), &meta).unwrap();
+        writer.file_with_names(OsStr::new("file"), &meta, 0, true).unwrap();
+        writer.end_of_file(0).unwrap();
+        writer.leave().unwrap();
+        writer.same_file(OsStr::new("again"), 0).unwrap();
+        writer.pipe(OsStr::new("pipe"), &meta).unwrap();
+        writer.leave().unwrap();
+        writer.end().unwrap();
+    });
+    assert!(output.status.success(), "{report}");
+    let of = |name: &str| fs::metadata(folder.path().join("copy").join(name)).unwrap();
+    assert_eq!((of("again").ino(), of("again").nlink()), (of("below/file").ino(), 2));
+    assert!(of("pipe").file_type().is_fifo());
+}
+
+#[test]
 fn a_tar_goes_to_standard_output_and_has_an_end_only_where_the_stream_has_one() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, report) = receive(folder.path(), json!({"tar": "top"}), |out| small(out).unwrap());

@@ -7,11 +7,12 @@ mod stage;
 
 use contract::start_set::Range;
 use contract::streams::{Splitter, Stream};
-use contract::{Exit, Network, Orders, Process, StartSet, Tmpfs, Writable};
+use contract::{Exit, Network, Orders, Process, StartSet, Sysctl, Tmpfs, Writable};
 use init::boot;
 use init::children::Children;
 use init::console::Console;
 use init::failure::Failure;
+use init::limits;
 use init::namespaces;
 use init::out_of_memory::OutOfMemory;
 use init::program;
@@ -25,13 +26,14 @@ use rustix::process::WaitOptions;
 use stage::Loop;
 use std::collections::HashSet;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 type Scenario = (&'static str, fn(&Stage));
 
-const SCENARIOS: [Scenario; 22] = [
+const SCENARIOS: [Scenario; 24] = [
     ("the root looks as Docker's does", root_looks_as_dockers),
     ("what the image keeps in run survives", run_survives),
     ("a writable disk is left clean and keeps its files", writable_disk_keeps_files),
@@ -39,6 +41,8 @@ const SCENARIOS: [Scenario; 22] = [
     ("a disk that was not left clean is repaired and left clean", dirty_disk),
     ("what an app read of its image is found out and read ahead", start_set),
     ("image folders can be renamed in the layer", folders_can_be_renamed),
+    ("files of image and layer are on the root's device", one_device),
+    ("settings of the network are made as asked", sysctls),
     ("a read-only root refuses writes", read_only_root),
     ("memory file systems take their options", tmpfs_options),
     ("a user other than root can reopen its standard output", user_reopens_stdout),
@@ -329,6 +333,24 @@ fn folders_can_be_renamed(stage: &Stage) {
     // Asked of the system itself: `mv` would copy where it refuses.
     std::fs::rename("/folder", "/moved").unwrap();
     assert!(Path::new("/moved/inner").is_dir());
+}
+
+fn one_device(stage: &Stage) {
+    let _domain = boot(stage, &orders(Writable::Disk));
+    std::fs::write("/srv/own", "").unwrap();
+    let device = |path: &str| std::fs::metadata(path).unwrap().dev();
+    for path in ["/srv", "/srv/own", "/etc", "/etc/passwd"] {
+        assert_eq!(device(path), device("/"), "{path}");
+    }
+}
+
+fn sysctls(stage: &Stage) {
+    let _domain = boot(stage, &orders(Writable::Memory { max_bytes: 0 }));
+    let set = |name: &str| Sysctl { name: name.into(), value: "77".into() };
+    limits::set_sysctls(&[set("net.ipv4.ip_default_ttl"), set("net/core/somaxconn")]).unwrap();
+    for file in ["ipv4/ip_default_ttl", "core/somaxconn"] {
+        assert_eq!(std::fs::read_to_string(format!("/proc/sys/net/{file}")).unwrap(), "77\n");
+    }
 }
 
 fn read_only_root(stage: &Stage) {

@@ -32,8 +32,8 @@ pub struct Landlock<'a> {
 pub enum Access {
     /// Read files, list folders.
     Read,
-    /// As `Read`, and write, create, rename and remove files, folders and symbolic links, but not devices, sockets or
-    /// named pipes.
+    /// As `Read`, and write, create, rename and remove files, folders, symbolic links and named pipes, but not devices
+    /// or sockets.
     Write,
 }
 
@@ -48,6 +48,7 @@ const FS_REMOVE_DIR: u64 = 1 << 4;
 const FS_REMOVE_FILE: u64 = 1 << 5;
 const FS_MAKE_DIR: u64 = 1 << 7;
 const FS_MAKE_REG: u64 = 1 << 8;
+const FS_MAKE_FIFO: u64 = 1 << 10;
 const FS_MAKE_SYM: u64 = 1 << 12;
 const FS_REFER: u64 = 1 << 13;
 const FS_TRUNCATE: u64 = 1 << 14;
@@ -66,6 +67,7 @@ const WRITE: u64 = READ
     | FS_TRUNCATE
     | FS_MAKE_REG
     | FS_MAKE_DIR
+    | FS_MAKE_FIFO
     | FS_MAKE_SYM
     | FS_REMOVE_FILE
     | FS_REMOVE_DIR
