@@ -355,8 +355,9 @@ fn sysctls(stage: &Stage) {
 
 fn read_only_root(stage: &Stage) {
     let domain = boot(stage, &orders(Writable::Nothing));
-    let ended = domain
-        .shell("exec 2>&1; echo > /srv/file; echo > /dev/shm/file && ls -d /proc/1 && cat /etc/hostname");
+    let ended = domain.shell(
+        "exec 2>&1; echo > /srv/file; echo > /dev/shm/file && ls -d /proc/1 && cat /etc/hostname",
+    );
     assert!(ended.output.contains("ead-only file system"), "{}", ended.output);
     assert!(ended.output.ends_with("/proc/1\nweb\n"), "{}", ended.output);
 }

@@ -81,7 +81,8 @@ pub(crate) struct Spec {
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::parse_limit)]
     ulimit: Vec<Limit>,
     /// Run a small init as PID 1, which passes signals on to the app and reaps orphans
-    #[arg(long)]
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value_t = false)]
     init: bool,
     /// Size of the app's writable layer [default: 8g]; it takes space only as it is written
     #[arg(long, value_name = "SIZE", value_parser = parse_size_mib)]
@@ -236,6 +237,21 @@ fn variable(text: &str) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(clap::Parser)]
+    #[command(disable_help_flag = true)]
+    struct Line {
+        #[command(flatten)]
+        spec: Spec,
+    }
+
+    #[test]
+    fn init_is_taken_with_and_without_a_value_as_docker_takes_it() {
+        for (flag, expected) in [("--init", true), ("--init=true", true), ("--init=false", false)] {
+            let line = <Line as clap::Parser>::try_parse_from(["run", flag, "nginx"]).unwrap();
+            assert_eq!((line.spec.init, line.spec.image()), (expected, "nginx"), "{flag}");
+        }
+    }
 
     #[test]
     fn a_byte_order_mark_is_no_part_of_a_name_and_other_encodings_are_told() {
