@@ -198,7 +198,9 @@ fn link_or_copy(
         result => return Ok(result?),
     }
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut from = File::from(openat(top, first, flags | OFlags::RDONLY, Mode::empty())?);
+    // A later entry of that name may be a pipe: opening it must not wait.
+    let reading = flags | OFlags::RDONLY | OFlags::NONBLOCK;
+    let mut from = File::from(openat(top, first, reading, Mode::empty())?);
     let mode = Mode::from_raw_mode(rustix::fs::fstat(&from)?.st_mode);
     let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     io::copy(&mut from, &mut File::from(openat(folder, name, flags, mode)?)).map(drop)
