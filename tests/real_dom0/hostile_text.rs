@@ -37,9 +37,10 @@ make('signal', {'Cmd': ['/x'], 'StopSignal': WORDS})
 make('memory', {'Cmd': ['/x'], 'Labels': {'launch.memory': WORDS}})
 make('variable', {'Cmd': ['/x'], 'Env': ['=' + WORDS]})
 make('platform', architecture=WORDS)
-make('entry', files={'../' + WORDS: b''})
+make('entry', {'Cmd': ['/x']}, files={WORDS + 'x' * 300: b''})
 make('diff', rootfs={'type': 'layers', 'diff_ids': [WORDS]})
-make('type', {'Cmd': WORDS})
+make('type', {'Cmd': {WORDS: WORDS}})
+make('text', {'Cmd': WORDS})
 "#;
 
 /// A registry that answers each request with an error in its own words, on port 5999 of dom0.
@@ -196,7 +197,7 @@ fn an_error_about_an_image_is_one_line_whatever_the_image_says() {
         let output = launch(&["run", "--rm", &format!("docker-archive:/tmp/hostile-{name}.tar")]);
         output.expect_failure(125, &[]);
     }
-    for name in ["path", "user"] {
+    for name in ["path", "text", "user"] {
         let output = launch(&["run", "--rm", &format!("docker-archive:/tmp/hostile-{name}.tar")]);
         assert!((125..=127).contains(&output.code), "{output:?}");
     }
