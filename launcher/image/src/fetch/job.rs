@@ -51,9 +51,11 @@ pub(crate) fn run(
         }
         Input::DockerArchive { image } => {
             let saved = DockerArchive::open(job.files(archive()?)?, image.as_ref())?;
+            // First, because the launcher takes a config that it cannot read for a lie.
+            let plan = saved.plan(&job.settings.limits)?;
             let identity = Identity::Config(saved.config().to_owned());
             let Some(out) = job.resolved(identity, saved.names())? else { return Ok(None) };
-            job.convert(saved.plan(&job.settings.limits)?, out).map(Some)
+            job.convert(plan, out).map(Some)
         }
         Input::Rootfs => {
             let Some(out) = job.resolved(Identity::Contents, Vec::new())? else {

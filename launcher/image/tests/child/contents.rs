@@ -221,11 +221,18 @@ pub(crate) fn a_run_names_only_what_was_asked_for() -> Verdict {
 pub(crate) fn an_image_for_other_machines_is_refused() -> Verdict {
     let (folder, sample) = (tempfile::tempdir().unwrap(), Sample::new("s390x"));
     sample.write_layout(&folder.path().join("layout"));
-    let source = format!("oci:{}", folder.path().join("layout").display());
-    let error = pull(&folder.path().join("store"), &source).unwrap_err();
-    let StoreError::Fetch(FetchError::Failed { kind, message }) = &error else { panic!("{error}") };
-    assert_eq!(*kind, FailureKind::Platform);
-    assert!(message.raw().contains(" is for linux/s390x; this machine runs linux/"), "{message}");
+    sample.write_docker_archive(&folder.path().join("docker.tar"));
+    for source in ["oci:layout", "docker-archive:docker.tar"] {
+        let (kind, name) = source.split_once(':').unwrap();
+        let source = format!("{kind}:{}", folder.path().join(name).display());
+        let error = pull(&folder.path().join("store"), &source).unwrap_err();
+        let StoreError::Fetch(FetchError::Failed { kind, message }) = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(*kind, FailureKind::Platform);
+        let said = " is for linux/s390x; this machine runs linux/";
+        assert!(message.raw().contains(said), "{message}");
+    }
     assert_tidy(&folder.path().join("store"));
     assert_eq!(entries(&folder.path().join("store/sha256")), [""; 0]);
     Verdict::Passed
