@@ -122,7 +122,9 @@ fn what_is_looked_up_at_pid_1_is_the_apps() {
         let seen = exec(dom0, &["looked", "sh", "-c", "ls /proc | grep -c '^[0-9]'"]);
         assert!(seen.trim().parse::<u32>().unwrap() <= 5, "{seen}");
         let stats = dom0.launch(&["stats", "--no-stream", "--format", "{{.PIDs}}", "looked"]);
-        assert_eq!(stats.expect_success().stdout, "2\n");
+        // The shell, and `sleep` unless one has just ended.
+        let count = stats.expect_success().stdout;
+        assert!(["1\n", "2\n"].contains(&count.as_str()), "{count}");
     }
 }
 
@@ -133,8 +135,8 @@ fn what_runs_beside_the_app_sees_what_the_app_has_mounted() {
     let _app = dom0.start("mounted", &["python", "sh", "-c", script]);
     log_has(dom0, "mounted", "up");
     assert_eq!(exec(dom0, &["mounted", "cat", "/srv/file"]), "inside\n");
-    dom0.sh("launch cp mounted:/srv/file /tmp/out && cat /tmp/out").expect_success();
-    dom0.sh("launch cp /tmp/out mounted:/srv/back").expect_success();
+    dom0.sh("launch cp mounted:/srv/file /tmp/mounted && cat /tmp/mounted").expect_success();
+    dom0.sh("launch cp /tmp/mounted mounted:/srv/back").expect_success();
     assert_eq!(exec(dom0, &["mounted", "cat", "/srv/back"]), "inside\n");
 }
 
